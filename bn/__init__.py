@@ -1,0 +1,1 @@
+"""A reproduction of Ioffe & Szegedy (2015), Batch Normalization."""

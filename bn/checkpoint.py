@@ -1,0 +1,89 @@
+"""Checkpoints: written whole or not at all, verified when read, the last two kept.
+
+A file's name carries the first 16 digits of its content's SHA-256 (`step_00010000.3fa9c1d2e4b5a697.pt`), so
+that one atomic rename publishes both. Reading runs no code from the file (`weights_only`).
+"""
+
+import hashlib
+import io
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bn.errors import UserError
+
+KEPT = 2
+_NAME = re.compile(r"step_(\d{8})\.([0-9a-f]{16})\.pt")
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write `state` (tensors and plain values) as the checkpoint of `step`, then drop all but the last two.
+
+    If writing fails (OSError, such as a full disk) the earlier checkpoints are untouched and no part is left.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    folder.mkdir(exist_ok=True)
+    path = folder / f"step_{step:08d}.{_digest(content)}.pt"
+    part = path.with_suffix(".part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    for other in list_checkpoints(folder):
+        if other != path and _step(other) >= step:  # left by a run that went back to an earlier one
+            other.unlink(missing_ok=True)
+    for old in list_checkpoints(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoint files of a folder, oldest first."""
+    return sorted(path for path in folder.glob("step_*.pt") if _NAME.fullmatch(path.name))
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read and verify one checkpoint. UserError if it was cut short or altered."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise UserError(f"{path}: not a checkpoint name (step_<n>.<digest>.pt)")
+    content = path.read_bytes()
+    if _digest(content) != match[2]:
+        raise UserError(f"{path}: damaged (its checksum is not the one in its name)")
+    return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+
+
+def load_latest(folder: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest sound checkpoint, or None where there is no file; and a line about each damaged one.
+
+    UserError if there are checkpoints and none is sound.
+    """
+    complaints: list[str] = []
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            return load_checkpoint(path, device), complaints
+        except UserError as error:
+            complaints.append(str(error))
+    if complaints:
+        raise UserError(
+            f"{folder}: no sound checkpoint is left ({len(complaints)} damaged): "
+            f"remove {folder.parent} to start again"
+        )
+    return None, complaints
+
+
+def _step(path: Path) -> int:
+    return int(path.name[5:13])
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

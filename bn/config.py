@@ -1,0 +1,227 @@
+"""The one typed schema of everything that can be chosen, and its checker.
+
+Plain frozen dataclasses. A range is written where the field is (`Annotated[float, "> 0"]`), a choice as a
+`Literal`, a choice between schemas as a union told apart by `name`. `build` turns a mapping (such as a
+composed YAML) into a `Config` or raises a UserError of one line that names the key and what is accepted.
+"""
+
+import dataclasses
+import math
+import operator
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from bn.errors import UserError
+
+Positive = Annotated[float, "> 0"]
+Count = Annotated[int, ">= 1"]
+Natural = Annotated[int, ">= 0"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The steps `early`, and every `every` steps, and the last one."""
+
+    early: tuple[Natural, ...]
+    every: Count
+
+    def steps(self, last: int) -> frozenset[int]:
+        early = (step for step in self.early if step <= last)
+        return frozenset((*early, *range(self.every, last + 1, self.every), last))
+
+
+@dataclass(frozen=True)
+class MnistData:
+    name: Literal["mnist"]
+    root: str  # relative to the repository
+    threshold: Annotated[float, ">= 0, < 1"]  # a pixel is 1 where gray / 255 exceeds it
+    validation: Annotated[int, ">= 0, <= 50000"]  # examples held out of the 60,000
+
+
+@dataclass(frozen=True)
+class MlpModel:
+    name: Literal["mlp"]
+    hidden: tuple[Count, ...]
+    norm: Literal["none", "batch"]
+    nonlinearity: Literal["sigmoid", "tanh", "relu"]
+    init_std: Positive  # of the Gaussian that W is drawn from
+    bn_eps: Positive
+    bn_momentum: Annotated[float, "> 0, <= 1"]  # torch's sense: the weight of the newest mini-batch
+
+
+@dataclass(frozen=True)
+class Optim:
+    lr: Positive
+    batch: Annotated[int, ">= 2"]
+    momentum: Annotated[float, ">= 0, < 1"]
+    weight_decay: Annotated[float, ">= 0"]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    at: Schedule
+    population_batches: Count  # mini-batches that Algorithm 2 takes at the end
+
+
+@dataclass(frozen=True)
+class Probe:
+    at: Schedule
+    examples: Count  # rounded up to whole mini-batches
+    percentiles: tuple[Annotated[float, ">= 0, <= 100"], ...]
+
+
+@dataclass(frozen=True)
+class NoLogger:
+    name: Literal["none"]
+
+
+@dataclass(frozen=True)
+class WandbLogger:
+    name: Literal["wandb"]
+    mode: Literal["offline", "online", "disabled"]
+    project: str
+    entity: str | None
+    group: str | None  # null: experiment and what differs from it, so that seeds form a group
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Config:
+    experiment: str
+    seed: Natural
+    steps: Count
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Count  # CPU threads; part of the config because the bits depend on it
+    step_path: Literal["auto", "fused", "autograd"]
+    cuda_graph: bool  # on a GPU, replay a step as one CUDA graph
+    data: MnistData
+    model: MlpModel
+    optim: Optim
+    evaluate: Evaluate
+    probe: Probe
+    log_every: Count
+    checkpoint_every: Count
+    output: str  # where run directories go, relative to the repository
+    logger: NoLogger | WandbLogger
+
+
+def config_from(mapping: Mapping[str, Any]) -> Config:
+    """The checked `Config` of a mapping of plain values. UserError with one line if anything is wrong."""
+    config = _build(Config, mapping, "")
+    _check_combinations(config)
+    return config
+
+
+def _check_combinations(config: Config) -> None:
+    if config.step_path == "fused" and config.optim.momentum:
+        raise UserError(
+            f"step_path=fused: optim.momentum={config.optim.momentum:g} needs step_path=autograd or auto"
+        )
+    examples = 60_000 - config.data.validation
+    if config.optim.batch > examples:
+        raise UserError(
+            f"optim.batch={config.optim.batch}: accepted: at most the {examples} training examples"
+        )
+    if config.probe.examples > examples:
+        raise UserError(
+            f"probe.examples={config.probe.examples}: accepted: at most the {examples} training examples"
+        )
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Nested plain values, as YAML and JSON write them."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"optim": {"lr": 0.1}} -> {"optim.lr": 0.1}."""
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+# The checker: one function for each way of writing a type.
+
+_COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+
+
+def _build(schema: Any, value: Any, key: str) -> Any:
+    origin = get_origin(schema)
+    if dataclasses.is_dataclass(schema):
+        return _build_dataclass(schema, value, key)
+    if origin is Annotated:
+        base, bounds = get_args(schema)
+        return _within(_build(base, value, key), bounds, base, key)
+    if origin is Literal:
+        accepted = get_args(schema)
+        if value not in accepted or isinstance(value, bool):
+            raise _wrong(key, value, ", ".join(map(str, accepted)))
+        return value
+    if origin in (Union, types.UnionType):
+        return _build_union(get_args(schema), value, key)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise _wrong(key, value, "a list, such as [1,2]")
+        item = get_args(schema)[0]
+        return tuple(_build(item, part, f"{key}[{i}]") for i, part in enumerate(value))
+    return _build_scalar(schema, value, key)
+
+
+def _build_dataclass(schema: Any, value: Any, key: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise _wrong(key, value, "a group of keys")
+    hints = get_type_hints(schema, include_extras=True)
+    prefix = f"{key}." if key else ""
+    for name in value:
+        if name not in hints:
+            raise UserError(f"{prefix}{name}: unknown key; accepted: {', '.join(hints)}")
+    for name in hints:
+        if name not in value:
+            raise UserError(f"{prefix}{name}: missing")
+    return schema(**{name: _build(hint, value[name], prefix + name) for name, hint in hints.items()})
+
+
+def _build_union(options: tuple[Any, ...], value: Any, key: str) -> Any:
+    if type(None) in options:
+        (schema,) = (option for option in options if option is not type(None))
+        return None if value is None else _build(schema, value, key)
+    by_name = {get_args(get_type_hints(option)["name"])[0]: option for option in options}
+    name = value.get("name") if isinstance(value, Mapping) else value
+    if name not in by_name:
+        raise _wrong(f"{key}.name", name, ", ".join(by_name))
+    return _build(by_name[name], value, key)
+
+
+def _build_scalar(schema: type, value: Any, key: str) -> Any:
+    if schema is float and type(value) is int:
+        value = float(value)
+    if type(value) is not schema:
+        raise _wrong(key, value, schema.__name__)
+    if schema is float and not math.isfinite(value):
+        raise _wrong(key, value, "a finite float")
+    return value
+
+
+def _within(value: Any, bounds: str, base: type, key: str) -> Any:
+    for bound in bounds.split(", "):
+        compare, limit = bound.split()
+        if not _COMPARE[compare](value, float(limit)):
+            raise _wrong(key, value, f"{base.__name__} {bounds}")
+    return value
+
+
+def _wrong(key: str, value: Any, accepted: str) -> UserError:
+    shown = repr(value) if isinstance(value, str) else str(value)
+    return UserError(f"{key}={shown}: accepted: {accepted}")

@@ -1,0 +1,250 @@
+"""The Hydra side: composed config -> checked config -> run directory; signals; one line for each failure.
+
+Only the entries import this. A member of a sweep may run in a worker process: it never raises (an exception
+there would end the sweep for the others) but returns an outcome of plain strings.
+"""
+
+import contextlib
+import errno
+import functools
+import hashlib
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bn.config import Config, config_from, flatten, to_dict
+from bn.errors import Interrupted, UserError
+from bn.records import NOT_COMPARED, REPOSITORY, RunDirectory, read_lines
+
+CONFIGS = str(REPOSITORY / "configs")
+NOT_IN_NAME = ("seed", *NOT_COMPARED)
+NAME_LENGTH = 150
+
+Outcome = tuple[str, str]  # the state a member ended in, and one line about it
+outcomes: list[Outcome] = []  # of this command's members
+
+
+def entry(main: Callable[..., Any]) -> None:
+    """Run a `hydra.main` function and exit: 0; 1 after one line for an error; 130 or 143 when stopped."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
+    _install_handlers()
+    try:
+        main()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"train.py: {explain(error)}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    if _signals:
+        sys.exit(128 + _signals[0])
+    failed = [line for state, line in outcomes if state == "failed"]
+    if failed:
+        if len(outcomes) > 1:
+            print(f"train.py: {len(failed)} of {len(outcomes)} members failed:", file=sys.stderr)
+            print(*failed, sep="\n", file=sys.stderr)
+        sys.exit(1)
+
+
+def member(composed: DictConfig, work: Callable[[Config, RunDirectory], None]) -> Outcome:
+    """One run, from its composed config to its outcome, which is printed and recorded at once."""
+    _install_handlers()
+    outcome = _attempt(composed, work)
+    stream = sys.stderr if outcome[0] == "failed" else sys.stdout
+    print(f"train.py: {outcome[1]}", file=stream, flush=True)
+    outcomes.append(outcome)
+    return outcome
+
+
+def _attempt(composed: DictConfig, work: Callable[[Config, RunDirectory], None]) -> Outcome:
+    try:
+        run = _run_of(composed, dict(HydraConfig.get().runtime.choices))
+        run.command = " ".join(["python train.py", *HydraConfig.get().overrides.task])
+        run.check_config()
+        if run.finished:
+            return run.status["state"], f"{summary(run)} (finished before)"
+        if _signals:
+            return "interrupted", f"{run.name}: not started"
+        run.open()
+    except UserError as error:
+        return "failed", str(error)
+    try:
+        work(run.config, run)
+    except Interrupted:
+        return "interrupted", f"{summary(run)}: the same command goes on"
+    except Exception as error:
+        return _record_failure(run, error)
+    finally:
+        run.close()
+    return run.status["state"], summary(run)
+
+
+def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
+    """What a run that raised leaves behind."""
+    if isinstance(error, UserError):
+        reason = str(error)
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        reason = "no space left on the device: free some, and the same command goes on"
+    else:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        traceback.print_exc()
+    # A full disk may refuse even this line.
+    with contextlib.suppress(OSError):
+        run.set_status("failed", run.status.get("step", 0), reason)
+    return "failed", f"{run.name}: {reason}"
+
+
+def summary(run: RunDirectory) -> str:
+    """One line: where, state, step, the last accuracies."""
+    status = run.status
+    latest: dict[str, Any] = {}
+    for line in read_lines(run.path / "metrics.jsonl"):
+        latest.update({key: value for key, value in line.items() if "accuracy" in key})
+    numbers = ", ".join(f"{key} {value:.4f}" for key, value in latest.items())
+    reason = f": {status['reason']}" if status.get("reason") else ""
+    return f"{run.name}: {status.get('state')} at step {status.get('step'):,}{reason}; {numbers}"
+
+
+def unfinished_members(members: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Check every member of a sweep; those that have not ended. UserError names the first that is wrong."""
+    unfinished, seen = [], {}
+    for overrides in members:
+        composed = composed_config(overrides)
+        try:
+            run = _run_of(composed, dict(composed.hydra.runtime.choices))
+            run.check_config()
+        except UserError as error:
+            raise UserError(f"{error} (member {' '.join(overrides)})") from error
+        if run.path in seen:
+            raise UserError(
+                f"{run.name}: two members of the sweep are this run: "
+                f"{' '.join(seen[run.path])} and {' '.join(overrides)}"
+            )
+        seen[run.path] = overrides
+        if not run.finished:
+            unfinished.append(list(overrides))
+    done = len(members) - len(unfinished)
+    print(f"train.py: sweep of {len(members)} runs, {done} finished before", flush=True)
+    return unfinished
+
+
+def composed_config(overrides: Sequence[str]) -> DictConfig:
+    """The composed config with Hydra's own part, outside a running Hydra program too."""
+    if GlobalHydra.instance().is_initialized():
+        return compose("train", list(overrides), return_hydra_config=True)
+    with initialize_config_dir(CONFIGS, version_base="1.3"):
+        return compose("train", list(overrides), return_hydra_config=True)
+
+
+def _run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
+    """The checked config and its run directory, of which nothing is created yet."""
+    experiment = choices.get("experiment")
+    if experiment is None:
+        raise UserError(f"experiment: required; accepted: {', '.join(experiments())}")
+    config = _checked(composed, experiment)
+    root = REPOSITORY / config.output
+    return RunDirectory(root / experiment / run_name(config, choices) / f"seed_{config.seed}", config)
+
+
+def experiments() -> list[str]:
+    return sorted(path.stem for path in (REPOSITORY / "configs" / "experiment").glob("*.yaml"))
+
+
+def _checked(composed: DictConfig, experiment: str) -> Config:
+    keys = [key for key in composed if key != "hydra"]
+    mapping = OmegaConf.to_container(OmegaConf.masked_copy(composed, keys), resolve=True)
+    assert isinstance(mapping, dict)
+    if mapping.get("experiment") is not None:
+        raise UserError(f"experiment={experiment}: given twice; accepted: once, without +")
+    config = config_from({**mapping, "experiment": experiment})
+    from bn.wandb_logger import check_logger
+
+    check_logger(config)
+    return config
+
+
+def run_name(config: Config, choices: Mapping[str, Any]) -> str:
+    """What differs from the experiment alone: `model.init_std-0.01__optim.lr-1.0`, or `default`."""
+    alone, default_choices = _experiment_alone(config.experiment, ())
+    groups = tuple(
+        (group, choice)
+        for group, choice in sorted(choices.items())
+        if default_choices.get(group) != choice
+        and not group.startswith(("hydra", "experiment", "sweep", "logger"))
+    )
+    base, _ = _experiment_alone(config.experiment, groups) if groups else (alone, None)
+    parts = [f"{group}-{choice}" for group, choice in groups]
+    for key, value in flatten(to_dict(config)).items():
+        if not key.startswith(NOT_IN_NAME) and base.get(key, object()) != value:
+            parts.append(f"{key}-{_shown(value)}")
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", "__".join(parts)) or "default"
+    if len(name) > NAME_LENGTH:
+        name = f"{name[: NAME_LENGTH - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name
+
+
+@functools.lru_cache
+def _experiment_alone(
+    experiment: str, groups: tuple[tuple[str, str], ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    composed = composed_config([f"experiment={experiment}", *(f"{g}={c}" for g, c in groups)])
+    choices = dict(composed.hydra.runtime.choices)
+    return flatten(to_dict(_checked(composed, experiment))), choices
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return "-".join(map(_shown, value))
+    return "null" if value is None else str(value)
+
+
+def wants_progress() -> bool | None:
+    """No bars in a sweep, where several runs would write over one another."""
+    return False if HydraConfig.get().mode == RunMode.MULTIRUN else None
+
+
+def explain(error: Exception) -> str:
+    """One line for an error of the user's or of Hydra's."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={name}: unknown; accepted: {', '.join(error.options)}"
+    parent = getattr(error.__cause__, "parent_node", None)
+    if isinstance(parent, DictConfig):
+        key = getattr(error.__cause__, "full_key", None) or getattr(error.__cause__, "key", "")
+        return f"{key}: unknown key; accepted: {', '.join(k for k in map(str, parent) if k != 'hydra')}"
+    return " ".join(str(error).split())
+
+
+# Signals: noted here, acted on by the loop at the next step, passed on to the workers of a sweep.
+
+_signals: list[int] = []
+
+
+def stop_signal() -> int | None:
+    """The first SIGINT or SIGTERM received, if any."""
+    return _signals[0] if _signals else None
+
+
+def _install_handlers() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _on_signal)
+
+
+def _on_signal(number: int, _frame: Any) -> None:
+    if _signals and number == signal.SIGINT:
+        raise KeyboardInterrupt  # a second Ctrl-C does not wait for the checkpoint
+    _signals.append(number)
+    for child in multiprocessing.active_children():
+        if child.pid is not None:
+            os.kill(child.pid, number)

@@ -1,0 +1,26 @@
+"""Batch normalization: Algorithms 1 and 2 of Ioffe & Szegedy (2015), arXiv 1502.03167.
+
+- `batch_norm`: the transform of Algorithm 1 as a function, on torch's kernel.
+- `BatchNorm`: the same as a module, with moving averages for evaluation.
+- `population_statistics`: Algorithm 2, the statistics that inference uses.
+- `fold`: a network in which each fixed BN map is composed into the layer before it.
+- `reference_forward`, `reference_backward`: Algorithm 1 and the paper's gradients, written out;
+  the tests hold the fast ones to these.
+"""
+
+from bn.norm.fold import fold
+from bn.norm.module import BatchNorm
+from bn.norm.population import population_statistics
+from bn.norm.reference import Forward, Gradients, reference_backward, reference_forward
+from bn.norm.transform import batch_norm
+
+__all__ = [
+    "BatchNorm",
+    "Forward",
+    "Gradients",
+    "batch_norm",
+    "fold",
+    "population_statistics",
+    "reference_backward",
+    "reference_forward",
+]

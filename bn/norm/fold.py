@@ -1,0 +1,100 @@
+"""Batch normalization composed into the layer before it, for inference."""
+
+import copy
+from collections import Counter
+from typing import TypeGuard
+
+import torch
+from torch import fx, nn
+
+from bn.norm.layers import Normalization, is_normalization, normalization_layers
+from bn.norm.module import BatchNorm
+
+
+def fold(model: nn.Module) -> fx.GraphModule:
+    """Return a copy of `model`, in evaluation mode, with each BN composed into the layer before it.
+
+    At inference BN is one fixed linear map (Algorithm 2, step 11). After a layer W u + b the two
+    are one layer, so with E[x] and Var[x] as kept by BN
+
+        W' = W * gamma / sqrt(Var[x] + eps),
+        b' = beta + (b - E[x]) * gamma / sqrt(Var[x] + eps),
+
+    computed in float64 and rounded once. Layers without a bias gain one. BN means `BatchNorm` and
+    torch's own. It is folded where it directly follows an nn.Linear (whose output is (N, C)) or an
+    nn.Conv2d, grouped or not, that is used once and whose output goes nowhere else. Any other BN
+    stays as it is, the per-activation form after a convolution among them.
+
+    `model` is unharmed, and must be traceable by torch.fx: no control flow that depends on values.
+    Submodules keep their names. Raises ValueError if there is no BN, or one that keeps no
+    statistics; RuntimeError if one has none yet.
+    """
+    for name, norm in normalization_layers(model).items():
+        if norm.batches == 0:
+            raise RuntimeError(
+                f"{name} has no statistics to fold: train the network or call population_statistics"
+            )
+    network = copy.deepcopy(model).eval()
+    norms = normalization_layers(network)
+    graph = _Tracer().trace(network)
+    uses = Counter(_module_used(node) for node in graph.nodes)
+    for node in list(graph.nodes):
+        if not _feeds_one_module_only(node, uses):
+            continue
+        follower = next(iter(node.users))
+        layer = network.get_submodule(str(node.target))
+        norm = norms.get(str(follower.target))
+        if norm is not None and _composable(layer, norm):
+            _compose(layer, norm)
+            follower.replace_all_uses_with(node)
+            graph.erase_node(follower)
+    return fx.GraphModule(network, graph, class_name=type(model).__name__).eval()
+
+
+class _Tracer(fx.Tracer):
+    """Sees each BN as one operation."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return is_normalization(m) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _module_used(node: fx.Node) -> str | None:
+    """Name the module that `node` calls or whose parameter it reads: both are a use of it."""
+    if node.op == "call_module":
+        return str(node.target)
+    return str(node.target).rpartition(".")[0] if node.op == "get_attr" else None
+
+
+def _feeds_one_module_only(node: fx.Node, uses: Counter[str | None]) -> bool:
+    """Whether `node` is the only use of a module, and its output goes to one module and no more."""
+    return (
+        node.op == "call_module"
+        and uses[_module_used(node)] == 1
+        and [user.op for user in node.users] == ["call_module"]
+    )
+
+
+def _composable(layer: nn.Module, norm: Normalization) -> TypeGuard[nn.Linear | nn.Conv2d]:
+    """Whether the outputs of `layer` are the channels that `norm` normalizes."""
+    followers = {
+        nn.Linear: (BatchNorm, nn.BatchNorm1d, nn.SyncBatchNorm),
+        nn.Conv2d: (BatchNorm, nn.BatchNorm2d, nn.SyncBatchNorm),
+    }
+    # The exact type: a subclass may compute something else of its weight.
+    return (
+        isinstance(layer, nn.Linear | nn.Conv2d)
+        and isinstance(norm.module, followers.get(type(layer), ()))
+        and norm.mean.shape == layer.weight.shape[:1]
+    )
+
+
+@torch.no_grad()
+def _compose(layer: nn.Linear | nn.Conv2d, norm: Normalization) -> None:
+    """Make `layer` compute norm(layer(u)), with new parameters: the old may be shared."""
+    weight = layer.weight.double()
+    bias = torch.zeros_like(norm.mean) if layer.bias is None else layer.bias
+    scale = norm.gamma.double() / torch.sqrt(norm.var.double() + norm.module.eps)
+    shift = norm.beta.double() + (bias.double() - norm.mean.double()) * scale
+    scaled = weight * scale.view(-1, *[1] * (weight.dim() - 1))
+    layer.bias = nn.Parameter(shift.to(layer.weight.dtype), layer.weight.requires_grad)
+    layer.weight = nn.Parameter(scaled.to(layer.weight.dtype), layer.weight.requires_grad)

@@ -1,0 +1,109 @@
+"""Algorithm 1 as a module, with the moving averages of section 3.1."""
+
+import torch
+from torch import Tensor, nn
+
+from bn.norm.transform import check_batch, check_shape, kernel
+
+
+class BatchNorm(nn.Module):
+    """Batch normalization, y = gamma * xhat + beta, to be placed just before the nonlinearity.
+
+    `features` is an int C or a tuple:
+
+    - C: input (N, C) or (N, C, H, W), one (gamma, beta) per channel, statistics over the batch
+      and all locations (section 3.2);
+    - a tuple such as (C, H, W): input (N, C, H, W), one (gamma, beta) per activation,
+      statistics over the batch alone. (C,) is the same as C.
+
+    In training mode (Algorithm 1) xhat = (x - mu_B) / sqrt(sigma2_B + eps), with the mean and
+    variance of the mini-batch; in evaluation mode (Algorithm 2, step 11) the kept mean E[x] and
+    variance Var[x] stand in their place, and an output depends on nothing but its own input.
+
+    Conventions:
+
+    - *The biased variance normalizes* (over m, Algorithm 1), *the unbiased is kept* (over
+      m - 1, Algorithm 2).
+    - `momentum` is torch's: kept = (1 - momentum) * kept + momentum * batch; 0.1 moves a tenth
+      of the way to the newest batch. (TensorFlow and Caffe name 1 - momentum momentum or decay.)
+    - Initially gamma = 1, beta = 0, mean 0, variance 1.
+    - A call in training mode updates the kept statistics, also where gradients are off.
+
+    Parameters and buffers carry torch's names, shapes and types: `weight` (gamma), `bias` (beta),
+    `running_mean` (E[x]), `running_var` (Var[x]) and `num_batches_tracked`. A state dict of the
+    per-channel form is interchangeable with one of torch.nn.BatchNorm1d or BatchNorm2d.
+
+    The moving averages track the network while it trains. For the final network,
+    `population_statistics` replaces them by Algorithm 2's.
+
+    Raises ValueError where the input's shape does not fit, and in training mode where it has one
+    value per channel, the kept statistics being left as they were; RuntimeError in evaluation
+    mode while no statistics exist (`num_batches_tracked` is 0).
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, features: int | tuple[int, ...], eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        shape = (features,) if isinstance(features, int) else tuple(features)
+        if not shape or min(shape) < 1:
+            raise ValueError(f"features must be positive, got {features}")
+        if not eps > 0:
+            raise ValueError(f"eps must be positive, got {eps}")
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must be from 0 to 1, got {momentum}")
+        self.features = features
+        self.eps = eps
+        self.momentum = momentum
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.bias = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("running_mean", torch.zeros(shape))
+        self.register_buffer("running_var", torch.ones(shape))
+        self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
+        # Reading num_batches_tracked waits for the device, so evaluation looks at it only once.
+        self._statistics_exist = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_shape(x, self.weight.shape)
+        if self.training:
+            check_batch(x, self.weight.shape)
+        elif not self._statistics_exist:
+            self._check_statistics()
+        y = kernel(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum,
+            self.eps,
+        )
+        if self.training:
+            self.num_batches_tracked.add_(1)
+        return y
+
+    def reset_statistics(self) -> None:
+        """Forget the kept statistics: mean 0, variance 1, no batches; gamma and beta stay."""
+        self.running_mean.zero_()
+        self.running_var.fill_(1)
+        self.num_batches_tracked.zero_()
+        self._statistics_exist = False
+
+    def extra_repr(self) -> str:
+        return f"{self.features}, eps={self.eps}, momentum={self.momentum}"
+
+    def _check_statistics(self) -> None:
+        if self.num_batches_tracked == 0:
+            raise RuntimeError(
+                "no statistics to evaluate with: train the network or call population_statistics"
+            )
+        self._statistics_exist = True
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._statistics_exist = False

@@ -1,0 +1,126 @@
+"""Algorithm 2, steps 8 to 10: population statistics for inference."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from bn.norm.layers import Normalization, normalization_layers
+from bn.norm.transform import check_batch
+
+
+def population_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace, in place, the moving averages of each BN in `model` by population statistics.
+
+    Algorithm 2 passes several training mini-batches B of m values through the training network
+    (each BN normalizes by its mini-batch, so later ones see what they saw in training) and takes
+
+        E[x] = E_B[mu_B],    Var[x] = m / (m - 1) * E_B[sigma2_B].
+
+    Var[x] is the mean of the unbiased *batch* variances. It is not the pooled variance around
+    E[x], which would add how much the means of the batches vary.
+
+    For mini-batches of m_B values that differ in size, such as a shorter last one, the means are
+    weighted by m_B and the unbiased variances by their degrees of freedom m_B - 1. Both estimates
+    are unbiased with any weights; with these each value counts once in E[x], and each variance
+    for as much as it is worth (it scatters as 1 / (m_B - 1) for normal x). For equal sizes the
+    weights cancel, and what remains is Algorithm 2. A layer that a forward pass uses more than
+    once averages over all its uses, as its moving averages do.
+
+    `batches` yields inputs, each passed as `model(batch)`. Any inputs do: those of a new
+    distribution adapt the network to it, as the paper's conclusion proposes. BN means both
+    `BatchNorm` and torch's own layers; with torch's SyncBatchNorm, statistics are of this
+    process's data. Only these layers are in training mode meanwhile: dropout is off, as the
+    inference network has none. Sums are in float64.
+
+    Afterwards `num_batches_tracked` is at least 1, so that evaluation is allowed. All else is as
+    before: training flags, parameters, gradients, torch's random state. If anything fails, here
+    or in `batches`, the statistics too are bit for bit as before.
+
+    Raises ValueError if there is no BN in the model, one that keeps no statistics, one that no
+    forward pass reaches (hooks do not see into a compiled model: pass the original), no data, a
+    batch with one value per channel, or statistics that are not finite.
+    """
+    layers = normalization_layers(model)
+    sums = {name: _Sums(name, layer) for name, layer in layers.items()}
+    passes = 0
+    with _as_training_network(model, sums):
+        for batch in batches:
+            with torch.no_grad():
+                model(batch)
+            passes += 1
+    if passes == 0:
+        raise ValueError("no data to take population statistics of: batches is empty")
+    # All are computed before the first is written: either every layer changes or none does.
+    population = {name: sums[name].population() for name in layers}
+    for name, layer in layers.items():
+        mean, var = population[name]
+        layer.mean.copy_(mean)
+        layer.var.copy_(var)
+        layer.batches.clamp_(min=1)
+
+
+class _Sums:
+    """The sums over mini-batches of which one layer's E[x] and Var[x] are made, in float64."""
+
+    def __init__(self, name: str, layer: Normalization) -> None:
+        self.name = name
+        self.layer = layer
+        self.values = 0
+        self.freedom = 0
+        self.mean = torch.zeros_like(layer.mean, dtype=torch.float64)
+        self.var = torch.zeros_like(layer.var, dtype=torch.float64)
+
+    def observe(self, _: nn.Module, args: tuple[Tensor, ...]) -> None:
+        """Take in what the layer is about to normalize (a forward pre-hook)."""
+        x, features = args[0], self.mean.shape
+        try:
+            check_batch(x, features)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from None
+        per_activation = len(features) > 1
+        dims = [0] if per_activation else [0, *range(2, x.dim())]
+        m = x.numel() // features.numel()
+        var, mean = torch.var_mean(x.double(), dims, correction=1)
+        self.values += m
+        self.freedom += m - 1
+        self.mean += m * mean
+        self.var += (m - 1) * var
+
+    def population(self) -> tuple[Tensor, Tensor]:
+        """E[x] and Var[x], in the type in which the layer keeps them."""
+        if self.values == 0:
+            raise ValueError(f"{self.name} was not reached by any forward pass")
+        mean = (self.mean / self.values).to(self.layer.mean.dtype)
+        var = (self.var / self.freedom).to(self.layer.var.dtype)
+        if not (mean.isfinite().all() and var.isfinite().all()):
+            raise ValueError(f"the population statistics of {self.name} are not finite")
+        return mean, var
+
+
+@contextmanager
+def _as_training_network(model: nn.Module, sums: dict[str, _Sums]) -> Iterator[None]:
+    """`model` with only its BN in training mode, each observed; on leaving all is as before."""
+    flags = [(module, module.training) for module in model.modules()]
+    # Passes in training mode move the moving averages, which must not end up among the results.
+    statistics = [t for each in sums.values() for t in each.layer.statistics()]
+    kept = [(tensor, tensor.clone()) for tensor in statistics]
+    devices = {t.device for t in chain(model.parameters(), model.buffers()) if t.is_cuda}
+    with ExitStack() as stack:
+        # Drawing the batches may use random numbers: a loader that shuffles does.
+        stack.enter_context(torch.random.fork_rng(devices, device_type="cuda"))
+        try:
+            # The flags themselves, as train() and eval() are often overridden, to freeze BN say.
+            for module, _ in flags:
+                module.training = False
+            for each in sums.values():
+                each.layer.module.training = True
+                stack.enter_context(each.layer.module.register_forward_pre_hook(each.observe))
+            yield
+        finally:
+            for module, training in flags:
+                module.training = training
+            for tensor, value in kept:
+                tensor.copy_(value)

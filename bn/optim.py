@@ -1,0 +1,14 @@
+"""Parameter groups: L2 is for the weights of linear and convolutional layers alone."""
+
+import torch
+from torch import nn
+
+
+def sgd(model: nn.Module, lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> torch.optim.SGD:
+    """Plain SGD. `weight_decay` touches neither gamma and beta nor biases (parameters of one dimension)."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum)

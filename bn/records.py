@@ -1,0 +1,210 @@
+"""The run directory: what a run leaves on disk, and the only record that others build on.
+
+config.yaml       the resolved config
+env.json          commit, versions, device, command; of later starts under "resumed"
+metrics.jsonl     one object per logged step; the source of truth
+activations.npz   percentiles of the nonlinearities' inputs
+status.json       state (running, done, diverged, failed, interrupted), step, reason
+checkpoints/      the last two
+lock              held by the process that works here
+"""
+
+import fcntl
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from bn.config import Config, flatten, to_dict
+from bn.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ENDED = ("done", "diverged")
+# A run goes on with other values of these: they change where numbers go, not the numbers.
+NOT_COMPARED = ("output", "data.root", "logger.")
+
+
+class RunDirectory:
+    """One run's directory. Nothing is created before `open`."""
+
+    def __init__(self, path: Path, config: Config, command: str | None = None) -> None:
+        self.path = path
+        self.config = config
+        self.command = command or shlex.join(sys.argv)  # what makes this run, and only it
+        self.checkpoints = path / "checkpoints"
+        self.activations = path / "activations.npz"
+        self._lock: IO[str] | None = None
+        self._metrics: IO[str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The path as the user would type it."""
+        return os.path.relpath(self.path)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What `status.json` says; empty where there is none, or where it cannot be read."""
+        try:
+            return json.loads((self.path / "status.json").read_text())
+        except (OSError, ValueError):
+            return {}
+
+    @property
+    def finished(self) -> bool:
+        return self.status.get("state") in ENDED
+
+    def check_config(self) -> None:
+        """UserError naming the keys if this directory holds a run of another config."""
+        try:
+            text = (self.path / "config.yaml").read_text()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UserError(f"{self.name}/config.yaml: cannot be read ({error.strerror})") from error
+        saved, wanted = _compared(yaml.safe_load(text) or {}), _compared(to_dict(self.config))
+        missing = object()
+        different = [
+            f"{key} (there {saved.get(key, 'absent')}, here {wanted.get(key, 'absent')})"
+            for key in sorted(saved.keys() | wanted.keys())
+            if saved.get(key, missing) != wanted.get(key, missing)
+        ]
+        if different:
+            raise UserError(
+                f"{self.name}: holds a run of another config: {', '.join(different)}: "
+                "choose another output=..., or remove it"
+            )
+
+    def open(self) -> None:
+        """Create the directory and take its lock. UserError if unwritable or in use by another process."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / "lock").open("a+")
+        except OSError as error:
+            raise UserError(f"{self.name}: cannot be written ({error.strerror})") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "another process"
+            self.close()
+            raise UserError(f"{self.name}: in use by {holder}: wait for it, or stop it") from None
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {platform.node()}\n")
+        self._lock.flush()
+        _write(self.path / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False))
+
+    def close(self) -> None:
+        for file in (self._metrics, self._lock):
+            if file is not None:
+                file.close()
+        self._metrics = self._lock = None
+
+    def start(self, step: int, device: Mapping[str, Any]) -> None:
+        """Record the start of work at `step`: the environment, and metrics.jsonl cut back to `step`."""
+        path = self.path / "env.json"
+        facts = {"command": self.command, **environment(), "device": dict(device), "step": step}
+        try:
+            known = json.loads(path.read_text()) if step else {}
+        except (OSError, ValueError):
+            known = {}
+        known = {**known, "resumed": [*known["resumed"], facts]} if known else {**facts, "resumed": []}
+        _write(path, json.dumps(known, indent=2) + "\n")
+
+        metrics = self.path / "metrics.jsonl"
+        kept = [line for line in read_lines(metrics) if line["step"] <= step] if step else []
+        _write(metrics, "".join(json.dumps(line) + "\n" for line in kept))
+        self._metrics = metrics.open("a")
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append one object to metrics.jsonl; it is in the operating system's hands when this returns."""
+        assert self._metrics is not None, "start comes first"
+        self._metrics.write(json.dumps(record) + "\n")
+        self._metrics.flush()
+
+    def set_status(self, state: str, step: int, reason: str | None = None) -> None:
+        status = {
+            "state": state,
+            "step": step,
+            "steps": self.config.steps,
+            "reason": reason,
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "pid": os.getpid(),
+            "host": platform.node(),
+        }
+        _write(self.path / "status.json", json.dumps(status, indent=2) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a metrics.jsonl; a last line cut short by a kill or a full disk is left out."""
+    lines = []
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return lines
+    for line in text.splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines
+
+
+def environment() -> dict[str, Any]:
+    """Commit, versions and machine: what a number needs to be traced."""
+    import numpy
+    import torch
+
+    # results/ is left out: collected records make the tree differ, not the code.
+    changes = _git("status", "--porcelain", "--", ".", ":!results")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": None if changes is None else bool(changes),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+    }
+
+
+def processor() -> str:
+    """The model name of the CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} cores" if names else platform.processor()
+
+
+def _git(*arguments: str) -> str | None:
+    """The output of git in the repository, or None where there is no git or no repository."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in flatten(config).items() if not k.startswith(NOT_COMPARED)}
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

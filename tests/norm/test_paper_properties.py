@@ -1,0 +1,163 @@
+"""What the paper says that batch normalization does, each held to its equation in float64.
+
+The paper's equalities hold at eps = 0. Torch's kernel asks for eps > 0; TINY is so small that
+sigma2 + TINY is sigma2 in float64.
+"""
+
+import pytest
+import torch
+from torch.autograd.functional import jacobian
+from torch.testing import assert_close
+
+from bn.norm import BatchNorm, batch_norm, population_statistics
+
+TINY = 1e-300
+EXACT = {"rtol": 1e-10, "atol": 1e-10}
+
+
+def normal(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def bn_of_linear(w, u, gamma, beta, eps=TINY):
+    return batch_norm(u @ w.T, gamma, beta, eps)
+
+
+@pytest.fixture
+def layer():
+    """W, u, gamma, beta and dl/dy of a layer of 4 units on 6 inputs and 10 examples."""
+    return normal(4, 6), normal(10, 6, seed=1), normal(4, seed=2), normal(4, seed=3), normal(10, 4)
+
+
+@pytest.mark.parametrize("a", [0.01, 3.0, 1000.0])
+def test_scale_of_the_weights_changes_neither_output_nor_input_gradient(layer, a):
+    """Section 3.3: BN((aW)u) = BN(Wu), d BN((aW)u)/du = d BN(Wu)/du,
+    d BN((aW)u)/d(aW) = (1/a) d BN(Wu)/dW."""
+    w, u, gamma, beta, dy = layer
+    results = []
+    for weight in (w, a * w):
+        weight, v = weight.clone().requires_grad_(), u.clone().requires_grad_()
+        y = bn_of_linear(weight, v, gamma, beta)
+        results.append((y.detach(), *torch.autograd.grad(y, (v, weight), dy)))
+    (y, du, dw), (ya, dua, dwa) = results
+    assert_close(ya, y, **EXACT)
+    assert_close(dua, du, **EXACT)
+    assert_close(a * dwa, dw, **EXACT)
+    assert du.abs().max() > 0.01
+    assert dw.abs().max() > 0.01
+
+
+def test_negative_scale_flips_the_sign_of_xhat(layer):
+    w, u, gamma, beta, _ = layer
+    y, flipped = bn_of_linear(w, u, gamma, beta), bn_of_linear(-2 * w, u, gamma, beta)
+    assert_close(flipped - beta, -(y - beta), **EXACT)
+
+
+def test_scale_invariance_is_approximate_with_eps(layer):
+    w, u, gamma, beta, _ = layer
+    y = bn_of_linear(w, u, gamma, beta, eps=1e-5)
+    error = (bn_of_linear(3 * w, u, gamma, beta, eps=1e-5) - y).abs().max()
+    assert 1e-9 < error < 1e-4
+
+
+def test_can_represent_the_identity():
+    """Section 3: gamma = sqrt(Var[x]), beta = E[x] recovers the activations."""
+    x = 3 + 2 * normal(10, 4)
+    gamma, beta = x.var(0, correction=0).sqrt(), x.mean(0)
+    assert_close(batch_norm(x, gamma, beta, TINY), x, **EXACT)
+    gamma = (x.var(0, correction=0) + 0.5).sqrt()
+    assert_close(batch_norm(x, gamma, beta, 0.5), x, **EXACT)
+
+
+def test_bias_before_bn_has_no_effect_and_no_gradient(layer):
+    """Section 3.2: b is cancelled by the mean subtraction, beta takes its place."""
+    w, u, gamma, beta, dy = layer
+    b = (100 * normal(4, seed=5)).requires_grad_()
+    beta = beta.clone().requires_grad_()
+    y = batch_norm(u @ w.T + b, gamma, beta, TINY)
+    assert_close(y.detach(), bn_of_linear(w, u, gamma, beta.detach()), **EXACT)
+    db, dbeta = torch.autograd.grad(y, (b, beta), dy)
+    assert_close(db, torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-12)
+    assert_close(dbeta, dy.sum(0), **EXACT)
+
+
+def test_training_output_depends_on_the_batch_mates():
+    """Section 3.4: no deterministic values for a given example in training."""
+    bn = BatchNorm(3).double()
+    x, mates, others = normal(1, 3), normal(7, 3, seed=1), 10 + normal(7, 3, seed=2)
+    y, z = bn(torch.cat([x, mates]))[0], bn(torch.cat([x, others]))[0]
+    assert (y - z).abs().min() > 0.1
+    (dmates,) = torch.autograd.grad(bn(torch.cat([x, mates.requires_grad_()]))[0].sum(), mates)
+    assert dmates.abs().min() > 0
+    bn.eval()
+    assert torch.equal(bn(torch.cat([x, mates]))[0], bn(torch.cat([x, others]))[0])
+
+
+def linear_share(inputs):
+    """R^2 of the best straight line through the sigmoid at these inputs: 1 is its linear regime."""
+    pairs = torch.stack([inputs.flatten(), inputs.flatten().sigmoid()])
+    return torch.corrcoef(pairs)[0, 1].square().item()
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 100.0])
+def test_bn_without_gamma_and_beta_keeps_a_sigmoid_in_its_linear_regime(scale):
+    """Section 3, why gamma and beta exist.
+
+    Normalized inputs of any scale and offset see a sigmoid that is a straight line to 2% of its
+    variance, with a slope of more than 80% of the greatest, 1/4. Left alone, inputs of std 100
+    see a step; with gamma BN can go there too.
+    """
+    x = scale * (normal(2000, 5) + 0.5)
+    one, zero = torch.ones(5, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
+    xhat = batch_norm(x, one, zero)
+    slope = (xhat.sigmoid() * (1 - xhat.sigmoid())).mean()
+    assert linear_share(xhat) > 0.98
+    assert slope > 0.8 / 4
+    assert linear_share(batch_norm(x, 100 * one, zero)) < 0.7
+    if scale == 100:
+        assert linear_share(x) < 0.7
+
+
+def inverse_root(covariance):
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors @ torch.diag(values.rsqrt()) @ vectors.T
+
+
+def white(n, d):
+    """n inputs, Gaussian, with exactly zero mean, unit variances and no correlations."""
+    x = normal(n, d)
+    x = x - x.mean(0)
+    return x @ inverse_root(x.T.cov())
+
+
+def test_jacobian_of_a_linear_layer_between_white_signals_is_orthogonal():
+    """Section 3.3: I = Cov[zhat] = J Cov[xhat] J^T = J J^T, so all singular values are 1."""
+    u = white(200, 5)
+    w = normal(5, 5, seed=1)
+    w = inverse_root((u @ w.T).T.cov()) @ w
+    assert_close((u @ w.T).T.cov(), torch.eye(5, dtype=torch.float64), **EXACT)
+    j = jacobian(lambda v: w @ v, u[0])
+    assert_close(j @ j.T, torch.eye(5, dtype=torch.float64), **EXACT)
+    assert_close(torch.linalg.svdvals(j), torch.ones(5, dtype=torch.float64), **EXACT)
+
+
+def test_bn_alone_brings_unit_rows_and_orthogonality_where_outputs_are_uncorrelated():
+    """BN gives outputs unit variance but leaves correlations: J J^T has a diagonal of 1.
+
+    Where the rows of W, of any length, are orthogonal, nothing is left and J J^T = I.
+    """
+    u = white(200, 5)
+    orthogonal = torch.linalg.qr(normal(5, 5, seed=1)).Q
+    scales = torch.tensor([0.01, 0.1, 1.0, 10.0, 100.0], dtype=torch.float64)
+    for w, is_orthogonal in [(normal(5, 5, seed=1), False), (scales[:, None] * orthogonal, True)]:
+        network = torch.nn.Sequential(
+            torch.nn.Linear(5, 5, bias=False), BatchNorm(5, eps=TINY)
+        ).double()
+        network[0].load_state_dict({"weight": w})
+        population_statistics(network, [u])
+        network.eval()
+        j = jacobian(lambda v, network=network: network(v[None])[0], u[0])
+        product = j @ j.T
+        assert_close(product.diag(), torch.ones(5, dtype=torch.float64), **EXACT)
+        off = (product - torch.eye(5, dtype=torch.float64)).abs().max().item()
+        assert (off < 1e-10) if is_orthogonal else (off > 0.1)

@@ -1,0 +1,203 @@
+"""Algorithm 2 against its equations, computed directly in float64."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from bn.norm import BatchNorm, population_statistics, reference_forward
+
+EXACT = {"rtol": 1e-12, "atol": 1e-12}
+
+
+def normal(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def drifting(sizes, *shape):
+    """Mini-batches whose means differ: the batch variance is about 1, the pooled one far more."""
+    return [normal(m, *shape, seed=i) + 5 * i for i, m in enumerate(sizes)]
+
+
+def network(eps=1e-5, norm=BatchNorm):
+    torch.manual_seed(0)
+    layers = [nn.Linear(4, 5), norm(5, eps=eps), nn.Sigmoid(), nn.Linear(5, 3), norm(3, eps=eps)]
+    return nn.Sequential(*layers).double()
+
+
+def algorithm_2(batches):
+    """E[x] and Var[x] of a layer's inputs, by the paper's formula; all batches of one size m."""
+    ones, zeros = torch.ones_like(batches[0][0]), torch.zeros_like(batches[0][0])
+    parts = [reference_forward(x, ones, zeros) for x in batches]
+    m = len(batches[0])
+    mean = torch.stack([part.mean for part in parts]).mean(0)
+    var = m / (m - 1) * torch.stack([part.var for part in parts]).mean(0)
+    return mean, var
+
+
+@pytest.mark.parametrize("norm", [BatchNorm, nn.BatchNorm1d])
+def test_every_layer_of_a_network_has_its_population_statistics(norm):
+    """A later layer is given what it saw in training: the earlier BN normalizes by mini-batch."""
+    model, batches = network(norm=norm), drifting([8] * 6, 4)
+    first, bn, sigmoid, second, last = model
+    inputs = [first(x).detach() for x in batches]
+    later = [second(sigmoid(reference_forward(x, bn.weight, bn.bias).y)).detach() for x in inputs]
+    population_statistics(model, batches)
+    for layer, values in [(bn, inputs), (last, later)]:
+        mean, var = algorithm_2(values)
+        assert_close(layer.running_mean, mean, **EXACT)
+        assert_close(layer.running_var, var, **EXACT)
+    with_inference_activations = [second(sigmoid(bn.eval()(x))).detach() for x in inputs]
+    _, var = algorithm_2(with_inference_activations)
+    assert (last.running_var - var).abs().max() > 0.01
+
+
+def test_the_variance_is_not_the_pooled_one():
+    batches = drifting([8] * 6, 3)
+    bn = BatchNorm(3).double()
+    population_statistics(bn, batches)
+    batch_variances = torch.stack([x.var(0, correction=1) for x in batches]).mean(0)
+    assert_close(bn.running_var, batch_variances, **EXACT)
+    assert (torch.cat(batches).var(0) > 10 * bn.running_var).all()
+
+
+@pytest.mark.parametrize("sizes", [[8, 8, 3], [2, 8], [5], [7, 2, 4, 2]])
+def test_unequal_batches_weigh_values_and_degrees_of_freedom(sizes):
+    batches = drifting(sizes, 3)
+    bn = BatchNorm(3).double()
+    population_statistics(bn, batches)
+    squares = sum((x - x.mean(0)).square().sum(0) for x in batches)
+    assert_close(bn.running_mean, torch.cat(batches).mean(0), **EXACT)
+    assert_close(bn.running_var, squares / (sum(sizes) - len(sizes)), **EXACT)
+
+
+@pytest.mark.parametrize("norm", [BatchNorm, nn.BatchNorm2d])
+def test_convolution_counts_batch_and_locations(norm):
+    batches = drifting([4, 4, 2], 3, 2, 5)
+    bn = norm(3).double()
+    population_statistics(bn, batches)
+    rows = [x.permute(0, 2, 3, 1).reshape(-1, 3) for x in batches]
+    as_rows = BatchNorm(3).double()
+    population_statistics(as_rows, rows)
+    squares = sum((x - x.mean(0)).square().sum(0) for x in rows)
+    assert_close(bn.running_var, squares / (100 - 3), **EXACT)
+    assert_close(bn.running_mean, as_rows.running_mean, **EXACT)
+    assert_close(bn.running_var, as_rows.running_var, **EXACT)
+
+
+def test_per_activation_counts_the_batch_alone():
+    batches = drifting([4, 4], 3, 2, 2)
+    bn = BatchNorm((3, 2, 2)).double()
+    population_statistics(bn, batches)
+    mean, var = algorithm_2(batches)
+    assert_close(bn.running_mean, mean, **EXACT)
+    assert_close(bn.running_var, var, **EXACT)
+
+
+def test_float32_statistics_are_the_float64_ones_rounded_once():
+    batches = [(1000 + normal(8, 3, seed=i)).float() for i in range(50)]
+    bn = BatchNorm(3)
+    population_statistics(bn, batches)
+    mean, var = algorithm_2([x.double() for x in batches])
+    assert_close(bn.running_mean, mean.float(), rtol=1e-7, atol=0)
+    assert_close(bn.running_var, var.float(), rtol=1e-7, atol=0)
+
+
+def test_bfloat16_activations_are_averaged_in_float64():
+    """As under mixed precision: activations of 8 bits, statistics in float32."""
+    batches = [(10 + normal(8, 3, seed=i)).bfloat16() for i in range(20)]
+    bn = BatchNorm(3)
+    population_statistics(bn, batches)
+    mean, var = algorithm_2([x.double() for x in batches])
+    assert_close(bn.running_mean, mean.float(), rtol=1e-7, atol=0)
+    assert_close(bn.running_var, var.float(), rtol=1e-7, atol=0)
+
+
+def test_earlier_statistics_and_momentum_leave_no_trace():
+    batches = drifting([8] * 3, 4)
+    fresh, used = network(), network()
+    used(1000 * normal(8, 4, seed=9))
+    for model in (fresh, used):
+        population_statistics(model, batches)
+    for a, b in zip(fresh.buffers(), used.buffers(), strict=True):
+        assert torch.equal(a, b)
+    population_statistics(used, iter(batches))
+    for a, b in zip(fresh.buffers(), used.buffers(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_allows_evaluation_and_else_leaves_the_count_of_batches():
+    model, batches = network(), drifting([8] * 3, 4)
+    population_statistics(model, batches)
+    assert [int(layer.num_batches_tracked) for layer in (model[1], model[4])] == [1, 1]
+    model.eval()(batches[0])
+    model.train()
+    for _ in range(4):
+        model(batches[0])
+    population_statistics(model, batches)
+    assert [int(layer.num_batches_tracked) for layer in (model[1], model[4])] == [5, 5]
+
+
+def test_inference_is_one_fixed_affine_map():
+    """Step 11: y = gamma / sqrt(Var + eps) x + (beta - gamma E / sqrt(Var + eps))."""
+    batches = drifting([8] * 3, 3)
+    bn = BatchNorm(3, eps=0.1).double()
+    with torch.no_grad():
+        bn.weight.copy_(normal(3))
+        bn.bias.copy_(normal(3, seed=1))
+    population_statistics(bn, batches)
+    bn.eval()
+    x = normal(6, 3, seed=7)
+    mean, var = algorithm_2(batches)
+    scale = bn.weight / (var + 0.1).sqrt()
+    assert_close(bn(x), scale * x + (bn.bias - scale * mean), **EXACT)
+
+
+def test_adapts_to_a_new_input_distribution():
+    """The conclusion's future work: new population statistics alone undo an affine change.
+
+    The first layer is linear, so that after adaptation the network gives for 3 x + 5 what it
+    gave for x.
+    """
+    model, batches = network(eps=1e-300), drifting([8] * 4, 4)
+    x = normal(6, 4, seed=7)
+    population_statistics(model, batches)
+    parameters = [p.clone() for p in model.parameters()]
+    before = model.eval()(x)
+    assert (model(3 * x + 5) - before).abs().max() > 0.1
+    population_statistics(model, [3 * x + 5 for x in batches])
+    assert_close(model(3 * x + 5), before, rtol=1e-10, atol=1e-10)
+    assert all(map(torch.equal, model.parameters(), parameters))
+
+
+def test_dropout_is_off():
+    plain, batches = network(), drifting([8] * 3, 4)
+    dropping = nn.Sequential(nn.Dropout(0.5), *plain[:3], nn.Dropout(0.5), *plain[3:])
+    assert dropping.training
+    population_statistics(plain, batches)
+    expected = [b.clone() for b in plain.buffers()]
+    population_statistics(dropping, batches)
+    assert all(map(torch.equal, dropping.buffers(), expected))
+
+
+def test_a_layer_used_twice_averages_over_its_uses():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bn = BatchNorm(3).double()
+
+        def forward(self, x):
+            return self.bn(x) + self.bn(2 * x + 1)
+
+    model, batches = Twice(), drifting([8] * 3, 3)
+    population_statistics(model, batches)
+    mean, var = algorithm_2([y for x in batches for y in (x, 2 * x + 1)])
+    assert_close(model.bn.running_mean, mean, **EXACT)
+    assert_close(model.bn.running_var, var, **EXACT)
+
+
+def test_statistics_keep_their_storage():
+    model = network()
+    before = [(id(b), b.data_ptr()) for b in model.buffers()]
+    population_statistics(model, drifting([8] * 3, 4))
+    assert [(id(b), b.data_ptr()) for b in model.buffers()] == before

@@ -1,0 +1,27 @@
+"""Train one network of the paper: python train.py experiment=mnist_bn (see --help).
+
+Hydra composes the config from configs/; `bn.launch` checks it and opens the run directory; the training loop
+is `bn.train.train`.
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from bn import launch
+from bn.config import Config
+from bn.records import RunDirectory
+
+
+def work(config: Config, run: RunDirectory) -> None:
+    from bn.train import train  # imports torch, which --help and a refused config do without
+
+    train(config, run, launch.stop_signal, progress=launch.wants_progress())
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="train")
+def main(composed: DictConfig) -> launch.Outcome:
+    return launch.member(composed, work)
+
+
+if __name__ == "__main__":
+    launch.entry(main)
