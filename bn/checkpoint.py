@@ -7,6 +7,7 @@ that one atomic rename publishes both. Reading runs no code from the file (`weig
 import hashlib
 import io
 import os
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     torch.save(state, buffer)
     content = buffer.getvalue()
     folder.mkdir(exist_ok=True)
+    for stale in folder.glob("step_*.part"):  # of a process that was killed while it wrote
+        stale.unlink(missing_ok=True)
     path = folder / f"step_{step:08d}.{_digest(content)}.pt"
     part = path.with_suffix(".part")
     try:
@@ -52,14 +55,17 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read and verify one checkpoint. UserError if it was cut short or altered."""
+    """Read and verify one checkpoint. UserError if it was cut short or altered, or would run code."""
     match = _NAME.fullmatch(path.name)
     if match is None:
         raise UserError(f"{path}: not a checkpoint name (step_<n>.<digest>.pt)")
     content = path.read_bytes()
     if _digest(content) != match[2]:
         raise UserError(f"{path}: damaged (its checksum is not the one in its name)")
-    return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    try:
+        return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path}: not a checkpoint (more than tensors and plain values)") from error
 
 
 def load_latest(folder: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Any] | None, list[str]]:

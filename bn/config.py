@@ -199,7 +199,7 @@ def _build_union(options: tuple[Any, ...], value: Any, key: str) -> Any:
         return None if value is None else _build(schema, value, key)
     by_name = {get_args(get_type_hints(option)["name"])[0]: option for option in options}
     name = value.get("name") if isinstance(value, Mapping) else value
-    if name not in by_name:
+    if not isinstance(name, str) or name not in by_name:
         raise _wrong(f"{key}.name", name, ", ".join(by_name))
     return _build(by_name[name], value, key)
 

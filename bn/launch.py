@@ -18,8 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -116,13 +118,36 @@ def summary(run: RunDirectory) -> str:
     return f"{run.name}: {status.get('state')} at step {status.get('step'):,}{reason}; {numbers}"
 
 
+def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[str]]:
+    """The overrides of each member of a sweep: the product of its axes.
+
+    `params` are those of the sweep's file; an axis in `arguments` takes the place of the file's.
+    """
+    axes = [f"{key}={value}" for key, value in params.items()]
+    parsed = OverridesParser.create().parse_overrides([*axes, *arguments])
+    (product,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    return product
+
+
+def planned_runs(sweep: str, arguments: Sequence[str] = ()) -> list[RunDirectory]:
+    """The run directories of `python train.py sweep=<sweep> <arguments>`, whether they exist or not."""
+    arguments = [f"sweep={sweep}", *arguments]
+    with initialize_config_dir(CONFIGS, version_base="1.3"):
+        params = composed_config(arguments).hydra.sweeper.params
+        return [planned_run(overrides) for overrides in members(params, arguments)]
+
+
+def planned_run(overrides: Sequence[str]) -> RunDirectory:
+    composed = composed_config(overrides)
+    return _run_of(composed, dict(composed.hydra.runtime.choices))
+
+
 def unfinished_members(members: Sequence[Sequence[str]]) -> list[list[str]]:
     """Check every member of a sweep; those that have not ended. UserError names the first that is wrong."""
     unfinished, seen = [], {}
     for overrides in members:
-        composed = composed_config(overrides)
         try:
-            run = _run_of(composed, dict(composed.hydra.runtime.choices))
+            run = planned_run(overrides)
             run.check_config()
         except UserError as error:
             raise UserError(f"{error} (member {' '.join(overrides)})") from error
@@ -162,15 +187,22 @@ def experiments() -> list[str]:
 
 
 def _checked(composed: DictConfig, experiment: str) -> Config:
-    keys = [key for key in composed if key != "hydra"]
-    mapping = OmegaConf.to_container(OmegaConf.masked_copy(composed, keys), resolve=True)
-    assert isinstance(mapping, dict)
+    mapping: Any = OmegaConf.to_container(composed, resolve=False)
+    mapping.pop("hydra", None)
+    try:
+        mapping = OmegaConf.to_container(OmegaConf.create(mapping), resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error)) from None
     if mapping.get("experiment") is not None:
         raise UserError(f"experiment={experiment}: given twice; accepted: once, without +")
     config = config_from({**mapping, "experiment": experiment})
     from bn.wandb_logger import check_logger
 
     check_logger(config)
+    if config.device == "cuda":
+        from bn.train import take_device
+
+        take_device(config.device)
     return config
 
 
@@ -242,9 +274,17 @@ def _install_handlers() -> None:
 
 
 def _on_signal(number: int, _frame: Any) -> None:
-    if _signals and number == signal.SIGINT:
+    worker = multiprocessing.parent_process() is not None
+    if _signals and number == signal.SIGINT and not worker:
         raise KeyboardInterrupt  # a second Ctrl-C does not wait for the checkpoint
     _signals.append(number)
+    if not worker:  # now and again, since a worker may be only just starting
+        signal.signal(signal.SIGALRM, _pass_on)
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.5)
+
+
+def _pass_on(_number: int, _frame: Any) -> None:
     for child in multiprocessing.active_children():
         if child.pid is not None:
-            os.kill(child.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGTERM)

@@ -6,6 +6,7 @@ input is BN's output, gamma * xhat + beta.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,9 +77,9 @@ class PercentileProbe:
     def save(self, path: Path) -> None:
         """Write `activations.npz`: steps (T,), percentiles (P,), layer1... (T, P, units) float32."""
         part = path.with_suffix(".part.npz")
-        state = {name: tensor.numpy() for name, tensor in self.state_dict().items()}
+        arrays: dict[str, Any] = {name: array.numpy() for name, array in self.state_dict().items()}
         try:
-            np.savez(part, percentiles=np.array(self.percentiles), **state)
+            np.savez(part, **arrays, percentiles=np.array(self.percentiles))
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ checkpoints/      the last two
 lock              held by the process that works here
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -69,7 +70,13 @@ class RunDirectory:
             return
         except OSError as error:
             raise UserError(f"{self.name}/config.yaml: cannot be read ({error.strerror})") from error
-        saved, wanted = _compared(yaml.safe_load(text) or {}), _compared(to_dict(self.config))
+        try:
+            saved = _compared(yaml.safe_load(text))
+        except (yaml.YAMLError, AttributeError) as error:  # not YAML, or not a mapping
+            raise UserError(
+                f"{self.name}/config.yaml: damaged: remove it if this directory holds the run you mean"
+            ) from error
+        wanted = _compared(to_dict(self.config))
         missing = object()
         different = [
             f"{key} (there {saved.get(key, 'absent')}, here {wanted.get(key, 'absent')})"
@@ -96,15 +103,20 @@ class RunDirectory:
             holder = self._lock.read().strip() or "another process"
             self.close()
             raise UserError(f"{self.name}: in use by {holder}: wait for it, or stop it") from None
-        self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {platform.node()}\n")
-        self._lock.flush()
-        _write(self.path / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False))
+        try:
+            self._lock.truncate(0)
+            self._lock.write(f"process {os.getpid()} on {platform.node()}\n")
+            self._lock.flush()
+            _write(self.path / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False))
+        except OSError as error:
+            self.close()
+            raise UserError(f"{self.name}: cannot be written ({error.strerror})") from error
 
     def close(self) -> None:
         for file in (self._metrics, self._lock):
             if file is not None:
-                file.close()
+                with contextlib.suppress(OSError):  # of what a full disk did not take, told when written
+                    file.close()
         self._metrics = self._lock = None
 
     def start(self, step: int, device: Mapping[str, Any]) -> None:

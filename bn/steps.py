@@ -10,8 +10,7 @@ A step takes the (batch,) indices of its mini-batch and returns the loss, a scal
 waiting for it.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +25,12 @@ aten = torch.ops.aten
 
 class Step(Protocol):
     def __call__(self, indices: Tensor) -> Tensor: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next step depends on besides the model: the optimizer's state."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 class AutogradStep:
@@ -43,6 +48,12 @@ class AutogradStep:
         loss.backward()
         self.optimizer.step()
         return loss.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state)
 
 
 # g in place, and dl/dx from dl/dz and z = g(x), written over dl/dz
@@ -138,6 +149,12 @@ class FusedStep:
             d = self._backward_affine(i, inputs[i], d)
         return loss
 
+    def state_dict(self) -> dict[str, Any]:
+        return {}  # plain SGD remembers nothing
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
     def _forward_affine(self, i: int, u: Tensor) -> Tensor:
         bias, transposed = self.biases[i], self.weights[i].t()
         if bias is None:
@@ -164,12 +181,18 @@ def _tensors(norm: BatchNorm) -> _Norm:
 class CudaGraphStep:
     """Replays a step as a CUDA graph: one launch from the host for all its kernels.
 
-    Capturing needs a few real steps first; what they changed (`state`: parameters, buffers, momentum) is put
-    back, so that training starts from where it was.
+    Capturing needs a few real steps first; what they changed of the model and of the optimizer's momentum is
+    put back, so that training starts from where it was. Load the step's state before, not after.
     """
 
-    def __init__(self, step: Step, batch: int, state: Callable[[], list[Tensor]]) -> None:
-        saved = [tensor.clone() for tensor in state()]
+    def __init__(self, step: Step, model: nn.Module, batch: int) -> None:
+        def tensors() -> list[Tensor]:
+            state = step.state_dict().get("state", {})  # of torch's optimizers, by parameter
+            momenta = [tensor for entry in state.values() for tensor in entry.values()]
+            return [*model.parameters(), *model.buffers(), *(m for m in momenta if m is not None)]
+
+        self.step = step
+        saved = [tensor.clone() for tensor in tensors()]
         self.indices = torch.arange(batch, device=saved[0].device)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -181,7 +204,7 @@ class CudaGraphStep:
         with torch.cuda.graph(self.graph):
             self.loss = step(self.indices)
         with torch.no_grad():
-            for i, tensor in enumerate(state()):
+            for i, tensor in enumerate(tensors()):
                 # A momentum buffer that the first step made starts at 0, which is what no buffer means.
                 tensor.copy_(saved[i]) if i < len(saved) else tensor.zero_()
 
@@ -189,3 +212,9 @@ class CudaGraphStep:
         self.indices.copy_(indices)
         self.graph.replay()
         return self.loss
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.step.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        raise RuntimeError("the graph is captured: load the step's state before")

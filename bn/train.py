@@ -43,10 +43,10 @@ def train(
     data = load_mnist(REPOSITORY / config.data.root, config.data.threshold, config.data.validation)
     data = Mnist(data.train.to(device), data.validation and data.validation.to(device), data.test.to(device))
     model = build_model(config).to(device)
-    optimizer = sgd(model, config.optim.lr, config.optim.momentum, config.optim.weight_decay)
     order = EpochOrder(len(data.train.labels), config.optim.batch, config.seed, device)
     probe = build_probe(config, model, data.train)
     losses = LossWindow(config.log_every, device)
+    step = build_step(config, model, data.train)
 
     saved, complaints = load_latest(run.checkpoints, device)
     for complaint in complaints:
@@ -55,11 +55,12 @@ def train(
     if saved is not None:
         first, earlier_wall = saved["step"], saved["wall_s"]
         model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
+        step.load_state_dict(saved["optimizer"])
         probe.load_state_dict(saved["probe"])
         losses.load_state_dict(saved["losses"])
         torch.set_rng_state(saved["torch_rng"].cpu())
-    step = build_step(config, model, optimizer, data.train)
+    if device.type == "cuda" and config.cuda_graph:
+        step = CudaGraphStep(step, model, config.optim.batch)
 
     run.start(first, {"type": device.type, "name": device_name(device), "threads": config.threads})
     run.set_status("running", first)
@@ -78,7 +79,7 @@ def train(
             "step": n,
             "wall_s": time.perf_counter() - began,
             "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            "optimizer": step.state_dict(),
             "probe": probe.state_dict(),
             "losses": losses.state_dict(),
             "torch_rng": torch.get_rng_state(),
@@ -146,23 +147,12 @@ def build_probe(config: Config, model: MLP, train: Split) -> PercentileProbe:
     return PercentileProbe(model, images, batch, config.probe.percentiles)
 
 
-def build_step(config: Config, model: MLP, optimizer: torch.optim.Optimizer, train: Split) -> Step:
-    """The fast path where it computes what was asked for, else the readable one; a CUDA graph on a GPU."""
-    if config.step_path == "autograd" or (config.step_path == "auto" and config.optim.momentum):
-        step: Step = AutogradStep(model, optimizer, train)
-    else:
-        step = FusedStep(
-            model, train,
-            batch=config.optim.batch, lr=config.optim.lr, decay=config.optim.weight_decay,
-        )  # fmt: skip
-    if train.images.is_cuda and config.cuda_graph:
-
-        def state() -> list[Tensor]:
-            momenta = [entry.get("momentum_buffer") for entry in optimizer.state.values()]
-            return [*model.parameters(), *model.buffers(), *(m for m in momenta if m is not None)]
-
-        step = CudaGraphStep(step, config.optim.batch, state)
-    return step
+def build_step(config: Config, model: MLP, train: Split) -> Step:
+    """The fast path where it computes what was asked for, else the readable one."""
+    o = config.optim
+    if config.step_path == "autograd" or (config.step_path == "auto" and o.momentum):
+        return AutogradStep(model, sgd(model, o.lr, o.momentum, o.weight_decay), train)
+    return FusedStep(model, train, batch=o.batch, lr=o.lr, decay=o.weight_decay)
 
 
 def evaluate(model: nn.Module, data: Mnist) -> dict[str, float]:

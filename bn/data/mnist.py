@@ -5,6 +5,7 @@ themselves; every use verifies their checksums. Where the bundled files were rem
 downloads them.
 """
 
+import contextlib
 import gzip
 import hashlib
 import os
@@ -103,7 +104,8 @@ def _keep(path: Path, content: bytes) -> None:
         part.write_bytes(content)
         part.replace(path)
     except OSError:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only file system refuses this too
+            part.unlink(missing_ok=True)
 
 
 def _download(root: Path, name: str) -> bytes:
@@ -113,7 +115,7 @@ def _download(root: Path, name: str) -> bytes:
         MNIST(str(root), download=True)
         content = (root / "MNIST" / "raw" / name).read_bytes()
     except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{root / name}.gz: missing, and the download failed ({reason}): "
             f"restore it with `git checkout -- {root}`"

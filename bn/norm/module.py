@@ -47,7 +47,12 @@ class BatchNorm(nn.Module):
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, features: int | tuple[int, ...], eps: float = 1e-5, momentum: float = 0.1) -> None:
+    def __init__(
+        self,
+        features: int | tuple[int, ...],
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+    ) -> None:
         super().__init__()
         shape = (features,) if isinstance(features, int) else tuple(features)
         if not shape or min(shape) < 1:

@@ -17,8 +17,8 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Ten
     - the shape of one example, `x.shape[1:]`, such as (C, H, W): one pair per activation,
       statistics over the batch alone, m = N.
 
-    Gradients flow through the statistics. Returns a tensor of the shape of `x`. Raises ValueError
-    for shapes that do not fit, for m < 2 (xhat would be 0 whatever x is) and for eps <= 0.
+    `eps` is positive. Gradients flow through the statistics. Returns a tensor of the shape of `x`.
+    Raises ValueError for shapes that do not fit, and for m < 2, where xhat would be 0 whatever x.
     """
     if beta.shape != gamma.shape:
         raise ValueError(f"gamma is {tuple(gamma.shape)} but beta is {tuple(beta.shape)}")

@@ -1,23 +1,27 @@
 """Hydra's sweeper, with every member checked before the first starts and the finished ones dropped."""
 
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bn import launch
+from bn.errors import UserError
 
 
 class CheckedSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
-        assert self.hydra_context is not None
         assert self.launcher is not None
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        parsed = parser.parse_overrides([*self._parse_config(), *arguments])
-        (members,) = self.split_arguments(parsed, max_batch_size=None)
-        unfinished = launch.unfinished_members(members)
+        unfinished = launch.unfinished_members(launch.members(self.params, arguments))
         if not unfinished:
             return []
-        results = self.launcher.launch(unfinished, initial_job_idx=0)
+        try:
+            results = self.launcher.launch(unfinished, initial_job_idx=0)
+        except BrokenProcessPool as error:
+            if launch.stop_signal() is None:
+                raise UserError("a process of the sweep was killed: the same command completes it") from error
+            return []  # told to stop so early that it could not leave in order
+        except OSError as error:  # the folder that Hydra wants for a sweep
+            raise UserError(f"{error.filename}: cannot be written ({error.strerror})") from error
         launch.outcomes[:] = [result.return_value for result in results]
         return [results]

@@ -1,5 +1,7 @@
 """Algorithm 1 as a function: the written-out reference, torch's kernel and autograd agree."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from bn.norm import batch_norm, reference_backward, reference_forward
 
 # input shape, shape of gamma: 2D, per channel over maps, per activation over maps
 FORMS = [((5, 3), (3,)), ((4, 3, 2, 5), (3,)), ((4, 3, 2, 2), (3, 2, 2))]
-EXACT = {"rtol": 1e-12, "atol": 1e-12}
+exactly = partial(assert_close, rtol=1e-12, atol=1e-12)
 
 
 def make(shape, features, seed=0):
@@ -36,8 +38,8 @@ def test_function_equals_reference(shape, features, eps):
     y = batch_norm(*leaves, eps=eps)
     grads = torch.autograd.grad(y, leaves, dy)
     expected = reference_backward(dy, x, gamma, eps)
-    assert_close(y, reference_forward(x, gamma, beta, eps).y, **EXACT)
-    assert_close(grads, (expected.x, expected.gamma, expected.beta), **EXACT)
+    exactly(y, reference_forward(x, gamma, beta, eps).y)
+    exactly(grads, (expected.x, expected.gamma, expected.beta))
 
 
 @pytest.mark.parametrize(("shape", "features"), FORMS)
@@ -55,7 +57,7 @@ def test_each_written_out_gradient_equals_autograd(shape, features):
     expected = [g.detach() for g in torch.autograd.grad(y, nodes, dy)]
     actual = reference_backward(dy, x.detach(), gamma.detach())
     for got, want in zip(actual, expected, strict=True):
-        assert_close(got, want.view_as(got), **EXACT)
+        exactly(got, want.view_as(got))
     assert actual._fields == ("xhat", "var", "mean", "x", "gamma", "beta")
 
 
@@ -72,10 +74,10 @@ def test_written_out_backward_equals_torch_module(shape, features):
     expected = reference_backward(dy, x, gamma)
     assert layer.weight.grad is not None
     assert layer.bias.grad is not None
-    assert_close(reference_forward(x, gamma, beta).y.view_as(y), y.detach(), **EXACT)
-    assert_close(expected.x, u.grad, **EXACT)
-    assert_close(expected.gamma.flatten(), layer.weight.grad, **EXACT)
-    assert_close(expected.beta.flatten(), layer.bias.grad, **EXACT)
+    exactly(reference_forward(x, gamma, beta).y.view_as(y), y.detach())
+    exactly(expected.x, u.grad)
+    exactly(expected.gamma.flatten(), layer.weight.grad)
+    exactly(expected.beta.flatten(), layer.bias.grad)
 
 
 def test_biased_variance_normalizes_by_hand():
@@ -83,9 +85,9 @@ def test_biased_variance_normalizes_by_hand():
     x = torch.tensor([[0.0], [2.0]], dtype=torch.float64)
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     expected = torch.tensor([[-0.5], [0.5]], dtype=torch.float64)
-    assert_close(batch_norm(x, one, zero, eps=3.0), expected, **EXACT)
+    exactly(batch_norm(x, one, zero, eps=3.0), expected)
     forward = reference_forward(x, one, zero, eps=3.0)
-    assert_close(forward.y, expected, **EXACT)
+    exactly(forward.y, expected)
     assert (forward.mean.item(), forward.var.item()) == (1, 1)
 
 
@@ -95,7 +97,7 @@ def test_convolution_takes_batch_and_locations_as_one_mini_batch():
     as_rows = x.permute(0, 2, 3, 1).reshape(-1, 3)
     rows = reference_forward(as_rows, gamma, beta)
     for y in (batch_norm(x, gamma, beta), reference_forward(x, gamma, beta).y):
-        assert_close(y.permute(0, 2, 3, 1).reshape(-1, 3), rows.y, **EXACT)
+        exactly(y.permute(0, 2, 3, 1).reshape(-1, 3), rows.y)
     assert rows.mean.shape == rows.var.shape == (3,)
 
 
@@ -105,7 +107,7 @@ def test_per_activation_takes_the_batch_alone():
     for c in range(3):
         for i in range(2):
             one = x[:, c, i, 1:], gamma[c, i, 1:], beta[c, i, 1:]
-            assert_close(y[:, c, i, 1:], reference_forward(*one).y, **EXACT)
+            exactly(y[:, c, i, 1:], reference_forward(*one).y)
 
 
 @pytest.mark.parametrize(("shape", "features"), FORMS)

@@ -4,15 +4,18 @@ The paper's equalities hold at eps = 0. Torch's kernel asks for eps > 0; TINY is
 sigma2 + TINY is sigma2 in float64.
 """
 
+from functools import partial
+
 import pytest
 import torch
+from torch import nn
 from torch.autograd.functional import jacobian
 from torch.testing import assert_close
 
 from bn.norm import BatchNorm, batch_norm, population_statistics
 
 TINY = 1e-300
-EXACT = {"rtol": 1e-10, "atol": 1e-10}
+exactly = partial(assert_close, rtol=1e-10, atol=1e-10)
 
 
 def normal(*shape, seed=0):
@@ -40,9 +43,9 @@ def test_scale_of_the_weights_changes_neither_output_nor_input_gradient(layer, a
         y = bn_of_linear(weight, v, gamma, beta)
         results.append((y.detach(), *torch.autograd.grad(y, (v, weight), dy)))
     (y, du, dw), (ya, dua, dwa) = results
-    assert_close(ya, y, **EXACT)
-    assert_close(dua, du, **EXACT)
-    assert_close(a * dwa, dw, **EXACT)
+    exactly(ya, y)
+    exactly(dua, du)
+    exactly(a * dwa, dw)
     assert du.abs().max() > 0.01
     assert dw.abs().max() > 0.01
 
@@ -50,7 +53,7 @@ def test_scale_of_the_weights_changes_neither_output_nor_input_gradient(layer, a
 def test_negative_scale_flips_the_sign_of_xhat(layer):
     w, u, gamma, beta, _ = layer
     y, flipped = bn_of_linear(w, u, gamma, beta), bn_of_linear(-2 * w, u, gamma, beta)
-    assert_close(flipped - beta, -(y - beta), **EXACT)
+    exactly(flipped - beta, -(y - beta))
 
 
 def test_scale_invariance_is_approximate_with_eps(layer):
@@ -64,9 +67,9 @@ def test_can_represent_the_identity():
     """Section 3: gamma = sqrt(Var[x]), beta = E[x] recovers the activations."""
     x = 3 + 2 * normal(10, 4)
     gamma, beta = x.var(0, correction=0).sqrt(), x.mean(0)
-    assert_close(batch_norm(x, gamma, beta, TINY), x, **EXACT)
+    exactly(batch_norm(x, gamma, beta, TINY), x)
     gamma = (x.var(0, correction=0) + 0.5).sqrt()
-    assert_close(batch_norm(x, gamma, beta, 0.5), x, **EXACT)
+    exactly(batch_norm(x, gamma, beta, 0.5), x)
 
 
 def test_bias_before_bn_has_no_effect_and_no_gradient(layer):
@@ -75,10 +78,10 @@ def test_bias_before_bn_has_no_effect_and_no_gradient(layer):
     b = (100 * normal(4, seed=5)).requires_grad_()
     beta = beta.clone().requires_grad_()
     y = batch_norm(u @ w.T + b, gamma, beta, TINY)
-    assert_close(y.detach(), bn_of_linear(w, u, gamma, beta.detach()), **EXACT)
+    exactly(y.detach(), bn_of_linear(w, u, gamma, beta.detach()))
     db, dbeta = torch.autograd.grad(y, (b, beta), dy)
     assert_close(db, torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-12)
-    assert_close(dbeta, dy.sum(0), **EXACT)
+    exactly(dbeta, dy.sum(0))
 
 
 def test_training_output_depends_on_the_batch_mates():
@@ -135,10 +138,10 @@ def test_jacobian_of_a_linear_layer_between_white_signals_is_orthogonal():
     u = white(200, 5)
     w = normal(5, 5, seed=1)
     w = inverse_root((u @ w.T).T.cov()) @ w
-    assert_close((u @ w.T).T.cov(), torch.eye(5, dtype=torch.float64), **EXACT)
+    exactly((u @ w.T).T.cov(), torch.eye(5, dtype=torch.float64))
     j = jacobian(lambda v: w @ v, u[0])
-    assert_close(j @ j.T, torch.eye(5, dtype=torch.float64), **EXACT)
-    assert_close(torch.linalg.svdvals(j), torch.ones(5, dtype=torch.float64), **EXACT)
+    exactly(j @ j.T, torch.eye(5, dtype=torch.float64))
+    exactly(torch.linalg.svdvals(j), torch.ones(5, dtype=torch.float64))
 
 
 def test_bn_alone_brings_unit_rows_and_orthogonality_where_outputs_are_uncorrelated():
@@ -150,14 +153,13 @@ def test_bn_alone_brings_unit_rows_and_orthogonality_where_outputs_are_uncorrela
     orthogonal = torch.linalg.qr(normal(5, 5, seed=1)).Q
     scales = torch.tensor([0.01, 0.1, 1.0, 10.0, 100.0], dtype=torch.float64)
     for w, is_orthogonal in [(normal(5, 5, seed=1), False), (scales[:, None] * orthogonal, True)]:
-        network = torch.nn.Sequential(
-            torch.nn.Linear(5, 5, bias=False), BatchNorm(5, eps=TINY)
-        ).double()
-        network[0].load_state_dict({"weight": w})
+        linear = nn.Linear(5, 5, bias=False).double()
+        linear.load_state_dict({"weight": w})
+        network = nn.Sequential(linear, BatchNorm(5, eps=TINY).double())
         population_statistics(network, [u])
         network.eval()
         j = jacobian(lambda v, network=network: network(v[None])[0], u[0])
         product = j @ j.T
-        assert_close(product.diag(), torch.ones(5, dtype=torch.float64), **EXACT)
+        exactly(product.diag(), torch.ones(5, dtype=torch.float64))
         off = (product - torch.eye(5, dtype=torch.float64)).abs().max().item()
         assert (off < 1e-10) if is_orthogonal else (off > 0.1)

@@ -125,12 +125,13 @@ def test_frozen_layers_take_part_and_stay_frozen(training):
         def train(self, mode=True):
             return super().train(False)
 
-    model = nn.Sequential(Frozen(4), nn.Linear(4, 2)).train(training)
+    frozen = Frozen(4)
+    model = nn.Sequential(frozen, nn.Linear(4, 2)).train(training)
     before = everything(model)["training"]
     population_statistics(model, batches())
     assert everything(model)["training"] == before
-    assert not model[0].training
-    assert model[0].running_mean.any()
+    assert not frozen.training
+    assert frozen.running_mean.any()
 
 
 def test_no_batch_normalization():
@@ -151,8 +152,8 @@ def test_layer_without_statistics_is_named():
 
 def test_layer_that_is_not_reached_is_named():
     class Detour(nn.Sequential):
-        def forward(self, x):
-            return self[0](x)
+        def forward(self, input):
+            return self[0](input)
 
     model = Detour(BatchNorm(4), BatchNorm(4))
     before = everything(model)

@@ -1,5 +1,7 @@
 """Algorithm 2 against its equations, computed directly in float64."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch.testing import assert_close
 
 from bn.norm import BatchNorm, population_statistics, reference_forward
 
-EXACT = {"rtol": 1e-12, "atol": 1e-12}
+exactly = partial(assert_close, rtol=1e-12, atol=1e-12)
 
 
 def normal(*shape, seed=0):
@@ -21,8 +23,10 @@ def drifting(sizes, *shape):
 
 def network(eps=1e-5, norm=BatchNorm):
     torch.manual_seed(0)
-    layers = [nn.Linear(4, 5), norm(5, eps=eps), nn.Sigmoid(), nn.Linear(5, 3), norm(3, eps=eps)]
-    return nn.Sequential(*layers).double()
+    first, last = norm(5, eps=eps), norm(3, eps=eps)
+    for i, p in enumerate([*first.parameters(), *last.parameters()]):
+        p.data = normal(*p.shape, seed=i)
+    return nn.Sequential(nn.Linear(4, 5), first, nn.Sigmoid(), nn.Linear(5, 3), last).double()
 
 
 def algorithm_2(batches):
@@ -40,16 +44,16 @@ def test_every_layer_of_a_network_has_its_population_statistics(norm):
     """A later layer is given what it saw in training: the earlier BN normalizes by mini-batch."""
     model, batches = network(norm=norm), drifting([8] * 6, 4)
     first, bn, sigmoid, second, last = model
+    gamma, beta = (p.detach() for p in bn.parameters())
     inputs = [first(x).detach() for x in batches]
-    later = [second(sigmoid(reference_forward(x, bn.weight, bn.bias).y)).detach() for x in inputs]
+    later = [second(sigmoid(reference_forward(x, gamma, beta).y)).detach() for x in inputs]
     population_statistics(model, batches)
     for layer, values in [(bn, inputs), (last, later)]:
-        mean, var = algorithm_2(values)
-        assert_close(layer.running_mean, mean, **EXACT)
-        assert_close(layer.running_var, var, **EXACT)
+        statistics = layer.get_buffer("running_mean"), layer.get_buffer("running_var")
+        exactly(statistics, algorithm_2(values))
     with_inference_activations = [second(sigmoid(bn.eval()(x))).detach() for x in inputs]
     _, var = algorithm_2(with_inference_activations)
-    assert (last.running_var - var).abs().max() > 0.01
+    assert (last.get_buffer("running_var") - var).abs().max() > 0.01
 
 
 def test_the_variance_is_not_the_pooled_one():
@@ -57,7 +61,7 @@ def test_the_variance_is_not_the_pooled_one():
     bn = BatchNorm(3).double()
     population_statistics(bn, batches)
     batch_variances = torch.stack([x.var(0, correction=1) for x in batches]).mean(0)
-    assert_close(bn.running_var, batch_variances, **EXACT)
+    exactly(bn.running_var, batch_variances)
     assert (torch.cat(batches).var(0) > 10 * bn.running_var).all()
 
 
@@ -67,8 +71,8 @@ def test_unequal_batches_weigh_values_and_degrees_of_freedom(sizes):
     bn = BatchNorm(3).double()
     population_statistics(bn, batches)
     squares = sum((x - x.mean(0)).square().sum(0) for x in batches)
-    assert_close(bn.running_mean, torch.cat(batches).mean(0), **EXACT)
-    assert_close(bn.running_var, squares / (sum(sizes) - len(sizes)), **EXACT)
+    exactly(bn.running_mean, torch.cat(batches).mean(0))
+    exactly(bn.running_var, squares / (sum(sizes) - len(sizes)))
 
 
 @pytest.mark.parametrize("norm", [BatchNorm, nn.BatchNorm2d])
@@ -80,9 +84,9 @@ def test_convolution_counts_batch_and_locations(norm):
     as_rows = BatchNorm(3).double()
     population_statistics(as_rows, rows)
     squares = sum((x - x.mean(0)).square().sum(0) for x in rows)
-    assert_close(bn.running_var, squares / (100 - 3), **EXACT)
-    assert_close(bn.running_mean, as_rows.running_mean, **EXACT)
-    assert_close(bn.running_var, as_rows.running_var, **EXACT)
+    exactly(bn.running_var, squares / (100 - 3))
+    exactly(bn.running_mean, as_rows.running_mean)
+    exactly(bn.running_var, as_rows.running_var)
 
 
 def test_per_activation_counts_the_batch_alone():
@@ -90,8 +94,8 @@ def test_per_activation_counts_the_batch_alone():
     bn = BatchNorm((3, 2, 2)).double()
     population_statistics(bn, batches)
     mean, var = algorithm_2(batches)
-    assert_close(bn.running_mean, mean, **EXACT)
-    assert_close(bn.running_var, var, **EXACT)
+    exactly(bn.running_mean, mean)
+    exactly(bn.running_var, var)
 
 
 def test_float32_statistics_are_the_float64_ones_rounded_once():
@@ -128,14 +132,15 @@ def test_earlier_statistics_and_momentum_leave_no_trace():
 
 def test_allows_evaluation_and_else_leaves_the_count_of_batches():
     model, batches = network(), drifting([8] * 3, 4)
+    counts = [model.get_buffer(f"{i}.num_batches_tracked") for i in (1, 4)]
     population_statistics(model, batches)
-    assert [int(layer.num_batches_tracked) for layer in (model[1], model[4])] == [1, 1]
+    assert counts == [1, 1]
     model.eval()(batches[0])
     model.train()
     for _ in range(4):
         model(batches[0])
     population_statistics(model, batches)
-    assert [int(layer.num_batches_tracked) for layer in (model[1], model[4])] == [5, 5]
+    assert counts == [5, 5]
 
 
 def test_inference_is_one_fixed_affine_map():
@@ -150,7 +155,7 @@ def test_inference_is_one_fixed_affine_map():
     x = normal(6, 3, seed=7)
     mean, var = algorithm_2(batches)
     scale = bn.weight / (var + 0.1).sqrt()
-    assert_close(bn(x), scale * x + (bn.bias - scale * mean), **EXACT)
+    exactly(bn(x), scale * x + (bn.bias - scale * mean))
 
 
 def test_adapts_to_a_new_input_distribution():
@@ -192,8 +197,8 @@ def test_a_layer_used_twice_averages_over_its_uses():
     model, batches = Twice(), drifting([8] * 3, 3)
     population_statistics(model, batches)
     mean, var = algorithm_2([y for x in batches for y in (x, 2 * x + 1)])
-    assert_close(model.bn.running_mean, mean, **EXACT)
-    assert_close(model.bn.running_var, var, **EXACT)
+    exactly(model.bn.running_mean, mean)
+    exactly(model.bn.running_var, var)
 
 
 def test_statistics_keep_their_storage():

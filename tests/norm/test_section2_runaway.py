@@ -4,13 +4,15 @@ A layer adds b to its input u and is normalized over the training set. `detach` 
 step ignore that E[x] and Var[x] depend on the parameters.
 """
 
+from functools import partial
+
 import torch
 from torch.testing import assert_close
 
 from bn.norm import batch_norm
 
 RATE, STEPS = 0.1, 200
-EXACT = {"rtol": 1e-10, "atol": 1e-10}
+exactly = partial(assert_close, rtol=1e-10, atol=1e-10)
 
 
 def problem():
@@ -46,16 +48,16 @@ def test_ignoring_the_mean_makes_the_bias_grow_linearly_at_a_fixed_loss():
     u, target = problem()
     b, loss = descend(lambda b: u + b - (u + b).mean().detach(), scalar(0.0), target)
     per_step = RATE * 2 * target.mean()
-    assert_close(b, torch.arange(STEPS + 1) * per_step, **EXACT)
+    exactly(b, torch.arange(STEPS + 1) * per_step)
     assert b[-1] > 30
-    assert_close(loss, loss[:1].expand(STEPS), **EXACT)
+    exactly(loss, loss[:1].expand(STEPS))
 
 
 def test_with_the_true_gradient_the_bias_stays():
     u, target = problem()
     b, loss = descend(lambda b: fully_normalized(u + b), scalar(0.0), target)
     assert b.abs().max() < 1e-10
-    assert_close(loss, loss[:1].expand(STEPS), **EXACT)
+    exactly(loss, loss[:1].expand(STEPS))
 
 
 def ignoring_scale(a, u):
@@ -67,10 +69,10 @@ def test_ignoring_the_scale_too_makes_the_weight_grow_without_bound_at_a_fixed_l
     """Each step adds c / a to a, where c depends on the (fixed) output, so a^2 gains over 2 c."""
     u, target = problem()
     a, loss = descend(lambda a: ignoring_scale(a, u), scalar(1.0), 3 * target)
-    assert_close(loss, loss[:1].expand(STEPS), **EXACT)
+    exactly(loss, loss[:1].expand(STEPS))
     c = (a[1] - a[0]) * a[0]
     assert c > 0.05
-    assert_close(a[1:] - a[:-1], c / a[:-1], **EXACT)
+    exactly(a[1:] - a[:-1], c / a[:-1])
     assert (a[1:] ** 2 >= a[:-1] ** 2 + 2 * c).all()
     assert a[-1] > 4
 
@@ -81,7 +83,7 @@ def test_ignoring_the_scale_blows_up_where_the_weight_shrinks():
     a, loss = descend(lambda a: ignoring_scale(a, u), scalar(1.0), -target, 1000, rate=2e-4)
     crossing = int((a < 0).nonzero()[0])
     steps = (a[1:] - a[:-1]).abs()
-    assert_close(loss[:crossing], loss[:1].expand(crossing), **EXACT)
+    exactly(loss[:crossing], loss[:1].expand(crossing))
     assert (steps[1:crossing] > steps[: crossing - 1]).all()
     assert steps[crossing - 1] > steps[0].sqrt()
     assert steps[crossing - 1] > 30 * steps[0]
@@ -91,5 +93,5 @@ def test_with_the_true_gradient_the_weight_stays():
     u, target = problem()
     for goal in (3 * target, -target):
         a, loss = descend(lambda a: fully_normalized(a * u), scalar(1.0), goal)
-        assert_close(a, torch.ones_like(a), **EXACT)
-        assert_close(loss, loss[:1].expand(STEPS), **EXACT)
+        exactly(a, torch.ones_like(a))
+        exactly(loss, loss[:1].expand(STEPS))

@@ -1,0 +1,96 @@
+"""Drawing from results/, and the proof that what is committed there follows from its records."""
+
+import hashlib
+import json
+import platform
+import re
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib
+
+from bn.errors import UserError
+from bn.records import REPOSITORY
+
+RESULTS = REPOSITORY / "results"
+README = REPOSITORY / "README.md"
+DRAWN = "drawn.json"
+_BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def make(name: str, experiment: ModuleType, results: Path = RESULTS) -> None:
+    """Draw one experiment's figures and tables beside its records."""
+    folder = results / name
+    made = _draw(folder, experiment)
+    for path, content in made.items():
+        (folder / path).write_bytes(content)
+    drawn = {
+        "with": drawn_with(),
+        "records": _records_digest(folder, made),
+        "figures": {path: _digest(content) for path, content in sorted(made.items())},
+    }
+    (folder / DRAWN).write_text(json.dumps(drawn, indent=1) + "\n")
+
+
+def differences(name: str, experiment: ModuleType, results: Path = RESULTS) -> list[str]:
+    """One line for each committed figure or table that does not follow from its records.
+
+    Everything is drawn anew and compared byte by byte. Another version of matplotlib draws other bytes, so
+    there the tables are compared, and of the figures that they are the ones drawn from these records.
+    """
+    folder = results / name
+    made = _draw(folder, experiment)
+    try:
+        drawn = json.loads((folder / DRAWN).read_text())
+    except (OSError, ValueError):
+        return [f"{folder / DRAWN}: missing or damaged"]
+    same_library = drawn["with"] == drawn_with()
+    found = []
+    if drawn["records"] != _records_digest(folder, made):
+        found.append(f"{folder}: the records are not those the figures were drawn from")
+    for path, content in sorted(made.items()):
+        try:
+            committed = (folder / path).read_bytes()
+        except OSError:
+            found.append(f"{folder / path}: missing")
+            continue
+        if same_library or path.endswith(".md"):
+            if committed != content:
+                found.append(f"{folder / path}: differs from what the records give")
+        elif _digest(committed) != drawn["figures"].get(path):
+            found.append(f"{folder / path}: is not the figure that was drawn from the records")
+    return found
+
+
+def readme_with_tables(results: Path = RESULTS, readme: Path = README) -> tuple[str, str]:
+    """The README as it is, and with each `<!-- begin results/... -->` block as the file it names."""
+
+    def fill(match: re.Match) -> str:
+        path = results.parent / match[2]
+        if not path.exists():
+            raise UserError(f"{readme.name}: names {match[2]}, which is missing")
+        return f"{match[1]}{path.read_text().rstrip()}\n{match[3]}"
+
+    text = readme.read_text()
+    return text, _BLOCK.sub(fill, text)
+
+
+def drawn_with() -> str:
+    return f"matplotlib {matplotlib.__version__}, {platform.system()} {platform.machine()}"
+
+
+def _draw(folder: Path, experiment: ModuleType) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as made:
+        experiment.draw(folder, Path(made))
+        return {path.name: path.read_bytes() for path in Path(made).iterdir()}
+
+
+def _records_digest(folder: Path, made: dict[str, bytes]) -> str:
+    """Of every file in the folder that is not drawn from the others."""
+    records = sorted(path for path in folder.iterdir() if path.name not in made and path.name != DRAWN)
+    return _digest(b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in records))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

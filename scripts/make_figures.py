@@ -1,0 +1,50 @@
+"""Draw the figures and tables of results/ from its records, and put the tables into README.md.
+
+    python scripts/make_figures.py            all of them
+    python scripts/make_figures.py --check    change nothing; fail if one does not follow from its records
+
+No training, no network.
+"""
+
+import argparse
+import sys
+
+from bn.errors import UserError
+from experiments import EXPERIMENTS
+from experiments.committed import README, differences, make, readme_with_tables
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)}; default all")
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in EXPERIMENTS]
+    if unknown:
+        parser.error(f"{unknown[0]}: unknown; accepted: {', '.join(EXPERIMENTS)}")
+    try:
+        found = [line for name in arguments.names or EXPERIMENTS for line in run(name, arguments.check)]
+        now, wanted = readme_with_tables()
+    except UserError as error:
+        sys.exit(f"make_figures.py: {error}")
+    if now != wanted:
+        if arguments.check:
+            found.append(f"{README}: a table is not the one in results/")
+        else:
+            README.write_text(wanted)
+    if found:
+        sys.exit("\n".join(f"make_figures.py: {line}" for line in found))
+
+
+def run(name: str, check: bool) -> list[str]:
+    if check:
+        return differences(name, EXPERIMENTS[name])
+    make(name, EXPERIMENTS[name])
+    print(f"make_figures.py: results/{name}")
+    return []
+
+
+if __name__ == "__main__":
+    main()
