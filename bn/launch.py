@@ -47,6 +47,10 @@ def entry(main: Callable[..., Any]) -> None:
         main()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"train.py: {explain(error)}")
+    except ValueError as error:
+        if "Config group override" not in str(error):  # Hydra's, where null is chosen of a group
+            raise
+        sys.exit(f"train.py: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     if _signals:
@@ -113,9 +117,12 @@ def summary(run: RunDirectory) -> str:
     latest: dict[str, Any] = {}
     for line in read_lines(run.path / "metrics.jsonl"):
         latest.update({key: value for key, value in line.items() if "accuracy" in key})
-    numbers = ", ".join(f"{key} {value:.4f}" for key, value in latest.items())
-    reason = f": {status['reason']}" if status.get("reason") else ""
-    return f"{run.name}: {status.get('state')} at step {status.get('step'):,}{reason}; {numbers}"
+    parts = [f"{run.name}: {status.get('state')} at step {status.get('step'):,}"]
+    if status.get("reason"):
+        parts.append(status["reason"])
+    if latest:
+        parts.append(", ".join(f"{key} {value:.4f}" for key, value in latest.items()))
+    return "; ".join(parts)
 
 
 def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[str]]:
@@ -133,7 +140,7 @@ def planned_runs(sweep: str, arguments: Sequence[str] = ()) -> list[RunDirectory
     """The run directories of `python train.py sweep=<sweep> <arguments>`, whether they exist or not."""
     arguments = [f"sweep={sweep}", *arguments]
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        params = composed_config(arguments).hydra.sweeper.params
+        params = composed_config(arguments[:1]).hydra.sweeper.params
         return [planned_run(overrides) for overrides in members(params, arguments)]
 
 

@@ -66,7 +66,7 @@ class RunDirectory:
         """UserError naming the keys if this directory holds a run of another config."""
         try:
             text = (self.path / "config.yaml").read_text()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise UserError(f"{self.name}/config.yaml: cannot be read ({error.strerror})") from error

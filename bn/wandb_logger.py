@@ -1,18 +1,24 @@
 """The same numbers to Weights & Biases, which can be absent, offline or down without hurting the run."""
 
+import contextlib
+import hashlib
 import json
+import netrc
 import os
 import socket
 import sys
 import uuid
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+from urllib.parse import SplitResult, urlsplit
 
 from bn.config import Config, NoLogger, WandbLogger, to_dict
 from bn.errors import UserError
 from bn.records import RunDirectory
 
 REACH_S = 3.0  # how long to look for the server before going offline
+FINISH_S = 60.0  # how long the end of a run waits for the server to take everything
+CLOUD = "api.wandb.ai"  # a key for it also serves where W&B's own cloud has another address
 
 
 class Logger(Protocol):
@@ -29,41 +35,68 @@ class NullLogger:
 
 
 class Wandb:
-    """One W&B run: the same id after a resume, grouped by experiment and what differs from it."""
+    """One W&B run: the same id after a resume, grouped by experiment and what differs from it.
+
+    Whatever W&B raises ends the logging, with one line, and not the run.
+    """
 
     def __init__(self, config: Config, choice: WandbLogger, run: RunDirectory) -> None:
+        os.environ.setdefault("WANDB_FINISH_TIMEOUT", f"{FINISH_S:g}")
         import wandb
 
+        self.run: Any = None
+        later = f"(`wandb sync {run.name}/wandb/offline-run-*` sends the run later)"
         mode = choice.mode
         if mode == "online" and not _reachable(wandb):
-            print(
-                f"logger.mode=online: no answer from W&B within {REACH_S:g} s: going offline "
-                f"(`wandb sync {run.name}/wandb/offline-run-*` sends the run later)",
-                file=sys.stderr,
-            )
+            _say(f"logger.mode=online: no answer from W&B within {REACH_S:g} s: going offline {later}")
             mode = "offline"
-        self.run = wandb.init(
-            mode=mode,
-            project=choice.project,
-            entity=choice.entity,
-            group=choice.group or run.path.parent.name,
-            name=f"{config.experiment}/{run.path.parent.name}/{run.path.name}",
-            tags=[config.experiment, *choice.tags],
-            id=_run_id(run),
-            resume="allow" if mode == "online" else None,
-            config=to_dict(config),
-            dir=run.path,
-            settings=wandb.Settings(
-                silent=True, console="off", init_timeout=30, x_disable_stats=True, save_code=False
-            ),
-        )
+        group = f"{config.experiment}/{run.path.parent.name}"
+
+        def start(mode: Literal["offline", "online"]) -> Any:
+            return wandb.init(
+                mode=mode,
+                project=choice.project,
+                entity=choice.entity,
+                group=choice.group or _capped(group),
+                name=_capped(f"{group}/{run.path.name}"),
+                tags=[config.experiment, *choice.tags],
+                id=_run_id(run),
+                resume="allow" if mode == "online" else None,
+                config=to_dict(config),
+                dir=run.path,
+                settings=wandb.Settings(
+                    silent=True, console="off", init_timeout=30, x_disable_stats=True, save_code=False
+                ),
+            )
+
+        try:
+            if mode == "online":
+                try:
+                    self.run = start("online")
+                except Exception as error:
+                    _say(f"logger.mode=online: {_line(error)}: going offline {later}")
+            self.run = self.run or start("offline")
+        except Exception as error:
+            self._lost(error)
 
     def log(self, record: Mapping[str, float], step: int) -> None:
         # After a resume the steps since the checkpoint come again, bit for bit; W&B drops what it has.
-        self.run.log(dict(record), step=step)
+        if self.run is not None:
+            try:
+                self.run.log(dict(record), step=step)
+            except Exception as error:
+                self._lost(error)
 
     def finish(self) -> None:
-        self.run.finish()
+        if self.run is not None:
+            try:
+                self.run.finish()
+            except Exception as error:
+                self._lost(error)
+
+    def _lost(self, error: Exception) -> None:
+        self.run = None
+        _say(f"logger=wandb: {_line(error)}: going on without W&B; the local records are complete")
 
 
 def check_logger(config: Config) -> None:
@@ -75,7 +108,7 @@ def check_logger(config: Config) -> None:
         import wandb
     except ImportError:
         raise UserError('logger=wandb: wandb is not installed: pip install -e ".[wandb]"') from None
-    if choice.mode == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
+    if choice.mode == "online" and not _has_key(_server(wandb)):
         raise UserError(
             "logger.mode=online: no W&B key: run `wandb login`, set WANDB_API_KEY, "
             "or choose logger.mode=offline"
@@ -100,14 +133,40 @@ def _run_id(run: RunDirectory) -> str:
         return run_id
 
 
+def _server(wandb: Any) -> SplitResult:
+    return urlsplit(wandb.setup().settings.base_url)
+
+
+def _has_key(server: SplitResult) -> bool:
+    """Whether W&B will find a key, where it looks for one: the environment, then a netrc file."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    for path in filter(None, (os.environ.get("NETRC"), "~/.netrc", "~/_netrc")):
+        with contextlib.suppress(OSError, netrc.NetrcParseError):
+            hosts = netrc.netrc(os.path.expanduser(path)).hosts
+            return server.netloc in hosts or CLOUD in hosts
+    return False
+
+
 def _reachable(wandb: Any) -> bool:
     """Whether the W&B server takes a connection within REACH_S. Its own client would wait for minutes."""
-    from urllib.parse import urlsplit
-
-    server = urlsplit(wandb.setup().settings.base_url)
+    server = _server(wandb)
     port = server.port or (443 if server.scheme == "https" else 80)
     try:
         socket.create_connection((server.hostname, port), timeout=REACH_S).close()
     except OSError:
         return False
     return True
+
+
+def _capped(name: str) -> str:
+    """W&B takes names of 128 characters; what is cut off lives on as a hash."""
+    return name if len(name) <= 128 else f"{name[:119]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

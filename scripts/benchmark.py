@@ -1,0 +1,355 @@
+"""How fast a training step of the MNIST network is, against its floor and against what people otherwise run.
+
+    python scripts/benchmark.py                 the table, in about two minutes
+    python scripts/benchmark.py --compiled      also torch.compile (needs a C++ compiler; a minute more)
+    python scripts/benchmark.py --save          also write it to results/benchmark/
+    python scripts/benchmark.py --device cuda   on a GPU, where a step is replayed as a CUDA graph
+
+All are timed in one process on one thread (--threads), in rounds that take turns, so that a slow moment of
+the machine touches all alike; the median round counts. The floor is the step's matrix products alone: 26.4
+MFLOP, the input gradient of the first layer left out. Last, both networks are trained in full, side by side.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.functional import to_tensor
+from tqdm import tqdm
+
+from bn.checkpoint import save_checkpoint
+from bn.config import Config
+from bn.data.mnist import Mnist, Split, load_mnist
+from bn.data.order import EpochOrder
+from bn.launch import planned_run
+from bn.optim import sgd
+from bn.records import REPOSITORY, environment
+from bn.steps import AutogradStep, CudaGraphStep, FusedStep, Step
+from bn.train import build_model, build_probe, device_name, evaluate, evaluate_population
+
+NETWORKS = ("mnist_baseline", "mnist_bn")
+SIZES = (784, 100, 100, 100, 10)
+BATCH = 60
+ROUNDS = 15
+Run = Callable[[], object]  # one step
+Pair = tuple[float, float]  # without BN, with BN
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compiled", action="store_true", help="also time torch.compile")
+    parser.add_argument("--no-full", action="store_true", help="leave out the full training of both networks")
+    parser.add_argument("--save", action="store_true", help="write results/benchmark/<device>.{json,md}")
+    arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("benchmark.py: --device cuda: no CUDA device here")
+    torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+
+    configs = [planned_run([f"experiment={name}"]).config for name in NETWORKS]
+    loaded = load_mnist(REPOSITORY / configs[0].data.root)
+    data = Mnist(loaded.train.to(device), None, loaded.test.to(device))
+    steps = time_in_turns(contenders(configs, data.train, device, arguments.compiled), device)
+    ours = steps["ours, replayed as a CUDA graph" if device.type == "cuda" else "ours"]
+    records = [record_seconds(config, data, device) for config in configs]
+    document: dict[str, Any] = {
+        "ms_per_step": steps,
+        "records_s": records,
+        "records_share": [
+            sum(found.values()) / (config.steps * ms / 1000)
+            for found, config, ms in zip(records, configs, ours, strict=True)
+        ],
+        "full_training_s": None if arguments.no_full else full_training_seconds(arguments.device),
+        "threads": arguments.threads,
+        "rounds": ROUNDS,
+        "device": device_name(device),
+        "environment": environment(),
+    }
+    table = format_table(document)
+    print(table)
+    if arguments.save:
+        folder = REPOSITORY / "results" / "benchmark"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{device.type}.json").write_text(json.dumps(document, indent=1) + "\n")
+        (folder / f"{device.type}.md").write_text(table)
+
+
+def contenders(
+    configs: list[Config], data: Split, device: torch.device, compiled: bool
+) -> dict[str, tuple[Run, Run]]:
+    """What is timed: for each name, one step without and one with BN."""
+
+    def both(make: Callable[[Config], Run]) -> tuple[Run, Run]:
+        return make(configs[0]), make(configs[1])
+
+    floor = matrix_products(device)
+    found = {
+        "floor: its matrix products alone": (floor, floor),
+        "loop with a DataLoader": both(lambda config: dataloader_loop(config, data, device)),
+        "plain eager loop, data resident": both(lambda config: plain_loop(config, data, device)),
+        "ours, readable path (autograd)": both(lambda config: ours(config, data, device, False)),
+        "ours": both(lambda config: ours(config, data, device, True)),
+    }
+    if device.type == "cuda":
+        found["ours, replayed as a CUDA graph"] = both(lambda config: ours(config, data, device, True, True))
+    if compiled:
+        found["plain loop, forward and backward compiled"] = both(
+            lambda config: plain_loop(config, data, device, compiled=True)
+        )
+        found["whole step compiled, update included"] = both(
+            lambda config: compiled_step(config, data, device)
+        )
+    return found
+
+
+def matrix_products(device: torch.device) -> Run:
+    """The eleven products of a step: four forward, four for dW, three for the inputs' gradients."""
+    weights = [torch.randn(n, m, device=device) * 0.1 for m, n in pairwise(SIZES)]
+    u = [torch.rand(BATCH, size, device=device) for size in SIZES]
+    d = [torch.rand(BATCH, size, device=device) for size in SIZES]
+    out = [torch.empty(BATCH, size, device=device) for size in SIZES]
+    dw = [torch.empty_like(weight) for weight in weights]
+
+    def step() -> None:
+        for i, weight in enumerate(weights):
+            torch.mm(u[i], weight.t(), out=out[i + 1])
+        for i, weight in reversed(list(enumerate(weights))):
+            torch.mm(d[i + 1].t(), u[i], out=dw[i])
+            if i:
+                torch.mm(d[i + 1], weight, out=out[i])
+
+    return step
+
+
+def plain_model(config: Config, device: torch.device) -> nn.Sequential:
+    """The network as it would be written with torch.nn alone."""
+    with_bn = config.model.norm == "batch"
+    layers: list[nn.Module] = []
+    for m, n in pairwise(SIZES[:-1]):
+        layers += [nn.Linear(m, n, bias=not with_bn), *([nn.BatchNorm1d(n)] if with_bn else []), nn.Sigmoid()]
+    model = nn.Sequential(*layers, nn.Linear(SIZES[-2], SIZES[-1]))
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.1)
+    return model.to(device)
+
+
+def plain_loop(config: Config, data: Split, device: torch.device, compiled: bool = False) -> Run:
+    model = plain_model(config, device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    draw = batches(data, device)
+
+    def loss_of(images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(model(images.float()), labels)
+
+    forward = torch.compile(loss_of) if compiled else loss_of
+
+    def step() -> None:
+        indices = draw()
+        loss = forward(data.images[indices], data.labels[indices])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def dataloader_loop(config: Config, data: Split, device: torch.device) -> Run:
+    """As published loops do: each example a PIL image, made a tensor one by one, the loss read each step."""
+
+    class Examples(Dataset):
+        images, labels = data.images.cpu().view(-1, 28, 28).numpy() * 255, data.labels.tolist()
+
+        def __len__(self) -> int:
+            return len(self.labels)
+
+        def __getitem__(self, index: int) -> tuple[Tensor, int]:
+            return (to_tensor(Image.fromarray(self.images[index])) > 0.5).float(), self.labels[index]
+
+    model = plain_model(config, device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loader = DataLoader(Examples(), batch_size=BATCH, shuffle=True)
+    iterator = iter(loader)
+
+    def step() -> float:
+        nonlocal iterator
+        try:
+            images, labels = next(iterator)
+        except StopIteration:
+            iterator = iter(loader)
+            images, labels = next(iterator)
+        loss = F.cross_entropy(model(images.to(device).flatten(1)), labels.to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def compiled_step(config: Config, data: Split, device: torch.device) -> Run:
+    """Forward, backward and the update of every parameter in one compiled graph."""
+    model = plain_model(config, device)
+    parameters: dict[str, Tensor] = dict(model.named_parameters())
+    buffers = dict(model.named_buffers())
+    draw = batches(data, device)
+
+    def loss_of(parameters: dict, buffers: dict, images: Tensor, labels: Tensor) -> Tensor:
+        logits = torch.func.functional_call(model, (parameters, buffers), (images.float(),))
+        return F.cross_entropy(logits, labels)
+
+    @torch.compile
+    def update(images: Tensor, labels: Tensor) -> Tensor:
+        gradients, loss = torch.func.grad_and_value(loss_of)(parameters, buffers, images, labels)
+        for name, parameter in parameters.items():
+            parameter.sub_(gradients[name], alpha=0.1)
+        return loss
+
+    def step() -> None:
+        indices = draw()
+        with torch.no_grad():
+            update(data.images[indices], data.labels[indices])
+
+    return step
+
+
+def ours(config: Config, data: Split, device: torch.device, fused: bool, graph: bool = False) -> Run:
+    model = build_model(config).to(device)
+    step: Step = (
+        FusedStep(model, data, batch=BATCH, lr=config.optim.lr)
+        if fused
+        else AutogradStep(model, sgd(model, config.optim.lr), data)
+    )
+    if graph:
+        step = CudaGraphStep(step, model, BATCH)
+    draw = batches(data, device)
+    losses = torch.zeros(100, device=device)
+
+    def one() -> None:
+        losses[7] = step(draw())
+
+    return one
+
+
+def batches(data: Split, device: torch.device) -> Callable[[], Tensor]:
+    """The indices of one mini-batch after another."""
+    order = EpochOrder(len(data.labels), BATCH, 0, device)
+    taken = -1
+
+    def draw() -> Tensor:
+        nonlocal taken
+        taken += 1
+        return order(taken)
+
+    return draw
+
+
+def time_in_turns(runs: dict[str, tuple[Run, Run]], device: torch.device) -> dict[str, Pair]:
+    """Median milliseconds a step of each, over ROUNDS rounds in which all take their turn."""
+    repeats = {}
+    for name, pair in runs.items():
+        for i, run in enumerate(pair):
+            for _ in range(20):
+                run()
+            repeats[name, i] = max(20, round(0.15 / seconds(run, 20, device)))
+    found: dict[tuple[str, int], list[float]] = {key: [] for key in repeats}
+    for _ in tqdm(range(ROUNDS), desc="rounds", disable=None):
+        for name, pair in runs.items():
+            for i, run in enumerate(pair):
+                found[name, i].append(1000 * seconds(run, repeats[name, i], device))
+    return {name: (statistics.median(found[name, 0]), statistics.median(found[name, 1])) for name in runs}
+
+
+def seconds(run: Run, repeats: int, device: torch.device) -> float:
+    """Seconds a call."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - began) / repeats
+
+
+def record_seconds(config: Config, data: Mnist, device: torch.device) -> dict[str, float]:
+    """Seconds that each kind of record of a full training costs: what one costs times how many there are."""
+    model = build_model(config).to(device)
+    model(data.train.images[:BATCH].float())  # so that there are moving averages to evaluate with
+    probe = build_probe(config, model, data.train)
+    order = EpochOrder(len(data.train.labels), BATCH, 0, device)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "checkpoints"
+
+        def save() -> None:
+            save_checkpoint(folder, 1, {"model": model.state_dict(), "probe": probe.state_dict()})
+            probe.save(Path(name) / "activations.npz")
+
+        def median(run: Run) -> float:
+            return statistics.median(seconds(run, 1, device) for _ in range(7))
+
+        steps = config.steps
+        return {
+            "evaluation": median(lambda: evaluate(model, data)) * len(config.evaluate.at.steps(steps)),
+            "percentiles": median(lambda: probe.observe(0)) * len(config.probe.at.steps(steps)),
+            "Algorithm 2": median(lambda: evaluate_population(config, model, data, order)),
+            "checkpoints": median(save) * (steps // config.checkpoint_every),
+        }
+
+
+def full_training_seconds(device: str) -> float:
+    """From the command line to the last record: both networks, 50,000 steps each, at the same time."""
+    with tempfile.TemporaryDirectory() as output:
+        command = [sys.executable, str(REPOSITORY / "train.py"), "-m", f"experiment={','.join(NETWORKS)}"]
+        began = time.perf_counter()
+        subprocess.run([*command, f"device={device}", f"output={output}"], check=True, capture_output=True)
+        return time.perf_counter() - began
+
+
+def format_table(document: dict[str, Any]) -> str:
+    steps: dict[str, Pair] = document["ms_per_step"]
+    floor = steps["floor: its matrix products alone"]
+    lines = [
+        "| one step, 60 examples | without BN: ms | x floor | with BN: ms | x floor |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for name, (a, b) in steps.items():
+        lines.append(f"| {name} | {a:.3f} | {a / floor[0]:.2f} | {b:.3f} | {b / floor[1]:.2f} |")
+    env = document["environment"]
+    without, with_bn = document["records_share"]
+    lines += [
+        "",
+        "All records of a training (evaluations, percentiles, Algorithm 2, checkpoints) cost "
+        f"{100 * without:.1f}% on top of its steps without BN, {100 * with_bn:.1f}% with BN.",
+    ]
+    if document["full_training_s"] is not None:
+        lines.append(
+            "Both networks' 50,000 steps with all records, side by side, from command to last record: "
+            f"{document['full_training_s']:.0f} s."
+        )
+    lines.append(
+        f"{document['device']}, {document['threads']} thread{'s' * (document['threads'] > 1)}, "
+        f"torch {env['torch']}, {env['time'][:10]}; median of {document['rounds']} rounds."
+    )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
