@@ -5,6 +5,7 @@ there would end the sweep for the others) but returns an outcome of plain string
 """
 
 import contextlib
+import ctypes
 import errno
 import functools
 import hashlib
@@ -13,6 +14,8 @@ import os
 import re
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -66,6 +69,8 @@ def entry(main: Callable[..., Any]) -> None:
 def member(composed: DictConfig, work: Callable[[Config, RunDirectory], None]) -> Outcome:
     """One run, from its composed config to its outcome, which is printed and recorded at once."""
     _install_handlers()
+    if multiprocessing.current_process().name != "MainProcess":
+        _die_with_parent()
     outcome = _attempt(composed, work)
     stream = sys.stderr if outcome[0] == "failed" else sys.stdout
     print(f"train.py: {outcome[1]}", file=stream, flush=True)
@@ -265,6 +270,13 @@ def explain(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def _die_with_parent() -> None:
+    """Where the sweep's command is killed outright its workers end too, instead of waiting for ever."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 # Signals: noted here, acted on by the loop at the next step, passed on to the workers of a sweep.
 
 _signals: list[int] = []
@@ -285,13 +297,14 @@ def _on_signal(number: int, _frame: Any) -> None:
     if _signals and number == signal.SIGINT and not worker:
         raise KeyboardInterrupt  # a second Ctrl-C does not wait for the checkpoint
     _signals.append(number)
-    if not worker:  # now and again, since a worker may be only just starting
-        signal.signal(signal.SIGALRM, _pass_on)
-        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.5)
+    if len(_signals) == 1 and not worker:
+        threading.Thread(target=_pass_on, daemon=True).start()
 
 
-def _pass_on(_number: int, _frame: Any) -> None:
-    for child in multiprocessing.active_children():
-        if child.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGTERM)
+def _pass_on() -> None:
+    while True:  # again and again, since a worker may be only just starting
+        for child in multiprocessing.active_children():
+            if child.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGTERM)
+        time.sleep(0.5)

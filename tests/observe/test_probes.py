@@ -1,0 +1,119 @@
+"""Percentiles of the inputs to the nonlinearities, and the accuracy of a network."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bn.data.mnist import Split
+from bn.evaluate import accuracy
+from bn.models import mlp
+from bn.norm import BatchNorm
+from bn.probes import PercentileProbe, percentiles_of_columns, typical_unit
+from bn.seeds import generator
+
+PERCENTILES = (15, 50, 85)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return (torch.rand(180, 784, generator=generator(0, "images")) > 0.5).float()
+
+
+def test_percentiles_are_numpys() -> None:
+    values = torch.randn(997, 13, generator=generator(1))
+    found = percentiles_of_columns(values, (0, 15, 50, 85, 100))
+    np.testing.assert_allclose(
+        found, np.percentile(values.numpy(), (0, 15, 50, 85, 100), axis=0), rtol=1e-5, atol=1e-7
+    )
+
+
+def test_the_probe_sees_bns_output_in_training_mode_by_mini_batch(images: torch.Tensor) -> None:
+    """gamma * xhat + beta, normalized by each mini-batch of 60; of all 180 examples, each unit on its own."""
+    model = mlp(hidden=(9, 8), norm="batch", generator=generator(2))
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
+    with torch.no_grad():
+        for norm in norms:
+            norm.weight.uniform_(0.5, 2, generator=generator(3))
+            norm.bias.uniform_(-1, 1, generator=generator(4))
+    probe = PercentileProbe(model, images, 60, PERCENTILES)
+    probe.observe(0)
+
+    inputs: list[list[torch.Tensor]] = [[], []]
+    for batch in images.double().split(60):
+        z = batch
+        for i, layer in enumerate(model.layers):
+            u = z @ layer.linear.weight.double().T
+            xhat = (u - u.mean(0)) / (u.var(0, unbiased=False) + 1e-5).sqrt()
+            y = norms[i].weight * xhat + norms[i].bias
+            inputs[i].append(y)
+            z = torch.sigmoid(y)
+    for i in range(2):
+        expected = np.percentile(torch.cat(inputs[i]).detach().numpy(), PERCENTILES, axis=0)
+        np.testing.assert_allclose(probe.paths[i][0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_bn_the_probe_sees_the_affine_output(images: torch.Tensor) -> None:
+    model = mlp(hidden=(9,), norm="none", generator=generator(2))
+    probe = PercentileProbe(model, images, 60, PERCENTILES)
+    probe.observe(0)
+    u = model.layers[0].linear(images).detach().numpy()
+    np.testing.assert_allclose(probe.paths[0][0], np.percentile(u, PERCENTILES, axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_observing_changes_nothing(images: torch.Tensor) -> None:
+    model = mlp(hidden=(9, 8), norm="batch")
+    model(images)
+    model.eval()
+    before = copy.deepcopy(model.state_dict())
+    random = torch.get_rng_state()
+    PercentileProbe(model, images, 60, PERCENTILES).observe(7)
+    assert not any(module.training for module in model.modules())
+    assert torch.equal(torch.get_rng_state(), random)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert not any(layer.nonlinearity._forward_pre_hooks for layer in model.layers)
+
+
+def test_paths_survive_a_checkpoint_and_are_saved(images: torch.Tensor, tmp_path: Path) -> None:
+    model = mlp(hidden=(9, 8), norm="batch")
+    probe = PercentileProbe(model, images, 60, PERCENTILES)
+    for step in (0, 10):
+        probe.observe(step)
+    other = PercentileProbe(model, images, 60, PERCENTILES)
+    other.load_state_dict(probe.state_dict())
+    other.save(tmp_path / "activations.npz")
+    with np.load(tmp_path / "activations.npz") as record:
+        assert record["steps"].tolist() == [0, 10]
+        assert record["percentiles"].tolist() == [15, 50, 85]
+        assert record["layer1"].shape == (2, 3, 9)
+        np.testing.assert_array_equal(record["layer2"], np.stack(probe.paths[1]))
+    assert [path.name for path in tmp_path.iterdir()] == ["activations.npz"]
+
+
+def test_the_typical_unit_is_nearest_to_the_median_paths() -> None:
+    path = np.zeros((4, 3, 5))
+    path[:] = np.array([3.0, -2.0, 0.1, 1.0, -5.0])  # the median unit is 2
+    path[1, 1, 2] = 9.0  # a spike drives it off, so the next nearest to the medians is typical
+    assert typical_unit(path) == 3
+    path[1, 1, 2] = 0.1
+    assert typical_unit(path) == 2
+
+
+def test_accuracy_counts_exactly_with_the_moving_averages() -> None:
+    model = mlp(hidden=(9,), norm="batch", generator=generator(2))
+    images = (torch.rand(1234, 784, generator=generator(5)) > 0.5).to(torch.uint8)
+    model(images[:600].float())
+    model.eval()
+    with torch.no_grad():
+        labels = torch.cat([model(image[None].float()).argmax(1) for image in images])
+    wrong = torch.arange(0, 1234, 7)
+    labels[wrong] = (labels[wrong] + 1) % 10
+    model.train()
+    before = copy.deepcopy(model.state_dict())
+    assert accuracy(model, Split(images, labels)) == 1 - len(wrong) / 1234
+    assert model.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
