@@ -17,7 +17,7 @@ import torch
 from bn.errors import UserError
 
 KEPT = 2
-_NAME = re.compile(r"step_(\d{8})\.([0-9a-f]{16})\.pt")
+_NAME = re.compile(r"step_(\d{8,})\.([0-9a-f]{16})\.pt")
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
@@ -51,11 +51,14 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoint files of a folder, oldest first."""
-    return sorted(path for path in folder.glob("step_*.pt") if _NAME.fullmatch(path.name))
+    return sorted((path for path in folder.glob("step_*.pt") if _NAME.fullmatch(path.name)), key=_step)
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read and verify one checkpoint. UserError if it was cut short or altered, or would run code."""
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read and verify one checkpoint; its tensors come to the CPU.
+
+    UserError if it was cut short or altered, or holds more than tensors and plain values.
+    """
     match = _NAME.fullmatch(path.name)
     if match is None:
         raise UserError(f"{path}: not a checkpoint name (step_<n>.<digest>.pt)")
@@ -63,12 +66,12 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     if _digest(content) != match[2]:
         raise UserError(f"{path}: damaged (its checksum is not the one in its name)")
     try:
-        return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: not a checkpoint (more than tensors and plain values)") from error
 
 
-def load_latest(folder: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Any] | None, list[str]]:
+def load_latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest sound checkpoint, or None where there is no file; and a line about each damaged one.
 
     UserError if there are checkpoints and none is sound.
@@ -76,7 +79,7 @@ def load_latest(folder: Path, device: torch.device | str = "cpu") -> tuple[dict[
     complaints: list[str] = []
     for path in reversed(list_checkpoints(folder)):
         try:
-            return load_checkpoint(path, device), complaints
+            return load_checkpoint(path), complaints
         except UserError as error:
             complaints.append(str(error))
     if complaints:
@@ -88,7 +91,7 @@ def load_latest(folder: Path, device: torch.device | str = "cpu") -> tuple[dict[
 
 
 def _step(path: Path) -> int:
-    return int(path.name[5:13])
+    return int(path.name.split(".")[0].removeprefix("step_"))
 
 
 def _digest(content: bytes) -> str:

@@ -120,6 +120,10 @@ def _check_combinations(config: Config) -> None:
             f"step_path=fused: optim.momentum={config.optim.momentum:g} needs step_path=autograd or auto"
         )
     examples = 60_000 - config.data.validation
+    if 0 in config.evaluate.at.early:
+        raise UserError(
+            "evaluate.at.early=0: accepted: steps from 1 (before it there are no moving averages)"
+        )
     if config.optim.batch > examples:
         raise UserError(
             f"optim.batch={config.optim.batch}: accepted: at most the {examples} training examples"

@@ -1,9 +1,12 @@
-"""Accuracy of a network at inference."""
+"""Accuracy of a network at inference, with the moving averages and with Algorithm 2's statistics."""
+
+from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bn.data.mnist import Split
+from bn.data.mnist import Mnist, Split
+from bn.norm import BatchNorm, population_statistics
 
 CHUNK = 500  # examples per forward pass: the activations stay in cache
 
@@ -25,3 +28,24 @@ def accuracy(model: nn.Module, data: Split) -> float:
     finally:
         model.train(was_training)
     return correct.item() / len(data.labels)
+
+
+def evaluate(model: nn.Module, data: Mnist) -> dict[str, float]:
+    """`test/accuracy`, and `validation/accuracy` where examples are held out, with the stored statistics."""
+    splits = {"test": data.test, "validation": data.validation}
+    return {f"{name}/accuracy": accuracy(model, split) for name, split in splits.items() if split}
+
+
+def evaluate_population(model: nn.Module, data: Mnist, batches: Iterable[Tensor]) -> dict[str, float]:
+    """`test/accuracy_population`, ...: with the population statistics of `batches` (Algorithm 2).
+
+    The moving averages are put back afterwards, so that the saved network is the one that was trained. A
+    network without BN has no statistics, and nothing to report.
+    """
+    if not any(isinstance(module, BatchNorm) for module in model.modules()):
+        return {}
+    moving = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    population_statistics(model, batches)
+    found = {f"{name}_population": value for name, value in evaluate(model, data).items()}
+    model.load_state_dict(moving)
+    return found

@@ -12,6 +12,7 @@ import hashlib
 import multiprocessing
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -29,6 +30,7 @@ from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from tqdm import tqdm
 
 from bn.config import Config, config_from, flatten, to_dict
 from bn.errors import Interrupted, UserError
@@ -55,9 +57,12 @@ def entry(main: Callable[..., Any]) -> None:
             raise
         sys.exit(f"train.py: {explain(error)}")
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        sys.exit(128 + (_signals[0] if _signals else signal.SIGINT))
     if _signals:
         sys.exit(128 + _signals[0])
+    stopped = sum(state == "interrupted" for state, _ in outcomes)
+    if stopped:  # a worker was told to stop, and not this command
+        sys.exit(f"train.py: {stopped} of {len(outcomes)} members were interrupted: the same command goes on")
     failed = [line for state, line in outcomes if state == "failed"]
     if failed:
         if len(outcomes) > 1:
@@ -81,7 +86,7 @@ def member(composed: DictConfig, work: Callable[[Config, RunDirectory], None]) -
 def _attempt(composed: DictConfig, work: Callable[[Config, RunDirectory], None]) -> Outcome:
     try:
         run = _run_of(composed, dict(HydraConfig.get().runtime.choices))
-        run.command = " ".join(["python train.py", *HydraConfig.get().overrides.task])
+        run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
         run.check_config()
         if run.finished:
             return run.status["state"], f"{summary(run)} (finished before)"
@@ -105,8 +110,10 @@ def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
     """What a run that raised leaves behind."""
     if isinstance(error, UserError):
         reason = str(error)
-    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason = "no space left on the device: free some, and the same command goes on"
+    elif isinstance(error, OSError) and error.filename:
+        reason = f"{error.filename}: {error.strerror}"
     else:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         traceback.print_exc()
@@ -136,7 +143,9 @@ def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[st
     `params` are those of the sweep's file; an axis in `arguments` takes the place of the file's.
     """
     axes = [f"{key}={value}" for key, value in params.items()]
-    parsed = OverridesParser.create().parse_overrides([*axes, *arguments])
+    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(
+        [*axes, *arguments]
+    )
     (product,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     return product
 
@@ -157,7 +166,9 @@ def planned_run(overrides: Sequence[str]) -> RunDirectory:
 def unfinished_members(members: Sequence[Sequence[str]]) -> list[list[str]]:
     """Check every member of a sweep; those that have not ended. UserError names the first that is wrong."""
     unfinished, seen = [], {}
-    for overrides in members:
+    for overrides in tqdm(members, desc="checking", unit=" runs", disable=None, leave=False):
+        if _signals:
+            raise KeyboardInterrupt
         try:
             run = planned_run(overrides)
             run.check_config()

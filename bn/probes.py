@@ -92,16 +92,17 @@ class PercentileProbe:
 def percentiles_of_columns(values: Tensor, percentiles: Sequence[float]) -> np.ndarray:
     """(len(percentiles), columns) of values (N, columns), interpolated linearly as numpy.percentile does.
 
-    One sort in place of numpy's selection for each percentile, and each column contiguous: 1.4x faster.
+    One sort serves all percentiles, where numpy selects for each.
     """
-    ordered = values.t().contiguous().cpu().numpy()
+    ordered = values.t().clone(memory_format=torch.contiguous_format).cpu().numpy()
     ordered.sort(axis=1)
     position = np.asarray(percentiles) / 100 * (ordered.shape[1] - 1)
     below = position.astype(np.int64)
     above = np.minimum(below + 1, ordered.shape[1] - 1)
     weight = (position - below).astype(ordered.dtype)
     low, high = ordered[:, below], ordered[:, above]
-    return np.ascontiguousarray((low + (high - low) * weight).T)
+    with np.errstate(invalid="ignore"):  # the inputs of a diverging network may be infinite
+        return np.ascontiguousarray((low + (high - low) * weight).T)
 
 
 def typical_unit(path: np.ndarray) -> int:

@@ -65,7 +65,7 @@ class RunDirectory:
     def check_config(self) -> None:
         """UserError naming the keys if this directory holds a run of another config."""
         try:
-            text = (self.path / "config.yaml").read_text()
+            text = (self.path / "config.yaml").read_text(errors="replace")
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
@@ -98,11 +98,15 @@ class RunDirectory:
             raise UserError(f"{self.name}: cannot be written ({error.strerror})") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "another process"
             self.close()
             raise UserError(f"{self.name}: in use by {holder}: wait for it, or stop it") from None
+        except OSError as error:
+            self.close()
+            raise UserError(f"{self.name}: cannot be locked ({error.strerror})") from error
+        self.check_config()  # again, now that nobody else can write it
         try:
             self._lock.truncate(0)
             self._lock.write(f"process {os.getpid()} on {platform.node()}\n")
@@ -158,7 +162,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a metrics.jsonl; a last line cut short by a kill or a full disk is left out."""
     lines = []
     try:
-        text = path.read_text()
+        text = path.read_text(errors="replace")
     except FileNotFoundError:
         return lines
     for line in text.splitlines():
@@ -174,8 +178,8 @@ def environment() -> dict[str, Any]:
     import numpy
     import torch
 
-    # results/ is left out: collected records make the tree differ, not the code.
-    changes = _git("status", "--porcelain", "--", ".", ":!results")
+    # What scripts/reproduce.py writes is left out: collected records make the tree differ, not the code.
+    changes = _git("status", "--porcelain", "--", ".", ":!results", ":!README.md")
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": None if changes is None else bool(changes),

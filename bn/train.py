@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,11 @@ from bn.config import Config
 from bn.data.mnist import Mnist, Split, load_mnist
 from bn.data.order import EpochOrder
 from bn.errors import Diverged, Interrupted, UserError
-from bn.evaluate import accuracy
+from bn.evaluate import evaluate, evaluate_population
 from bn.models.mlp import MLP, mlp
-from bn.norm import BatchNorm, population_statistics
 from bn.optim import sgd
 from bn.probes import PercentileProbe
-from bn.records import REPOSITORY, RunDirectory
+from bn.records import REPOSITORY, RunDirectory, processor
 from bn.seeds import derive_seed, generator
 from bn.steps import AutogradStep, CudaGraphStep, FusedStep, Step
 from bn.wandb_logger import open_logger
@@ -48,7 +47,7 @@ def train(
     losses = LossWindow(config.log_every, device)
     step = build_step(config, model, data.train)
 
-    saved, complaints = load_latest(run.checkpoints, device)
+    saved, complaints = load_latest(run.checkpoints)
     for complaint in complaints:
         print(f"{complaint}: taking the one before", file=sys.stderr)
     first, earlier_wall = 0, 0.0
@@ -58,7 +57,7 @@ def train(
         step.load_state_dict(saved["optimizer"])
         probe.load_state_dict(saved["probe"])
         losses.load_state_dict(saved["losses"])
-        torch.set_rng_state(saved["torch_rng"].cpu())
+        torch.set_rng_state(saved["torch_rng"])
     if device.type == "cuda" and config.cuda_graph:
         step = CudaGraphStep(step, model, config.optim.batch)
 
@@ -74,6 +73,8 @@ def train(
         desc=config.experiment, mininterval=0.5, dynamic_ncols=True,
     )  # fmt: skip
 
+    latest: dict[str, str] = {}  # of each number, on the bar
+
     def save(n: int) -> None:
         state = {
             "step": n,
@@ -84,15 +85,16 @@ def train(
             "losses": losses.state_dict(),
             "torch_rng": torch.get_rng_state(),
         }
+        probe.save(run.activations)  # first: a run that has its last checkpoint does nothing more
         save_checkpoint(run.checkpoints, n, state)
-        probe.save(run.activations)
         run.set_status("running", n)
 
     def log(n: int, record: dict[str, float]) -> None:
         if record:
             run.log({"step": n, "wall_s": round(time.perf_counter() - began, 3), **record})
             logger.log(record, n)
-            bar.set_postfix({key.split("/")[-1]: f"{value:.4f}" for key, value in record.items()})
+            latest.update({SHORT.get(key, key): f"{value:.4f}" for key, value in record.items()})
+            bar.set_postfix(latest, refresh=False)
 
     n = first
     try:
@@ -107,11 +109,12 @@ def train(
             if losses.full or n == config.steps:
                 record["train/loss"] = losses.mean(n)
             if n in evaluate_at:
+                check_finite(model)
                 record |= evaluate(model, data)
             if n in observe_at:
                 probe.observe(n)
             if n == config.steps:
-                record |= evaluate_population(config, model, data, order)
+                record |= evaluate_population(model, data, population_batches(config, data, order))
             log(n, record)
 
             stop = stop_signal()
@@ -129,6 +132,9 @@ def train(
         logger.finish()
 
 
+SHORT = {"train/loss": "loss", "test/accuracy": "accuracy"}
+
+
 def build_model(config: Config) -> MLP:
     m = config.model
     return mlp(
@@ -138,9 +144,12 @@ def build_model(config: Config) -> MLP:
 
 
 def build_probe(config: Config, model: MLP, train: Split) -> PercentileProbe:
-    """Over the first examples by a permutation that is the same for all seeds and networks."""
+    """Over the first examples by a permutation that is the same for all seeds and networks.
+
+    Their number is rounded up to whole mini-batches, or down where there are not so many.
+    """
     batch = config.optim.batch
-    wanted = -(-config.probe.examples // batch) * batch  # rounded up to whole mini-batches
+    wanted = -(-config.probe.examples // batch) * batch
     examples = min(wanted, len(train.labels) // batch * batch)
     chosen = torch.randperm(len(train.labels), generator=generator(0, "probe"))[:examples]
     images = train.images[chosen.to(train.images.device)].float()
@@ -155,28 +164,17 @@ def build_step(config: Config, model: MLP, train: Split) -> Step:
     return FusedStep(model, train, batch=o.batch, lr=o.lr, decay=o.weight_decay)
 
 
-def evaluate(model: nn.Module, data: Mnist) -> dict[str, float]:
-    """Accuracy with the moving averages."""
-    splits = {"test": data.test, "validation": data.validation}
-    return {f"{name}/accuracy": accuracy(model, split) for name, split in splits.items() if split}
+def population_batches(config: Config, data: Mnist, order: EpochOrder) -> Iterator[Tensor]:
+    """The training mini-batches that Algorithm 2 takes: those that would have come next."""
+    for i in range(config.evaluate.population_batches):
+        yield data.train.images[order(config.steps + i)].float()
 
 
-def evaluate_population(config: Config, model: MLP, data: Mnist, order: EpochOrder) -> dict[str, float]:
-    """Accuracy with the population statistics of Algorithm 2, over training mini-batches.
-
-    The moving averages are put back, so that the saved network is the one that was trained. A network without
-    BN has no statistics, and nothing to report.
-    """
-    if not any(isinstance(module, BatchNorm) for module in model.modules()):
-        return {}
-    moving = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    batches = (
-        data.train.images[order(config.steps + i)].float() for i in range(config.evaluate.population_batches)
-    )
-    population_statistics(model, batches)
-    found = {f"{key}_population": value for key, value in evaluate(model, data).items()}
-    model.load_state_dict(moving)
-    return found
+def check_finite(model: nn.Module) -> None:
+    """Diverged if a parameter or a kept statistic left the finite numbers (the paper: "machine infinity")."""
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise Diverged(f"{name} is not finite")
 
 
 class LossWindow:
@@ -220,8 +218,6 @@ def take_device(wanted: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    from bn.records import processor
-
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 

@@ -14,8 +14,12 @@ from bn.config import flatten, to_dict
 from bn.errors import UserError
 from bn.records import ENDED, RunDirectory, read_lines
 
-# 97.5% quantiles of Student's t for n - 1 degrees of freedom, n = 2, 3, ...
-T_QUANTILE = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+# 97.5% quantiles of Student's t for 1, 2, ... 30 degrees of freedom; the last serves for more.
+T_QUANTILE = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -25,7 +29,7 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
     if n == 1:
         return mean, float("nan")
     variance = sum((value - mean) ** 2 for value in values) / (n - 1)
-    return mean, T_QUANTILE[n - 2] * (variance / n) ** 0.5
+    return mean, T_QUANTILE[min(n - 1, 30) - 1] * (variance / n) ** 0.5
 
 
 def metrics(run: RunDirectory) -> list[dict[str, Any]]:

@@ -5,10 +5,10 @@ import json
 import platform
 import re
 import tempfile
+import zlib
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-
-import matplotlib
 
 from bn.errors import UserError
 from bn.records import REPOSITORY
@@ -77,7 +77,9 @@ def readme_with_tables(results: Path = RESULTS, readme: Path = README) -> tuple[
 
 
 def drawn_with() -> str:
-    return f"matplotlib {matplotlib.__version__}, {platform.system()} {platform.machine()}"
+    """What the bytes of a figure depend on besides the records."""
+    versions = [f"{name} {version(name)}" for name in ("matplotlib", "pillow", "fonttools", "numpy")]
+    return ", ".join((*versions, f"zlib {zlib.ZLIB_RUNTIME_VERSION}", platform.system(), platform.machine()))
 
 
 def _draw(folder: Path, experiment: ModuleType) -> dict[str, bytes]:

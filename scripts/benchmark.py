@@ -12,6 +12,7 @@ MFLOP, the input gradient of the first layer left out. Last, both networks are t
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -34,11 +35,15 @@ from bn.checkpoint import save_checkpoint
 from bn.config import Config
 from bn.data.mnist import Mnist, Split, load_mnist
 from bn.data.order import EpochOrder
+from bn.evaluate import evaluate, evaluate_population
 from bn.launch import planned_run
 from bn.optim import sgd
-from bn.records import REPOSITORY, environment
+from bn.records import REPOSITORY, RunDirectory, environment
 from bn.steps import AutogradStep, CudaGraphStep, FusedStep, Step
-from bn.train import build_model, build_probe, device_name, evaluate, evaluate_population
+from bn.train import LossWindow, build_model, build_probe, device_name, population_batches
+from experiments import benchmark
+from experiments.benchmark import table
+from experiments.committed import RESULTS, make
 
 NETWORKS = ("mnist_baseline", "mnist_bn")
 SIZES = (784, 100, 100, 100, 10)
@@ -56,10 +61,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compiled", action="store_true", help="also time torch.compile")
     parser.add_argument("--no-full", action="store_true", help="leave out the full training of both networks")
-    parser.add_argument("--save", action="store_true", help="write results/benchmark/<device>.{json,md}")
+    parser.add_argument("--save", action="store_true", help="write results/benchmark/")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         sys.exit("benchmark.py: --device cuda: no CUDA device here")
+    if arguments.compiled and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        sys.exit("benchmark.py: --compiled: needs a C++ compiler (training does not)")
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
 
@@ -82,13 +89,13 @@ def main() -> None:
         "device": device_name(device),
         "environment": environment(),
     }
-    table = format_table(document)
-    print(table)
+    print(table(document))
     if arguments.save:
-        folder = REPOSITORY / "results" / "benchmark"
+        folder = RESULTS / "benchmark"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{device.type}.json").write_text(json.dumps(document, indent=1) + "\n")
-        (folder / f"{device.type}.md").write_text(table)
+        more = f"-{arguments.threads}-threads" if arguments.threads > 1 else ""
+        (folder / f"{device.type}{more}.json").write_text(json.dumps(document, indent=1) + "\n")
+        make("benchmark", benchmark)
 
 
 def contenders(
@@ -302,6 +309,15 @@ def record_seconds(config: Config, data: Mnist, device: torch.device) -> dict[st
             save_checkpoint(folder, 1, {"model": model.state_dict(), "probe": probe.state_dict()})
             probe.save(Path(name) / "activations.npz")
 
+        directory = RunDirectory(Path(name) / "run", config)
+        directory.open()
+        directory.start(0, {})
+        losses = LossWindow(config.log_every, device)
+
+        def log() -> None:
+            losses.count = config.log_every
+            directory.log({"step": 100, "wall_s": 1.234, "train/loss": losses.mean(100)})
+
         def median(run: Run) -> float:
             return statistics.median(seconds(run, 1, device) for _ in range(7))
 
@@ -309,7 +325,10 @@ def record_seconds(config: Config, data: Mnist, device: torch.device) -> dict[st
         return {
             "evaluation": median(lambda: evaluate(model, data)) * len(config.evaluate.at.steps(steps)),
             "percentiles": median(lambda: probe.observe(0)) * len(config.probe.at.steps(steps)),
-            "Algorithm 2": median(lambda: evaluate_population(config, model, data, order)),
+            "Algorithm 2": median(
+                lambda: evaluate_population(model, data, population_batches(config, data, order))
+            ),
+            "logging": median(log) * (steps // config.log_every),
             "checkpoints": median(save) * (steps // config.checkpoint_every),
         }
 
@@ -321,34 +340,6 @@ def full_training_seconds(device: str) -> float:
         began = time.perf_counter()
         subprocess.run([*command, f"device={device}", f"output={output}"], check=True, capture_output=True)
         return time.perf_counter() - began
-
-
-def format_table(document: dict[str, Any]) -> str:
-    steps: dict[str, Pair] = document["ms_per_step"]
-    floor = steps["floor: its matrix products alone"]
-    lines = [
-        "| one step, 60 examples | without BN: ms | x floor | with BN: ms | x floor |",
-        "|---|--:|--:|--:|--:|",
-    ]
-    for name, (a, b) in steps.items():
-        lines.append(f"| {name} | {a:.3f} | {a / floor[0]:.2f} | {b:.3f} | {b / floor[1]:.2f} |")
-    env = document["environment"]
-    without, with_bn = document["records_share"]
-    lines += [
-        "",
-        "All records of a training (evaluations, percentiles, Algorithm 2, checkpoints) cost "
-        f"{100 * without:.1f}% on top of its steps without BN, {100 * with_bn:.1f}% with BN.",
-    ]
-    if document["full_training_s"] is not None:
-        lines.append(
-            "Both networks' 50,000 steps with all records, side by side, from command to last record: "
-            f"{document['full_training_s']:.0f} s."
-        )
-    lines.append(
-        f"{document['device']}, {document['threads']} thread{'s' * (document['threads'] > 1)}, "
-        f"torch {env['torch']}, {env['time'][:10]}; median of {document['rounds']} rounds."
-    )
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def main() -> None:
             failed.append(made)
             print(done.stdout[-2000:], done.stderr[-2000:], sep="\n", file=sys.stderr)
         elif not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{torch.cuda.get_device_name()}, torch {torch.__version__}\n{done.stdout}")
     if failed:
         sys.exit(f"gpu_measurements.py: failed: {', '.join(failed)}")

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import os
 import zlib
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,7 +115,7 @@ def _download(root: Path, name: str) -> bytes:
     try:
         MNIST(str(root), download=True)
         content = (root / "MNIST" / "raw" / name).read_bytes()
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{root / name}.gz: missing, and the download failed ({reason}): "

@@ -6,10 +6,16 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 from bn import launch
+from bn.records import REPOSITORY
 from bn.errors import UserError
 
 
 class CheckedSweeper(BasicSweeper):
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        # Relative to the repository, as the runs themselves, and not to the current directory.
+        config.hydra.sweep.dir = str(REPOSITORY / config.hydra.sweep.dir)
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
     def sweep(self, arguments: list[str]) -> Any:
         assert self.launcher is not None
         unfinished = launch.unfinished_members(launch.members(self.params, arguments))
