@@ -21,9 +21,10 @@ def fold(model: nn.Module) -> fx.GraphModule:
         b' = beta + (b - E[x]) * gamma / sqrt(Var[x] + eps),
 
     computed in float64 and rounded once. Layers without a bias gain one. BN means `BatchNorm` and
-    torch's own. It is folded where it directly follows an nn.Linear (whose output is (N, C)) or an
-    nn.Conv2d, grouped or not, that is used once and whose output goes nowhere else. Any other BN
-    stays as it is, the per-activation form after a convolution among them.
+    torch's own. It is folded where it directly follows an nn.Linear or an nn.Conv2d, grouped or not,
+    that is used once and whose output goes nowhere else. Any other BN stays as it is, the
+    per-activation form after a convolution among them. Precondition: what an nn.Linear before a BN
+    puts out is (N, C). Tracing sees no shapes, and with further dimensions the fold would be wrong.
 
     `model` is unharmed, and must be traceable by torch.fx: no control flow that depends on values.
     Submodules keep their names. Raises ValueError if there is no BN, or one that keeps no
