@@ -12,6 +12,7 @@ from types import ModuleType
 
 from bn.errors import UserError
 from bn.records import REPOSITORY
+from experiments import style
 
 RESULTS = REPOSITORY / "results"
 README = REPOSITORY / "README.md"
@@ -83,7 +84,7 @@ def drawn_with() -> str:
 
 
 def _draw(folder: Path, experiment: ModuleType) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as made, style.applied():
         experiment.draw(folder, Path(made))
         return {path.name: path.read_bytes() for path in Path(made).iterdir()}
 

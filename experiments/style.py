@@ -1,12 +1,11 @@
 """How the figures look, and how they are saved: the same bytes from the same records each time."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart by the colour blind; lightness and dashes tell them apart in gray print.
@@ -35,11 +34,19 @@ RC: dict[Any, Any] = {
 }
 
 
-def figure(width: float, height: float, columns: int = 1, rows: int = 1, **kwargs):
-    """A figure of `width` x `height` inches and its axes, in the repository's style."""
-    matplotlib.rcdefaults()  # not the reader's own settings: the bytes would differ
-    matplotlib.rcParams.update(RC)
-    return plt.subplots(rows, columns, figsize=(width, height), **kwargs)
+@contextmanager
+def applied() -> Iterator[None]:
+    """The repository's style on matplotlib's defaults: a reader's own would change the bytes."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)
+        yield
+
+
+def figure(width: float, height: float, columns: int = 1, rows: int = 1, **kwargs: Any) -> tuple[Figure, Any]:
+    """A figure of `width` x `height` inches and its axes; without pyplot, so of no window."""
+    fig = Figure(figsize=(width, height))
+    return fig, fig.subplots(rows, columns, **kwargs)
 
 
 def save(fig: Figure, stem: Path) -> None:
@@ -48,7 +55,6 @@ def save(fig: Figure, stem: Path) -> None:
     fig.savefig(stem.with_suffix(".png"), dpi=200, metadata={"Software": None})
     fig.savefig(stem.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
     fig.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None, "Creator": None})
-    plt.close(fig)
 
 
 def thousands(axis) -> None:
