@@ -6,8 +6,8 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 from bn import launch
-from bn.records import REPOSITORY
 from bn.errors import UserError
+from bn.records import REPOSITORY
 
 
 class CheckedSweeper(BasicSweeper):

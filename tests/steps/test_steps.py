@@ -12,7 +12,7 @@ from bn.data.mnist import Split, load_mnist
 from bn.data.order import EpochOrder
 from bn.models import mlp
 from bn.models.mlp import MLP
-from bn.norm import reference_backward, reference_forward
+from bn.norm import BatchNorm, reference_backward, reference_forward
 from bn.optim import sgd
 from bn.records import REPOSITORY
 from bn.seeds import generator
@@ -106,6 +106,15 @@ def test_weight_decay_leaves_gamma_beta_and_biases_alone() -> None:
         for name, parameter in model.named_parameters():
             factor = 1 - LR * 0.1 if parameter.ndim == 2 else 1.0
             torch.testing.assert_close(parameter.data, before[name] * factor, rtol=1e-15, atol=0)
+
+
+def test_weight_decay_leaves_per_activation_gamma_and_beta_alone() -> None:
+    """They have three dimensions, as many as a matrix has or more; it is not the shape that tells."""
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 2), BatchNorm((3, 4, 4)))
+    groups = sgd(model, LR, weight_decay=0.1).param_groups
+    decayed = [p for group in groups if group["weight_decay"] for p in group["params"]]
+    assert [p is model[0].weight for p in decayed] == [True]
+    assert sum(len(group["params"]) for group in groups) == 4
 
 
 def test_autograd_step_carries_its_momentum(data: Split) -> None:

@@ -1,0 +1,36 @@
+"""`--help` shows what can be chosen, in half a second: without torch."""
+
+import re
+
+
+def test_help(command, tmp_path, snapshot):
+    before = snapshot(tmp_path)
+    code, out, err = command("--help", python_options=["-X", "importtime"])
+    assert code == 0
+    assert re.search(r"^experiment: .*\bmnist_baseline, mnist_bn\b", out, re.MULTILINE)
+    for group in ("data: mnist", "logger: none, wandb", "model: mlp", "sweep: fair_comparison, figure1"):
+        assert f"\n{group}\n" in out
+    assert re.search(r"^optim:\n  lr: 0\.1$", out, re.MULTILINE)
+    examples = re.findall(
+        r"^ +python train\.py .*experiment=.*$", out.partition("== Examples ==")[2], re.MULTILINE
+    )
+    assert len(examples) == 2
+    assert sum("-m " in example for example in examples) == 1
+    imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
+    assert "bn.launch" in imported  # the listing is there
+    assert not imported & {"torch", "numpy", "wandb"}
+    assert snapshot(tmp_path) == before
+
+
+def test_the_composed_config_can_be_shown(command):
+    code, out, err = command("--cfg", "job", "experiment=mnist_baseline")
+    assert (code, err) == (0, "")
+    assert "norm: none" in out
+
+
+def test_a_refusal_does_not_import_torch(command):
+    code, _, err = command("experiment=mnist_bn", "optim.lr=0", python_options=["-X", "importtime"])
+    assert code == 1
+    imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
+    assert "bn.config" in imported
+    assert not imported & {"torch", "numpy", "wandb"}

@@ -1,0 +1,110 @@
+"""Wrong use: one clear line on stderr, exit code 1, and nothing on disk."""
+
+import pytest
+import torch
+
+EXPERIMENTS = "mnist_baseline, mnist_bn"
+
+WRONG = {
+    "no experiment": ([], f"experiment: required; accepted: {EXPERIMENTS}"),
+    "unknown experiment": (["experiment=nope"], f"experiment=nope: unknown; accepted: {EXPERIMENTS}"),
+    "experiment null": (
+        ["experiment=null"],
+        "Config group override must be a string or a list. Got NoneType",
+    ),
+    "unknown group choice": (["experiment=mnist_bn", "model=vgg"], "model=vgg: unknown; accepted: mlp"),
+    "unknown sweep": (["sweep=figure9"], "sweep=figure9: unknown; accepted: fair_comparison, figure1"),
+    "unknown key": (
+        ["experiment=mnist_bn", "optim.learning_rate=1"],
+        "optim.learning_rate: unknown key; accepted: lr, batch, momentum, weight_decay",
+    ),
+    "new key": (["experiment=mnist_bn", "+optim.rate=1"], "optim.rate: unknown key; accepted: lr, batch, "),
+    "scale for MNIST": (
+        ["experiment=mnist_bn", "scale=smoke"],
+        "scale: unknown key; accepted: seed, steps, ",
+    ),
+    "new scale for MNIST": (["experiment=mnist_bn", "+scale=smoke"], "scale: unknown key; accepted: "),
+    "removed key": (["experiment=mnist_bn", "~seed"], "seed: missing"),
+    "wrong type": (["experiment=mnist_bn", "optim.lr=fast"], "optim.lr='fast': accepted: float"),
+    "string for int": (["experiment=mnist_bn", "seed='3'"], "seed='3': accepted: int"),
+    "rate 0": (["experiment=mnist_bn", "optim.lr=0"], "optim.lr=0.0: accepted: float > 0"),
+    "rate below 0": (["experiment=mnist_bn", "optim.lr=-1"], "optim.lr=-1.0: accepted: float > 0"),
+    "rate infinite": (["experiment=mnist_bn", "optim.lr=inf"], "optim.lr=inf: accepted: a finite float"),
+    "impossible together": (
+        ["experiment=mnist_bn", "step_path=fused", "optim.momentum=0.9"],
+        "step_path=fused: optim.momentum=0.9 needs step_path=autograd or auto",
+    ),
+    "interpolation to nothing": (
+        ["experiment=mnist_bn", "threads=${nothing}"],
+        "Interpolation key 'nothing' not",
+    ),
+    "no value": (["experiment=mnist_bn", "optim.lr"], "Error parsing override 'optim.lr' missing EQUAL"),
+    "open bracket": (["experiment=mnist_bn", "model.hidden=[1"], "no viable alternative at input '[1'"),
+    "an axis without -m": (["experiment=mnist_bn", "seed=0,1"], "Ambiguous value for argument 'seed=0,1'"),
+    "a bad member": (
+        ["-m", "experiment=mnist_baseline,mnist_bn", "seed=0,1", "optim.lr=0.1,-1"],
+        "optim.lr=-1.0: accepted: float > 0 (member experiment=mnist_baseline seed=0 optim.lr=-1",
+    ),
+    "a bad experiment in a sweep": (
+        ["-m", "experiment=mnist_bn,nope"],
+        f"experiment=nope: unknown; accepted: {EXPERIMENTS}",
+    ),
+    "a member twice": (
+        ["-m", "experiment=mnist_bn", "optim.lr=0.1,1e-1"],
+        "two members of the sweep are this run: experiment=mnist_bn optim.lr=0.1",
+    ),
+}
+
+
+def one_line(result):
+    """The line, without `train.py: `, of a command that was refused."""
+    code, out, err = result
+    assert (code, out) == (1, "")
+    assert err.startswith("train.py: ")
+    assert err.count("\n") == 1
+    return err.removeprefix("train.py: ").rstrip()
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_use(cli, tmp_path, snapshot, monkeypatch, case):
+    arguments, expected = WRONG[case]
+    monkeypatch.chdir(tmp_path)
+    line = one_line(cli(*arguments, f"output={tmp_path}/runs"))
+    assert expected in line
+    assert line.startswith(expected) or case == "a member twice"
+    assert snapshot(tmp_path) == {}
+
+
+@pytest.mark.parametrize("case", ["unknown key", "unknown experiment", "open bracket", "a bad member"])
+def test_wrong_use_of_the_command_itself(command, tmp_path, snapshot, case):
+    arguments, expected = WRONG[case]
+    before = snapshot(tmp_path)
+    assert one_line(command(*arguments, f"output={tmp_path}/runs")).startswith(expected)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device, so device=cuda is right")
+@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["run", "sweep"])
+def test_cuda_where_there_is_none(cli, tmp_path, snapshot, sweep):
+    before = snapshot(tmp_path)
+    line = one_line(cli(*sweep, "experiment=mnist_bn", "device=cuda", f"output={tmp_path}/runs"))
+    assert line.startswith("device=cuda: no CUDA device here; accepted: auto, cpu")
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["run", "sweep"])
+def test_an_output_directory_that_cannot_be_made(command, tmp_path, snapshot, sweep):
+    (tmp_path / "file").write_text("in the way")
+    before = snapshot(tmp_path)
+    code, out, err = command(*sweep, "experiment=mnist_bn", f"output={tmp_path}/file/runs")
+    line = one_line((code, out.replace("train.py: sweep of 1 runs, 0 finished before\n", ""), err))
+    assert "/file/runs/" in line
+    assert line.endswith(": cannot be written (Not a directory)")
+    assert snapshot(tmp_path) == before
+
+
+def test_an_output_directory_on_a_read_only_file_system(command, tmp_path, snapshot):
+    before = snapshot(tmp_path)
+    line = one_line(command("experiment=mnist_bn", "output=/proc/runs"))  # root cannot write there either
+    assert line.endswith("proc/runs/mnist_bn/default/seed_0: cannot be written (No such file or directory)")
+    assert snapshot(tmp_path) == before

@@ -1,0 +1,81 @@
+"""Every experiment, sweep and logger in configs/ composes into a config that passes the checks."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hydra import initialize_config_dir
+
+from bn.config import Config
+from bn.launch import composed_config, experiments, members, planned_run, planned_runs
+from bn.records import REPOSITORY
+
+CONFIGS = REPOSITORY / "configs"
+NETWORKS = ("mnist_baseline", "mnist_bn")
+SWEEPS = {
+    "figure1": set(itertools.product(NETWORKS, [0.1], [0.1], range(5))),
+    "fair_comparison": set(
+        itertools.product(NETWORKS, [0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10], [0.01, 0.03, 0.1], range(3))
+    ),
+}
+
+
+def names(group):
+    return sorted(path.stem for path in Path(CONFIGS / group).glob("*.yaml"))
+
+
+def test_the_experiments_are_those_of_the_paper():
+    assert set(NETWORKS) <= set(experiments())
+    assert experiments() == names("experiment")
+
+
+@pytest.mark.parametrize("logger", names("logger"))
+@pytest.mark.parametrize("experiment", names("experiment"))
+def test_each_experiment_with_each_logger(experiment, logger):
+    config = planned_run([f"experiment={experiment}", f"logger={logger}"]).config
+    assert isinstance(config, Config)
+    assert (config.experiment, config.logger.name) == (experiment, logger)
+
+
+def test_the_networks_of_figure_1_are_those_of_section_4_1():
+    baseline, bn = (planned_run([f"experiment={name}"]).config for name in NETWORKS)
+    assert (baseline.model.norm, bn.model.norm) == ("none", "batch")
+    for config in (baseline, bn):
+        assert (config.model.hidden, config.model.nonlinearity) == ((100, 100, 100), "sigmoid")
+        assert (config.optim.batch, config.steps, config.optim.momentum) == (60, 50_000, 0.0)
+        assert (config.optim.weight_decay, config.data.validation, config.seed) == (0.0, 0, 0)
+        assert config.probe.percentiles == (15, 50, 85)
+
+
+def test_every_sweep_file_has_its_members_stated_here():
+    assert names("sweep") == sorted(SWEEPS)
+
+
+@pytest.mark.parametrize(("sweep", "count"), [("figure1", 10), ("fair_comparison", 144)])
+def test_the_number_of_members(sweep, count):
+    arguments = [f"sweep={sweep}"]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        overrides = members(composed_config(arguments).hydra.sweeper.params, arguments)
+    assert len({tuple(sorted(member)) for member in overrides}) == len(overrides) == count
+    assert len(SWEEPS[sweep]) == count
+
+
+@pytest.mark.parametrize("sweep", sorted(SWEEPS))
+def test_the_members_with_bn_and_seed_2(sweep):
+    runs = planned_runs(sweep, ["experiment=mnist_bn", "seed=2"])  # composing all 144 takes ten seconds
+    found = [
+        (run.config.experiment, run.config.optim.lr, run.config.model.init_std, run.config.seed)
+        for run in runs
+    ]
+    assert len(found) == len(set(found))
+    assert set(found) == {m for m in SWEEPS[sweep] if (m[0], m[-1]) == ("mnist_bn", 2)}
+    assert len({run.path for run in runs}) == len(runs)
+    held_out = {run.config.data.validation for run in runs}
+    assert held_out == ({10_000} if sweep == "fair_comparison" else {0})
+
+
+def test_an_axis_on_the_command_line_takes_the_place_of_the_files():
+    runs = planned_runs("figure1", ["seed=7", "optim.lr=0.1,1"])
+    assert {(run.config.experiment, run.config.seed, run.config.optim.lr) for run in runs} == set(
+        itertools.product(NETWORKS, [7], [0.1, 1.0])
+    )

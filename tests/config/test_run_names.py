@@ -1,0 +1,86 @@
+"""A run directory's name: what differs from the experiment alone, and nothing else."""
+
+import dataclasses
+import re
+
+import pytest
+
+from bn.launch import NAME_LENGTH, planned_run, run_name
+from bn.records import REPOSITORY
+
+
+def name(*overrides):
+    return planned_run(["experiment=mnist_bn", *overrides]).path.parent.name
+
+
+def test_the_path_of_a_run():
+    assert planned_run(["experiment=mnist_bn"]).path == REPOSITORY / "runs/mnist_bn/default/seed_0"
+    run = planned_run(["experiment=mnist_baseline", "seed=3", "optim.lr=1", "output=/elsewhere"])
+    assert str(run.path) == "/elsewhere/mnist_baseline/optim.lr-1.0/seed_3"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], "default"),
+        (["optim.lr=0.1"], "default"),  # typed, and the same value
+        (["optim.lr=1e-1", "model=mlp", "data=mnist", "model.hidden=[100,100,100]"], "default"),
+        (["model.norm=batch"], "default"),  # as the experiment says already
+        (["seed=5", "output=/x", "data.root=/y", "logger=wandb", "logger.mode=disabled"], "default"),
+        (["optim.lr=1"], "optim.lr-1.0"),
+        (["optim.lr=1.0"], "optim.lr-1.0"),
+        (["optim.lr=1", "model.init_std=0.01"], "model.init_std-0.01__optim.lr-1.0"),
+        (["model.init_std=0.01", "optim.lr=1"], "model.init_std-0.01__optim.lr-1.0"),
+        (["model.norm=none"], "model.norm-none"),
+        (["model.hidden=[50,20]"], "model.hidden-50-20"),
+        (["device=cpu"], "device-cpu"),  # the bits depend on it
+        (["threads=2"], "threads-2"),
+        (["cuda_graph=false"], "cuda_graph-False"),
+        (["optim.weight_decay=1e-5"], "optim.weight_decay-1e-05"),
+    ],
+)
+def test_names(overrides, expected):
+    found = sorted(name(*overrides).split("__"))
+    assert found == sorted(expected.split("__"))
+
+
+def test_the_order_of_typing_does_not_matter():
+    one = ["optim.lr=1", "model.init_std=0.01", "steps=7"]
+    assert name(*one) == name(*reversed(one))
+
+
+def test_values_that_differ_have_names_that_differ():
+    lists = ("[1,11]", "[11,1]", "[111]", "[1,1,1]", "[]")
+    assert len({name(f"model.hidden={value}") for value in lists}) == len(lists)
+    rates = ("0.01", "0.1", "1", "10", "1e-10", "1e10")
+    names = {name(f"optim.lr={value}") for value in rates}
+    assert len(names) == len(rates)
+    assert "default" in names
+
+
+def test_a_sign_is_kept():
+    config = planned_run(["experiment=mnist_bn"]).config
+
+    def with_rate(lr):
+        return run_name(dataclasses.replace(config, optim=dataclasses.replace(config.optim, lr=lr)), {})
+
+    assert with_rate(1.5) == "optim.lr-1.5"
+    assert with_rate(-1.5) == "optim.lr--1.5"
+
+
+LONG = [f"model.hidden=[{','.join(['100'] * 60)}]", "optim.lr=1"]
+
+
+def test_a_long_name_is_capped_and_stays_unique():
+    long = name(*LONG)
+    other = name(LONG[0], "optim.lr=2")
+    assert len(long) == NAME_LENGTH
+    assert re.fullmatch(r"model\.hidden(-100)+-?1?0?0?-[0-9a-f]{8}", long)
+    assert long[:-8] == other[:-8]
+    assert long != other
+    assert long == name(*LONG)
+
+
+@pytest.mark.parametrize("overrides", [["optim.lr=1e-10"], LONG, ["steps=3", "model.hidden=[1,2]"]])
+def test_a_name_is_safe_in_a_shell_and_a_file_system(overrides):
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,150}", name(*overrides))

@@ -1,0 +1,141 @@
+"""A wrong config is refused in one line that names the key and what is accepted."""
+
+import copy
+import math
+
+import pytest
+
+from bn.config import config_from, to_dict
+from bn.errors import UserError
+from bn.launch import planned_run
+
+
+@pytest.fixture(scope="module")
+def mapping():
+    """A config as plain values, with some keys replaced: `mapping({"optim.lr": -1})`."""
+    plain = to_dict(planned_run(["experiment=mnist_bn"]).config)
+
+    def changed(changes):
+        result = copy.deepcopy(plain)
+        for key, value in changes.items():
+            *path, last = key.split(".")
+            group = result
+            for name in path:
+                group = group[name]
+            group[last] = value
+        return result
+
+    return changed
+
+
+WRONG = [
+    # unknown key
+    (
+        {"optim.learning_rate": 0.1},
+        "optim.learning_rate: unknown key; accepted: lr, batch, momentum, weight_decay",
+    ),
+    ({"evaluate.at.often": 1}, "evaluate.at.often: unknown key; accepted: early, every"),
+    ({"logger.mode": "offline"}, "logger.mode: unknown key; accepted: name"),
+    # wrong type
+    ({"optim.lr": "fast"}, "optim.lr='fast': accepted: float"),
+    ({"optim.lr": "0.1"}, "optim.lr='0.1': accepted: float"),
+    ({"optim.lr": True}, "optim.lr=True: accepted: float"),
+    ({"optim.lr": None}, "optim.lr=None: accepted: float"),
+    ({"optim.lr": [0.1]}, "optim.lr=[0.1]: accepted: float"),
+    ({"seed": "3"}, "seed='3': accepted: int"),
+    ({"seed": True}, "seed=True: accepted: int"),
+    ({"seed": 3.0}, "seed=3.0: accepted: int"),
+    ({"cuda_graph": 1}, "cuda_graph=1: accepted: bool"),
+    ({"cuda_graph": "true"}, "cuda_graph='true': accepted: bool"),
+    ({"output": 3}, "output=3: accepted: str"),
+    ({"optim": 0.1}, "optim=0.1: accepted: a group of keys"),
+    # out of range, at and beyond each edge
+    ({"optim.lr": 0.0}, "optim.lr=0.0: accepted: float > 0"),
+    ({"optim.lr": -1}, "optim.lr=-1.0: accepted: float > 0"),
+    ({"seed": -1}, "seed=-1: accepted: int >= 0"),
+    ({"steps": 0}, "steps=0: accepted: int >= 1"),
+    ({"optim.batch": 1}, "optim.batch=1: accepted: int >= 2"),
+    ({"optim.momentum": 1.0}, "optim.momentum=1.0: accepted: float >= 0, < 1"),
+    ({"model.bn_momentum": 0.0}, "model.bn_momentum=0.0: accepted: float > 0, <= 1"),
+    ({"model.bn_momentum": 1.01}, "model.bn_momentum=1.01: accepted: float > 0, <= 1"),
+    ({"data.validation": 50001}, "data.validation=50001: accepted: int >= 0, <= 50000"),
+    # not finite
+    ({"optim.lr": math.nan}, "optim.lr=nan: accepted: a finite float"),
+    ({"optim.lr": math.inf}, "optim.lr=inf: accepted: a finite float"),
+    ({"optim.weight_decay": -math.inf}, "optim.weight_decay=-inf: accepted: a finite float"),
+    # a choice
+    ({"device": "gpu"}, "device='gpu': accepted: auto, cpu, cuda"),
+    ({"device": None}, "device=None: accepted: auto, cpu, cuda"),
+    ({"model.norm": "layer"}, "model.norm='layer': accepted: none, batch"),
+    ({"model.nonlinearity": ["relu"]}, "model.nonlinearity=['relu']: accepted: sigmoid, tanh, relu"),
+    # items of a list
+    ({"model.hidden": 100}, "model.hidden=100: accepted: a list, such as [1,2]"),
+    ({"model.hidden": "100"}, "model.hidden='100': accepted: a list, such as [1,2]"),
+    ({"model.hidden": [100, 0]}, "model.hidden[1]=0: accepted: int >= 1"),
+    ({"model.hidden": [100.0]}, "model.hidden[0]=100.0: accepted: int"),
+    ({"probe.percentiles": [15, 101]}, "probe.percentiles[1]=101.0: accepted: float >= 0, <= 100"),
+    ({"evaluate.at.early": [-5]}, "evaluate.at.early[0]=-5: accepted: int >= 0"),
+    # a union told apart by name
+    ({"logger": {"name": "tensorboard"}}, "logger.name='tensorboard': accepted: none, wandb"),
+    ({"logger": {"name": ["none"]}}, "logger.name=['none']: accepted: none, wandb"),
+    ({"logger": {}}, "logger.name=None: accepted: none, wandb"),
+    ({"logger": "nothing"}, "logger.name='nothing': accepted: none, wandb"),
+    ({"logger": {"name": "wandb"}}, "logger.mode: missing"),
+    # impossible together
+    (
+        {"evaluate.at.early": [0, 100]},
+        "evaluate.at.early=0: accepted: steps from 1 (before it there are no moving averages)",
+    ),
+    (
+        {"step_path": "fused", "optim.momentum": 0.9},
+        "step_path=fused: optim.momentum=0.9 needs step_path=autograd or auto",
+    ),
+    (
+        {"data.validation": 50000, "optim.batch": 10001},
+        "optim.batch=10001: accepted: at most the 10000 training examples",
+    ),
+    (
+        {"data.validation": 50000, "probe.examples": 10001},
+        "probe.examples=10001: accepted: at most the 10000 training examples",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "line"), WRONG, ids=[line.split(":")[0] for _, line in WRONG])
+def test_each_kind_of_error_is_one_line_with_key_and_accepted_values(mapping, changes, line):
+    with pytest.raises(UserError) as error:
+        config_from(mapping(changes))
+    assert str(error.value) == line
+
+
+@pytest.mark.parametrize(
+    "key", ["seed", "optim", "optim.lr", "evaluate.at.every", "model.name", "logger.name"]
+)
+def test_each_missing_key_is_named(mapping, key):
+    plain = mapping({})
+    *path, last = key.split(".")
+    group = plain
+    for name in path:
+        group = group[name]
+    del group[last]
+    with pytest.raises(UserError) as error:
+        config_from(plain)
+    expected = "logger.name=None: accepted: none, wandb" if key == "logger.name" else f"{key}: missing"
+    assert str(error.value) == expected
+
+
+def test_what_lies_on_an_edge_or_is_an_int_for_a_float_is_taken_as_typed(mapping):
+    config = config_from(
+        mapping(
+            {
+                "model.bn_momentum": 1,
+                "optim.momentum": 0,
+                "optim.batch": 2,
+                "data.validation": 50000,
+                "seed": 0,
+            }
+        )
+    )
+    assert (config.model.bn_momentum, config.optim.momentum) == (1.0, 0.0)
+    assert (config.optim.batch, config.data.validation, config.seed) == (2, 50000, 0)
+    assert type(config.model.bn_momentum) is float

@@ -1,0 +1,267 @@
+"""Short runs of the real thing: in this process, or as a command where the command line is the point."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bn import launch
+from bn.checkpoint import list_checkpoints, load_checkpoint
+from bn.data.mnist import load_mnist
+from bn.records import REPOSITORY, RunDirectory, read_lines
+from bn.train import train
+
+SHORT = (
+    "steps=120",
+    "evaluate.at.early=[]",
+    "evaluate.at.every=60",
+    "evaluate.population_batches=10",
+    "probe.at.early=[0,30]",
+    "probe.at.every=60",
+    "probe.examples=600",
+    "log_every=20",
+    "checkpoint_every=40",
+    "device=cpu",  # where bits are promised; tests/gpu says otherwise
+)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_environment(monkeypatch):
+    """What the user's shell may hold must not decide a test; one thread is what the runs take."""
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_MODE", "NETRC", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mnist_is_read_once():
+    """By the runs in this process, so that one of them takes half a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bn.train.load_mnist", functools.cache(load_mnist))
+        yield
+
+
+@pytest.fixture
+def typed(tmp_path):
+    """The arguments of a short run: `typed("experiment=mnist_bn", "seed=1")`."""
+
+    def arguments(*given, output=tmp_path / "runs"):
+        flags = [argument for argument in given if argument == "-m"]
+        return [*flags, *SHORT, *(a for a in given if a not in flags), f"output={output}"]
+
+    return arguments
+
+
+@functools.cache
+def composed(overrides):
+    return launch.planned_run([*SHORT, *overrides])
+
+
+def run_directory(overrides, output):
+    """What `launch.planned_run` makes of these and of `output`; composing takes longer than training here."""
+    run = composed(overrides)
+    path = Path(output) / run.path.relative_to(REPOSITORY / "runs")
+    return RunDirectory(path, dataclasses.replace(run.config, output=str(output)))
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """The run directory, not yet made, of a short run."""
+    return lambda *overrides, output=tmp_path / "runs": run_directory(overrides, output)
+
+
+@pytest.fixture
+def trained(planned):
+    """Train in this process, from the last checkpoint if there is one; the run directory."""
+
+    def run_of(*overrides, stop_signal=lambda: None, **where):
+        run = planned(*overrides, **where)
+        run.open()
+        try:
+            train(run.config, run, stop_signal, progress=False)
+        finally:
+            run.close()
+        return run
+
+    return run_of
+
+
+@pytest.fixture
+def stop_after():
+    """A `stop_signal` for `train` that says `signal` once `steps` steps of this start are done."""
+
+    def make(steps, number=signal.SIGTERM):
+        calls = iter(range(1, 1_000_000))
+        return lambda: number if next(calls) >= steps else None
+
+    return make
+
+
+@pytest.fixture
+def bits():
+    """Everything that must not depend on how often a run was interrupted, as comparable plain bytes."""
+
+    def read(run):
+        path = getattr(run, "path", run)
+        last = load_checkpoint(list_checkpoints(path / "checkpoints")[-1])
+        tensors = {"torch_rng": last["torch_rng"], **last["model"]}
+        for index, entry in last["optimizer"].get("state", {}).items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in entry.items()}
+        metrics = read_lines(path / "metrics.jsonl")
+        with np.load(path / "activations.npz") as arrays:
+            activations = {name: (array.shape, array.tobytes()) for name, array in arrays.items()}
+        return {
+            "step": last["step"],
+            "state": json.loads((path / "status.json").read_text())["state"],
+            "tensors": {
+                name: value.numpy().tobytes() if torch.is_tensor(value) else value
+                for name, value in tensors.items()
+            },
+            "metrics": [{k: v for k, v in line.items() if k != "wall_s"} for line in metrics],
+            "activations": activations,
+        }
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """The run directory of the same run trained once in one go, without anybody stopping it."""
+    known = {}
+
+    def run_of(*overrides):
+        overrides = tuple(override for override in overrides if override != "seed=0")
+        if overrides not in known:
+            run = run_directory(overrides, tmp_path_factory.mktemp("undisturbed"))
+            run.open()
+            train(run.config, run, progress=False)
+            run.close()
+            known[overrides] = run
+        return known[overrides]
+
+    return run_of
+
+
+@pytest.fixture
+def snapshot():
+    """Each file below a folder with its bytes and its time: what "nothing was touched" means."""
+
+    def take(folder):
+        return {
+            str(path.relative_to(folder)): (
+                path.stat().st_mtime_ns,
+                path.read_bytes() if path.is_file() else b"",
+            )
+            for path in sorted(Path(folder).rglob("*"))
+        }
+
+    return take
+
+
+@pytest.fixture
+def cli(monkeypatch, capfd):
+    """`train.py` with these arguments, in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+        monkeypatch.setattr(launch, "outcomes", [])
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        capfd.readouterr()
+        code = 0
+        try:
+            runpy.run_path(str(REPOSITORY / "train.py"), run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        if isinstance(code, str):  # what the interpreter does with it
+            print(code, file=sys.stderr)
+            code = 1
+        return code, *capfd.readouterr()
+
+    return run
+
+
+class Command:
+    """`python train.py ...` in a session of its own, from a directory that is not the repository."""
+
+    def __init__(self, arguments: list[str], cwd: Path, options: list[str]) -> None:
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        self.process = subprocess.Popen(
+            [sys.executable, *options, str(REPOSITORY / "train.py"), *arguments],
+            cwd=cwd, env={**environment, "PYTHONWARNINGS": "default"}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        self.pid = self.process.pid
+
+    def wait(self, timeout=90):
+        """Exit code, stdout and stderr."""
+        out, err = self.process.communicate(timeout=timeout)
+        return self.process.returncode, out, err
+
+    def until(self, condition, timeout=60):
+        """Wait for something to be true while the command runs."""
+        end = time.monotonic() + timeout
+        while not condition():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise AssertionError(f"it did not come to that: {self.wait()}")
+            time.sleep(0.01)
+
+    def kill_group(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start `python train.py` and go on; nothing of it is left after the test."""
+    started = []
+    cwd = tmp_path / "cwd"
+    cwd.mkdir()
+
+    def launch_it(*arguments, python_options=()):
+        started.append(Command(list(arguments), cwd, list(python_options)))
+        return started[-1]
+
+    yield launch_it
+    for command in started:
+        command.kill_group()
+        command.process.communicate()
+
+
+@pytest.fixture
+def command(start):
+    """Run `python train.py` to its end: exit code, stdout, stderr."""
+    return lambda *arguments, **options: start(*arguments, **options).wait()
+
+
+@pytest.fixture
+def left_of_group():
+    """The processes of a group that live on ten seconds later (Linux)."""
+
+    def living(group):
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+                if int(its_group) == group and state not in "ZX":
+                    yield stat.parent.name
+
+    def wait(group):
+        end = time.monotonic() + 10
+        while (left := list(living(group))) and time.monotonic() < end:
+            time.sleep(0.05)
+        return left
+
+    return wait

@@ -1,0 +1,56 @@
+"""scripts/reproduce.py: what it refuses, and that stopping it leaves train.py the time to checkpoint."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bn.records import REPOSITORY
+
+COMMAND = [sys.executable, "scripts/reproduce.py", "figure1"]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+
+@pytest.mark.parametrize("override", ["steps=1000", "seed=0,1,2", "optim.lr=1"])
+def test_other_runs_do_not_replace_the_committed_results(override: str) -> None:
+    done = subprocess.run(
+        [*COMMAND, override], cwd=REPOSITORY, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"reproduce.py: {override}: accepted: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_it_leaves_checkpoints_and_no_process(tmp_path, left_of_group, number) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, f"output={tmp_path}"], cwd=REPOSITORY, env=environment(), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 90
+        while not (running := list(tmp_path.glob("*/default/seed_*/metrics.jsonl"))):
+            assert process.poll() is None, "ended before a run began"
+            assert time.monotonic() < end, "no run began"
+            time.sleep(0.1)
+        time.sleep(0.5)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does
+        else:
+            process.send_signal(number)
+        assert process.wait(timeout=60) == 128 + number
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    statuses = [json.loads((path.parent / "status.json").read_text()) for path in running]
+    assert {status["state"] for status in statuses} == {"interrupted"}
+    assert all(list((path.parent / "checkpoints").glob("*.pt")) for path in running)
+    assert not left_of_group(process.pid)

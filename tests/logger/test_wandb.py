@@ -1,0 +1,276 @@
+"""Weights & Biases beside the local records: the same numbers, and it can fail without hurting the run."""
+
+import json
+import socket
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from bn.config import to_dict
+from bn.errors import Interrupted, UserError
+from bn.launch import planned_run
+from bn.records import read_lines
+from bn.wandb_logger import open_logger
+
+wandb = pytest.importorskip("wandb", reason="wandb is not installed")
+RUN = ("experiment=mnist_bn", "logger=wandb")
+
+
+@pytest.fixture(autouse=True)
+def _no_account(monkeypatch, tmp_path):
+    """Neither this user's key nor settings nor cache nor proxy."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("CONFIG_DIR", "CACHE_DIR", "DATA_DIR"):
+        monkeypatch.setenv(f"WANDB_{name}", str(tmp_path / "home" / name))
+
+
+@pytest.fixture
+def no_server(monkeypatch):
+    """A W&B server's address at which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("WANDB_BASE_URL", url)
+    wandb.teardown()  # it reads its settings once
+    yield url
+    wandb.teardown()
+
+
+def offline_runs(run):
+    return sorted((run.path / "wandb").glob("offline-run-*"))
+
+
+def test_offline_and_the_same_id_after_a_resume(
+    trained, command, typed, planned, stop_after, undisturbed, bits
+):
+    with pytest.raises(Interrupted):
+        trained(*RUN, stop_signal=stop_after(60))
+    run = planned(*RUN)
+    (first,) = offline_runs(run)
+    run_id = json.loads((run.path / "wandb.json").read_text())["id"]
+    assert first.name.endswith(f"-{run_id}")
+
+    code, out, err = command(*typed(*RUN))
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 2  # ours: the start and the end
+    assert "wandb" not in out
+    again = offline_runs(run)
+    assert len(again) == 2
+    for folder in again:
+        assert folder.name.endswith(f"-{run_id}")
+        (record,) = folder.glob("*.wandb")
+        content = record.read_bytes()
+        for text in ("test/accuracy", "batch-normalization", f"mnist_bn/{run.path.parent.name}"[:100]):
+            assert text.encode() in content
+    assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
+
+
+class FakeRun:
+    """What wandb.init returns; it raises where it is told to."""
+
+    def __init__(self, fails=()):
+        self.fails = fails
+        self.logged = []
+        self.finished = 0
+
+    def log(self, record, step):
+        if "log" in self.fails and step >= 60:
+            raise RuntimeError("the service\nis gone")
+        self.logged.append((step, record))
+
+    def finish(self):
+        self.finished += 1
+        if "finish" in self.fails:
+            raise BrokenPipeError("the service is gone")
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """Replace wandb.init: what it was given, and the run it returned or the error it raised."""
+    got = SimpleNamespace(calls=[], run=FakeRun())
+
+    def init(**arguments):
+        got.calls.append(arguments)
+        if isinstance(got.run, Exception):
+            raise got.run
+        return got.run
+
+    monkeypatch.setattr(wandb, "init", init)
+    return got
+
+
+def test_what_wandb_is_told(trained, fake):
+    run = trained(*RUN, "logger.tags=[mine]", "logger.entity=me")
+    (call,) = fake.calls
+    assert call["config"] == to_dict(run.config)
+    assert json.loads(json.dumps(call["config"])) == call["config"]  # plain values, lists, dicts
+    assert type(call["config"]["model"]["hidden"]) is list
+    assert call["tags"] == ["mnist_bn", "mine"]
+    assert (call["project"], call["entity"], call["mode"]) == ("batch-normalization", "me", "offline")
+    assert call["dir"] == run.path
+    lines = read_lines(run.path / "metrics.jsonl")
+    expected = [(line.pop("step"), {k: v for k, v in line.items() if k != "wall_s"}) for line in lines]
+    assert fake.run.logged == expected
+    assert fake.run.finished == 1
+
+
+@pytest.fixture
+def opened(fake, tmp_path):
+    """What wandb.init is given for these overrides, without training."""
+
+    def arguments(*overrides):
+        run = planned_run(["logger=wandb", *overrides, f"output={tmp_path}"])
+        run.open()
+        open_logger(run.config, run)
+        run.close()
+        return fake.calls[-1]
+
+    return arguments
+
+
+def test_groups_hold_the_seeds_of_one_setting_and_fit_wandb(opened):
+    many = f"model.hidden=[{','.join(map(str, range(20, 60)))}]"
+    calls = [
+        opened("experiment=mnist_bn", "seed=0"),
+        opened("experiment=mnist_bn", "seed=1"),
+        opened("experiment=mnist_baseline"),
+        opened("experiment=mnist_bn", "optim.lr=0.2"),
+        opened("experiment=mnist_bn", many, "optim.lr=0.2", "optim.weight_decay=0.001"),
+        opened("experiment=mnist_bn", many, "optim.lr=0.2", "optim.weight_decay=0.002"),
+    ]
+    groups, names = ([call[key] for call in calls] for key in ("group", "name"))
+    assert groups[0] == groups[1]
+    assert len(set(groups)) == 5
+    assert len(set(names)) == 6
+    assert max(map(len, groups + names)) <= 128
+
+
+@pytest.mark.parametrize(
+    ("overrides", "group"),
+    [
+        (["optim.lr=1", "seed=3"], "mnist_bn/optim.lr-1.0"),
+        (["seed=3"], "mnist_bn/default"),
+        (["optim.lr=1", "seed=3", "logger.group=mine"], "mine"),
+    ],
+)
+def test_the_group_is_the_run_directory_without_its_seed(opened, overrides, group):
+    call = opened("experiment=mnist_bn", *overrides)
+    assert call["group"] == group
+    assert call["name"] == f"mnist_bn/{call['dir'].parent.name}/seed_3"
+
+
+@pytest.mark.parametrize("fails", [("log",), ("finish",), ("log", "finish")], ids="+".join)
+def test_a_failure_of_wandb_hurts_nobody(trained, fake, undisturbed, bits, capfd, fails):
+    fake.run = FakeRun(fails)
+    run = trained(*RUN)
+    assert run.status["state"] == "done"
+    assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1
+    assert "the service is gone: going on without W&B; the local records are complete" in err
+
+
+def test_a_start_that_fails_hurts_nobody(trained, fake, undisturbed, bits, capfd):
+    fake.run = RuntimeError("no room\nfor this run")
+    run = trained(*RUN)
+    assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
+    err = capfd.readouterr().err
+    assert err.startswith(
+        "logger=wandb: RuntimeError: no room for this run: going on without W&B; the local "
+    )
+    assert err.count("\n") == 1
+
+
+def test_an_interrupted_and_a_diverged_run_are_finished_too(trained, fake, stop_after):
+    with pytest.raises(Interrupted):
+        trained(*RUN, stop_signal=stop_after(30))
+    assert fake.run.finished == 1
+    trained(*RUN, "model.norm=none", "model.nonlinearity=relu", "optim.lr=1e6")
+    assert fake.run.finished == 2
+
+
+def test_disabled_leaves_nothing(trained, fake):
+    run = trained(*RUN, "logger.mode=disabled")
+    assert fake.calls == []
+    assert not list(run.path.glob("wandb*"))
+
+
+def test_online_without_a_key_is_one_line(command, typed, tmp_path, snapshot):
+    before = snapshot(tmp_path)
+    code, out, err = command(*typed(*RUN, "logger.mode=online"))
+    assert (code, out) == (1, "")
+    assert err == (
+        "train.py: logger.mode=online: no W&B key: run `wandb login`, set WANDB_API_KEY, "
+        "or choose logger.mode=offline\n"
+    )
+    new = {name for name in snapshot(tmp_path) if name not in before and not name.startswith("home")}
+    assert new == set()
+
+
+def test_a_key_is_found_where_wandb_keeps_it(monkeypatch, tmp_path, no_server):
+    online = ("experiment=mnist_bn", "logger=wandb", "logger.mode=online")
+    with pytest.raises(UserError, match="no W&B key"):
+        planned_run(online)
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine example.org login user password 0\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with pytest.raises(UserError, match="no W&B key"):
+        planned_run(online)
+    netrc.write_text(f"machine {no_server.removeprefix('http://')} login user password {'0' * 40}\n")
+    assert planned_run(online).config.logger.name == "wandb"
+    netrc.unlink()
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    assert planned_run(online).config.logger.name == "wandb"
+
+
+def test_online_without_a_network_goes_offline_within_seconds(
+    cli, typed, planned, undisturbed, bits, monkeypatch, no_server
+):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    arguments = (*RUN, "logger.mode=online")
+    began = time.monotonic()
+    code, _, err = cli(*typed(*arguments))
+    assert time.monotonic() - began < 20
+    run = planned(*arguments)
+    assert (code, err.count("\n")) == (0, 1)
+    assert err.startswith("logger.mode=online: no answer from W&B within 3 s: going offline (`wandb sync ")
+    assert len(offline_runs(run)) == 1
+    assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
+
+
+def test_online_where_the_server_refuses_goes_offline(trained, fake, monkeypatch, capfd):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        wandb.teardown()
+
+        def init(**arguments):
+            fake.calls.append(arguments)
+            if arguments["mode"] == "online":
+                raise PermissionError("invalid key")
+            return fake.run
+
+        monkeypatch.setattr(wandb, "init", init)
+        run = trained(*RUN, "logger.mode=online")
+    wandb.teardown()
+    assert [call["mode"] for call in fake.calls] == ["online", "offline"]
+    assert fake.calls[0]["id"] == fake.calls[1]["id"]
+    assert len(fake.run.logged) == 6
+    assert run.finished
+    err = capfd.readouterr().err
+    assert err.startswith("logger.mode=online: PermissionError: invalid key: going offline (")
+    assert err.count("\n") == 1
+
+
+def test_not_installed_is_one_line(cli, typed, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    code, out, err = cli(*typed(*RUN))
+    assert (code, out) == (1, "")
+    assert err == 'train.py: logger=wandb: wandb is not installed: pip install -e ".[wandb]"\n'
+    assert not (tmp_path / "runs").exists()

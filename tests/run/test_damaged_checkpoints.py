@@ -1,0 +1,76 @@
+"""A run whose newest checkpoint is damaged goes on from the one before; with none left it stops."""
+
+import pytest
+
+from bn.checkpoint import list_checkpoints
+from bn.errors import Interrupted, UserError
+
+RUN = "experiment=mnist_bn"
+
+
+def cut(content):
+    return content[:1000]
+
+
+def alter(content):
+    return content[:5000] + bytes([content[5000] ^ 0x80]) + content[5001:]
+
+
+@pytest.fixture
+def stopped(trained, planned, stop_after):
+    """A run stopped at step 87, with checkpoints of 80 and 87."""
+    with pytest.raises(Interrupted):
+        trained(RUN, stop_signal=stop_after(87))
+    run = planned(RUN)
+    assert [path.name[:13] for path in list_checkpoints(run.checkpoints)] == [
+        "step_00000080",
+        "step_00000087",
+    ]
+    return run
+
+
+@pytest.mark.parametrize("damage", [cut, alter])
+def test_the_one_before_is_taken_and_the_result_is_the_same(
+    stopped, trained, undisturbed, bits, capfd, damage
+):
+    last = list_checkpoints(stopped.checkpoints)[-1]
+    last.write_bytes(damage(last.read_bytes()))
+    capfd.readouterr()
+    run = trained(RUN)
+    out, err = capfd.readouterr()
+    assert err.count("\n") == 1
+    assert f"{last}: damaged" in err
+    assert "taking the one before" in err
+    assert "from step 80 of 120" in out
+    assert bits(run) == bits(undisturbed(RUN))
+
+
+def test_none_left_is_an_error_and_nothing_is_changed(stopped, trained, snapshot):
+    for path in list_checkpoints(stopped.checkpoints):
+        path.write_bytes(cut(path.read_bytes()))
+
+    def kept():
+        return {
+            name: file for name, file in snapshot(stopped.path).items() if name not in ("lock", "config.yaml")
+        }
+
+    before, config = kept(), (stopped.path / "config.yaml").read_bytes()
+    with pytest.raises(
+        UserError, match=r"no sound checkpoint is left \(2 damaged\): remove .*seed_0 to start again"
+    ):
+        trained(RUN)
+    assert kept() == before
+    assert (stopped.path / "config.yaml").read_bytes() == config
+
+
+def test_none_left_on_the_command_line(stopped, cli, typed, snapshot):
+    for path in list_checkpoints(stopped.checkpoints):
+        path.write_bytes(cut(path.read_bytes()))
+    before = snapshot(stopped.path)
+    code, _, err = cli(*typed(RUN))
+    assert (code, err.count("\n")) == (1, 1)
+    assert "no sound checkpoint is left (2 damaged)" in err
+    assert stopped.status["state"] == "failed"
+    after = snapshot(stopped.path)
+    for name in ("metrics.jsonl", "activations.npz", "env.json", *(n for n in before if "checkpoints/" in n)):
+        assert after[name] == before[name]

@@ -1,0 +1,33 @@
+"""The last save of a run: whatever of it is lost, the same command makes whole."""
+
+import pytest
+
+from bn import train as loop
+from bn.probes import PercentileProbe
+
+
+@pytest.mark.parametrize("what", ["percentiles", "checkpoint"])
+def test_a_last_save_that_fails_is_made_again(trained, undisturbed, bits, monkeypatch, what) -> None:
+    """At the last step the disk refuses one of the two files; nothing recorded may be missing in the end."""
+    saves = iter(range(1, 100))
+    real_save, real_checkpoint = PercentileProbe.save, loop.save_checkpoint
+
+    def save(self, path) -> None:
+        if next(saves) == 3:  # of 40, 80 and 120
+            raise OSError(28, "No space left on device")
+        real_save(self, path)
+
+    def save_checkpoint(folder, step, state):
+        if step == 120:
+            raise OSError(28, "No space left on device")
+        return real_checkpoint(folder, step, state)
+
+    with monkeypatch.context() as broken:
+        if what == "percentiles":
+            broken.setattr(PercentileProbe, "save", save)
+        else:
+            broken.setattr(loop, "save_checkpoint", save_checkpoint)
+        with pytest.raises(OSError, match="No space"):
+            trained("experiment=mnist_bn")
+    run = trained("experiment=mnist_bn")
+    assert bits(run) == bits(undisturbed("experiment=mnist_bn"))

@@ -1,0 +1,123 @@
+"""A full disk ends a run with one line and exit code 1, never the last good checkpoint; then it goes on."""
+
+import errno
+import os
+import re
+import subprocess
+
+import pytest
+
+from bn.checkpoint import list_checkpoints, load_checkpoint
+from bn.records import RunDirectory
+
+RUN = "experiment=mnist_bn"
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def refused(result, run):
+    """What each of these ends must look like."""
+    code, _, err = result
+    assert (code, err.count("\n")) == (1, 1), err
+    assert re.search("no space left on (the )?device", err, re.IGNORECASE)
+    assert not list(run.path.rglob("*.part*"))
+    for path in list_checkpoints(run.checkpoints):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("call", [1, 3])
+def test_a_checkpoint_that_cannot_be_synced(cli, typed, planned, undisturbed, bits, monkeypatch, call):
+    calls = []
+
+    def fsync(descriptor):
+        calls.append(descriptor)
+        if len(calls) == call:
+            raise FULL
+
+    run = planned(RUN)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        refused(cli(*typed(RUN)), run)
+    assert len(calls) == call
+    assert run.status["state"] == "failed"
+    assert run.status["reason"].startswith("no space left on the device")
+    steps = [load_checkpoint(path)["step"] for path in list_checkpoints(run.checkpoints)]
+    assert steps == {1: [], 3: [40, 80]}[call]
+    assert cli(*typed(RUN))[0] == 0
+    assert bits(run) == bits(undisturbed(RUN))
+
+
+def test_a_line_of_metrics_that_cannot_be_written(cli, typed, planned, undisturbed, bits, monkeypatch):
+    write = RunDirectory.log
+
+    def log(self, record):
+        if record["step"] == 60:
+            assert self._metrics is not None
+            os.dup2(os.open("/dev/full", os.O_WRONLY), self._metrics.fileno())
+        write(self, record)
+
+    run = planned(RUN)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "log", log)
+        refused(cli(*typed(RUN)), run)
+    assert run.status["state"] == "failed"
+    assert [load_checkpoint(path)["step"] for path in list_checkpoints(run.checkpoints)] == [40]
+    assert cli(*typed(RUN))[0] == 0
+    assert bits(run) == bits(undisturbed(RUN))
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A file system of 4 MiB, and a way to leave it so many KiB."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    try:
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mount],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        pytest.skip(f"no mount: {error}")
+    if done.returncode:
+        pytest.skip(f"mounting a small file system needs root: {done.stderr.strip()}")
+
+    def leave(kib):
+        (mount / "filler").unlink(missing_ok=True)
+        free = os.statvfs(mount).f_bavail * os.statvfs(mount).f_frsize
+        (mount / "filler").write_bytes(b"\0" * max(0, free - kib * 1024))
+
+    yield mount, leave
+    subprocess.run(["umount", "--lazy", mount], check=True)
+
+
+@pytest.mark.parametrize(("kib", "saved"), [(0, []), (8, []), (300, []), (700, [40]), (1100, [40, 80])])
+def test_a_small_file_system(small, cli, typed, planned, undisturbed, bits, kib, saved):
+    mount, leave = small
+    leave(kib)
+    run = planned(RUN, output=mount)
+    refused(cli(*typed(RUN, output=mount)), run)
+    assert [load_checkpoint(path)["step"] for path in list_checkpoints(run.checkpoints)] == saved
+    (mount / "filler").unlink()
+    code, out, err = cli(*typed(RUN, output=mount))
+    assert (code, err) == (0, "")
+    assert (f"from step {saved[-1]} of 120" if saved else "for 120 steps") in out
+    assert bits(run) == bits(undisturbed(RUN))
+
+
+def test_the_disk_fills_up_while_a_process_trains(small, start, cli, typed, planned, undisturbed, bits):
+    mount, leave = small
+    arguments = (RUN, "steps=1200", "checkpoint_every=100", "evaluate.at.every=300")
+    run = planned(*arguments, output=mount)
+    process = start(*typed(*arguments, output=mount))
+    process.until(lambda: len(list_checkpoints(run.checkpoints)) == 2)
+    leave(100)
+    refused(process.wait(), run)
+    assert run.status["state"] == "failed"
+    kept = [load_checkpoint(path)["step"] for path in list_checkpoints(run.checkpoints)]
+    assert len(kept) == 2
+    (mount / "filler").unlink()
+    code, out, err = cli(*typed(*arguments, output=mount))
+    assert (code, err) == (0, "")
+    assert f"from step {kept[-1]:,} of" in out
+    assert bits(run) == bits(undisturbed(*arguments))

@@ -1,0 +1,74 @@
+"""The process is told to stop, or is killed; the same command goes on, to the same bits."""
+
+import json
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+from bn.checkpoint import list_checkpoints
+
+# About a second after the first checkpoint, to be stopped in.
+LONG = ("steps=1200", "checkpoint_every=100", "evaluate.at.every=300")
+
+
+def in_the_middle(run):
+    """A condition: this start has written a checkpoint."""
+    there = set(list_checkpoints(run.checkpoints))
+    return lambda: bool(set(list_checkpoints(run.checkpoints)) - there)
+
+
+def test_told_to_stop(start, cli, typed, planned, undisturbed, bits):
+    """Two processes side by side: one is sent SIGTERM, the other SIGINT."""
+    cases = [
+        (("experiment=mnist_baseline", *LONG), signal.SIGTERM, 143),
+        (("experiment=mnist_bn", *LONG), signal.SIGINT, 130),
+    ]
+    runs = [planned(*arguments) for arguments, _, _ in cases]
+
+    def stopped(run, case):
+        arguments, number, _ = case
+        process = start(*typed(*arguments))
+        process.until(in_the_middle(run))
+        process.process.send_signal(number)
+        return process.wait()
+
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(stopped, runs, cases))
+    for run, (arguments, number, expected), (code, out, err) in zip(runs, cases, results, strict=True):
+        assert (code, err) == (expected, "")
+        assert ": the same command goes on" in out
+        status = run.status
+        assert (status["state"], status["reason"]) == ("interrupted", f"signal {int(number)}")
+        assert 100 <= status["step"] < 1200
+        assert list_checkpoints(run.checkpoints)[-1].name.startswith(f"step_{status['step']:08d}")
+        assert not run.finished
+
+        code, out, err = cli(*typed(*arguments))
+        assert (code, err) == (0, "")
+        assert f"from step {status['step']:,} of 1,200" in out
+        assert bits(run) == bits(undisturbed(*arguments))
+
+
+def test_killed_several_times(start, cli, typed, planned, undisturbed, bits):
+    arguments = ("experiment=mnist_bn", *LONG)
+    run = planned(*arguments)
+    for kill in range(2):
+        process = start(*typed(*arguments))
+        process.until(in_the_middle(run))
+        process.process.kill()
+        assert process.wait()[0] == -signal.SIGKILL
+        assert run.status["state"] == "running"
+        assert kill == len(json.loads((run.path / "env.json").read_text())["resumed"])
+    code, out, err = cli(*typed(*arguments))
+    assert (code, err) == (0, "")
+    assert " from step " in out
+    assert bits(run) == bits(undisturbed(*arguments))
+
+
+def test_stopped_before_the_first_step_is_stopped_after_it(start, typed, planned):
+    """While torch is imported there is nothing to save yet, but the signal is not forgotten."""
+    run = planned("experiment=mnist_bn", *LONG)
+    command = start(*typed("experiment=mnist_bn", *LONG))
+    command.until((run.path / "config.yaml").exists)
+    command.process.send_signal(signal.SIGTERM)
+    assert command.wait()[0] == 143
+    assert (run.status["state"], run.status["step"]) == ("interrupted", 1)

@@ -1,0 +1,33 @@
+"""Two processes in one run directory: the second is refused in one line, and the first does not notice."""
+
+import itertools
+import os
+
+
+def test_the_second_is_refused_and_the_first_unharmed(
+    trained, command, typed, planned, snapshot, undisturbed, bits
+):
+    run = planned("experiment=mnist_bn")
+    refused = []
+
+    def meanwhile():
+        if next(calls) == 70:
+            before = snapshot(run.path)
+            refused.append(command(*typed("experiment=mnist_bn")))
+            assert snapshot(run.path) == before
+
+    calls = itertools.count(1)
+    trained("experiment=mnist_bn", stop_signal=meanwhile)
+    ((code, out, err),) = refused
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert f"seed_0: in use by process {os.getpid()} on " in err
+    assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
+
+
+def test_a_lock_file_without_its_process_is_no_lock(trained, planned):
+    run = planned("experiment=mnist_bn")
+    run.path.mkdir(parents=True)
+    (run.path / "lock").write_text("process 1 on elsewhere\n")
+    trained("experiment=mnist_bn")
+    assert run.finished
+    assert (run.path / "lock").read_text().startswith(f"process {os.getpid()} on ")
