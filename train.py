@@ -10,12 +10,13 @@ from omegaconf import DictConfig
 from bn import launch
 from bn.config import Config
 from bn.records import RunDirectory
+from bn.signals import stop_signal
 
 
 def work(config: Config, run: RunDirectory) -> None:
     from bn.train import train  # imports torch, which --help and a refused config do without
 
-    train(config, run, launch.stop_signal, progress=launch.wants_progress())
+    train(config, run, stop_signal, progress=launch.wants_progress())
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")

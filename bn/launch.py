@@ -1,22 +1,18 @@
-"""The Hydra side: composed config -> checked config -> run directory; signals; one line for each failure.
+"""The Hydra side: composed config -> checked config -> run directory; one line for each failure.
 
 Only the entries import this. A member of a sweep may run in a worker process: it never raises (an exception
 there would end the sweep for the others) but returns an outcome of plain strings.
 """
 
 import contextlib
-import ctypes
 import errno
 import functools
 import hashlib
-import multiprocessing
 import os
 import re
 import shlex
 import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -35,6 +31,7 @@ from tqdm import tqdm
 from bn.config import Config, config_from, flatten, to_dict
 from bn.errors import Interrupted, UserError
 from bn.records import NOT_COMPARED, REPOSITORY, RunDirectory, read_lines
+from bn.signals import install_handlers, stop_signal
 
 CONFIGS = str(REPOSITORY / "configs")
 NOT_IN_NAME = ("seed", *NOT_COMPARED)
@@ -47,7 +44,7 @@ outcomes: list[Outcome] = []  # of this command's members
 def entry(main: Callable[..., Any]) -> None:
     """Run a `hydra.main` function and exit: 0; 1 after one line for an error; 130 or 143 when stopped."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
-    _install_handlers()
+    install_handlers()
     try:
         main()
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -57,9 +54,9 @@ def entry(main: Callable[..., Any]) -> None:
             raise
         sys.exit(f"train.py: {explain(error)}")
     except KeyboardInterrupt:
-        sys.exit(128 + (_signals[0] if _signals else signal.SIGINT))
-    if _signals:
-        sys.exit(128 + _signals[0])
+        sys.exit(128 + (stop_signal() or signal.SIGINT))
+    if signal_received := stop_signal():
+        sys.exit(128 + signal_received)
     stopped = sum(state == "interrupted" for state, _ in outcomes)
     if stopped:  # a worker was told to stop, and not this command
         sys.exit(f"train.py: {stopped} of {len(outcomes)} members were interrupted: the same command goes on")
@@ -73,9 +70,7 @@ def entry(main: Callable[..., Any]) -> None:
 
 def member(composed: DictConfig, work: Callable[[Config, RunDirectory], None]) -> Outcome:
     """One run, from its composed config to its outcome, which is printed and recorded at once."""
-    _install_handlers()
-    if multiprocessing.current_process().name != "MainProcess":
-        _die_with_parent()
+    install_handlers()
     outcome = _attempt(composed, work)
     stream = sys.stderr if outcome[0] == "failed" else sys.stdout
     print(f"train.py: {outcome[1]}", file=stream, flush=True)
@@ -90,7 +85,7 @@ def _attempt(composed: DictConfig, work: Callable[[Config, RunDirectory], None])
         run.check_config()
         if run.finished:
             return run.status["state"], f"{summary(run)} (finished before)"
-        if _signals:
+        if stop_signal():
             return "interrupted", f"{run.name}: not started"
         run.open()
     except UserError as error:
@@ -167,7 +162,7 @@ def unfinished_members(members: Sequence[Sequence[str]]) -> list[list[str]]:
     """Check every member of a sweep; those that have not ended. UserError names the first that is wrong."""
     unfinished, seen = [], {}
     for overrides in tqdm(members, desc="checking", unit=" runs", disable=None, leave=False):
-        if _signals:
+        if stop_signal():
             raise KeyboardInterrupt
         try:
             run = planned_run(overrides)
@@ -279,43 +274,3 @@ def explain(error: Exception) -> str:
         key = getattr(error.__cause__, "full_key", None) or getattr(error.__cause__, "key", "")
         return f"{key}: unknown key; accepted: {', '.join(k for k in map(str, parent) if k != 'hydra')}"
     return " ".join(str(error).split())
-
-
-def _die_with_parent() -> None:
-    """Where the sweep's command is killed outright its workers end too, instead of waiting for ever."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
-# Signals: noted here, acted on by the loop at the next step, passed on to the workers of a sweep.
-
-_signals: list[int] = []
-
-
-def stop_signal() -> int | None:
-    """The first SIGINT or SIGTERM received, if any."""
-    return _signals[0] if _signals else None
-
-
-def _install_handlers() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _on_signal)
-
-
-def _on_signal(number: int, _frame: Any) -> None:
-    worker = multiprocessing.parent_process() is not None
-    if _signals and number == signal.SIGINT and not worker:
-        raise KeyboardInterrupt  # a second Ctrl-C does not wait for the checkpoint
-    _signals.append(number)
-    if len(_signals) == 1 and not worker:
-        threading.Thread(target=_pass_on, daemon=True).start()
-
-
-def _pass_on() -> None:
-    while True:  # again and again, since a worker may be only just starting
-        for child in multiprocessing.active_children():
-            if child.pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child.pid, signal.SIGTERM)
-        time.sleep(0.5)

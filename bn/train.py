@@ -109,7 +109,7 @@ def train(
             if losses.full or n == config.steps:
                 record["train/loss"] = losses.mean(n)
             if n in evaluate_at:
-                check_finite(model)
+                check_finite(model, n)
                 record |= evaluate(model, data)
             if n in observe_at:
                 probe.observe(n)
@@ -170,11 +170,12 @@ def population_batches(config: Config, data: Mnist, order: EpochOrder) -> Iterat
         yield data.train.images[order(config.steps + i)].float()
 
 
-def check_finite(model: nn.Module) -> None:
+def check_finite(model: nn.Module, step: int) -> None:
     """Diverged if a parameter or a kept statistic left the finite numbers (the paper: "machine infinity")."""
     for name, tensor in model.state_dict().items():
-        if not tensor.isfinite().all():
-            raise Diverged(f"{name} is not finite")
+        bad = tensor[~tensor.isfinite()]
+        if len(bad):
+            raise Diverged(f"{name} holds {bad[0].item()} at step {step}")
 
 
 class LossWindow:

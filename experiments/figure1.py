@@ -193,6 +193,8 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
         def measure(network: str):
             steps, paths = percentiles[network]
             later = paths[:, steps >= start][:, :, list(which)]
+            if not later.shape[1]:
+                return None  # a run that ended before
             return list((later.max(1) - later.min(1)).mean((1, 2))), 2
 
         return measure

@@ -8,6 +8,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from bn import launch
 from bn.errors import UserError
 from bn.records import REPOSITORY
+from bn.signals import stop_signal
 
 
 class CheckedSweeper(BasicSweeper):
@@ -24,7 +25,7 @@ class CheckedSweeper(BasicSweeper):
         try:
             results = self.launcher.launch(unfinished, initial_job_idx=0)
         except BrokenProcessPool as error:
-            if launch.stop_signal() is None:
+            if stop_signal() is None:
                 raise UserError("a process of the sweep was killed: the same command completes it") from error
             return []  # told to stop so early that it could not leave in order
         except OSError as error:  # the folder that Hydra wants for a sweep

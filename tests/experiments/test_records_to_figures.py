@@ -1,6 +1,5 @@
 """From run directories to results/, and from results/ to figures, tables and the README."""
 
-import csv
 import json
 import os
 import subprocess
@@ -32,14 +31,14 @@ def test_collected_numbers_are_those_of_the_runs(figure1_results, undisturbed) -
     folder = figure1_results / "figure1"
     run = undisturbed("experiment=mnist_bn", "seed=1")
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    rows = list(csv.DictReader((folder / "accuracy.csv").open()))
+    rows = collected.read_csv(folder / "accuracy.csv")
     found = [
         (int(r["step"]), float(r["test_accuracy"]))
         for r in rows
         if (r["network"], r["seed"]) == ("mnist_bn", "1")
     ]
     assert found == [(line["step"], line["test/accuracy"]) for line in lines if "test/accuracy" in line]
-    final = {(r["network"], r["seed"]): r for r in csv.DictReader((folder / "final.csv").open())}
+    final = {(r["network"], r["seed"]): r for r in collected.read_csv(folder / "final.csv")}
     assert float(final["mnist_bn", "1"]["test_accuracy_population"]) == lines[-1]["test/accuracy_population"]
     assert final["mnist_baseline", "0"]["test_accuracy_population"] == ""
 

@@ -56,3 +56,10 @@ def test_an_interrupted_run_diverges_at_the_same_step(trained, stop_after, tmp_p
     assert [parts[key] for key in ("state", "step", "reason")] == [
         whole[key] for key in ("state", "step", "reason")
     ]
+
+
+def test_an_infinite_statistic_is_a_divergence_though_the_loss_is_finite(trained):
+    """BN hides an exploding W from the loss; the moving averages see it."""
+    run = trained("experiment=mnist_bn", "optim.lr=1e20")
+    assert run.status["state"] == "diverged"
+    assert re.fullmatch(r"hidden\.\S+ holds (nan|inf) at step 60", run.status["reason"])

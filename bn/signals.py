@@ -1,0 +1,48 @@
+"""SIGINT and SIGTERM: noted here, acted on by the loop at its next step, passed on to a sweep's workers."""
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+_received: list[int] = []
+
+
+def stop_signal() -> int | None:
+    """The first SIGINT or SIGTERM received, if any."""
+    return _received[0] if _received else None
+
+
+def install_handlers() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _on_signal)
+    if _in_worker() and sys.platform == "linux":
+        # Where the sweep's command is killed outright its workers end too, instead of waiting for ever.
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _in_worker() -> bool:
+    return multiprocessing.parent_process() is not None
+
+
+def _on_signal(number: int, _frame: Any) -> None:
+    if _received and number == signal.SIGINT and not _in_worker():
+        raise KeyboardInterrupt  # a second Ctrl-C does not wait for the checkpoint
+    _received.append(number)
+    if len(_received) == 1 and not _in_worker():
+        threading.Thread(target=_pass_on, daemon=True).start()
+
+
+def _pass_on() -> None:
+    while True:  # again and again, since a worker may be only just starting
+        for child in multiprocessing.active_children():
+            if child.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGTERM)
+        time.sleep(0.5)
