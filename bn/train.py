@@ -1,5 +1,6 @@
 """The one training loop: draw -> step -> log -> evaluate -> observe -> save."""
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -121,7 +122,7 @@ def train(
             if stop is not None or n % config.checkpoint_every == 0 or n == config.steps:
                 save(n)
             if stop is not None and n < config.steps:
-                run.set_status("interrupted", n, f"signal {stop}")
+                run.set_status("interrupted", n, signal.Signals(stop).name)
                 raise Interrupted(stop)
         run.set_status("done", n)
     except Diverged as divergence:
@@ -129,7 +130,7 @@ def train(
         run.set_status("diverged", n, str(divergence))
     finally:
         bar.close()
-        logger.finish()
+        logger.finish(0 if run.finished else 1)
 
 
 SHORT = {"train/loss": "loss", "test/accuracy": "accuracy"}

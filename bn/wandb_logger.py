@@ -24,14 +24,14 @@ CLOUD = "api.wandb.ai"  # a key for it also serves where W&B's own cloud has ano
 
 class Logger(Protocol):
     def log(self, record: Mapping[str, float], step: int) -> None: ...
-    def finish(self) -> None: ...
+    def finish(self, exit_code: int) -> None: ...
 
 
 class NullLogger:
     def log(self, record: Mapping[str, float], step: int) -> None:
         pass
 
-    def finish(self) -> None:
+    def finish(self, exit_code: int) -> None:
         pass
 
 
@@ -88,10 +88,10 @@ class Wandb:
             except Exception as error:
                 self._lost(error)
 
-    def finish(self) -> None:
+    def finish(self, exit_code: int) -> None:
         if self.run is not None:
             try:
-                self.run.finish()
+                self.run.finish(exit_code)
             except Exception as error:
                 self._lost(error)
 

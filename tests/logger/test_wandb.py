@@ -83,8 +83,9 @@ class FakeRun:
             raise RuntimeError("the service\nis gone")
         self.logged.append((step, record))
 
-    def finish(self):
+    def finish(self, exit_code):
         self.finished += 1
+        self.exit_code = exit_code
         if "finish" in self.fails:
             raise BrokenPipeError("the service is gone")
 
@@ -189,9 +190,9 @@ def test_a_start_that_fails_hurts_nobody(trained, fake, undisturbed, bits, capfd
 def test_an_interrupted_and_a_diverged_run_are_finished_too(trained, fake, stop_after):
     with pytest.raises(Interrupted):
         trained(*RUN, stop_signal=stop_after(30))
-    assert fake.run.finished == 1
+    assert (fake.run.finished, fake.run.exit_code) == (1, 1)  # W&B shows it as not complete
     trained(*RUN, "model.norm=none", "model.nonlinearity=relu", "optim.lr=1e6")
-    assert fake.run.finished == 2
+    assert (fake.run.finished, fake.run.exit_code) == (2, 0)  # divergence is a result
 
 
 def test_disabled_leaves_nothing(trained, fake):

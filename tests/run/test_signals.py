@@ -37,7 +37,7 @@ def test_told_to_stop(start, cli, typed, planned, undisturbed, bits):
         assert (code, err) == (expected, "")
         assert ": the same command goes on" in out
         status = run.status
-        assert (status["state"], status["reason"]) == ("interrupted", f"signal {int(number)}")
+        assert (status["state"], status["reason"]) == ("interrupted", number.name)
         assert 100 <= status["step"] < 1200
         assert list_checkpoints(run.checkpoints)[-1].name.startswith(f"step_{status['step']:08d}")
         assert not run.finished
