@@ -36,10 +36,10 @@ NOT_COMPARED = ("output", "data.root", "logger.")
 class RunDirectory:
     """One run's directory. Nothing is created before `open`."""
 
-    def __init__(self, path: Path, config: Config, command: str | None = None) -> None:
+    def __init__(self, path: Path, config: Config) -> None:
         self.path = path
         self.config = config
-        self.command = command or shlex.join(sys.argv)  # what makes this run, and only it
+        self.command = shlex.join(sys.argv)  # of a sweep's member, bn/launch.py says what makes it alone
         self.checkpoints = path / "checkpoints"
         self.activations = path / "activations.npz"
         self._lock: IO[str] | None = None
@@ -144,6 +144,11 @@ class RunDirectory:
         assert self._metrics is not None, "start comes first"
         self._metrics.write(json.dumps(record) + "\n")
         self._metrics.flush()
+
+    def sync(self) -> None:
+        """Wait until metrics.jsonl is on the disk: a checkpoint must not outlive the lines before it."""
+        assert self._metrics is not None, "start comes first"
+        os.fsync(self._metrics.fileno())
 
     def set_status(self, state: str, step: int, reason: str | None = None) -> None:
         status = {

@@ -25,6 +25,8 @@ from bn.seeds import derive_seed, generator
 from bn.steps import AutogradStep, CudaGraphStep, FusedStep, Step
 from bn.wandb_logger import open_logger
 
+SHORT = {"train/loss": "loss", "test/accuracy": "accuracy"}  # on the progress bar
+
 
 def train(
     config: Config,
@@ -87,6 +89,7 @@ def train(
             "torch_rng": torch.get_rng_state(),
         }
         probe.save(run.activations)  # first: a run that has its last checkpoint does nothing more
+        run.sync()
         save_checkpoint(run.checkpoints, n, state)
         run.set_status("running", n)
 
@@ -131,9 +134,6 @@ def train(
     finally:
         bar.close()
         logger.finish(0 if run.finished else 1)
-
-
-SHORT = {"train/loss": "loss", "test/accuracy": "accuracy"}
 
 
 def build_model(config: Config) -> MLP:
