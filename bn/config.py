@@ -41,6 +41,25 @@ class MnistData:
 
 
 @dataclass(frozen=True)
+class ImageData:
+    """A data set of photographs (section 4.2 and its smaller stand-ins)."""
+
+    name: Literal["imagenet", "tiny_imagenet", "cifar10", "smoke"]
+    root: str  # of an ImageFolder tree, {train,val}/<class>/*; relative to the repository
+    classes: Annotated[int, ">= 2"]
+    resize: Count  # length of the shorter side from which the central validation crop is cut
+    crop: Count  # side of the square that the network sees
+    area: Annotated[float, "> 0, <= 1"]  # least share of an image that a training crop takes
+    aspect: Annotated[float, ">= 1"]  # training crops have an aspect ratio of 1 / aspect to aspect
+    distortion: Literal["none", "reduced", "googlenet"]
+    shuffle: Literal["by_shard", "within_shards", "complete"]
+    shard_size: Count  # examples
+    feed: Literal["auto", "resident", "stream"]  # on the device as bytes | from JPEG by workers
+    workers: Natural  # processes that decode, where the data stream
+    max_broken: Natural  # a run fails when more images than this cannot be read
+
+
+@dataclass(frozen=True)
 class MlpModel:
     name: Literal["mlp"]
     hidden: tuple[Count, ...]
@@ -52,11 +71,53 @@ class MlpModel:
 
 
 @dataclass(frozen=True)
+class InceptionModel:
+    name: Literal["inception"]
+    norm: Literal["none", "batch", "ghost", "sync"]  # over a mini-batch | groups of it | all ranks
+    norm_group: Annotated[int, ">= 2"]  # examples in a group of norm=ghost
+    nonlinearity: Literal["relu", "sigmoid"]
+    lrn: bool  # local response normalization, in GoogLeNet's two places
+    dropout: Annotated[float, ">= 0, < 1"]  # before the classifier
+    stem: Literal["separable", "dense"]
+    stem_stride: Literal[1, 2]  # of the first convolution; the paper's is 2
+    stem_pools: Literal[0, 1, 2]  # max pools before 3a; the paper's are 2
+    pool_proj: Literal[96, 128]  # of 4c and 4d
+    width: Positive  # multiplies the number of filters of each convolution
+    per_activation: tuple[str, ...]  # modules whose BN is per activation, such as [5b]
+    init_scale: Positive  # multiplies the initial weights of the convolutions
+    bn_eps: Positive
+    bn_momentum: Annotated[float, "> 0, <= 1"]  # torch's sense: the weight of the newest mini-batch
+
+
+@dataclass(frozen=True)
+class Decay:
+    """rate(step) = initial rate * factor ** (speed * step / every): exponential, smooth; factor 1: constant."""
+
+    factor: Annotated[float, "> 0, <= 1"]
+    every: Count  # steps
+    speed: Positive  # 6: "decay the rate 6x faster" (section 4.2.1)
+
+
+@dataclass(frozen=True)
 class Optim:
-    lr: Positive
+    """SGD. The scale says the base's numbers; an experiment multiplies them by its factors."""
+
+    lr: Positive  # the initial rate
+    lr_factor: Positive
+    lr_batch: Count | None  # the mini-batch that `lr` is for: it is scaled by batch / lr_batch; null: not
+    decay: Decay
     batch: Annotated[int, ">= 2"]
     momentum: Annotated[float, ">= 0, < 1"]
     weight_decay: Annotated[float, ">= 0"]
+    weight_decay_factor: Annotated[float, ">= 0"]
+
+    @property
+    def initial_rate(self) -> float:
+        return self.lr * self.lr_factor * (self.batch / self.lr_batch if self.lr_batch else 1.0)
+
+    @property
+    def l2(self) -> float:
+        return self.weight_decay * self.weight_decay_factor
 
 
 @dataclass(frozen=True)
@@ -69,6 +130,7 @@ class Evaluate:
 class Probe:
     at: Schedule
     examples: Count  # rounded up to whole mini-batches
+    layers: tuple[str, ...]  # whose inputs to the nonlinearity are observed; of the MLP always all
     percentiles: tuple[Annotated[float, ">= 0, <= 100"], ...]
 
 
@@ -90,14 +152,19 @@ class WandbLogger:
 @dataclass(frozen=True)
 class Config:
     experiment: str
+    scale: str | None  # the base of an image experiment: its data, sizes, rate and length
+    member: Annotated[int, ">= 1, <= 6"] | None  # of experiment=ensemble
     seed: Natural
     steps: Count
     device: Literal["auto", "cpu", "cuda"]
     threads: Count  # CPU threads; part of the config because the bits depend on it
     step_path: Literal["auto", "fused", "autograd"]
+    precision: Literal["auto", "float32", "bf16", "fp16"]  # of the forward pass; weights are float32
+    channels_last: bool
+    compile: Literal["auto", "always", "never"]  # torch.compile; auto: on a GPU
     cuda_graph: bool  # on a GPU, replay a step as one CUDA graph
-    data: MnistData
-    model: MlpModel
+    data: MnistData | ImageData
+    model: MlpModel | InceptionModel
     optim: Optim
     evaluate: Evaluate
     probe: Probe
