@@ -1,19 +1,17 @@
-"""The one typed schema of everything that can be chosen, and its checker.
+"""The one typed schema of everything that can be chosen, in the notation of `bn.schema`.
 
-Plain frozen dataclasses. A range is written where the field is (`Annotated[float, "> 0"]`), a choice as a
-`Literal`, a choice between schemas as a union told apart by `name`. `build` turns a mapping (such as a
-composed YAML) into a `Config` or raises a UserError of one line that names the key and what is accepted.
+`config_from` turns a mapping (such as a composed YAML) into a `Config` or raises a UserError of one line that
+names the key and what is accepted.
 """
 
 import dataclasses
-import math
-import operator
-import types
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 from bn.errors import UserError
+from bn.schema import checked
 
 Positive = Annotated[float, "> 0"]
 Count = Annotated[int, ">= 1"]
@@ -70,6 +68,13 @@ class MlpModel:
     bn_momentum: Annotated[float, "> 0, <= 1"]  # torch's sense: the weight of the newest mini-batch
 
 
+Module = Literal["3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]  # the rows of Figure 5
+_UNIT = re.compile(
+    r"conv1|conv2|conv2_reduce|inception_(3[abc]|4[a-e]|5[ab])\.(conv_3x3_reduce|conv_3x3|double_3x3_reduce"
+    r"|double_3x3_1|double_3x3_2)|inception_(3[ab]|4[a-d]|5[ab])\.(conv_1x1|pool_proj)"
+)
+
+
 @dataclass(frozen=True)
 class InceptionModel:
     name: Literal["inception"]
@@ -83,7 +88,7 @@ class InceptionModel:
     stem_pools: Literal[0, 1, 2]  # max pools before 3a; the paper's are 2
     pool_proj: Literal[96, 128]  # of 4c and 4d
     width: Positive  # multiplies the number of filters of each convolution
-    per_activation: tuple[str, ...]  # modules whose BN is per activation, such as [5b]
+    per_activation: tuple[Module, ...]  # whose BN is per activation, such as [5b]
     init_scale: Positive  # multiplies the initial weights of the convolutions
     bn_eps: Positive
     bn_momentum: Annotated[float, "> 0, <= 1"]  # torch's sense: the weight of the newest mini-batch
@@ -91,10 +96,10 @@ class InceptionModel:
 
 @dataclass(frozen=True)
 class Decay:
-    """rate(step) = initial rate * factor ** (speed * step / every): exponential, smooth; factor 1: constant."""
+    """The rate after n steps is initial rate * factor ** (speed * n / every); a factor of 1 keeps it constant."""
 
     factor: Annotated[float, "> 0, <= 1"]
-    every: Count  # steps
+    every: Count  # steps of `lr_batch` examples: with a larger mini-batch it decays in fewer steps
     speed: Positive  # 6: "decay the rate 6x faster" (section 4.2.1)
 
 
@@ -176,21 +181,45 @@ class Config:
 
 def config_from(mapping: Mapping[str, Any]) -> Config:
     """The checked `Config` of a mapping of plain values. UserError with one line if anything is wrong."""
-    config = _build(Config, mapping, "")
+    config = checked(Config, mapping)
     _check_combinations(config)
     return config
 
 
 def _check_combinations(config: Config) -> None:
-    if config.step_path == "fused" and config.optim.momentum:
-        raise UserError(
-            f"step_path=fused: optim.momentum={config.optim.momentum:g} needs step_path=autograd or auto"
-        )
-    examples = 60_000 - config.data.validation
+    """UserError for values that are each accepted, but not together."""
+    optim = config.optim
     if 0 in config.evaluate.at.early:
         raise UserError(
             "evaluate.at.early=0: accepted: steps from 1 (before it there are no moving averages)"
         )
+    if isinstance(config.model, InceptionModel):
+        _check_image_run(config, config.model)
+    else:
+        _check_mnist_run(config)
+    if config.step_path == "fused":
+        if optim.momentum:
+            raise UserError(
+                f"step_path=fused: optim.momentum={optim.momentum:g} needs step_path=autograd or auto"
+            )
+        if optim.decay.factor < 1:
+            raise UserError(
+                f"step_path=fused: optim.decay.factor={optim.decay.factor:g} needs step_path=autograd or auto"
+            )
+
+
+def _check_mnist_run(config: Config) -> None:
+    if not isinstance(config.data, MnistData):
+        raise UserError(f"data={config.data.name}: model=mlp takes data=mnist; for images, model=inception")
+    if config.member is not None:
+        raise UserError(f"member={config.member}: accepted: null (only experiment=ensemble has members)")
+    if config.precision not in ("auto", "float32"):
+        raise UserError(f"precision={config.precision}: accepted with model=mlp: auto, float32")
+    if config.compile == "always":
+        raise UserError("compile=always: accepted with model=mlp: auto, never")
+    if config.probe.layers:
+        raise UserError("probe.layers: accepted with model=mlp: [] (all of its layers are observed)")
+    examples = 60_000 - config.data.validation
     if config.optim.batch > examples:
         raise UserError(
             f"optim.batch={config.optim.batch}: accepted: at most the {examples} training examples"
@@ -199,6 +228,32 @@ def _check_combinations(config: Config) -> None:
         raise UserError(
             f"probe.examples={config.probe.examples}: accepted: at most the {examples} training examples"
         )
+
+
+def _check_image_run(config: Config, model: InceptionModel) -> None:
+    data, batch = config.data, config.optim.batch
+    if not isinstance(data, ImageData):
+        raise UserError(f"data={data.name}: model=inception takes images: choose a scale")
+    if data.crop > data.resize:
+        raise UserError(f"data.crop={data.crop}: accepted: at most data.resize={data.resize}")
+    if config.step_path == "fused":
+        raise UserError("step_path=fused: accepted with model=inception: auto, autograd")
+    if model.norm == "ghost" and batch % model.norm_group:
+        raise UserError(
+            f"optim.batch={batch}: accepted with model.norm=ghost: "
+            f"multiples of model.norm_group={model.norm_group}"
+        )
+    if model.per_activation and model.norm not in ("batch", "ghost"):
+        raise UserError(f"model.per_activation: accepted with model.norm={model.norm}: []")
+    if (config.member is None) != (config.experiment != "ensemble"):
+        accepted = "1 to 6" if config.member is None else "null (only experiment=ensemble has members)"
+        raise UserError(f"member={config.member}: accepted with experiment={config.experiment}: {accepted}")
+    for layer in config.probe.layers:
+        if not _UNIT.fullmatch(layer):
+            raise UserError(
+                f"probe.layers={layer}: accepted: names such as conv2 or inception_4c.conv_3x3 "
+                "(bn/models/inception.py)"
+            )
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -221,78 +276,3 @@ def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-# The checker: one function for each way of writing a type.
-
-_COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-
-
-def _build(schema: Any, value: Any, key: str) -> Any:
-    origin = get_origin(schema)
-    if dataclasses.is_dataclass(schema):
-        return _build_dataclass(schema, value, key)
-    if origin is Annotated:
-        base, bounds = get_args(schema)
-        return _within(_build(base, value, key), bounds, base, key)
-    if origin is Literal:
-        accepted = get_args(schema)
-        if value not in accepted or isinstance(value, bool):
-            raise _wrong(key, value, ", ".join(map(str, accepted)))
-        return value
-    if origin in (Union, types.UnionType):
-        return _build_union(get_args(schema), value, key)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise _wrong(key, value, "a list, such as [1,2]")
-        item = get_args(schema)[0]
-        return tuple(_build(item, part, f"{key}[{i}]") for i, part in enumerate(value))
-    return _build_scalar(schema, value, key)
-
-
-def _build_dataclass(schema: Any, value: Any, key: str) -> Any:
-    if not isinstance(value, Mapping):
-        raise _wrong(key, value, "a group of keys")
-    hints = get_type_hints(schema, include_extras=True)
-    prefix = f"{key}." if key else ""
-    for name in value:
-        if name not in hints:
-            raise UserError(f"{prefix}{name}: unknown key; accepted: {', '.join(hints)}")
-    for name in hints:
-        if name not in value:
-            raise UserError(f"{prefix}{name}: missing")
-    return schema(**{name: _build(hint, value[name], prefix + name) for name, hint in hints.items()})
-
-
-def _build_union(options: tuple[Any, ...], value: Any, key: str) -> Any:
-    if type(None) in options:
-        (schema,) = (option for option in options if option is not type(None))
-        return None if value is None else _build(schema, value, key)
-    by_name = {get_args(get_type_hints(option)["name"])[0]: option for option in options}
-    name = value.get("name") if isinstance(value, Mapping) else value
-    if not isinstance(name, str) or name not in by_name:
-        raise _wrong(f"{key}.name", name, ", ".join(by_name))
-    return _build(by_name[name], value, key)
-
-
-def _build_scalar(schema: type, value: Any, key: str) -> Any:
-    if schema is float and type(value) is int:
-        value = float(value)
-    if type(value) is not schema:
-        raise _wrong(key, value, schema.__name__)
-    if schema is float and not math.isfinite(value):
-        raise _wrong(key, value, "a finite float")
-    return value
-
-
-def _within(value: Any, bounds: str, base: type, key: str) -> Any:
-    for bound in bounds.split(", "):
-        compare, limit = bound.split()
-        if not _COMPARE[compare](value, float(limit)):
-            raise _wrong(key, value, f"{base.__name__} {bounds}")
-    return value
-
-
-def _wrong(key: str, value: Any, accepted: str) -> UserError:
-    shown = repr(value) if isinstance(value, str) else str(value)
-    return UserError(f"{key}={shown}: accepted: {accepted}")

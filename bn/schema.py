@@ -1,0 +1,96 @@
+"""Mappings checked against frozen dataclasses.
+
+A range is written where the field is (`Annotated[float, "> 0"]`), a choice as a `Literal`, a choice between
+dataclasses as a union told apart by its `name`.
+"""
+
+import dataclasses
+import math
+import operator
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from bn.errors import UserError
+
+T = TypeVar("T")
+
+
+def checked(schema: type[T], mapping: Mapping[str, Any]) -> T:
+    """An instance of the dataclass `schema`. UserError with one line: the key, the value, what is accepted."""
+    return _build(schema, mapping, "")
+
+
+# One function for each way of writing a type.
+
+_COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+
+
+def _build(schema: Any, value: Any, key: str) -> Any:
+    origin = get_origin(schema)
+    if dataclasses.is_dataclass(schema):
+        return _build_dataclass(schema, value, key)
+    if origin is Annotated:
+        base, bounds = get_args(schema)
+        return _within(_build(base, value, key), bounds, base, key)
+    if origin is Literal:
+        accepted = get_args(schema)
+        if value not in accepted or isinstance(value, bool):
+            raise _wrong(key, value, ", ".join(map(str, accepted)))
+        return value
+    if origin in (Union, types.UnionType):
+        return _build_union(get_args(schema), value, key)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise _wrong(key, value, "a list, such as [1,2]")
+        item = get_args(schema)[0]
+        return tuple(_build(item, part, f"{key}[{i}]") for i, part in enumerate(value))
+    return _build_scalar(schema, value, key)
+
+
+def _build_dataclass(schema: Any, value: Any, key: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise _wrong(key, value, "a group of keys")
+    hints = get_type_hints(schema, include_extras=True)
+    prefix = f"{key}." if key else ""
+    for name in value:
+        if name not in hints:
+            raise UserError(f"{prefix}{name}: unknown key; accepted: {', '.join(hints)}")
+    for name in hints:
+        if name not in value:
+            raise UserError(f"{prefix}{name}: missing")
+    return schema(**{name: _build(hint, value[name], prefix + name) for name, hint in hints.items()})
+
+
+def _build_union(options: tuple[Any, ...], value: Any, key: str) -> Any:
+    if type(None) in options:
+        (schema,) = (option for option in options if option is not type(None))
+        return None if value is None else _build(schema, value, key)
+    by_name = {name: option for option in options for name in get_args(get_type_hints(option)["name"])}
+    name = value.get("name") if isinstance(value, Mapping) else value
+    if not isinstance(name, str) or name not in by_name:
+        raise _wrong(f"{key}.name", name, ", ".join(by_name))
+    return _build(by_name[name], value, key)
+
+
+def _build_scalar(schema: type, value: Any, key: str) -> Any:
+    if schema is float and type(value) is int:
+        value = float(value)
+    if type(value) is not schema:
+        raise _wrong(key, value, schema.__name__)
+    if schema is float and not math.isfinite(value):
+        raise _wrong(key, value, "a finite float")
+    return value
+
+
+def _within(value: Any, bounds: str, base: type, key: str) -> Any:
+    for bound in bounds.split(", "):
+        compare, limit = bound.split()
+        if not _COMPARE[compare](value, float(limit)):
+            raise _wrong(key, value, f"{base.__name__} {bounds}")
+    return value
+
+
+def _wrong(key: str, value: Any, accepted: str) -> UserError:
+    shown = repr(value) if isinstance(value, str) else str(value)
+    return UserError(f"{key}={shown}: accepted: {accepted}")
