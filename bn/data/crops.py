@@ -1,0 +1,97 @@
+"""Which part of an image is taken, and how it becomes a square of the network's size.
+
+A box is (top, left, height, width) in pixels of the image, from the upper left corner.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+TRIES = 10  # to find a box that fits in the image, as torchvision's RandomResizedCrop
+BOX_DRAWS = 2 * TRIES + 2  # area and aspect ratio of each try, then the place
+
+
+def random_boxes(
+    u: np.ndarray, heights: np.ndarray, widths: np.ndarray, area: float, aspect: float
+) -> np.ndarray:
+    """(n, 4) int64 boxes of training crops, from `u` (n, BOX_DRAWS) uniform in [0, 1).
+
+    Images are `heights` x `widths` (n,) pixels. A box takes a share of its image uniform in [area, 1], at a
+    ratio of width to height log-uniform in [1 / aspect, aspect], at a uniform place (**D** GoogLeNet's: area
+    0.08, aspect 4/3). As in torchvision's RandomResizedCrop: sides are rounded, what does not fit is drawn
+    again, and after 10 tries it is the largest central box whose ratio is within the range.
+    """
+    heights, widths = np.asarray(heights, np.int64), np.asarray(widths, np.int64)
+    share = area + (1 - area) * u[:, :TRIES]
+    ratio = aspect ** (2 * u[:, TRIES : 2 * TRIES] - 1)
+    target = share * (heights * widths)[:, None]
+    height, width = np.rint(np.sqrt(target / ratio)), np.rint(np.sqrt(target * ratio))
+    fits = (height > 0) & (width > 0) & (height <= heights[:, None]) & (width <= widths[:, None])
+    first, found = np.arange(len(u)), fits.argmax(1)
+    central = ~np.any(fits, axis=1)
+    tall = np.where(central, np.rint(np.minimum(heights, widths * aspect)), height[first, found])
+    wide = np.where(central, np.rint(np.minimum(widths, heights * aspect)), width[first, found])
+    top = np.where(central, (heights - tall) // 2, np.floor(u[:, -2] * (heights - tall + 1)))
+    left = np.where(central, (widths - wide) // 2, np.floor(u[:, -1] * (widths - wide + 1)))
+    return np.stack([top, left, tall, wide], 1).astype(np.int64)
+
+
+def central_box(height: int, width: int, resize: int, crop: int) -> np.ndarray:
+    """(4,) float64: the box that is the central `crop` x `crop` once the shorter side is `resize` pixels.
+
+    Sides and place round as torchvision's Resize and CenterCrop do, to whole pixels of the resized image:
+    `crop_and_resize(..., beyond=True)` of this box is what they make of the image. ValueError if `crop` is
+    larger than `resize`.
+    """
+    if crop > resize:
+        raise ValueError(f"a crop of {crop} is larger than the shorter side, {resize}")
+    sides = np.array([height, width])
+    resized = resize * sides // sides.min()
+    start = np.rint((resized - crop) / 2)
+    scale = sides / resized
+    return np.concatenate([start * scale, crop * scale])
+
+
+def crop_and_resize(
+    images: Tensor,
+    boxes: Tensor | np.ndarray,
+    mirrored: Tensor | np.ndarray,
+    size: int,
+    *,
+    beyond: bool = False,
+) -> Tensor:
+    """(N, 3, size, size) float32 in 0..255: each image's box, resized by an antialiased bilinear filter.
+
+    `images` is (N, 3, H, W) uint8, on any device; `boxes` (N, 4), whole or fractions of pixels, and
+    `mirrored` (N,) bool may be on the CPU, and are copied to the device without waiting for it. With whole
+    boxes it is torchvision's `resized_crop(antialias=True)` of the float image, and of mirrored ones the
+    flip, within rounding. With `beyond`, the filter at the border of a box reads the pixels beyond it, as
+    when the whole image is resized before it is cropped. The products are as exact as torch is set to make
+    float32 matrix products, so not under autocast.
+    """
+    device = images.device
+    count, channels, rows, columns = images.shape
+    box = torch.as_tensor(boxes, dtype=torch.float64).to(device, non_blocking=True)
+    flip = torch.as_tensor(mirrored).to(device, non_blocking=True)
+    down = _weights(box[:, 0], box[:, 2], size, rows, beyond)
+    across = _weights(box[:, 1], box[:, 3], size, columns, beyond)
+    across = torch.where(flip[:, None, None], across.flip(1), across)
+    narrow = images.float().view(count, channels * rows, columns) @ across.mT
+    return down[:, None] @ narrow.view(count, channels, rows, size)
+
+
+def _weights(start: Tensor, length: Tensor, size: int, pixels: int, beyond: bool) -> Tensor:
+    """(N, size, pixels) float32: what each pixel of a line adds to each of the `size` it is resized to.
+
+    A triangle around the place of the resized pixel, as wide as the coarser of the two grids; its weights
+    are those at the centres of the pixels, and sum to 1.
+    """
+    scale = (length / size)[:, None]
+    centre = start[:, None] + scale * (torch.arange(size, device=start.device) + 0.5) - 0.5
+    pixel = torch.arange(pixels, device=start.device)
+    weights = 1 - (pixel - centre[..., None]).abs() / scale.clamp(min=1)[..., None]
+    weights = weights.clamp_(min=0)
+    if not beyond:
+        inside = (pixel >= start[:, None].floor()) & (pixel < (start + length)[:, None].ceil())
+        weights = weights * inside[:, None]
+    return (weights / weights.sum(2, keepdim=True)).float()

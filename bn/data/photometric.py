@@ -1,0 +1,70 @@
+"""Changes of colour in training, and the scale in which the network sees an image.
+
+The paper reduces GoogLeNet's photometric distortions (section 4.2.1) and says neither what they were nor
+by how much. (D) GoogLeNet's are Howard's ("Some improvements on deep convolutional neural network based
+image classification", 2013), to which GoogLeNet's paper points: brightness, contrast and saturation by
+factors of 0.5 to 1.5 in random order, then the lighting noise of AlexNet. Reduced: 0.8 to 1.2, no lighting.
+"""
+
+from itertools import permutations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MEAN = (128.0, 117.0, 104.0)  # (D) RGB: of the public BN-Inception weights, so that theirs convert exactly
+STD = 58.0  # (D)
+
+DRAWS = 7  # brightness, contrast, saturation, their order, and three of lighting
+
+LUMA = (0.2989, 0.587, 0.114)  # shares of R, G, B in gray, as torchvision's
+LIGHTING_STD = 0.1
+# Principal components of the colours of ImageNet's pixels (AlexNet's, as published with fb.resnet.torch):
+# the deviation along each, in 0..255, and their directions in RGB, one a column.
+EIGENVALUES = np.array([0.2175, 0.0188, 0.0045]) * 255
+EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+
+_RANGE = {"reduced": 0.2, "googlenet": 0.5}
+_ORDERS = np.array(list(permutations(range(3))))  # of brightness 0, contrast 1, saturation 2
+
+
+def distort(images: Tensor, u: np.ndarray, strength: str) -> Tensor:
+    """Images (N, 3, S, S) in 0..255 with changed colours, from `u` (N, DRAWS) uniform in [0, 1).
+
+    `strength` is that of `ImageData.distortion`: "none" gives `images` itself, "reduced", "googlenet". Each
+    change is torchvision's adjust_brightness, _contrast or _saturation (a blend with black, with the mean
+    gray, with the gray image), clamped after each; the lighting adds one colour to an image.
+    """
+    if strength == "none":
+        return images
+    factors = 1 + _RANGE[strength] * (2 * u[:, :3] - 1)
+    order = _ORDERS[(u[:, 3] * len(_ORDERS)).astype(np.int64)]
+    factor = np.take_along_axis(factors, order, 1)
+    # (3, N, 3): of each stage, how much of each image, its mean gray and its gray make up the outcome
+    blends = np.stack([factor, (1 - factor) * (order == 1), (1 - factor) * (order == 2)]).transpose(2, 1, 0)
+    luma = _like(np.array(LUMA), images)[:, None, None]
+    for blend in _like(blends, images):
+        of_image, of_mean, of_gray = blend.T[..., None, None, None]
+        gray = (images * luma).sum(1, keepdim=True)
+        images = images * of_image + (gray.mean((2, 3), keepdim=True) * of_mean + gray * of_gray)
+        images = images.clamp_(0, 255)
+    if strength == "googlenet":
+        images = (images + _like(lighting(u[:, 4:]), images)[..., None, None]).clamp_(0, 255)
+    return images
+
+
+def lighting(u: np.ndarray) -> np.ndarray:
+    """(N, 3) float64, RGB in 0..255: AlexNet's noise along the principal axes, from uniform `u` (N, 3)."""
+    # The normal quantile of 0 is -inf, so 0 counts as the next number that `u` can be.
+    normal = torch.special.ndtri(torch.from_numpy(u).clamp(min=2.0**-53)).numpy()
+    return (LIGHTING_STD * normal * EIGENVALUES) @ EIGENVECTORS.T
+
+
+def normalize(images: Tensor) -> Tensor:
+    """What the network sees of images (..., 3, S, S) in 0..255: (images - MEAN) / STD."""
+    return (images - _like(np.array(MEAN), images)[:, None, None]) / STD
+
+
+def _like(values: np.ndarray, images: Tensor) -> Tensor:
+    """On the device and in the type of the images, without waiting for the device."""
+    return torch.from_numpy(values).to(images.dtype).to(images.device, non_blocking=True)
