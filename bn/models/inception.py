@@ -1,0 +1,312 @@
+"""The network of section 4.2: Figure 5 as a table, and Inception built from it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bn.models.local_response import LocalResponseNorm
+from bn.models.separable import SeparableConv2d
+from bn.norm import BatchNorm
+
+NONLINEARITIES = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
+NORMS = ("none", "batch", "ghost", "sync")
+STEMS = ("separable", "dense")
+DEPTH_MULTIPLIER = 8  # of the separable stem: 3 -> 24 channels
+
+
+class Row(NamedTuple):
+    """One row of Figure 5, as printed. A module's patches are 3x3; `proj` 0 is "pass through"."""
+
+    name: str
+    patch: int
+    stride: int
+    side: int
+    channels: int
+    conv_1x1: int = 0
+    reduce: int = 0
+    conv_3x3: int = 0
+    double_reduce: int = 0
+    double_3x3: int = 0
+    pool: str = ""
+    proj: int = 0
+
+
+# What contradicts what here: with the printed "+128" 4c and 4d have 608 channels and 4e has 1056; 3c's and
+# 4e's printed sides are those before their stride. `inception` builds pool_proj filters into 4c and 4d.
+FIGURE5 = (
+    #   type   patch/stride   output      1x1  3x3red 3x3 d3x3red d3x3  pool + proj
+    Row("conv1",  7, 2,     112,   64),
+    Row("pool1",  3, 2,      56,   64),
+    Row("conv2",  3, 1,      56,  192,      0,   64,  192),
+    Row("pool2",  3, 2,      28,  192),
+    Row("3a",     3, 1,      28,  256,     64,   64,   64,   64,   96,  "avg",  32),
+    Row("3b",     3, 1,      28,  320,     64,   64,   96,   64,   96,  "avg",  64),
+    Row("3c",     3, 2,      28,  576,      0,  128,  160,   64,   96,  "max",   0),
+    Row("4a",     3, 1,      14,  576,    224,   64,   96,   96,  128,  "avg", 128),
+    Row("4b",     3, 1,      14,  576,    192,   96,  128,   96,  128,  "avg", 128),
+    Row("4c",     3, 1,      14,  576,    160,  128,  160,  128,  160,  "avg", 128),
+    Row("4d",     3, 1,      14,  576,     96,  128,  192,  160,  192,  "avg", 128),
+    Row("4e",     3, 2,      14, 1024,      0,  128,  192,  192,  256,  "max",   0),
+    Row("5a",     3, 1,       7, 1024,    352,  192,  320,  160,  224,  "avg", 128),
+    Row("5b",     3, 1,       7, 1024,    352,  192,  320,  192,  224,  "max", 128),
+    Row("pool",   7, 1,       1, 1024),
+)  # fmt: skip
+MODULES = tuple(row for row in FIGURE5 if row.pool)
+
+
+def size_of(size: int, stem_stride: int = 2, stem_pools: int = 2) -> dict[str, int]:
+    """The output's side, in pixels, of each row of FIGURE5 by name, for images of side `size`.
+
+    A stride of s takes a side n to ceil(n / s) everywhere. `stem_stride` is that of the first convolution;
+    `stem_pools` 2 keeps both max pools before 3a, 1 the first, 0 none; one that is left out passes through.
+    """
+    strides = {row.name: row.stride for row in FIGURE5}
+    strides |= {"conv1": stem_stride, **{f"pool{i}": 1 for i in (1, 2) if i > stem_pools}}
+    sides = {}
+    for name, stride in strides.items():
+        size = 1 if name == "pool" else -(-size // stride)
+        sides[name] = size
+    return sides
+
+
+class Unit(nn.Module):
+    """z = g(BN(W u)), or without batch normalization z = g(W u + b), of a convolution W (section 3.2).
+
+    `norm` is nn.Identity without BN. `side` is the output's, in pixels, for the size of image that the
+    network was built for.
+    """
+
+    def __init__(
+        self, conv: nn.Conv2d | SeparableConv2d, norm: nn.Module, nonlinearity: nn.Module, side: int
+    ) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = norm
+        self.nonlinearity = nonlinearity
+        self.side = side
+
+    def forward(self, u: Tensor) -> Tensor:
+        return self.nonlinearity(self.norm(self.conv(u)))
+
+
+class StridedMaxPool(nn.Module):
+    """Max pool 3x3, stride 2, of a side n to ceil(n / 2), as TensorFlow's SAME and the 3x3 convolutions do.
+
+    An even side is not padded and its last window ends beyond the image (ceil mode); an odd one is padded
+    by 1 on both ends.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = (x.shape[2] % 2, x.shape[3] % 2)
+        return F.max_pool2d(x, 3, 2, padding, ceil_mode=True)
+
+
+class MakeUnit(Protocol):
+    def __call__(self, row: str, channels: int, filters: int, patch: int, stride: int, side: int) -> Unit:
+        """A unit of the row of that name, from `channels` to `filters`; `side` is its input's."""
+        ...
+
+
+class InceptionModule(nn.Module):
+    """1x1, 3x3, two 3x3 in a row, and pool: the branches of one row, concatenated in this order.
+
+    (N, channels, H, W) -> (N, `self.channels`, H, W), or half the side with stride 2 (3c, 4e): there the
+    last 3x3 of each branch and the pool have the stride, there is no 1x1, and the pool is not projected.
+    (D) The pools are 3x3; an average counts the zeros of its padding.
+    """
+
+    def __init__(self, row: Row, channels: int, side: int, make: MakeUnit) -> None:
+        super().__init__()
+
+        def unit(fan_in: int, filters: int, patch: int, stride: int = 1) -> Unit:
+            return make(row.name, fan_in, filters, patch, stride, side)
+
+        self.conv_1x1 = unit(channels, row.conv_1x1, 1) if row.conv_1x1 else None
+        self.conv_3x3_reduce = unit(channels, row.reduce, 1)
+        self.conv_3x3 = unit(row.reduce, row.conv_3x3, 3, row.stride)
+        self.double_3x3_reduce = unit(channels, row.double_reduce, 1)
+        self.double_3x3_1 = unit(row.double_reduce, row.double_3x3, 3)
+        self.double_3x3_2 = unit(row.double_3x3, row.double_3x3, 3, row.stride)
+        if row.stride == 2:
+            self.pool = StridedMaxPool()
+        else:
+            self.pool = nn.AvgPool2d(3, 1, 1) if row.pool == "avg" else nn.MaxPool2d(3, 1, 1)
+        self.pool_proj = unit(channels, row.proj, 1) if row.proj else None
+        self.channels = row.conv_1x1 + row.conv_3x3 + row.double_3x3 + (row.proj or channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branches = [] if self.conv_1x1 is None else [self.conv_1x1(x)]
+        branches.append(self.conv_3x3(self.conv_3x3_reduce(x)))
+        branches.append(self.double_3x3_2(self.double_3x3_1(self.double_3x3_reduce(x))))
+        pooled = self.pool(x)
+        branches.append(pooled if self.pool_proj is None else self.pool_proj(pooled))
+        return torch.cat(branches, 1)
+
+
+class Inception(nn.Module):
+    """Maps images (N, 3, size, size) to logits (N, classes).
+
+    Images of another side pass too, unless there is BN per activation.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        classes: int,
+        make: MakeUnit,
+        *,
+        size: int,
+        lrn: bool,
+        dropout: float,
+        stem_stride: int,
+        stem_pools: int,
+    ) -> None:
+        super().__init__()
+        conv1, _, conv2, _, *modules, _ = rows
+        sides = size_of(size, stem_stride, stem_pools)
+        self.conv1 = make("conv1", 3, conv1.channels, conv1.patch, stem_stride, size)
+        self.pool1 = StridedMaxPool() if stem_pools >= 1 else nn.Identity()
+        self.lrn1 = LocalResponseNorm() if lrn else nn.Identity()
+        self.conv2_reduce = make("conv2", conv1.channels, conv2.reduce, 1, 1, sides["pool1"])
+        self.conv2 = make("conv2", conv2.reduce, conv2.conv_3x3, conv2.patch, 1, sides["conv2"])
+        self.lrn2 = LocalResponseNorm() if lrn else nn.Identity()
+        self.pool2 = StridedMaxPool() if stem_pools == 2 else nn.Identity()
+        channels, side = conv2.conv_3x3, sides["pool2"]
+        for row in modules:
+            module = InceptionModule(row, channels, side, make)
+            self.add_module(f"inception_{row.name}", module)
+            channels, side = module.channels, sides[row.name]
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(channels, classes)
+
+    @property
+    def inception_modules(self) -> list[InceptionModule]:
+        """3a to 5b, in order."""
+        return [module for module in self.children() if isinstance(module, InceptionModule)]
+
+    @property
+    def units(self) -> dict[str, Unit]:
+        """Every convolution with its normalization and nonlinearity by name, in order."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, Unit)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.lrn1(self.pool1(self.conv1(x)))
+        x = self.pool2(self.lrn2(self.conv2(self.conv2_reduce(x))))
+        for module in self.inception_modules:
+            x = module(x)
+        return self.classifier(self.dropout(x.mean((2, 3))))
+
+
+def inception(
+    classes: int = 1000,
+    *,
+    norm: str = "batch",
+    norm_group: int = 32,
+    nonlinearity: str = "relu",
+    lrn: bool = False,
+    dropout: float = 0.0,
+    stem: str = "separable",
+    stem_stride: int = 2,
+    stem_pools: int = 2,
+    pool_proj: int = 96,
+    width: float = 1.0,
+    per_activation: Sequence[str] = (),
+    init_scale: float = 1.0,
+    bn_eps: float = 1e-5,
+    bn_momentum: float = 0.1,
+    size: int = 224,
+    generator: torch.Generator | None = None,
+) -> Inception:
+    """The network of Figure 5, for images (N, 3, size, size).
+
+    - `norm`: BN after each convolution, before the nonlinearity: over the mini-batch ("batch"), over groups
+      of `norm_group` of its examples ("ghost"), over those of all processes ("sync"), or "none" and biases.
+    - `lrn`: local response normalization in GoogLeNet's places, after the first max pool and after conv2.
+      `dropout`: of the features before the classifier.
+    - `stem`: the first convolution is "separable" (depth multiplier 8; BN and nonlinearity after its 1x1
+      only, (D)) or "dense". `stem_stride` is its stride; of the two max pools before 3a the first
+      `stem_pools` are there (for small images).
+    - `pool_proj`: filters of the pool projection in 4c and 4d: 96 gives the printed channels, 128 is printed.
+    - `width` multiplies every number of filters, to the nearest multiple of 8, at least 8.
+    - `per_activation`: modules, such as "5b", with one gamma and beta per activation; they need images of
+      side `size`.
+
+    (D) He's normal initialization times `init_scale` for the convolutions, a Gaussian of standard deviation
+    0.01 for the classifier; biases and beta 0, gamma 1. Of the separable convolution the depthwise part has
+    standard deviation 1 / 7 (it is linear, so He's rule has no factor 2) and `init_scale` is on the
+    pointwise one, so that it scales the whole. All is drawn from `generator`, and the draws depend on
+    nothing but the shapes of the weights: a seed gives the same W with and without BN.
+
+    Raises ValueError for a name that is not accepted, and for `per_activation` where `norm` has none.
+    """
+    for name, value, accepted in (
+        ("norm", norm, NORMS),
+        ("nonlinearity", nonlinearity, tuple(NONLINEARITIES)),
+        ("stem", stem, STEMS),
+        *(("per_activation", name, tuple(row.name for row in MODULES)) for name in per_activation),
+    ):
+        if value not in accepted:
+            raise ValueError(f"{name}={value!r}: accepted: {', '.join(accepted)}")
+    if per_activation and norm not in ("batch", "ghost"):
+        raise ValueError(
+            f"per_activation={','.join(per_activation)} with norm={norm!r}: accepted: batch, ghost"
+        )
+
+    def make(row: str, channels: int, filters: int, patch: int, stride: int, side: int) -> Unit:
+        bias = norm == "none"
+        side = -(-side // stride)
+        if row == "conv1" and stem == "separable":
+            conv = SeparableConv2d(channels, filters, patch, stride, DEPTH_MULTIPLIER, bias)
+        else:
+            conv = nn.Conv2d(channels, filters, patch, stride, patch // 2, bias=bias)
+        features = (filters, side, side) if row in per_activation else filters
+        return Unit(conv, normalization(features), NONLINEARITIES[nonlinearity](), side)
+
+    def normalization(features: int | tuple[int, ...]) -> nn.Module:
+        if norm == "none":
+            return nn.Identity()
+        if norm == "sync":
+            assert isinstance(features, int)
+            return nn.SyncBatchNorm(features, bn_eps, bn_momentum)
+        return BatchNorm(features, bn_eps, bn_momentum, norm_group if norm == "ghost" else None)
+
+    network = Inception(
+        [_built(row, pool_proj, width) for row in FIGURE5],
+        classes,
+        make,
+        size=size,
+        lrn=lrn,
+        dropout=dropout,
+        stem_stride=stem_stride,
+        stem_pools=stem_pools,
+    )
+    for unit in network.units.values():
+        _initialize(unit.conv, init_scale, generator)
+    nn.init.normal_(network.classifier.weight, std=0.01, generator=generator)
+    nn.init.zeros_(network.classifier.bias)
+    return network
+
+
+def _built(row: Row, pool_proj: int, width: float) -> Row:
+    """The row with the number of filters that the network gets."""
+
+    def filters(printed: int) -> int:
+        return printed and max(8, 8 * int(printed * width / 8 + 0.5))
+
+    if row.name in ("4c", "4d"):
+        row = row._replace(proj=pool_proj)
+    counts = ("channels", "conv_1x1", "reduce", "conv_3x3", "double_reduce", "double_3x3", "proj")
+    return row._replace(**{count: filters(getattr(row, count)) for count in counts})
+
+
+def _initialize(conv: nn.Conv2d | SeparableConv2d, scale: float, generator: torch.Generator | None) -> None:
+    if isinstance(conv, SeparableConv2d):
+        nn.init.normal_(conv.depthwise.weight, std=1 / conv.depthwise.kernel_size[0], generator=generator)
+        conv = conv.pointwise
+    fan_in = conv.weight[0].numel()
+    nn.init.normal_(conv.weight, std=scale * (2 / fan_in) ** 0.5, generator=generator)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
