@@ -1,12 +1,15 @@
-"""Accuracy of a network at inference, with the moving averages and with Algorithm 2's statistics."""
+"""How well a network classifies at inference, with the moving averages and with Algorithm 2's statistics."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bn.data.mnist import Mnist, Split
-from bn.norm import BatchNorm, population_statistics
+from bn.norm import population_statistics
+from bn.norm.layers import is_normalization
+from bn.steps import autocast
 
 CHUNK = 500  # examples per forward pass: the activations stay in cache
 
@@ -36,16 +39,49 @@ def evaluate(model: nn.Module, data: Mnist) -> dict[str, float]:
     return {f"{name}/accuracy": accuracy(model, split) for name, split in splits.items() if split}
 
 
-def evaluate_population(model: nn.Module, data: Mnist, batches: Iterable[Tensor]) -> dict[str, float]:
-    """`test/accuracy_population`, ...: with the population statistics of `batches` (Algorithm 2).
+@torch.no_grad()
+def classify(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: str = "float32"
+) -> dict[str, float]:
+    """`accuracy` (top-1), `accuracy_top5` and `loss` (mean cross-entropy) over batches of images and labels.
+
+    In evaluation mode, forward passes in `precision`. Answers are counted, so batches may differ in size; the
+    device is waited for once, at the end. The training flags return to what they were.
+    """
+    was_training = model.training
+    model.eval()
+    totals: Tensor | None = None
+    count = 0
+    try:
+        for images, labels in batches:
+            with autocast(images.device, precision):
+                logits = model(images)
+            logits = logits.double()
+            best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+            loss = F.cross_entropy(logits, labels, reduction="sum")
+            found = torch.stack([best[:, 0].sum().double(), best.sum().double(), loss])
+            totals = found if totals is None else totals + found
+            count += len(labels)
+    finally:
+        model.train(was_training)
+    if totals is None:
+        raise ValueError("no images to evaluate on")
+    top1, top5, loss = (totals / count).tolist()
+    return {"accuracy": top1, "accuracy_top5": top5, "loss": loss}
+
+
+def evaluate_population(
+    model: nn.Module, batches: Iterable[Tensor], evaluate: Callable[[], dict[str, float]]
+) -> dict[str, float]:
+    """What `evaluate` gives with the population statistics of `batches` (Algorithm 2), `..._population`.
 
     The moving averages are put back afterwards, so that the saved network is the one that was trained. A
     network without BN has no statistics, and nothing to report.
     """
-    if not any(isinstance(module, BatchNorm) for module in model.modules()):
+    if not any(map(is_normalization, model.modules())):
         return {}
     moving = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     population_statistics(model, batches)
-    found = {f"{name}_population": value for name, value in evaluate(model, data).items()}
+    found = {f"{name}_population": value for name, value in evaluate().items()}
     model.load_state_dict(moving)
     return found

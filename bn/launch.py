@@ -192,28 +192,26 @@ def composed_config(overrides: Sequence[str]) -> DictConfig:
 
 def _run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
     """The checked config and its run directory, of which nothing is created yet."""
-    experiment = choices.get("experiment")
-    if experiment is None:
-        raise UserError(f"experiment: required; accepted: {', '.join(experiments())}")
-    config = _checked(composed, experiment)
+    config = _checked(composed, choices)
     root = REPOSITORY / config.output
-    return RunDirectory(root / experiment / run_name(config, choices) / f"seed_{config.seed}", config)
+    return RunDirectory(root / config.experiment / run_name(config, choices) / f"seed_{config.seed}", config)
 
 
-def experiments() -> list[str]:
-    return sorted(path.stem for path in (REPOSITORY / "configs" / "experiment").glob("*.yaml"))
+def names_of(group: str) -> list[str]:
+    """What can be chosen of a config group, such as "experiment"."""
+    return sorted(path.stem for path in (REPOSITORY / "configs" / group).glob("*.yaml"))
 
 
-def _checked(composed: DictConfig, experiment: str) -> Config:
+def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
     mapping: Any = OmegaConf.to_container(composed, resolve=False)
+    experiment, scale = _experiment_and_scale(mapping, choices)
     mapping.pop("hydra", None)
     try:
         mapping = OmegaConf.to_container(OmegaConf.create(mapping), resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(explain(error)) from None
-    if mapping.get("experiment") is not None:
-        raise UserError(f"experiment={experiment}: given twice; accepted: once, without +")
-    config = config_from({**mapping, "experiment": experiment})
+    mapping.pop("members", None)  # who has which change: what `member` chose of it is in the model
+    config = config_from({**mapping, "experiment": experiment, "scale": scale})
     from bn.wandb_logger import check_logger
 
     check_logger(config)
@@ -224,17 +222,46 @@ def _checked(composed: DictConfig, experiment: str) -> Config:
     return config
 
 
+def _experiment_and_scale(mapping: Mapping[str, Any], choices: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Their names. UserError where one is missing, or not asked for, or the member of an ensemble is."""
+    experiment, scale = choices.get("experiment"), choices.get("scale")
+    if experiment is None:
+        raise UserError(f"experiment: required; accepted: {', '.join(names_of('experiment'))}")
+    for key, name in (("experiment", experiment), ("scale", scale)):
+        if mapping.get(key) is not None:
+            raise UserError(f"{key}={name}: given twice; accepted: once, without +")
+    takes_images = (mapping.get("model") or {}).get("name") == "inception"
+    if takes_images and scale is None:
+        raise UserError(
+            f"scale: required by experiment={experiment}; accepted: {', '.join(names_of('scale'))}"
+        )
+    if scale is not None and not takes_images:
+        raise UserError(f"scale={scale}: experiment={experiment} takes no scale (its data is fixed)")
+    member, members = mapping.get("member"), mapping.get("members")
+    if members is not None and str(member) not in members:
+        shown = "required" if member is None else f"{member}"
+        raise UserError(f"member: {shown}; accepted with experiment={experiment}: {', '.join(members)}")
+    return experiment, scale
+
+
 def run_name(config: Config, choices: Mapping[str, Any]) -> str:
-    """What differs from the experiment alone: `model.init_std-0.01__optim.lr-1.0`, or `default`."""
-    alone, default_choices = _experiment_alone(config.experiment, ())
-    groups = tuple(
-        (group, choice)
+    """What differs from the experiment alone: `model.init_std-0.01__optim.lr-1.0`, or `default`.
+
+    Of an image experiment "alone" is with its scale (and its member), which the name says first.
+    """
+    chosen = {"scale": config.scale, "member": config.member}
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    alone = (f"experiment={config.experiment}", *(f"{key}={value}" for key, value in chosen.items()))
+    base, default_choices = _composed_alone(alone)
+    groups = {
+        group: choice
         for group, choice in sorted(choices.items())
         if default_choices.get(group) != choice
         and not group.startswith(("hydra", "experiment", "sweep", "logger"))
-    )
-    base, _ = _experiment_alone(config.experiment, groups) if groups else (alone, None)
-    parts = [f"{group}-{choice}" for group, choice in groups]
+    }
+    if groups:
+        base, _ = _composed_alone((*alone, *(f"{group}={choice}" for group, choice in groups.items())))
+    parts = [f"{key}-{value}" for key, value in sorted({**chosen, **groups}.items())]
     for key, value in flatten(to_dict(config)).items():
         if not key.startswith(NOT_IN_NAME) and base.get(key, object()) != value:
             parts.append(f"{key}-{_shown(value)}")
@@ -245,12 +272,11 @@ def run_name(config: Config, choices: Mapping[str, Any]) -> str:
 
 
 @functools.lru_cache
-def _experiment_alone(
-    experiment: str, groups: tuple[tuple[str, str], ...]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    composed = composed_config([f"experiment={experiment}", *(f"{g}={c}" for g, c in groups)])
+def _composed_alone(overrides: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values and the choices that these overrides alone give."""
+    composed = composed_config(overrides)
     choices = dict(composed.hydra.runtime.choices)
-    return flatten(to_dict(_checked(composed, experiment))), choices
+    return flatten(to_dict(_checked(composed, choices))), choices
 
 
 def _shown(value: Any) -> str:

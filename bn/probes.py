@@ -4,57 +4,60 @@ Figure 1(b, c) shows "the {15, 50, 85}th percentiles of the input to the sigmoid
 input is BN's output, gamma * xhat + beta.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-
-from bn.models.mlp import MLP
+from torch import Tensor, nn
 
 
 class PercentileProbe:
     """Percentiles, over a fixed set of examples, of each unit's input to its nonlinearity.
 
     The network is observed in training mode (N_BN^tr: normalized by the statistics of each mini-batch) in
-    mini-batches of the size it trains with, and left as it was: the forward passes do not touch the moving
-    averages. `paths` collects what each call observed.
+    mini-batches of the size it trains with, and left as it was: the forward passes touch neither the moving
+    averages nor torch's random state. A convolution's unit is a feature map, whose values at all locations
+    count. `paths` collects what each call observed.
     """
 
-    def __init__(self, model: MLP, images: Tensor, batch: int, percentiles: Sequence[float]) -> None:
-        """`images` (N, inputs): whole mini-batches of `batch` are used, so N is rounded up by the caller."""
+    def __init__(
+        self,
+        model: nn.Module,
+        nonlinearities: Mapping[str, nn.Module],
+        batches: Sequence[Tensor],
+        percentiles: Sequence[float],
+    ) -> None:
+        """`nonlinearities` of `model`, each under the name it is recorded by; `batches` of inputs to it."""
         self.model = model
+        self.nonlinearities = dict(nonlinearities)
         self.percentiles = tuple(percentiles)
-        self.batches = images.split(batch)
+        self.batches = batches
         self.steps: list[int] = []
-        self.paths: list[list[np.ndarray]] = [[] for _ in model.layers]  # per layer: (percentile, unit)
-        self._inputs = [
-            layer.linear.weight.new_empty(len(images), layer.linear.out_features) for layer in model.layers
-        ]
+        self.paths: dict[str, list[np.ndarray]] = {name: [] for name in nonlinearities}  # (percentile, unit)
 
     @torch.no_grad()
     def observe(self, step: int) -> None:
         """Append the percentiles at `step`."""
-        was_training = self.model.training
-        buffers = [buffer.clone() for buffer in self.model.buffers()]
-        row = 0
+        found: dict[str, list[Tensor]] = {name: [] for name in self.nonlinearities}
 
-        def keep(index: int):
+        def keep(name: str):
             def hook(_module, inputs) -> None:
-                self._inputs[index][row : row + len(inputs[0])] = inputs[0]
+                by_unit = inputs[0].movedim(1, -1)
+                found[name].append(by_unit.reshape(-1, by_unit.shape[-1]).clone())  # it may work in place
 
             return hook
 
-        hooks = [
-            layer.nonlinearity.register_forward_pre_hook(keep(i)) for i, layer in enumerate(self.model.layers)
-        ]
+        was_training = self.model.training
+        buffers = [buffer.clone() for buffer in self.model.buffers()]
+        devices = [p.device for p in self.model.parameters() if p.is_cuda][:1]
+        hooks = [module.register_forward_pre_hook(keep(name)) for name, module in self.nonlinearities.items()]
         try:
             self.model.train()
-            for images in self.batches:
-                self.model(images)
-                row += len(images)
+            with torch.random.fork_rng(devices):  # dropout draws
+                for images in self.batches:
+                    self.model(images)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -62,20 +65,20 @@ class PercentileProbe:
                 buffer.copy_(saved)
             self.model.train(was_training)
         self.steps.append(step)
-        for path, inputs in zip(self.paths, self._inputs, strict=True):
-            path.append(percentiles_of_columns(inputs, self.percentiles))
+        for name, path in self.paths.items():
+            path.append(percentiles_of_columns(torch.cat(found.pop(name)), self.percentiles))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything observed so far, for a checkpoint."""
-        state = {f"layer{i + 1}": torch.from_numpy(self._path(i)) for i in range(len(self.paths))}
-        return {"steps": torch.tensor(self.steps, dtype=torch.int64), **state}
+        paths = {name: torch.from_numpy(np.array(path, np.float32)) for name, path in self.paths.items()}
+        return {"steps": torch.tensor(self.steps, dtype=torch.int64), **paths}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.steps = state["steps"].tolist()
-        self.paths = [list(state[f"layer{i + 1}"].numpy()) for i in range(len(self.paths))]
+        self.paths = {name: list(state[name].numpy()) for name in self.paths}
 
     def save(self, path: Path) -> None:
-        """Write `activations.npz`: steps (T,), percentiles (P,), layer1... (T, P, units) float32."""
+        """Write `activations.npz`: steps (T,), percentiles (P,), and for each name (T, P, units) float32."""
         part = path.with_suffix(".part.npz")
         arrays: dict[str, Any] = {name: array.numpy() for name, array in self.state_dict().items()}
         try:
@@ -83,10 +86,6 @@ class PercentileProbe:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-
-    def _path(self, layer: int) -> np.ndarray:
-        units = self._inputs[layer].shape[1]
-        return np.array(self.paths[layer], np.float32).reshape(-1, len(self.percentiles), units)
 
 
 def percentiles_of_columns(values: Tensor, percentiles: Sequence[float]) -> np.ndarray:

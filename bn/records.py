@@ -30,7 +30,7 @@ from bn.errors import UserError
 REPOSITORY = Path(__file__).resolve().parents[1]
 ENDED = ("done", "diverged")
 # A run goes on with other values of these: they change where numbers go, not the numbers.
-NOT_COMPARED = ("output", "data.root", "logger.")
+NOT_COMPARED = ("output", "data.root", "data.workers", "logger.")
 
 
 class RunDirectory:

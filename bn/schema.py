@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def checked(schema: type[T], mapping: Mapping[str, Any]) -> T:
-    """An instance of the dataclass `schema`. UserError with one line: the key, the value, what is accepted."""
+    """An instance of the dataclass `schema`. UserError of one line: the key, the value, what is accepted."""
     return _build(schema, mapping, "")
 
 

@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,19 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from bn.checkpoint import load_latest, save_checkpoint
-from bn.config import Config
-from bn.data.mnist import Mnist, Split, load_mnist
-from bn.data.order import EpochOrder
+from bn.config import Config, to_dict
 from bn.errors import Diverged, Interrupted, UserError
-from bn.evaluate import evaluate, evaluate_population
-from bn.models.mlp import MLP, mlp
-from bn.optim import sgd
-from bn.probes import PercentileProbe
-from bn.records import REPOSITORY, RunDirectory, processor
-from bn.seeds import derive_seed, generator
-from bn.steps import AutogradStep, CudaGraphStep, FusedStep, Step
+from bn.records import RunDirectory, processor
+from bn.seeds import derive_seed
+from bn.tasks import Task, build_task
 from bn.wandb_logger import open_logger
 
-SHORT = {"train/loss": "loss", "test/accuracy": "accuracy"}  # on the progress bar
+ON_THE_BAR = {  # the other numbers are in metrics.jsonl alone
+    "train/loss": "loss",
+    "train/images_per_second": "images/s",
+    "test/accuracy": "accuracy",
+    "validation/accuracy": "validation",
+}
 
 
 def train(
@@ -42,31 +41,23 @@ def train(
     device = take_device(config.device)
     torch.set_num_threads(config.threads)
     torch.manual_seed(derive_seed(config.seed, "torch"))
-    data = load_mnist(REPOSITORY / config.data.root, config.data.threshold, config.data.validation)
-    data = Mnist(data.train.to(device), data.validation and data.validation.to(device), data.test.to(device))
-    model = build_model(config).to(device)
-    order = EpochOrder(len(data.train.labels), config.optim.batch, config.seed, device)
-    probe = build_probe(config, model, data.train)
-    losses = LossWindow(config.log_every, device)
-    step = build_step(config, model, data.train)
-
     saved, complaints = load_latest(run.checkpoints)
     for complaint in complaints:
         print(f"{complaint}: taking the one before", file=sys.stderr)
-    first, earlier_wall = 0, 0.0
+    first, earlier_wall = (saved["step"], saved["wall_s"]) if saved else (0, 0.0)
+
+    task = build_task(config, device, first)
+    losses = LossWindow(config.log_every, device)
     if saved is not None:
-        first, earlier_wall = saved["step"], saved["wall_s"]
-        model.load_state_dict(saved["model"])
-        step.load_state_dict(saved["optimizer"])
-        probe.load_state_dict(saved["probe"])
+        task.load_state_dict(saved)
         losses.load_state_dict(saved["losses"])
-        torch.set_rng_state(saved["torch_rng"])
+        set_random_state(saved["random"], device)
     if device.type == "cuda" and config.cuda_graph:
-        step = CudaGraphStep(step, model, config.optim.batch)
+        task.capture()
 
     run.start(first, {"type": device.type, "name": device_name(device), "threads": config.threads})
     run.set_status("running", first)
-    print(describe(config, run, device, step, first), flush=True)
+    print(describe(config, run, device, task, first), flush=True)
     began = time.perf_counter() - earlier_wall
     evaluate_at = config.evaluate.at.steps(config.steps)
     observe_at = config.probe.at.steps(config.steps)
@@ -82,13 +73,12 @@ def train(
         state = {
             "step": n,
             "wall_s": time.perf_counter() - began,
-            "model": model.state_dict(),
-            "optimizer": step.state_dict(),
-            "probe": probe.state_dict(),
+            "config": to_dict(config),  # so that the file alone says what network it holds
             "losses": losses.state_dict(),
-            "torch_rng": torch.get_rng_state(),
+            "random": random_state(device),
+            **task.state_dict(),
         }
-        probe.save(run.activations)  # first: a run that has its last checkpoint does nothing more
+        task.probe.save(run.activations)  # first: a run that has its last checkpoint does nothing more
         run.sync()
         save_checkpoint(run.checkpoints, n, state)
         run.set_status("running", n)
@@ -97,78 +87,52 @@ def train(
         if record:
             run.log({"step": n, "wall_s": round(time.perf_counter() - began, 3), **record})
             logger.log(record, n)
-            latest.update({SHORT.get(key, key): f"{value:.4f}" for key, value in record.items()})
+            latest.update(
+                {ON_THE_BAR[key]: f"{value:.4g}" for key, value in record.items() if key in ON_THE_BAR}
+            )
             bar.set_postfix(latest, refresh=False)
 
     n = first
     try:
         if first == 0 and 0 in observe_at:
-            probe.observe(0)
-        model.train()
+            task.probe.observe(0)
+        task.model.train()
+        pace = Pace(first)
         for n in range(first + 1, config.steps + 1):
-            losses.add(step(order(n - 1)))
+            losses.add(task.advance(n))
             bar.update()
 
             record: dict[str, float] = {}
             if losses.full or n == config.steps:
                 record["train/loss"] = losses.mean(n)
+                record["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
+                record |= task.observations(n)
             if n in evaluate_at:
-                check_finite(model, n)
-                record |= evaluate(model, data)
+                check_finite(task.model, n)
+                record |= task.evaluate()
             if n in observe_at:
-                probe.observe(n)
+                task.probe.observe(n)
             if n == config.steps:
-                record |= evaluate_population(model, data, population_batches(config, data, order))
+                record |= task.evaluate_population()
             log(n, record)
 
             stop = stop_signal()
-            if stop is not None or n % config.checkpoint_every == 0 or n == config.steps:
+            saves = stop is not None or n % config.checkpoint_every == 0 or n == config.steps
+            if saves:
                 save(n)
             if stop is not None and n < config.steps:
                 run.set_status("interrupted", n, signal.Signals(stop).name)
                 raise Interrupted(stop)
+            if record or saves or n in observe_at:
+                pace = Pace(n)
         run.set_status("done", n)
     except Diverged as divergence:
-        probe.save(run.activations)
+        task.probe.save(run.activations)
         run.set_status("diverged", n, str(divergence))
     finally:
+        task.close()
         bar.close()
         logger.finish(0 if run.finished else 1)
-
-
-def build_model(config: Config) -> MLP:
-    m = config.model
-    return mlp(
-        hidden=m.hidden, norm=m.norm, nonlinearity=m.nonlinearity, init_std=m.init_std,
-        bn_eps=m.bn_eps, bn_momentum=m.bn_momentum, generator=generator(config.seed, "init"),
-    )  # fmt: skip
-
-
-def build_probe(config: Config, model: MLP, train: Split) -> PercentileProbe:
-    """Over the first examples by a permutation that is the same for all seeds and networks.
-
-    Their number is rounded up to whole mini-batches, or down where there are not so many.
-    """
-    batch = config.optim.batch
-    wanted = -(-config.probe.examples // batch) * batch
-    examples = min(wanted, len(train.labels) // batch * batch)
-    chosen = torch.randperm(len(train.labels), generator=generator(0, "probe"))[:examples]
-    images = train.images[chosen.to(train.images.device)].float()
-    return PercentileProbe(model, images, batch, config.probe.percentiles)
-
-
-def build_step(config: Config, model: MLP, train: Split) -> Step:
-    """The fast path where it computes what was asked for, else the readable one."""
-    o = config.optim
-    if config.step_path == "autograd" or (config.step_path == "auto" and o.momentum):
-        return AutogradStep(model, sgd(model, o.lr, o.momentum, o.weight_decay), train)
-    return FusedStep(model, train, batch=o.batch, lr=o.lr, decay=o.weight_decay)
-
-
-def population_batches(config: Config, data: Mnist, order: EpochOrder) -> Iterator[Tensor]:
-    """The training mini-batches that Algorithm 2 takes: those that would have come next."""
-    for i in range(config.evaluate.population_batches):
-        yield data.train.images[order(config.steps + i)].float()
 
 
 def check_finite(model: nn.Module, step: int) -> None:
@@ -223,11 +187,33 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 
-def describe(config: Config, run: RunDirectory, device: torch.device, step: Step, first: int) -> str:
+def describe(config: Config, run: RunDirectory, device: torch.device, task: Task, first: int) -> str:
     """The first line printed: what runs, on what, and where."""
-    path = type(step).__name__
     start = f"from step {first:,} of" if first else "for"
     return (
         f"{config.experiment}: seed {config.seed}, {start} {config.steps:,} steps on {device_name(device)} "
-        f"({path}, {config.threads} thread{'s' * (config.threads > 1)}) -> {run.name}"
+        f"({task.describe()}, {config.threads} thread{'s' * (config.threads > 1)}) -> {run.name}"
     )
+
+
+class Pace:
+    """Steps per second since step `first`, evaluations and saving left out: it starts anew after them."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.began = time.perf_counter()
+
+    def steps_per_second(self, n: int) -> float:
+        return round((n - self.first) / (time.perf_counter() - self.began), 3)
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Of torch's generators, which dropout draws from; everything else is keyed by the seed."""
+    cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return {"cpu": torch.get_rng_state(), **cuda}
+
+
+def set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

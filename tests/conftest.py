@@ -34,6 +34,7 @@ SHORT = (
     "checkpoint_every=40",
     "device=cpu",  # where bits are promised; tests/gpu says otherwise
 )
+TIMES = ("wall_s", "train/images_per_second")  # no two runs have the same
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ def _quiet_environment(monkeypatch):
 def _mnist_is_read_once():
     """By the runs in this process, so that one of them takes half a second."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bn.train.load_mnist", functools.cache(load_mnist))
+        patch.setattr("bn.tasks.mnist.load_mnist", functools.cache(load_mnist))
         yield
 
 
@@ -114,7 +115,7 @@ def bits():
     def read(run):
         path = getattr(run, "path", run)
         last = load_checkpoint(list_checkpoints(path / "checkpoints")[-1])
-        tensors = {"torch_rng": last["torch_rng"], **last["model"]}
+        tensors = {**last["random"], **last["model"]}
         for index, entry in last["optimizer"].get("state", {}).items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in entry.items()}
         metrics = read_lines(path / "metrics.jsonl")
@@ -127,7 +128,7 @@ def bits():
                 name: value.numpy().tobytes() if torch.is_tensor(value) else value
                 for name, value in tensors.items()
             },
-            "metrics": [{k: v for k, v in line.items() if k != "wall_s"} for line in metrics],
+            "metrics": [{k: v for k, v in line.items() if k not in TIMES} for line in metrics],
             "activations": activations,
         }
 

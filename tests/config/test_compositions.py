@@ -7,7 +7,7 @@ import pytest
 from hydra import initialize_config_dir
 
 from bn.config import Config
-from bn.launch import composed_config, experiments, members, planned_run, planned_runs
+from bn.launch import composed_config, members, names_of, planned_run, planned_runs
 from bn.records import REPOSITORY
 
 CONFIGS = REPOSITORY / "configs"
@@ -25,8 +25,8 @@ def names(group):
 
 
 def test_the_experiments_are_those_of_the_paper():
-    assert set(NETWORKS) <= set(experiments())
-    assert experiments() == names("experiment")
+    assert set(NETWORKS) <= set(names_of("experiment"))
+    assert names_of("experiment") == names("experiment")
 
 
 @pytest.mark.parametrize("logger", names("logger"))

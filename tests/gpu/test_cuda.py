@@ -9,9 +9,10 @@ from torch.testing import assert_close
 from bn.data.mnist import load_mnist
 from bn.data.order import EpochOrder
 from bn.errors import Interrupted
+from bn.models.build import build_model
 from bn.records import REPOSITORY
 from bn.steps import CudaGraphStep
-from bn.train import build_model, build_step
+from bn.tasks.mnist import build_step
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,10 +36,10 @@ def test_the_replayed_step_is_the_eager_step(planned, data, experiment, path):
     config = planned(f"experiment={experiment}", "device=cuda", *PATHS[path]).config
     eager, captured = (build_model(config).cuda() for _ in range(2))
     eager_step = build_step(config, eager, data)
-    graph_step = CudaGraphStep(build_step(config, captured, data), captured, config.optim.batch)
+    order = EpochOrder(len(data.labels), config.optim.batch, 0, torch.device("cuda"))
+    graph_step = CudaGraphStep(build_step(config, captured, data), captured, order(0))
     for name, tensor in captured.state_dict().items():  # capturing left no trace
         assert torch.equal(tensor, eager.state_dict()[name])
-    order = EpochOrder(len(data.labels), config.optim.batch, 0, torch.device("cuda"))
     for n in range(5):
         loss = eager_step(order(n)).clone()
         assert_close(graph_step(order(n)), loss, rtol=1e-5, atol=1e-6)

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from bn.data.mnist import Split
 from bn.evaluate import accuracy
 from bn.models import mlp
+from bn.models.mlp import MLP
 from bn.norm import BatchNorm
 from bn.probes import PercentileProbe, percentiles_of_columns, typical_unit
 from bn.seeds import generator
@@ -20,6 +22,11 @@ PERCENTILES = (15, 50, 85)
 @pytest.fixture
 def images() -> torch.Tensor:
     return (torch.rand(180, 784, generator=generator(0, "images")) > 0.5).float()
+
+
+def probe_of(model: MLP, images: torch.Tensor) -> PercentileProbe:
+    layers = {f"layer{i}": layer.nonlinearity for i, layer in enumerate(model.layers, start=1)}
+    return PercentileProbe(model, layers, images.split(60), PERCENTILES)
 
 
 def test_percentiles_are_numpys() -> None:
@@ -38,7 +45,7 @@ def test_the_probe_sees_bns_output_in_training_mode_by_mini_batch(images: torch.
         for norm in norms:
             norm.weight.uniform_(0.5, 2, generator=generator(3))
             norm.bias.uniform_(-1, 1, generator=generator(4))
-    probe = PercentileProbe(model, images, 60, PERCENTILES)
+    probe = probe_of(model, images)
     probe.observe(0)
 
     inputs: list[list[torch.Tensor]] = [[], []]
@@ -52,15 +59,17 @@ def test_the_probe_sees_bns_output_in_training_mode_by_mini_batch(images: torch.
             z = torch.sigmoid(y)
     for i in range(2):
         expected = np.percentile(torch.cat(inputs[i]).detach().numpy(), PERCENTILES, axis=0)
-        np.testing.assert_allclose(probe.paths[i][0], expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(probe.paths[f"layer{i + 1}"][0], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_without_bn_the_probe_sees_the_affine_output(images: torch.Tensor) -> None:
     model = mlp(hidden=(9,), norm="none", generator=generator(2))
-    probe = PercentileProbe(model, images, 60, PERCENTILES)
+    probe = probe_of(model, images)
     probe.observe(0)
     u = model.layers[0].linear(images).detach().numpy()
-    np.testing.assert_allclose(probe.paths[0][0], np.percentile(u, PERCENTILES, axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        probe.paths["layer1"][0], np.percentile(u, PERCENTILES, axis=0), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_observing_changes_nothing(images: torch.Tensor) -> None:
@@ -69,7 +78,7 @@ def test_observing_changes_nothing(images: torch.Tensor) -> None:
     model.eval()
     before = copy.deepcopy(model.state_dict())
     random = torch.get_rng_state()
-    PercentileProbe(model, images, 60, PERCENTILES).observe(7)
+    probe_of(model, images).observe(7)
     assert not any(module.training for module in model.modules())
     assert torch.equal(torch.get_rng_state(), random)
     for name, tensor in model.state_dict().items():
@@ -77,19 +86,33 @@ def test_observing_changes_nothing(images: torch.Tensor) -> None:
     assert not any(layer.nonlinearity._forward_pre_hooks for layer in model.layers)
 
 
+def test_a_feature_map_counts_at_all_its_locations_and_dropout_draws_nothing() -> None:
+    """The probe sees what goes into the nonlinearity, even one that works in place."""
+    conv = nn.Conv2d(3, 4, 3)
+    model = nn.Sequential(conv, nn.ReLU(inplace=True), nn.Dropout(0.5))
+    pictures = torch.randn(10, 3, 6, 6, generator=generator(7))
+    random = torch.get_rng_state()
+    probe = PercentileProbe(model, {"conv": model[1]}, pictures.split(5), PERCENTILES)
+    probe.observe(0)
+    assert torch.equal(torch.get_rng_state(), random)
+    inputs = conv(pictures).detach().numpy()
+    expected = np.percentile(inputs, PERCENTILES, axis=(0, 2, 3))
+    np.testing.assert_allclose(probe.paths["conv"][0], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_paths_survive_a_checkpoint_and_are_saved(images: torch.Tensor, tmp_path: Path) -> None:
     model = mlp(hidden=(9, 8), norm="batch")
-    probe = PercentileProbe(model, images, 60, PERCENTILES)
+    probe = probe_of(model, images)
     for step in (0, 10):
         probe.observe(step)
-    other = PercentileProbe(model, images, 60, PERCENTILES)
+    other = probe_of(model, images)
     other.load_state_dict(probe.state_dict())
     other.save(tmp_path / "activations.npz")
     with np.load(tmp_path / "activations.npz") as record:
         assert record["steps"].tolist() == [0, 10]
         assert record["percentiles"].tolist() == [15, 50, 85]
         assert record["layer1"].shape == (2, 3, 9)
-        np.testing.assert_array_equal(record["layer2"], np.stack(probe.paths[1]))
+        np.testing.assert_array_equal(record["layer2"], np.stack(probe.paths["layer2"]))
     assert [path.name for path in tmp_path.iterdir()] == ["activations.npz"]
 
 

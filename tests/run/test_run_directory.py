@@ -57,7 +57,7 @@ def test_env_json(run):
 def test_metrics_jsonl(run):
     lines = read_lines(run.path / "metrics.jsonl")
     assert [line["step"] for line in lines] == [20, 40, 60, 80, 100, 120]
-    always = {"step", "wall_s", "train/loss"}
+    always = {"step", "wall_s", "train/loss", "train/images_per_second"}
     accuracies = {"test/accuracy", "validation/accuracy"}
     final = {"test/accuracy_population", "validation/accuracy_population"}
     for line in lines:

@@ -5,7 +5,7 @@ import torch
 
 from bn.data.order import EpochOrder
 from bn.seeds import derive_seed, generator
-from bn.train import build_model
+from bn.models.build import build_model
 
 
 @pytest.mark.parametrize("experiment", ["mnist_baseline", "mnist_bn"])

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 
 from bn.data.mnist import Split, load_mnist
 from bn.data.order import EpochOrder
+from bn.fused_step import FusedStep
 from bn.models import mlp
 from bn.models.mlp import MLP
 from bn.norm import BatchNorm, reference_backward, reference_forward
 from bn.optim import sgd
 from bn.records import REPOSITORY
 from bn.seeds import generator
-from bn.steps import AutogradStep, FusedStep
+from bn.tasks.mnist import IndexedStep
 
 BATCH, LR = 12, 0.3
 
@@ -46,7 +47,7 @@ def test_fused_equals_autograd_in_float64(data: Split, norm: str, nonlinearity: 
     """Losses, parameters, moving averages and counts, over 40 steps, to the rounding of float64."""
     readable = model_of(torch.float64, norm, nonlinearity)
     fast = copy.deepcopy(readable)
-    slow_step = AutogradStep(readable, sgd(readable, LR, weight_decay=decay), data)
+    slow_step = IndexedStep(readable, sgd(readable, LR, weight_decay=decay), data)
     fast_step = FusedStep(fast, data, batch=BATCH, lr=LR, decay=decay)
     before = copy.deepcopy(readable.state_dict())
     for drawn in indices(40):
@@ -60,7 +61,7 @@ def test_fused_equals_autograd_in_float64(data: Split, norm: str, nonlinearity: 
 def test_fused_equals_autograd_in_float32_on_the_real_network(data: Split, norm: str) -> None:
     readable = model_of(torch.float32, norm, hidden=(100, 100, 100))
     fast = copy.deepcopy(readable)
-    slow_step = AutogradStep(readable, sgd(readable, LR), data)
+    slow_step = IndexedStep(readable, sgd(readable, LR), data)
     fast_step = FusedStep(fast, data, batch=BATCH, lr=LR)
     for drawn in indices(10):
         torch.testing.assert_close(fast_step(drawn), slow_step(drawn), rtol=1e-5, atol=1e-6)
@@ -121,15 +122,15 @@ def test_autograd_step_carries_its_momentum(data: Split) -> None:
     """A step made anew from the state goes on as the first would have, bit for bit."""
     whole, first = (model_of(torch.float32, "batch") for _ in range(2))
     draws = list(indices(6))
-    step = AutogradStep(whole, sgd(whole, LR, momentum=0.9), data)
+    step = IndexedStep(whole, sgd(whole, LR, momentum=0.9), data)
     for drawn in draws:
         step(drawn)
-    step = AutogradStep(first, sgd(first, LR, momentum=0.9), data)
+    step = IndexedStep(first, sgd(first, LR, momentum=0.9), data)
     for drawn in draws[:3]:
         step(drawn)
     second = model_of(torch.float32, "batch")
     second.load_state_dict(first.state_dict())
-    resumed = AutogradStep(second, sgd(second, LR, momentum=0.9), data)
+    resumed = IndexedStep(second, sgd(second, LR, momentum=0.9), data)
     resumed.load_state_dict(step.state_dict())
     for drawn in draws[3:]:
         resumed(drawn)

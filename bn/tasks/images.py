@@ -1,0 +1,121 @@
+"""The task of section 4.2: an Inception network on photographs."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bn.config import Config, ImageData, InceptionModel
+from bn.data.images import open_images
+from bn.errors import UserError
+from bn.evaluate import classify, evaluate_population
+from bn.models.build import build_model
+from bn.models.inception import Unit
+from bn.optim import rate_of, sgd
+from bn.probes import PercentileProbe
+from bn.seeds import generator
+from bn.steps import AutogradStep, CudaGraphStep, ScaledStep, Step
+from bn.tasks.task import Task
+
+
+class ImageTask(Task):
+    def __init__(self, config: Config, device: torch.device, first: int) -> None:
+        assert isinstance(config.data, ImageData)
+        assert isinstance(config.model, InceptionModel)
+        self.config = config
+        self.precision = precision_on(device, config.precision)
+        self.compiled = config.compile == "always" or (config.compile == "auto" and device.type == "cuda")
+        self.format = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.images = open_images(
+            config.data, batch=config.optim.batch, seed=config.seed, device=device,
+            first=first, steps=config.steps + config.evaluate.population_batches,
+        )  # fmt: skip
+        self.model = build_model(config).to(device, memory_format=self.format)
+        self.rate = rate_of(config.optim)
+        self.step: Step = self._build_step()
+        self.probe = self._build_probe()
+
+    def advance(self, n: int) -> Tensor:
+        images, labels = self.images.feed(n - 1)
+        self.step.set_rate(self.rate(n))
+        return self.step(images.contiguous(memory_format=self.format), labels)
+
+    def evaluate(self) -> dict[str, float]:
+        found = classify(self.model, self.images.validation(), self.precision)
+        return {f"validation/{name}": value for name, value in found.items()}
+
+    def evaluate_population(self) -> dict[str, float]:
+        steps = range(self.config.steps, self.config.steps + self.config.evaluate.population_batches)
+        batches = (self.images.feed(n).images for n in steps)  # those that would have come next
+        return evaluate_population(self.model, batches, self.evaluate)
+
+    @torch.no_grad()
+    def observations(self, n: int) -> dict[str, float]:
+        """The rate, the gradients' norm and the parameter that is largest in absolute value."""
+        parameters = list(self.model.parameters())
+        largest = torch.stack(torch._foreach_norm(parameters, torch.inf)).max()
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        norm, largest = torch.stack((norm, largest)).tolist()
+        found = {"train/rate": self.rate(n), "train/gradient_norm": norm, "train/largest_parameter": largest}
+        # JSON has no infinity. Of fp16's skipped steps there is no norm; what else is infinite ends the run.
+        return {name: value for name, value in found.items() if abs(value) < float("inf")}
+
+    def capture(self) -> None:
+        o, data, device = self.config.optim, self.config.data, next(self.model.parameters()).device
+        assert isinstance(data, ImageData)
+        draws = generator(0, "capture")
+        images = torch.randn(o.batch, 3, data.crop, data.crop, generator=draws)
+        labels = torch.randint(data.classes, (o.batch,), generator=draws)
+        images = images.to(device).contiguous(memory_format=self.format)
+        self.step = CudaGraphStep(self.step, self.model, images, labels.to(device))
+
+    def describe(self) -> str:
+        o = self.config.optim
+        parts = [
+            self.precision,
+            *["channels last"] * self.config.channels_last,
+            *["compiled"] * self.compiled,
+        ]
+        parts += ["CUDA graph"] * isinstance(self.step, CudaGraphStep)
+        rate = f"rate {o.initial_rate:g}"
+        if o.lr_batch not in (None, o.batch):
+            rate += f" = {o.lr * o.lr_factor:g} x {o.batch}/{o.lr_batch}, scaled with the mini-batch"
+        return ", ".join((*parts, rate))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "data": self.images.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.images.load_state_dict(state["data"])
+
+    def close(self) -> None:
+        self.images.close()
+
+    def _build_step(self) -> Step:
+        o = self.config.optim
+        optimizer = sgd(self.model, o.initial_rate, o.momentum, o.l2)
+        # Only the training step is compiled: evaluation, Algorithm 2 and the probe look inside the network.
+        forward = torch.compile(self.model) if self.compiled else self.model
+        if self.precision == "fp16":
+            return ScaledStep(forward, optimizer)  # type: ignore[arg-type]
+        return AutogradStep(forward, optimizer, self.precision)  # type: ignore[arg-type]
+
+    def _build_probe(self) -> PercentileProbe:
+        """Of the chosen layers, over the same examples for all seeds and networks."""
+        units = {name: unit for name, unit in self.model.named_modules() if isinstance(unit, Unit)}
+        for layer in self.config.probe.layers:
+            if layer not in units:
+                raise UserError(f"probe.layers={layer}: accepted: {', '.join(units)}")
+        layers = {name: units[name].nonlinearity for name in self.config.probe.layers}
+        examples = self.images.training_examples(self.config.probe.examples) if layers else ()
+        batches = [images for images, _ in examples]
+        return PercentileProbe(self.model, layers, batches, self.config.probe.percentiles)
+
+
+def precision_on(device: torch.device, wanted: str) -> str:
+    """What `auto` means: bf16 on a GPU, float32 on a CPU."""
+    if wanted != "auto":
+        return wanted
+    return "bf16" if device.type == "cuda" else "float32"
