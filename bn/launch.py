@@ -14,7 +14,7 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -41,20 +41,27 @@ Outcome = tuple[str, str]  # the state a member ended in, and one line about it
 outcomes: list[Outcome] = []  # of this command's members
 
 
-def entry(main: Callable[..., Any]) -> None:
-    """Run a `hydra.main` function and exit: 0; 1 after one line for an error; 130 or 143 when stopped."""
+@contextlib.contextmanager
+def one_line_errors(program: str) -> Iterator[None]:
+    """Exit with code 1 and one line for an error of the user's or of Hydra's; 130 or 143 when stopped."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
-    install_handlers()
     try:
-        main()
+        yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"train.py: {explain(error)}")
+        sys.exit(f"{program}: {explain(error)}")
     except ValueError as error:
         if "Config group override" not in str(error):  # Hydra's, where null is chosen of a group
             raise
-        sys.exit(f"train.py: {explain(error)}")
+        sys.exit(f"{program}: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit(128 + (stop_signal() or signal.SIGINT))
+
+
+def entry(main: Callable[..., Any]) -> None:
+    """Run the `hydra.main` function of train.py and exit: 0; 1 after one line; 130 or 143 when stopped."""
+    install_handlers()
+    with one_line_errors("train.py"):
+        main()
     if signal_received := stop_signal():
         sys.exit(128 + signal_received)
     stopped = sum(state == "interrupted" for state, _ in outcomes)
