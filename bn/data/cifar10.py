@@ -1,0 +1,37 @@
+"""CIFAR-10 as torchvision downloads it: Python pickles, read into arrays."""
+
+import pickle
+from http.client import HTTPException
+from pathlib import Path
+
+import numpy as np
+
+from bn.data.pictures import ArrayPictures
+from bn.data.source import Split
+from bn.errors import UserError
+
+
+def cifar10_pictures(folder: Path) -> dict[Split, ArrayPictures]:
+    """The 50,000 training and 10,000 test pictures, downloaded into `folder` where they are not there yet.
+
+    UserError with one line if that fails.
+    """
+    from torchvision.datasets import CIFAR10  # costs a second, and only this needs it
+
+    try:
+        train, test = (CIFAR10(str(folder), train=train, download=True) for train in (True, False))
+    except (OSError, RuntimeError, HTTPException, pickle.UnpicklingError, EOFError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{folder}: CIFAR-10 is missing, and the download failed ({reason}): put cifar-10-python.tar.gz "
+            "there, or pictures as {train,val}/<class>/*.png"
+        ) from error
+    return {
+        "train": ArrayPictures(_images(train.data), np.array(train.targets), "cifar10/train"),
+        "val": ArrayPictures(_images(test.data), np.array(test.targets), "cifar10/test"),
+    }
+
+
+def _images(pixels: np.ndarray) -> np.ndarray:
+    """(N, 32, 32, 3) -> (N, 3, 32, 32)."""
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))

@@ -1,0 +1,174 @@
+"""Photographs as mini-batches on the device: for training, for validation, and for the probe.
+
+Training examples are cropped at random, mirrored and changed in colour (paper.md, section 3), all keyed by
+(seed, epoch, example); the rest is cropped centrally. Small sets live on the device (bn/data/resident.py),
+large ones are decoded as they are needed (bn/data/stream.py): the same crops, from either.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bn.config import ImageData
+from bn.data.cifar10 import cifar10_pictures
+from bn.data.decoded import Decoded, decode_all
+from bn.data.jpeg import BrokenImage
+from bn.data.order import ImageOrder
+from bn.data.photometric import distort, normalize
+from bn.data.pictures import ArrayPictures, FolderPictures
+from bn.data.resident import Resident
+from bn.data.smoke import TRAIN, smoke_pictures
+from bn.data.source import Source, Split
+from bn.data.tree import read_tree
+from bn.errors import UserError
+from bn.records import REPOSITORY
+from bn.seeds import generator
+
+RESIDENT_LIMIT = 4 << 30  # bytes that feed=auto keeps on the device
+VALIDATION_BATCH = 250
+PREPARE = {
+    "imagenet": "python scripts/prepare_imagenet.py --help tells how to make it",
+    "tiny_imagenet": "python scripts/prepare_tiny_imagenet.py --help tells how to make it",
+    "cifar10": "it should be {train,val}/<class>/*.png; without train it is downloaded",
+}
+
+
+class Batch(NamedTuple):
+    images: Tensor  # (N, 3, S, S) float32, normalized, on the device
+    labels: Tensor  # (N,) int64, on the device
+
+
+def open_images(
+    data: ImageData,
+    *,
+    batch: int,
+    seed: int,
+    device: torch.device,
+    first: int = 0,
+    steps: int,
+    rank: int = 0,
+    ranks: int = 1,
+) -> "Images":
+    """The mini-batches of `data`, of `batch` examples, of which process `rank` of `ranks` gets its share.
+
+    Steps are expected to be asked for in order from `first` to `steps`. UserError with one line if the
+    pictures are not there, or are not what `data` says.
+    """
+    pictures = find_pictures(data)
+    order = ImageOrder(len(pictures["train"]), batch, seed, data.shuffle, data.shard_size, rank, ranks)
+    count = sum(map(len, pictures.values()))
+    resident = data.feed == "resident" or (
+        data.feed == "auto" and count * 3 * data.resize**2 <= RESIDENT_LIMIT
+    )
+    broken: list[BrokenImage] = []
+    if resident:
+        decoded: dict[Split, Decoded] = {
+            split: decode_all(found, data.resize, REPOSITORY / "data" / "cache", f"{data.name}-{split}")
+            for split, found in pictures.items()
+        }
+        broken = [error for found in decoded.values() for error in found.broken.values()]
+        source: Source = Resident(data, decoded, order, seed, device)
+    else:
+        raise NotImplementedError
+    images = Images(data, pictures, source, batch // ranks, rank, ranks)
+    images.note(broken)
+    return images
+
+
+def find_pictures(data: ImageData) -> Mapping[Split, ArrayPictures | FolderPictures]:
+    if data.name == "smoke":
+        images, labels = smoke_pictures()
+        return {
+            "train": ArrayPictures(images[:TRAIN], labels[:TRAIN], "smoke/train"),
+            "val": ArrayPictures(images[TRAIN:], labels[TRAIN:], "smoke/val"),
+        }
+    root = REPOSITORY / data.root
+    if data.name == "cifar10" and not (root / "train").exists():
+        return cifar10_pictures(root)
+    tree = read_tree(root, data.classes, PREPARE[data.name])
+    return {"train": FolderPictures(tree.train), "val": FolderPictures(tree.validation)}
+
+
+class Images:
+    """What `open_images` gives. `pictures` are the validation pictures, as they are."""
+
+    def __init__(
+        self,
+        data: ImageData,
+        pictures: Mapping[Split, ArrayPictures | FolderPictures],
+        source: Source,
+        share: int,
+        rank: int,
+        ranks: int,
+    ) -> None:
+        self.pictures = pictures["val"]
+        self.broken: list[str] = []  # names, in the order in which they were found
+        self._data = data
+        self._source = source
+        self._share = share  # of this process, of a mini-batch
+        self._training_examples = len(pictures["train"])
+        self._validation = np.array_split(np.arange(len(pictures["val"])), ranks)[rank]
+
+    def feed(self, n: int) -> Batch:
+        """The mini-batch of step `n`, from 0."""
+        cropped = self._source.training(n)
+        self.note(cropped.broken)
+        return Batch(
+            normalize(distort(cropped.images, cropped.colour, self._data.distortion)), cropped.labels
+        )
+
+    def validation(self) -> Iterator[Batch]:
+        """Central crops of this process's share of the validation pictures, once and in order."""
+        return self._central("val", self._validation, VALIDATION_BATCH)
+
+    def training_examples(self, count: int) -> Iterator[Batch]:
+        """Central crops of `count` training examples in whole mini-batches (rounded up, as far as there are).
+
+        They are the first by a permutation that is the same for all seeds, and are not distorted.
+        """
+        share = self._share
+        wanted = min(-(-count // share), self._training_examples // share)
+        permutation = torch.randperm(self._training_examples, generator=generator(0, "probe")).numpy()
+        held: list[Batch] = []
+        for batch in self._central("train", permutation, share):
+            held = [Batch(*map(torch.cat, zip(*held, batch, strict=True)))]
+            whole = held[0]
+            if len(whole.labels) >= share and wanted:
+                wanted -= 1
+                yield Batch(whole.images[:share], whole.labels[:share])
+                held = [Batch(whole.images[share:], whole.labels[share:])]
+            if not wanted:
+                return
+
+    def _central(self, split: Split, examples: np.ndarray, size: int) -> Iterator[Batch]:
+        chunks = (examples[start : start + size] for start in range(0, len(examples), size))
+        for cropped in self._source.central(split, chunks):
+            self.note(cropped.broken)
+            yield Batch(normalize(cropped.images), cropped.labels)
+
+    def note(self, broken: Iterable[BrokenImage]) -> None:
+        """Say and count pictures that cannot be read. UserError if they are more than `data.max_broken`."""
+        for error in broken:
+            if error.name in self.broken:
+                continue
+            self.broken.append(error.name)
+            print(f"{error.name}: cannot be read ({error.reason})", file=sys.stderr)
+        if len(self.broken) > self._data.max_broken:
+            raise UserError(
+                f"data.max_broken={self._data.max_broken}: {len(self.broken)} pictures cannot be read, "
+                f"such as {self.broken[-1]}"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"broken": list(self.broken)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """What an earlier start of the run found broken counts, and is not said again."""
+        self.broken = list(dict.fromkeys((*state["broken"], *self.broken)))
+
+    def close(self) -> None:
+        self._source.close()

@@ -1,0 +1,60 @@
+"""The raw pictures of a split: RGB bytes and labels, from arrays or from files."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bn.data import jpeg
+from bn.data.tree import Listing
+
+
+class Pictures(Protocol):
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int64."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What a message calls a picture: its path, where it has one."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Tensor:
+        """(3, H, W) uint8 RGB. bn.data.jpeg.BrokenImage if it cannot be read."""
+        ...
+
+
+class ArrayPictures:
+    """Pictures that are in memory: (N, 3, H, W) uint8."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, name: str) -> None:
+        self.images = images
+        self.labels = labels
+        self.names = [f"{name} {i}" for i in range(len(labels))]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.from_numpy(self.images[index])
+
+
+class FolderPictures:
+    """Pictures in files, each of a size of its own."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.names = listing
+        self.labels = listing.labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Tensor:
+        path = self.names[index]
+        pixels = jpeg.decode(jpeg.read(path), path)
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

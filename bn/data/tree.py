@@ -1,0 +1,81 @@
+"""The pictures of an ImageFolder tree, {train,val}/<class>/*, listed and checked before one is read."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bn.errors import UserError
+
+# Files with other names are no pictures, and are passed over, as torchvision's ImageFolder does.
+EXTENSIONS = (".jpeg", ".jpg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+
+
+class Listing(Sequence[str]):
+    """The paths of a split: classes in the order of their names, and within a class the files in theirs.
+
+    `labels` (N,) int64 is the index in `classes`. A million paths are one array of bytes and not a million
+    objects, so that processes forked from this one go on sharing it.
+    """
+
+    def __init__(self, folder: Path, classes: tuple[str, ...], files: Sequence[Sequence[str]]) -> None:
+        self.folder = folder
+        self.classes = classes
+        self.labels = np.repeat(np.arange(len(classes)), [len(of_class) for of_class in files])
+        self._files = np.array([os.fsencode(file) for of_class in files for file in of_class])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index):  # type: ignore[override]  # of integers alone
+        name = os.fsdecode(bytes(self._files[index]))
+        return os.path.join(self.folder, self.classes[self.labels[index]], name)
+
+
+class Tree(NamedTuple):
+    train: Listing
+    validation: Listing
+
+
+def read_tree(root: Path, classes: int, prepare: str) -> Tree:
+    """List `root`/train and `root`/val. `prepare` says how to make the tree, where there is none.
+
+    UserError with one line: no such folder; a class folder without pictures; training classes that are not
+    `classes` in number; validation classes that are not the training classes.
+    """
+    train = _class_folders(root / "train", prepare)
+    if len(train) != classes:
+        raise UserError(
+            f"data.classes={classes}: {root / 'train'} has {len(train)} class folders; accepted: {len(train)}"
+        )
+    validation = _class_folders(root / "val", prepare)
+    for name in sorted({*train} ^ {*validation}):
+        here, there = ("train", "val") if name in train else ("val", "train")
+        raise UserError(
+            f"{root / here / name}: no such class folder in {root / there}; both need the same classes"
+        )
+    return Tree(_listing(root / "train", train, prepare), _listing(root / "val", validation, prepare))
+
+
+def _class_folders(folder: Path, prepare: str) -> tuple[str, ...]:
+    try:
+        with os.scandir(folder) as entries:
+            return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}: {prepare}") from error
+
+
+def _listing(folder: Path, classes: tuple[str, ...], prepare: str) -> Listing:
+    files = []
+    for name in classes:
+        found = sorted(
+            file
+            for file in os.listdir(folder / name)
+            if file.lower().endswith(EXTENSIONS) and not file.startswith(".")
+        )
+        if not found:
+            raise UserError(f"{folder / name}: a class folder without pictures: {prepare}")
+        files.append(found)
+    return Listing(folder, classes, files)
