@@ -111,7 +111,7 @@ class RunDirectory:
             self._lock.truncate(0)
             self._lock.write(f"process {os.getpid()} on {platform.node()}\n")
             self._lock.flush()
-            _write(self.path / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False))
+            write_whole(self.path / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False))
         except OSError as error:
             self.close()
             raise UserError(f"{self.name}: cannot be written ({error.strerror})") from error
@@ -132,11 +132,11 @@ class RunDirectory:
         except (OSError, ValueError):
             known = {}
         known = {**known, "resumed": [*known["resumed"], facts]} if known else {**facts, "resumed": []}
-        _write(path, json.dumps(known, indent=2) + "\n")
+        write_whole(path, json.dumps(known, indent=2) + "\n")
 
         metrics = self.path / "metrics.jsonl"
         kept = [line for line in read_lines(metrics) if line["step"] <= step] if step else []
-        _write(metrics, "".join(json.dumps(line) + "\n" for line in kept))
+        write_whole(metrics, "".join(json.dumps(line) + "\n" for line in kept))
         self._metrics = metrics.open("a")
 
     def log(self, record: Mapping[str, Any]) -> None:
@@ -160,7 +160,7 @@ class RunDirectory:
             "pid": os.getpid(),
             "host": platform.node(),
         }
-        _write(self.path / "status.json", json.dumps(status, indent=2) + "\n")
+        write_whole(self.path / "status.json", json.dumps(status, indent=2) + "\n")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -221,7 +221,7 @@ def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in flatten(config).items() if not k.startswith(NOT_COMPARED)}
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Replace a file whole or not at all."""
     part = path.with_name(path.name + ".part")
     try:
