@@ -302,6 +302,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={name}: unknown; accepted: {', '.join(error.options)}"
+    if twice := re.match(r"Multiple values for (\w+)\.", str(error)):
+        return f"{twice[1]}: given twice; accepted: once, without +"
     parent = getattr(error.__cause__, "parent_node", None)
     if isinstance(parent, DictConfig):
         key = getattr(error.__cause__, "full_key", None) or getattr(error.__cause__, "key", "")

@@ -8,13 +8,19 @@ def test_help(command, tmp_path, snapshot):
     code, out, err = command("--help", python_options=["-X", "importtime"])
     assert code == 0
     assert re.search(r"^experiment: .*\bmnist_baseline, mnist_bn\b", out, re.MULTILINE)
-    for group in ("data: mnist", "logger: none, wandb", "model: mlp", "sweep: fair_comparison, figure1"):
+    for group in (
+        "data: cifar10, imagenet, mnist, smoke, tiny_imagenet",
+        "logger: none, wandb",
+        "model: inception, mlp",
+        "scale: cifar10, imagenet, smoke, tiny_imagenet",
+        "sweep: ensemble, fair_comparison, figure1, figure2",
+    ):
         assert f"\n{group}\n" in out
     assert re.search(r"^optim:\n  lr: 0\.1$", out, re.MULTILINE)
     examples = re.findall(
         r"^ +python train\.py .*experiment=.*$", out.partition("== Examples ==")[2], re.MULTILINE
     )
-    assert len(examples) == 2
+    assert len(examples) == 3
     assert sum("-m " in example for example in examples) == 1
     imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
     assert "bn.launch" in imported  # the listing is there

@@ -3,7 +3,11 @@
 import pytest
 import torch
 
-EXPERIMENTS = "mnist_baseline, mnist_bn"
+EXPERIMENTS = (
+    "bn_baseline, bn_x30, bn_x5, bn_x5_sigmoid, ensemble, inception, inception_sigmoid, inception_x5, "
+    "mnist_baseline, mnist_bn"
+)
+SCALES = "cifar10, imagenet, smoke, tiny_imagenet"
 
 WRONG = {
     "no experiment": ([], f"experiment: required; accepted: {EXPERIMENTS}"),
@@ -12,18 +16,46 @@ WRONG = {
         ["experiment=null"],
         "Config group override must be a string or a list. Got NoneType",
     ),
-    "unknown group choice": (["experiment=mnist_bn", "model=vgg"], "model=vgg: unknown; accepted: mlp"),
-    "unknown sweep": (["sweep=figure9"], "sweep=figure9: unknown; accepted: fair_comparison, figure1"),
+    "unknown group choice": (
+        ["experiment=mnist_bn", "model=vgg"],
+        "model=vgg: unknown; accepted: inception, mlp",
+    ),
+    "unknown sweep": (
+        ["sweep=figure9"],
+        "sweep=figure9: unknown; accepted: ensemble, fair_comparison, figure1, figure2",
+    ),
     "unknown key": (
         ["experiment=mnist_bn", "optim.learning_rate=1"],
-        "optim.learning_rate: unknown key; accepted: lr, batch, momentum, weight_decay",
+        "optim.learning_rate: unknown key; accepted: lr, lr_factor, lr_batch, decay, batch, momentum, ",
     ),
-    "new key": (["experiment=mnist_bn", "+optim.rate=1"], "optim.rate: unknown key; accepted: lr, batch, "),
+    "new key": (["experiment=mnist_bn", "+optim.rate=1"], "optim.rate: unknown key; accepted: lr, "),
     "scale for MNIST": (
         ["experiment=mnist_bn", "scale=smoke"],
-        "scale: unknown key; accepted: seed, steps, ",
+        "scale=smoke: experiment=mnist_bn takes no scale (its data is fixed)",
     ),
-    "new scale for MNIST": (["experiment=mnist_bn", "+scale=smoke"], "scale: unknown key; accepted: "),
+    "no scale": (["experiment=bn_x5"], f"scale: required by experiment=bn_x5; accepted: {SCALES}"),
+    "unknown scale": (["experiment=bn_x5", "scale=big"], f"scale=big: unknown; accepted: {SCALES}"),
+    "scale with +": (["experiment=bn_x5", "+scale=smoke"], "scale: given twice; accepted: once, without +"),
+    "no member": (
+        ["experiment=ensemble", "scale=smoke"],
+        "member: required; accepted with experiment=ensemble: 1, 2, 3, 4, 5, 6",
+    ),
+    "unknown member": (
+        ["experiment=ensemble", "scale=smoke", "member=7"],
+        "member: 7; accepted with experiment=ensemble: 1, 2, 3, 4, 5, 6",
+    ),
+    "a member of what has none": (
+        ["experiment=bn_x5", "scale=smoke", "member=1"],
+        "member=1: accepted with experiment=bn_x5: null (only experiment=ensemble has members)",
+    ),
+    "a group that the mini-batch is no multiple of": (
+        ["experiment=bn_x5", "scale=smoke", "optim.batch=48"],
+        "optim.batch=48: accepted with model.norm=ghost: multiples of model.norm_group=32",
+    ),
+    "images for the MLP": (
+        ["experiment=mnist_bn", "data=cifar10"],
+        "data=cifar10: model=mlp takes data=mnist; for images, model=inception",
+    ),
     "removed key": (["experiment=mnist_bn", "~seed"], "seed: missing"),
     "wrong type": (["experiment=mnist_bn", "optim.lr=fast"], "optim.lr='fast': accepted: float"),
     "string for int": (["experiment=mnist_bn", "seed='3'"], "seed='3': accepted: int"),

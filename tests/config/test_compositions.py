@@ -30,7 +30,7 @@ def test_the_experiments_are_those_of_the_paper():
 
 
 @pytest.mark.parametrize("logger", names("logger"))
-@pytest.mark.parametrize("experiment", names("experiment"))
+@pytest.mark.parametrize("experiment", NETWORKS)
 def test_each_experiment_with_each_logger(experiment, logger):
     config = planned_run([f"experiment={experiment}", f"logger={logger}"]).config
     assert isinstance(config, Config)

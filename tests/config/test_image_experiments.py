@@ -1,0 +1,109 @@
+"""The experiments of section 4.2: what each one's config says at each scale, as factors of the base."""
+
+import dataclasses
+
+import pytest
+
+from bn.config import ImageData, InceptionModel, flatten, to_dict
+from bn.launch import names_of, planned_run
+
+NETWORKS = (
+    "inception", "bn_baseline", "bn_x5", "bn_x30", "bn_x5_sigmoid", "inception_x5", "inception_sigmoid"
+)  # fmt: skip
+SCALES = ("imagenet", "tiny_imagenet", "cifar10", "smoke")
+# Section 4.2.1, each a switch of its own, and the rates; what the base has comes first.
+BN = {"model.norm": ("none", "ghost")}
+ALL_OF_4_2_1 = {
+    "optim.weight_decay_factor": (1.0, 0.2),
+    "optim.decay.speed": (1.0, 6.0),
+    "model.dropout": (0.4, 0.0),
+    "model.lrn": (True, False),
+    "data.shuffle": ("by_shard", "within_shards"),
+    "data.distortion": ("googlenet", "reduced"),
+}
+SIGMOID = {"model.nonlinearity": ("relu", "sigmoid")}
+CHANGES = {
+    "inception": {},
+    "bn_baseline": BN,
+    "bn_x5": BN | ALL_OF_4_2_1 | {"optim.lr_factor": (1.0, 5.0)},
+    "bn_x30": BN | ALL_OF_4_2_1 | {"optim.lr_factor": (1.0, 30.0)},
+    "bn_x5_sigmoid": BN | ALL_OF_4_2_1 | {"optim.lr_factor": (1.0, 5.0)} | SIGMOID,
+    "inception_x5": {"optim.lr_factor": (1.0, 5.0)},
+    "inception_sigmoid": SIGMOID,
+}
+
+
+def values(*overrides):
+    return flatten(to_dict(planned_run(list(overrides)).config))
+
+
+def test_the_experiments_and_scales_are_those_of_the_design():
+    assert set(names_of("experiment")) == {*NETWORKS, "ensemble", "mnist_baseline", "mnist_bn"}
+    assert set(names_of("scale")) == set(SCALES)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_each_experiment_is_its_factors_of_the_base(scale):
+    base = values("experiment=inception", f"scale={scale}")
+    assert base["data.name"] == base["scale"] == scale
+    for experiment in NETWORKS:
+        found = values(f"experiment={experiment}", f"scale={scale}")
+        changed = {key: (base[key], value) for key, value in found.items() if base[key] != value}
+        assert changed.pop("experiment", None) == (
+            None if experiment == "inception" else ("inception", experiment)
+        )
+        assert changed == CHANGES[experiment], experiment
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_six_members_are_bn_x30_with_the_three_changes_spread_over_them(scale):
+    base = values("experiment=bn_x30", f"scale={scale}")
+    found = []
+    for member in range(1, 7):
+        member_values = values("experiment=ensemble", f"scale={scale}", f"member={member}")
+        changed = {key for key, value in member_values.items() if base[key] != value}
+        three = {"model.init_scale", "model.dropout", "model.per_activation"}
+        assert changed - {"experiment", "member"} <= three
+        assert changed & three  # "some of" the changes
+        found.append(tuple(str(member_values[key]) for key in sorted(three)))
+    assert len(set(found)) == 6
+    dropouts, scales, per_activation = (set(column) for column in zip(*found, strict=True))
+    assert dropouts == {"0.0", "0.05", "0.1"}  # "dropout 5% or 10%"
+    assert (len(scales), len(per_activation)) == (2, 2)
+
+
+def test_the_papers_numbers_at_its_own_scale():
+    for experiment, rate in (
+        ("inception", 0.0015),
+        ("bn_baseline", 0.0015),
+        ("bn_x5", 0.0075),
+        ("bn_x30", 0.045),
+    ):
+        config = planned_run([f"experiment={experiment}", "scale=imagenet"]).config
+        assert config.optim.initial_rate == pytest.approx(rate, rel=1e-12)
+        assert (config.optim.batch, config.optim.momentum) == (32, 0.9)
+        assert isinstance(config.data, ImageData)
+        assert (config.data.resize, config.data.crop, config.data.classes) == (256, 224, 1000)
+        assert (config.data.area, config.data.aspect) == (0.08, pytest.approx(4 / 3))
+        assert isinstance(config.model, InceptionModel)
+        assert (config.model.width, config.model.stem_stride, config.model.stem_pools) == (1.0, 2, 2)
+        assert (config.model.norm_group, config.model.pool_proj, config.model.stem) == (32, 96, "separable")
+
+
+def test_the_rate_is_scaled_with_the_mini_batch():
+    config = planned_run(["experiment=bn_x5", "scale=imagenet", "optim.batch=256"]).config
+    assert config.optim.initial_rate == pytest.approx(0.0075 * 8)
+    fixed = dataclasses.replace(config.optim, lr_batch=None)
+    assert fixed.initial_rate == pytest.approx(0.0075)
+
+
+def test_where_an_image_run_goes():
+    def path(*overrides):
+        return "/".join(planned_run(list(overrides)).path.parts[-3:])
+
+    assert path("experiment=bn_x5", "scale=smoke") == "bn_x5/scale-smoke/seed_0"
+    assert path("scale=smoke", "experiment=bn_x5", "seed=2", "optim.lr=0.003", "data.workers=7") == (
+        "bn_x5/scale-smoke__optim.lr-0.003/seed_2"
+    )
+    assert path("experiment=ensemble", "scale=smoke", "member=3") == "ensemble/member-3__scale-smoke/seed_0"
+    assert path("experiment=bn_x5", "scale=smoke", "data=cifar10") == "bn_x5/data-cifar10__scale-smoke/seed_0"
