@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from typing import TypeGuard
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import fx, nn
@@ -27,7 +27,8 @@ def fold(model: nn.Module) -> fx.GraphModule:
     puts out is (N, C). Tracing sees no shapes, and with further dimensions the fold would be wrong.
 
     `model` is unharmed, and must be traceable by torch.fx: no control flow that depends on values.
-    Submodules keep their names. Raises ValueError if there is no BN, or one that keeps no
+    Submodules keep their names; one that offers `as_conv2d()`, as a separable convolution does, gives
+    way to the nn.Conv2d that this returns. Raises ValueError if there is no BN, or one that keeps no
     statistics; RuntimeError if one has none yet.
     """
     for name, norm in normalization_layers(model).items():
@@ -36,6 +37,7 @@ def fold(model: nn.Module) -> fx.GraphModule:
                 f"{name} has no statistics to fold: train the network or call population_statistics"
             )
     network = copy.deepcopy(model).eval()
+    _replace_by_convolutions(network)
     norms = normalization_layers(network)
     graph = _Tracer().trace(network)
     uses = Counter(_module_used(node) for node in graph.nodes)
@@ -50,6 +52,18 @@ def fold(model: nn.Module) -> fx.GraphModule:
             follower.replace_all_uses_with(node)
             graph.erase_node(follower)
     return fx.GraphModule(network, graph, class_name=type(model).__name__).eval()
+
+
+def _replace_by_convolutions(network: nn.Module) -> None:
+    for name, module in list(network.named_modules()):
+        if name and isinstance(module, _AsConv2d):
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, module.as_conv2d())
+
+
+@runtime_checkable
+class _AsConv2d(Protocol):
+    def as_conv2d(self) -> nn.Conv2d: ...
 
 
 class _Tracer(fx.Tracer):

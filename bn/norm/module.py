@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from bn.norm.transform import check_batch, check_shape, kernel
+from bn.norm.transform import check_batch, check_shape, groups, kernel
 
 
 class BatchNorm(nn.Module):
@@ -15,6 +15,12 @@ class BatchNorm(nn.Module):
       and all locations (section 3.2);
     - a tuple such as (C, H, W): input (N, C, H, W), one (gamma, beta) per activation,
       statistics over the batch alone. (C,) is the same as C.
+
+    `group` g divides a mini-batch of N into N / g groups of g consecutive examples, and in training each
+    is a mini-batch of its own: normalized by its own mean and variance, to the very bits that it would
+    have alone. So a large mini-batch trains as the paper's many workers with 32 examples each did. The
+    kept statistics move once a call, towards the mean of the groups' means and unbiased variances. None
+    makes one group of all. In evaluation mode there are no groups.
 
     In training mode (Algorithm 1) xhat = (x - mu_B) / sqrt(sigma2_B + eps), with the mean and
     variance of the mini-batch; in evaluation mode (Algorithm 2, step 11) the kept mean E[x] and
@@ -36,9 +42,10 @@ class BatchNorm(nn.Module):
     The moving averages track the network while it trains. For the final network,
     `population_statistics` replaces them by Algorithm 2's.
 
-    Raises ValueError where the input's shape does not fit, and in training mode where it has one
-    value per channel, the kept statistics being left as they were; RuntimeError in evaluation
-    mode while no statistics exist (`num_batches_tracked` is 0).
+    Raises ValueError where the input's shape does not fit, and in training mode where it is no whole
+    number of groups or a group has one value per channel, the kept statistics being left as they were;
+    RuntimeError in evaluation mode while no statistics exist (`num_batches_tracked` is 0), but not
+    within torch.compile: compiled code does not look at values.
     """
 
     weight: nn.Parameter
@@ -52,6 +59,7 @@ class BatchNorm(nn.Module):
         features: int | tuple[int, ...],
         eps: float = 1e-5,
         momentum: float = 0.1,
+        group: int | None = None,
     ) -> None:
         super().__init__()
         shape = (features,) if isinstance(features, int) else tuple(features)
@@ -61,9 +69,12 @@ class BatchNorm(nn.Module):
             raise ValueError(f"eps must be positive, got {eps}")
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must be from 0 to 1, got {momentum}")
+        if group is not None and group < 1:
+            raise ValueError(f"group must be positive, got {group}")
         self.features = features
         self.eps = eps
         self.momentum = momentum
+        self.group = group
         self.weight = nn.Parameter(torch.ones(shape))
         self.bias = nn.Parameter(torch.zeros(shape))
         self.register_buffer("running_mean", torch.zeros(shape))
@@ -74,22 +85,31 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_shape(x, self.weight.shape)
-        if self.training:
-            check_batch(x, self.weight.shape)
-        elif not self._statistics_exist:
-            self._check_statistics()
-        y = kernel(
-            x,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training,
-            self.momentum,
-            self.eps,
-        )
-        if self.training:
-            self.num_batches_tracked.add_(1)
+        if not self.training:
+            if not (torch.compiler.is_compiling() or self._statistics_exist):
+                self._check_statistics()
+            return self._normalize(x, self.running_mean, self.running_var, self.momentum)
+        parts = groups(x, self.group)
+        check_batch(parts[0], self.weight.shape)
+        if len(parts) == 1:
+            y = self._normalize(x, self.running_mean, self.running_var, self.momentum)
+        else:
+            y = self._normalize_each(parts)
+        self.num_batches_tracked.add_(1)
+        return y
+
+    def _normalize(self, x: Tensor, mean: Tensor, var: Tensor, momentum: float) -> Tensor:
+        return kernel(x, mean, var, self.weight, self.bias, self.training, momentum, self.eps)
+
+    def _normalize_each(self, parts: tuple[Tensor, ...]) -> Tensor:
+        """Each of the groups by its own statistics; the kept ones move once."""
+        mean = self.running_mean.new_zeros(len(parts), *self.weight.shape)
+        var = torch.zeros_like(mean)
+        # With momentum 1 what the kernel keeps is the group's mean and unbiased variance.
+        y = torch.cat([self._normalize(part, mean[i], var[i], 1.0) for i, part in enumerate(parts)])
+        with torch.no_grad():
+            self.running_mean.lerp_(mean.mean(0), self.momentum)
+            self.running_var.lerp_(var.mean(0), self.momentum)
         return y
 
     def reset_statistics(self) -> None:
@@ -100,7 +120,8 @@ class BatchNorm(nn.Module):
         self._statistics_exist = False
 
     def extra_repr(self) -> str:
-        return f"{self.features}, eps={self.eps}, momentum={self.momentum}"
+        group = "" if self.group is None else f", group={self.group}"
+        return f"{self.features}, eps={self.eps}, momentum={self.momentum}{group}"
 
     def _check_statistics(self) -> None:
         if self.num_batches_tracked == 0:

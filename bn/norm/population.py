@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from bn.norm.layers import Normalization, normalization_layers
-from bn.norm.transform import check_batch
+from bn.norm.module import BatchNorm
+from bn.norm.transform import check_batch, groups
 
 
 def population_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -27,7 +28,8 @@ def population_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
     are unbiased with any weights; with these each value counts once in E[x], and each variance
     for as much as it is worth (it scatters as 1 / (m_B - 1) for normal x). For equal sizes the
     weights cancel, and what remains is Algorithm 2. A layer that a forward pass uses more than
-    once averages over all its uses, as its moving averages do.
+    once averages over all its uses, as its moving averages do. To a `BatchNorm` with a `group`
+    each group is a mini-batch.
 
     `batches` yields inputs, each passed as `model(batch)`. Any inputs do: those of a new
     distribution adapt the network to it, as the paper's conclusion proposes. BN means both
@@ -41,7 +43,8 @@ def population_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Raises ValueError if there is no BN in the model, one that keeps no statistics, one that no
     forward pass reaches (hooks do not see into a compiled model: pass the original), no data, a
-    batch with one value per channel, or statistics that are not finite.
+    batch (group) with one value per channel, one that is no whole number of groups, or statistics
+    that are not finite.
     """
     layers = normalization_layers(model)
     sums = {name: _Sums(name, layer) for name, layer in layers.items()}
@@ -68,6 +71,7 @@ class _Sums:
     def __init__(self, name: str, layer: Normalization) -> None:
         self.name = name
         self.layer = layer
+        self.group = layer.module.group if isinstance(layer.module, BatchNorm) else None
         self.values = 0
         self.freedom = 0
         self.mean = torch.zeros_like(layer.mean, dtype=torch.float64)
@@ -75,19 +79,21 @@ class _Sums:
 
     def observe(self, _: nn.Module, args: tuple[Tensor, ...]) -> None:
         """Take in what the layer is about to normalize (a forward pre-hook)."""
-        x, features = args[0], self.mean.shape
+        features = self.mean.shape
         try:
-            check_batch(x, features)
+            batches = groups(args[0], self.group)
+            check_batch(batches[0], features)
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from None
         per_activation = len(features) > 1
-        dims = [0] if per_activation else [0, *range(2, x.dim())]
-        m = x.numel() // features.numel()
-        var, mean = torch.var_mean(x.double(), dims, correction=1)
-        self.values += m
-        self.freedom += m - 1
-        self.mean += m * mean
-        self.var += (m - 1) * var
+        for x in batches:
+            dims = [0] if per_activation else [0, *range(2, x.dim())]
+            m = x.numel() // features.numel()
+            var, mean = torch.var_mean(x.double(), dims, correction=1)
+            self.values += m
+            self.freedom += m - 1
+            self.mean += m * mean
+            self.var += (m - 1) * var
 
     def population(self) -> tuple[Tensor, Tensor]:
         """E[x] and Var[x], in the type in which the layer keeps them."""

@@ -1,5 +1,6 @@
 """The batch normalizing transform of Algorithm 1 as a function, on torch's own kernel."""
 
+import torch
 import torch.nn.functional as F
 from torch import Size, Tensor
 
@@ -49,6 +50,18 @@ def check_batch(x: Tensor, features: Size) -> None:
         )
 
 
+def groups(x: Tensor, size: int | None) -> tuple[Tensor, ...]:
+    """`x` in consecutive groups of `size` examples, as views; None makes one of all.
+
+    Raises ValueError unless they come out even.
+    """
+    if size is None:
+        return (x,)
+    if len(x) % size or not len(x):
+        raise ValueError(f"a mini-batch of {len(x)} cannot be normalized in groups of {size}")
+    return x.split(size)
+
+
 def kernel(
     x: Tensor,
     mean: Tensor | None,
@@ -62,6 +75,7 @@ def kernel(
     """torch's batch normalization, in either form; all of `mean` to `beta` are of one shape.
 
     Per-activation normalization of (N, C, H, W) is per-channel normalization of (N, C * H * W).
+    The result has the memory format of `x`.
     """
     if gamma.dim() == 1:
         return F.batch_norm(x, mean, var, gamma, beta, training, momentum, eps)
@@ -69,4 +83,6 @@ def kernel(
     mean = None if mean is None else mean.view(-1)
     var = None if var is None else var.view(-1)
     gamma, beta = gamma.flatten(), beta.flatten()
-    return F.batch_norm(x.flatten(1), mean, var, gamma, beta, training, momentum, eps).view(x.shape)
+    y = F.batch_norm(x.flatten(1), mean, var, gamma, beta, training, momentum, eps).view(x.shape)
+    channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return y.contiguous(memory_format=torch.channels_last) if channels_last else y
