@@ -3,6 +3,8 @@
 A box is (top, left, height, width) in pixels of the image, from the upper left corner.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -73,25 +75,32 @@ def crop_and_resize(
     count, channels, rows, columns = images.shape
     box = torch.as_tensor(boxes, dtype=torch.float64).to(device, non_blocking=True)
     flip = torch.as_tensor(mirrored).to(device, non_blocking=True)
-    down = _weights(box[:, 0], box[:, 2], size, rows, beyond)
-    across = _weights(box[:, 1], box[:, 3], size, columns, beyond)
-    across = torch.where(flip[:, None, None], across.flip(1), across)
+    forward = torch.arange(size, device=device).expand(count, size)
+    down = _weights(box[:, 0], box[:, 2], forward, rows, beyond)
+    across = _weights(
+        box[:, 1], box[:, 3], torch.where(flip[:, None], forward.flip(1), forward), columns, beyond
+    )
     narrow = images.float().view(count, channels * rows, columns) @ across.mT
     return down[:, None] @ narrow.view(count, channels, rows, size)
 
 
-def _weights(start: Tensor, length: Tensor, size: int, pixels: int, beyond: bool) -> Tensor:
-    """(N, size, pixels) float32: what each pixel of a line adds to each of the `size` it is resized to.
+def _weights(start: Tensor, length: Tensor, place: Tensor, pixels: int, beyond: bool) -> Tensor:
+    """(N, size, pixels) float32: what each pixel of a line adds to the resized pixel at each place (N, size).
 
-    A triangle around the place of the resized pixel, as wide as the coarser of the two grids; its weights
-    are those at the centres of the pixels, and sum to 1.
+    A triangle around the centre of the resized pixel, as wide as the coarser of the two grids, taken at the
+    centres of the pixels; the weights of a resized pixel sum to 1. A matrix is full of zeros: only `taps` of
+    its columns, a number that holds for any box in the image, are computed in each row.
     """
+    size = place.shape[1]
+    taps = min(pixels, 2 * math.ceil(max(1, pixels / size)) + 1)
     scale = (length / size)[:, None]
-    centre = start[:, None] + scale * (torch.arange(size, device=start.device) + 0.5) - 0.5
-    pixel = torch.arange(pixels, device=start.device)
-    weights = 1 - (pixel - centre[..., None]).abs() / scale.clamp(min=1)[..., None]
-    weights = weights.clamp_(min=0)
+    support = scale.clamp(min=1)
+    centre = start[:, None] + scale * (place + 0.5) - 0.5
+    first = (centre - support).ceil().clamp(0, pixels - taps)
+    pixel = first[..., None] + torch.arange(taps, device=start.device)
+    weights = (1 - (pixel - centre[..., None]).abs() / support[..., None]).clamp(min=0)
     if not beyond:
-        inside = (pixel >= start[:, None].floor()) & (pixel < (start + length)[:, None].ceil())
-        weights = weights * inside[:, None]
-    return (weights / weights.sum(2, keepdim=True)).float()
+        weights *= (pixel >= start.floor()[:, None, None]) & (pixel < (start + length).ceil()[:, None, None])
+    weights /= weights.sum(2, keepdim=True)
+    matrix = torch.zeros(*place.shape, pixels, dtype=torch.float32, device=start.device)
+    return matrix.scatter_(2, pixel.long(), weights.float())

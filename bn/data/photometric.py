@@ -40,16 +40,15 @@ def distort(images: Tensor, u: np.ndarray, strength: str) -> Tensor:
     factors = 1 + _RANGE[strength] * (2 * u[:, :3] - 1)
     order = _ORDERS[(u[:, 3] * len(_ORDERS)).astype(np.int64)]
     factor = np.take_along_axis(factors, order, 1)
-    # (3, N, 3): of each stage, how much of each image, its mean gray and its gray make up the outcome
-    blends = np.stack([factor, (1 - factor) * (order == 1), (1 - factor) * (order == 2)]).transpose(2, 1, 0)
-    luma = _like(np.array(LUMA), images)[:, None, None]
-    for blend in _like(blends, images):
-        of_image, of_mean, of_gray = blend.T[..., None, None, None]
-        gray = (images * luma).sum(1, keepdim=True)
-        images = images * of_image + (gray.mean((2, 3), keepdim=True) * of_mean + gray * of_gray)
-        images = images.clamp_(0, 255)
+    # (stage, 3, N): how much of the image, of its mean gray and of its gray make up what the stage gives
+    blends = np.stack([factor, (1 - factor) * (order == 1), (1 - factor) * (order == 2)]).transpose(2, 0, 1)
+    images = images.clone()
+    for of_image, of_mean, of_gray in _like(blends, images)[..., None, None, None]:
+        gray = _gray(images)
+        blend = gray * of_gray + gray.mean((2, 3), keepdim=True) * of_mean
+        images.mul_(of_image).add_(blend).clamp_(0, 255)
     if strength == "googlenet":
-        images = (images + _like(lighting(u[:, 4:]), images)[..., None, None]).clamp_(0, 255)
+        images.add_(_like(lighting(u[:, 4:]), images)[..., None, None]).clamp_(0, 255)
     return images
 
 
@@ -63,6 +62,12 @@ def lighting(u: np.ndarray) -> np.ndarray:
 def normalize(images: Tensor) -> Tensor:
     """What the network sees of images (..., 3, S, S) in 0..255: (images - MEAN) / STD."""
     return (images - _like(np.array(MEAN), images)[:, None, None]) / STD
+
+
+def _gray(images: Tensor) -> Tensor:
+    """(N, 1, S, S)"""
+    red, green, blue = images.split(1, 1)
+    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
 def _like(values: np.ndarray, images: Tensor) -> Tensor:
