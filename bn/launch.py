@@ -28,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from bn.config import Config, config_from, flatten, to_dict
+from bn.config import Config, InceptionModel, config_from, flatten, to_dict
 from bn.errors import Interrupted, UserError
 from bn.records import NOT_COMPARED, REPOSITORY, RunDirectory, read_lines
 from bn.signals import install_handlers, stop_signal
@@ -222,6 +222,9 @@ def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
     from bn.wandb_logger import check_logger
 
     check_logger(config)
+    sync = isinstance(config.model, InceptionModel) and config.model.norm == "sync"
+    if sync and int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        raise UserError("model.norm=sync: only in a run of several processes; accepted: none, batch, ghost")
     if config.device == "cuda":
         from bn.train import take_device
 

@@ -52,6 +52,26 @@ WRONG = {
         ["experiment=bn_x5", "scale=smoke", "optim.batch=48"],
         "optim.batch=48: accepted with model.norm=ghost: multiples of model.norm_group=32",
     ),
+    "statistics over one process": (
+        ["experiment=bn_x5", "scale=smoke", "model.norm=sync"],
+        "model.norm=sync: only in a run of several processes; accepted: none, batch, ghost",
+    ),
+    "per-activation statistics without statistics": (
+        ["experiment=inception", "scale=smoke", "model.per_activation=[5b]"],
+        "model.per_activation: accepted with model.norm=none: []",
+    ),
+    "no such module": (
+        ["experiment=bn_x5", "scale=smoke", "model.per_activation=[6a]"],
+        "model.per_activation[0]='6a': accepted: 3a, 3b, 3c, 4a, 4b, 4c, 4d, 4e, 5a, 5b",
+    ),
+    "no such layer": (
+        ["experiment=bn_x5", "scale=smoke", "probe.layers=[inception_3c.conv_1x1]"],
+        "probe.layers=inception_3c.conv_1x1: accepted: names such as conv2 or inception_4c.conv_3x3",
+    ),
+    "a crop larger than the picture": (
+        ["experiment=bn_x5", "scale=smoke", "data.crop=40"],
+        "data.crop=40: accepted: at most data.resize=32",
+    ),
     "images for the MLP": (
         ["experiment=mnist_bn", "data=cifar10"],
         "data=cifar10: model=mlp takes data=mnist; for images, model=inception",

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bn.data.order import EpochOrder
-from bn.seeds import derive_seed, generator
 from bn.models.build import build_model
+from bn.seeds import derive_seed, generator
 
 
 @pytest.mark.parametrize("experiment", ["mnist_baseline", "mnist_bn"])

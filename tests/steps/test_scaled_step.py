@@ -1,0 +1,87 @@
+"""fp16: a step whose gradients overflow is skipped, and leaves no trace in the moving averages."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from bn.norm import BatchNorm
+from bn.optim import sgd
+from bn.seeds import generator
+from bn.steps import AutogradStep, ScaledStep
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False), BatchNorm(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 6 * 6, 5)
+    )  # fmt: skip
+
+
+def batch(index):
+    draws = generator(index, "batch")
+    return torch.randn(16, 3, 8, 8, generator=draws), torch.randint(5, (16,), generator=draws)
+
+
+def scaled(model, **options):
+    return ScaledStep(model, sgd(model, 0.1, momentum=0.9), **options)
+
+
+@pytest.mark.parametrize("bad", [torch.inf, torch.nan])
+def test_an_infinite_batch_leaves_everything_as_it_was(model, bad):
+    step = scaled(model, scale=1024.0)
+    step(*batch(0))
+    before = copy.deepcopy(model.state_dict())
+    momenta = copy.deepcopy(step.optimizer.state_dict()["state"])
+    images, labels = batch(1)
+    images[3, 1, 2, 2] = bad
+    step(images, labels)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert_close(step.optimizer.state_dict()["state"], momenta, rtol=0, atol=0)
+    assert step.scaler.get_scale() == 512.0
+    step(*batch(2))
+    for name, tensor in model.state_dict().items():
+        assert tensor.isfinite().all()
+        assert not torch.equal(tensor, before[name]), name
+
+
+def test_gradients_that_overflow_through_the_scale_alone(model):
+    """The batch is sound, only the scale too large: its statistics must not enter twice."""
+    step = scaled(model, scale=2.0**40)
+    before = copy.deepcopy(model.state_dict())
+    step(*batch(0))
+    assert_close(dict(model.state_dict()), dict(before), rtol=0, atol=0)
+    while step.scaler.get_scale() > 2.0**10:
+        step.scaler.update(step.scaler.get_scale() / 2)
+    step(*batch(0))
+    once = nn.Sequential(copy.deepcopy(model[0]), BatchNorm(8))
+    once[0].load_state_dict({"weight": before["0.weight"]})
+    once(batch(0)[0])
+    norm = model[1]
+    assert norm.num_batches_tracked == 1
+    assert_close(norm.running_mean, once[1].running_mean, rtol=1e-2, atol=1e-3)
+    assert_close(norm.running_var, once[1].running_var, rtol=1e-2, atol=1e-3)
+
+
+def test_it_computes_the_step_of_float32(model):
+    """To the precision of fp16; over ten steps, with momentum."""
+    exact = copy.deepcopy(model)
+    readable = AutogradStep(exact, sgd(exact, 0.01, momentum=0.9))
+    step = ScaledStep(model, sgd(model, 0.01, momentum=0.9), scale=1024.0)
+    for index in range(10):
+        assert_close(step(*batch(index)), readable(*batch(index)), rtol=2e-2, atol=2e-2)
+    for name, tensor in model.state_dict().items():
+        assert_close(tensor, exact.state_dict()[name], rtol=5e-2, atol=1e-2)
+
+
+def test_the_scale_is_part_of_its_state(model):
+    step = scaled(model, scale=1024.0)
+    images, labels = batch(0)
+    step(images * torch.inf, labels)
+    other = scaled(copy.deepcopy(model), scale=3.0)
+    other.load_state_dict(copy.deepcopy(step.state_dict()))
+    assert other.scaler.get_scale() == 512.0
