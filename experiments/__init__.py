@@ -1,16 +1,20 @@
 """One module per figure or table of the paper: its claim, the runs it needs, how it is collected and drawn.
 
 Each module has `draw(folder, out)` (records in results/ -> figures and tables), and where its records come
-from training runs also SWEEP (the file in configs/sweep with its runs) and `collect(runs, folder)` (run
-directories -> records).
+from training runs also SWEEPS (the files in configs/sweep with its runs, and the axes of each that are
+replaced) and `collect(runs, folder)` (run directories -> records). Where the trained networks are evaluated
+once more, `evaluations(runs)` gives the arguments of each evaluate.py.
 """
 
 from types import ModuleType
 
-from experiments import benchmark, fair_comparison, figure1
+from experiments import benchmark, fair_comparison, figure1, figure2, figure3, figure4
 
 EXPERIMENTS: dict[str, ModuleType] = {
     "figure1": figure1,
+    "figure2": figure2,
+    "figure3": figure3,
+    "figure4": figure4,
     "fair_comparison": fair_comparison,
     "benchmark": benchmark,
 }

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bn.config import flatten, to_dict
 from bn.errors import UserError
 from bn.records import ENDED, RunDirectory, read_lines
@@ -30,6 +32,18 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
         return mean, float("nan")
     variance = sum((value - mean) ** 2 for value in values) / (n - 1)
     return mean, T_QUANTILE[min(n - 1, 30) - 1] * (variance / n) ** 0.5
+
+
+def crossing(steps: np.ndarray, path: np.ndarray, level: float) -> float:
+    """The step at which `path` first reaches `level`, on the line between the evaluations around it.
+
+    `steps` and `path` are (T,); some of `path` is at least `level`.
+    """
+    i = int((path >= level).argmax())
+    if i == 0:
+        return float(steps[0])
+    share = (level - path[i - 1]) / (path[i] - path[i - 1])
+    return float(steps[i - 1] + share * (steps[i] - steps[i - 1]))
 
 
 def metrics(run: RunDirectory) -> list[dict[str, Any]]:
@@ -53,7 +67,18 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         with path.open(newline="") as file:
             return list(csv.DictReader(file))
     except FileNotFoundError:
-        raise UserError(f"{path}: missing: python scripts/reproduce.py {path.parent.name}") from None
+        raise _missing(path) from None
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise _missing(path) from None
+
+
+def _missing(path: Path) -> UserError:
+    return UserError(f"{path}: missing: python scripts/reproduce.py {path.parent.name}")
 
 
 def write_provenance(path: Path, runs: Sequence[RunDirectory]) -> None:

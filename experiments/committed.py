@@ -20,10 +20,16 @@ DRAWN = "drawn.json"
 _BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
+def has_records(name: str, experiment: ModuleType, results: Path = RESULTS) -> bool:
+    """Whether there is anything to draw from: not where its runs have not been collected yet."""
+    return not hasattr(experiment, "SWEEPS") or (results / name).exists()
+
+
 def make(name: str, experiment: ModuleType, results: Path = RESULTS) -> None:
     """Draw one experiment's figures and tables beside its records."""
     folder = results / name
     made = _draw(folder, experiment)
+    folder.mkdir(parents=True, exist_ok=True)
     for path, content in made.items():
         (folder / path).write_bytes(content)
     drawn = {

@@ -20,10 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bn.config import MlpModel
 from bn.records import RunDirectory
 from experiments import collected, style
 
-SWEEP = "fair_comparison"
+SWEEPS = {"fair_comparison": ()}
 NETWORKS = ("mnist_baseline", "mnist_bn")
 SAME_RATE, SAME_STD = 0.1, 0.1  # the setting of Figure 1
 CHANCE = 0.1
@@ -52,9 +53,10 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
         lines = collected.metrics(run)
         last = next((line for line in reversed(lines) if "test/accuracy" in line), {})
         keys = [name.replace("_accuracy", "/accuracy") for name in HEADER[6:]]
-        config = run.config
+        config, model = run.config, run.config.model
+        assert isinstance(model, MlpModel)
         rows.append((
-            config.experiment, config.model.init_std, config.optim.lr, config.seed,
+            config.experiment, model.init_std, config.optim.lr, config.seed,
             run.status["state"], run.status["step"], *(last.get(key, "") for key in keys),
         ))  # fmt: skip
     collected.write_csv(folder / "final.csv", HEADER, rows)

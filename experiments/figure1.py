@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.patches import Rectangle
 
+from bn.config import MlpModel
 from bn.errors import UserError
 from bn.probes import typical_unit
 from bn.records import RunDirectory
 from experiments import collected, style
 
-SWEEP = "figure1"
+SWEEPS = {"figure1": ()}
 NETWORKS = ("mnist_baseline", "mnist_bn")
 LEVELS = (0.9, 0.95)
 SETTLED = 2_500  # the step from which the plain network's inputs have left their initial collapse
@@ -37,6 +38,8 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     accuracy, percentiles, final = [], [], []
     for run in runs:
         who = (run.config.experiment, run.config.seed)
+        model = run.config.model
+        assert isinstance(model, MlpModel)
         lines = collected.metrics(run)
         if run.status["state"] != "done":
             raise UserError(f"{run.name}: {run.status['state']}: the figure needs all its runs to the end")
@@ -46,7 +49,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
         last = lines[-1]
         final.append((*who, last["step"], last["test/accuracy"], last.get("test/accuracy_population", "")))
         with np.load(run.activations) as record:
-            path = record[f"layer{len(run.config.model.hidden)}"]
+            path = record[f"layer{len(model.hidden)}"]
             for step, values in zip(record["steps"], path, strict=True):
                 for unit, triple in enumerate(values.T):
                     percentiles.append((*who, step, unit, *(f"{value:.4f}" for value in triple)))
@@ -184,7 +187,7 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
             steps, values = accuracy[network]
             if values.max(1).min() < level:
                 return None  # a seed never gets there
-            return [crossing(steps, path, level) for path in values], 0
+            return [collected.crossing(steps, path, level) for path in values], 0
 
         return measure
 
@@ -217,12 +220,3 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
         "Movement: max - min over the rest of the training, mean of the 100 units of the last hidden layer."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
-
-
-def crossing(steps: np.ndarray, path: np.ndarray, level: float) -> float:
-    """The step at which `path` first reaches `level`, on the line between the evaluations around it."""
-    i = int((path >= level).argmax())
-    if i == 0:
-        return float(steps[0])
-    share = (level - path[i - 1]) / (path[i] - path[i - 1])
-    return float(steps[i - 1] + share * (steps[i] - steps[i - 1]))

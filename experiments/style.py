@@ -11,8 +11,28 @@ from matplotlib.figure import Figure
 # Okabe and Ito's colours, told apart by the colour blind; lightness and dashes tell them apart in gray print.
 WITHOUT = {"color": "#D55E00", "linestyle": (0, (4, 1.5))}
 WITH = {"color": "#0072B2", "linestyle": "-"}
-STYLE = {"mnist_baseline": WITHOUT, "mnist_bn": WITH}
-LABEL = {"mnist_baseline": "without BN", "mnist_bn": "with BN"}
+STYLE = {
+    "mnist_baseline": WITHOUT,
+    "mnist_bn": WITH,
+    "inception": WITHOUT,
+    "bn_baseline": {"color": "#000000", "linestyle": (0, (1, 1.2))},
+    "bn_x5": WITH,
+    "bn_x30": {"color": "#009E73", "linestyle": (0, (6, 1.5, 1, 1.5))},
+    "bn_x5_sigmoid": {"color": "#CC79A7", "linestyle": (0, (5, 1.2, 1, 1.2, 1, 1.2))},
+    "inception_x5": {"color": "#E69F00", "linestyle": (0, (2, 1))},
+    "inception_sigmoid": {"color": "#56B4E9", "linestyle": (0, (1, 1.8))},
+}
+LABEL = {
+    "mnist_baseline": "without BN",
+    "mnist_bn": "with BN",
+    "inception": "Inception",  # these five as the legend of the paper's Figure 2
+    "bn_baseline": "BN-Baseline",
+    "bn_x5": "BN-x5",
+    "bn_x30": "BN-x30",
+    "bn_x5_sigmoid": "BN-x5-Sigmoid",
+    "inception_x5": "Inception at x5",
+    "inception_sigmoid": "Inception, sigmoid",
+}
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -58,5 +78,11 @@ def save(fig: Figure, stem: Path) -> None:
 
 
 def thousands(axis) -> None:
-    """10K, 20K, ... as the paper labels its steps."""
-    axis.set_major_formatter(lambda value, _: f"{value / 1000:g}K" if value else "0")
+    """10K, 20K, ... or 5M, 10M, ..., as the paper labels its steps."""
+
+    def label(value: float, _: int) -> str:
+        if value >= 1e6:
+            return f"{value / 1e6:g}M"
+        return f"{value / 1e3:g}K" if value else "0"
+
+    axis.set_major_formatter(label)

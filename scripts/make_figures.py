@@ -1,6 +1,6 @@
 """Draw the figures and tables of results/ from its records, and put the tables into README.md.
 
-    python scripts/make_figures.py            all of them
+    python scripts/make_figures.py            all that have records
     python scripts/make_figures.py --check    change nothing; fail if one does not follow from its records
 
 No training, no network.
@@ -11,21 +11,22 @@ import sys
 
 from bn.errors import UserError
 from experiments import EXPERIMENTS
-from experiments.committed import README, differences, make, readme_with_tables
+from experiments.committed import README, differences, has_records, make, readme_with_tables
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)}; default all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)}")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in EXPERIMENTS]
     if unknown:
         parser.error(f"{unknown[0]}: unknown; accepted: {', '.join(EXPERIMENTS)}")
+    names = arguments.names or [name for name in EXPERIMENTS if has_records(name, EXPERIMENTS[name])]
     try:
-        found = [line for name in arguments.names or EXPERIMENTS for line in run(name, arguments.check)]
+        found = [line for name in names for line in run(name, arguments.check)]
         now, wanted = readme_with_tables()
     except UserError as error:
         sys.exit(f"make_figures.py: {error}")

@@ -1,10 +1,11 @@
-"""Reproduce a figure: run what is missing, collect its records into results/, draw it.
+"""Reproduce a figure: run and evaluate what is missing, collect its records into results/, draw it.
 
     python scripts/reproduce.py figure1
     python scripts/reproduce.py fair_comparison hydra.launcher.n_jobs=4
+    python scripts/reproduce.py figure2 scale=imagenet
 
-Interrupted or killed, the same command goes on. What follows the name goes to train.py; it may say how and
-where the runs are made, not what they are, since they replace the committed results.
+Interrupted or killed, the same command goes on. What follows the name goes to train.py; it may say how, where
+and at what scale the runs are made, not what they are, since they replace the committed results.
 """
 
 import argparse
@@ -18,11 +19,11 @@ from bn.records import REPOSITORY
 from experiments import EXPERIMENTS
 from experiments.committed import README, RESULTS, make, readme_with_tables
 
-ALLOWED = ("hydra", "output=", "logger", "device=")
+ALLOWED = ("hydra", "output=", "logger", "device=", "scale=", "data.root=")
 
 
 def main() -> None:
-    names = sorted(name for name, experiment in EXPERIMENTS.items() if hasattr(experiment, "SWEEP"))
+    names = sorted(name for name, experiment in EXPERIMENTS.items() if hasattr(experiment, "SWEEPS"))
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -36,11 +37,16 @@ def main() -> None:
                 f"reproduce.py: {override}: accepted: {', '.join(ALLOWED)}...; for other runs, use train.py"
             )
 
-    code = train([f"sweep={experiment.SWEEP}", *arguments.overrides])
-    if code:
-        sys.exit(code)
+    runs = []
     try:
-        runs = launch.planned_runs(experiment.SWEEP, arguments.overrides)
+        for sweep, axes in experiment.SWEEPS.items():
+            chosen = [*axes, *arguments.overrides]
+            run("train.py", [f"sweep={sweep}", *chosen])
+            runs += launch.planned_runs(sweep, chosen)
+        if hasattr(experiment, "evaluations"):
+            device = [override for override in arguments.overrides if override.startswith("device=")]
+            for chosen in experiment.evaluations(runs):
+                run("evaluate.py", [*chosen, *device])
         experiment.collect(runs, RESULTS / arguments.name)
         make(arguments.name, experiment)
         README.write_text(readme_with_tables()[1])
@@ -49,15 +55,19 @@ def main() -> None:
     print(f"reproduce.py: results/{arguments.name} is up to date")
 
 
-def train(arguments: list[str]) -> int:
-    """The exit code of train.py, which is left the time to checkpoint when this command is stopped."""
-    process = subprocess.Popen([sys.executable, str(REPOSITORY / "train.py"), *arguments])
-    signal.signal(signal.SIGINT, lambda *_: None)  # a terminal's Ctrl-C reaches train.py as well
+def run(entry: str, arguments: list[str]) -> None:
+    """Run an entry of the repository, which is left the time to checkpoint when this command is stopped.
+
+    Exits as it did unless that was with 0.
+    """
+    process = subprocess.Popen([sys.executable, str(REPOSITORY / entry), *arguments])
+    signal.signal(signal.SIGINT, lambda *_: None)  # a terminal's Ctrl-C reaches it as well
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     code = process.wait()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    return code if code >= 0 else 128 - code
+    if code:
+        sys.exit(code if code > 0 else 128 - code)
 
 
 if __name__ == "__main__":

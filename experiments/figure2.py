@@ -1,0 +1,115 @@
+"""Figure 2 (section 4.2.2): batch normalized Inception reaches the accuracy of Inception in a fraction of
+its training steps, at a higher rate in fewer still, and with a sigmoid it trains at all.
+
+    python scripts/reproduce.py figure2                    7 networks x 3 seeds (configs/sweep/figure2.yaml)
+    python scripts/reproduce.py figure2 scale=imagenet     the same at the paper's scale
+
+Single-crop validation accuracy (top-1, moving averages) against training steps: mean and range of the seeds.
+The line is the maximum of Inception (the mean of its seeds' maxima); a diamond marks where a network reaches
+it: the mean of the steps at which its seeds first do, between evaluations, interpolated, where all of them
+do; of Inception itself the mean of the steps of its seeds' own maxima. The paper's numbers and ours, with n:
+experiments/figure3.py.
+
+Deviations and assumptions: the paper shows one run of each of five networks; the two that it reports as
+failing are drawn too. Of a network of which a seed diverged (a parameter, a statistic or the loss left the
+finite numbers) or never left chance, the runs are drawn one by one and counted in the legend; a diverged one
+ends with an x, at its last accuracy and the step by which that was noticed. The scale is in the
+title: the committed records are of the sweep's, which is not ImageNet.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bn.records import RunDirectory
+from experiments import collected, networks, style
+from experiments.networks import Training
+
+SWEEPS = {"figure2": ()}
+DIAMOND = {"marker": "D", "ms": 5.5, "mec": "black", "mew": 0.8}
+CROSS = {"marker": "x", "ms": 7, "mew": 2, "linestyle": "none"}
+
+
+def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
+    """accuracy.csv (one row an evaluation), final.csv (one row a run) and runs.json."""
+    found = networks.trainings(runs)
+    accuracy = [
+        (t.network, t.seed, step, value)
+        for t in found
+        for step, value in zip(t.steps, t.accuracy, strict=True)
+    ]
+    collected.write_csv(folder / "accuracy.csv", ("network", "seed", "step", "validation_accuracy"), accuracy)
+    final = [(t.network, t.seed, t.state, t.end, t.population) for t in found]
+    header = ("network", "seed", "state", "step", "validation_accuracy_population")
+    collected.write_csv(folder / "final.csv", header, final)
+    collected.write_provenance(folder / "runs.json", runs)
+
+
+def draw(folder: Path, out: Path) -> None:
+    """figure2 (png, svg, pdf)."""
+    config = collected.read_json(folder / "runs.json")["config"]
+    _draw(read_trainings(folder, config["data.classes"]), config, out / "figure2")
+
+
+def read_trainings(folder: Path, classes: int) -> list[Training]:
+    accuracy = collected.read_csv(folder / "accuracy.csv")
+    found = []
+    for row in collected.read_csv(folder / "final.csv"):
+        who = (row["network"], row["seed"])
+        own = [line for line in accuracy if (line["network"], line["seed"]) == who]
+        steps = np.array([int(line["step"]) for line in own], dtype=int)
+        values = np.array([float(line["validation_accuracy"]) for line in own])
+        end, population = int(row["step"]), row["validation_accuracy_population"]
+        found.append(Training(
+            who[0], int(who[1]), row["state"], end, classes, steps, values,
+            float(population) if population else None,
+        ))  # fmt: skip
+    return found
+
+
+def _draw(found: Sequence[Training], config: Mapping[str, Any], stem: Path) -> None:
+    fig, axis = style.figure(9.0, 4.2)
+    level = networks.base_maximum(found)
+    axis.axhline(level, color="0.5", lw=0.8, zorder=0)
+    for network, group in networks.by_network(found).items():
+        look = style.STYLE[network]
+        failures = networks.failures(
+            [training.end for training in group if training.diverged],
+            sum(training.at_chance for training in group),
+            len(group),
+        )
+        label = "\n".join((f"{style.LABEL[network]} (n = {len(group)})", *failures))
+        if failures:
+            _draw_one_by_one(axis, group, label, look)
+        else:
+            steps, values = group[0].steps, np.stack([training.accuracy for training in group])
+            axis.plot(steps, values.mean(0), label=label, **look)
+            axis.fill_between(steps, values.min(0), values.max(0), color=look["color"], alpha=0.2, lw=0)
+        at = [networks.matched(training, level) for training in group]
+        steps = [step for step in at if step is not None]
+        if len(steps) == len(group):
+            axis.plot(np.mean(steps), level, **DIAMOND, mfc=look["color"], zorder=5, clip_on=False)
+    label = f"Inception's maximum, {100 * level:.1f}%,\nand the step that reaches it"
+    axis.plot([], [], color="0.5", lw=0.8, **DIAMOND, mfc="white", label=label)
+    if any(training.diverged for training in found):
+        axis.plot([], [], **CROSS, color="0.3", label="diverged")
+    axis.set(
+        xlim=(0, config["steps"]), ylim=(0, None), xlabel="training step", ylabel="validation accuracy",
+        title=networks.setting(config),
+    )  # fmt: skip
+    style.thousands(axis.xaxis)
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=3.2, labelspacing=0.8)
+    style.save(fig, stem)
+
+
+def _draw_one_by_one(axis: Any, group: Sequence[Training], label: str, look: Mapping[str, Any]) -> None:
+    for training in group:
+        steps, values = training.steps, training.accuracy
+        if training.diverged:
+            last = values[-1] if len(values) else training.maximum
+            steps, values = np.append(steps, training.end), np.append(values, last)
+            axis.plot(training.end, last, **CROSS, color=look["color"], zorder=4, clip_on=False)
+        axis.plot(steps, values, **look, label=label)
+        label = "_"  # once in the legend

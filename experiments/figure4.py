@@ -1,0 +1,164 @@
+"""Figure 4 (section 4.2.3): an ensemble of six networks based on BN-x30 is better than one of them, and 144
+crops are better than one.
+
+    python scripts/reproduce.py figure4     6 members (configs/sweep/ensemble.yaml), 3 seeds of BN-x30
+                                            (the runs of figure2), 4 evaluations
+
+The paper, on ImageNet, top-1 and top-5 error: single crop 25.2%, 7.82%; 144 crops 21.99%, 5.82%; six
+networks with 144 crops 20.1%, 4.9%. Ours, with n: results/figure4/table.md.
+
+Deviations and assumptions: the paper's rows of one network are taken to be BN-x30 (25.2 = 100 - 74.8); the
+crops are exactly GoogLeNet's; who of the six has which change is in configs/experiment/ensemble.yaml.
+Networks are evaluated as they are at the end of their training, with Algorithm 2's statistics, not at their
+best step. The rows of one network are means over seeds; there is one ensemble. Of a square picture
+GoogLeNet's left, centre and right squares are the same, so that of 144 crops 48 differ. The scale is in the
+table's head.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bn.checkpoint import list_checkpoints
+from bn.errors import UserError
+from bn.evaluation_records import interval
+from bn.records import REPOSITORY, RunDirectory
+from experiments import collected, networks
+
+SWEEPS = {"ensemble": (), "figure2": ("experiment=bn_x30",)}
+EVALUATIONS = (("bn_x30", 1), ("bn_x30", 144), ("ensemble", 1), ("ensemble", 144))  # experiment, crops
+
+
+class PaperRow(NamedTuple):
+    model: str
+    resolution: str
+    crops: str
+    models: str
+    top1: str  # error, %
+    top5: str
+
+
+PAPER = (
+    PaperRow("GoogLeNet ensemble", "224", "144", "7", "-", "6.67"),
+    PaperRow("Deep Image low-res", "256", "-", "1", "-", "7.96"),
+    PaperRow("Deep Image high-res", "512", "-", "1", "24.88", "7.42"),
+    PaperRow("Deep Image ensemble", "variable", "-", "-", "-", "5.98"),
+    PaperRow("BN-Inception single crop", "224", "1", "1", "25.2", "7.82"),
+    PaperRow("BN-Inception multicrop", "224", "144", "1", "21.99", "5.82"),
+    PaperRow("BN-Inception ensemble", "224", "144", "6", "20.1", "4.9"),
+)
+
+
+def evaluations(runs: Sequence[RunDirectory]) -> list[list[str]]:
+    """The arguments of each evaluate.py. UserError if a run diverged."""
+    return [
+        [
+            f"checkpoint=[{','.join(run.name for run in _ended_well(runs, experiment))}]",
+            f"crops={crops}", "statistics=population", f"output={_evaluated(runs)}",
+        ]
+        for experiment, crops in EVALUATIONS
+    ]  # fmt: skip
+
+
+def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
+    """evaluations.json, the records of evaluate.py without what runs.json says; and runs.json."""
+    networks.check_scale(runs)
+    found = []
+    for experiment, crops in EVALUATIONS:
+        record = _record(runs, experiment, crops)
+        for network in record["checkpoints"]:
+            del network["config"]
+        found.append({"experiment": experiment, **record})
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "evaluations.json").write_text(json.dumps(found, indent=1) + "\n")
+    collected.write_provenance(folder / "runs.json", runs)
+
+
+def _ended_well(runs: Sequence[RunDirectory], experiment: str) -> list[RunDirectory]:
+    found = [run for run in runs if run.config.experiment == experiment]
+    for run in found:
+        if (state := run.status.get("state", "absent")) != "done":
+            raise UserError(f"{run.name}: {state}: the table needs all its runs to the end")
+    return found
+
+
+def _evaluated(runs: Sequence[RunDirectory]) -> str:
+    """Where evaluate.py leaves its records: beside the runs."""
+    return f"{runs[0].config.output}/evaluations"
+
+
+def _record(runs: Sequence[RunDirectory], experiment: str, crops: int) -> dict[str, Any]:
+    """The newest record of the last checkpoints of these runs, which their names tell apart by checksum."""
+    wanted = [list_checkpoints(run.checkpoints)[-1].name for run in _ended_well(runs, experiment)]
+    folder = REPOSITORY / _evaluated(runs)
+    records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    found = [
+        record
+        for record in records
+        if (record["crops"], record["statistics"]) == (crops, "population")
+        and [Path(network["path"]).name for network in record["checkpoints"]] == wanted
+    ]
+    if not found:
+        raise UserError(f"{folder}: no record of {experiment}, {crops} crops: the same command makes it")
+    return max(found, key=lambda record: record["time"])
+
+
+def draw(folder: Path, out: Path) -> None:
+    """table.md."""
+    config = collected.read_json(folder / "runs.json")["config"]
+    found = collected.read_json(folder / "evaluations.json")
+    records = {(record["experiment"], record["crops"]): record for record in found}
+    (out / "table.md").write_text(_table(records, config))
+
+
+def _table(records: dict[tuple[str, int], dict[str, Any]], config: dict[str, Any]) -> str:
+    side = config["data.crop"]
+    ours = {
+        "BN-Inception single crop": _alone(records["bn_x30", 1]),
+        "BN-Inception multicrop": _alone(records["bn_x30", 144]),
+        "BN-Inception ensemble": _together(records["ensemble", 144]),
+    }
+    lines = [
+        "| Figure 4 | resolution | crops | models | the paper, ImageNet: top-1 error (%) | top-5 error (%) "
+        f"| ours, {networks.SCALE[config['scale']]} at {side}: top-1 error (%) | top-5 error (%) |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    lines += [f"| {' | '.join((*row, *ours.get(row.model, ('-', '-'))))} |" for row in PAPER]
+    members = len(records["ensemble", 1]["checkpoints"])
+    for name, crops, count, cells in (
+        ("one of our six, single crop", 1, 1, _alone(records["ensemble", 1])),
+        ("one of our six, multicrop", 144, 1, _alone(records["ensemble", 144])),
+        ("our six, single crop", 1, members, _together(records["ensemble", 1])),
+    ):
+        lines.append(f"| {name} | {side} | {crops} | {count} | - | - | {' | '.join(cells)} |")
+    seeds, examples = len(records["bn_x30", 1]["checkpoints"]), records["ensemble", 1]["n"]
+    note = (
+        f"Ours: {networks.setting(config)}; {examples:,} validation images, Algorithm 2's statistics. "
+        f"One network: mean ± half-width of the 95% confidence interval over {seeds} seeds of BN-x30, or "
+        f"over the {members} members. The ensemble, of which there is one: 95% interval over the images. "
+        "The paper's ensemble has 4.82% top-5 error on the test server."
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _alone(record: dict[str, Any]) -> tuple[str, str]:
+    """Top-1 and top-5 error of a record's models one by one: mean and interval over them."""
+
+    def error(key: str) -> str:
+        errors = [100 * (1 - network[key] / record["n"]) for network in record["checkpoints"]]
+        mean, half = collected.mean_and_interval(errors)
+        return f"{mean:.2f} ± {half:.2f}"
+
+    return error("top1_correct"), error("top5_correct")
+
+
+def _together(record: dict[str, Any]) -> tuple[str, str]:
+    """Top-1 and top-5 error of the mean of its models' class probabilities, with the interval of a share."""
+
+    def error(key: str) -> str:
+        wrong, n = record["n"] - record[key], record["n"]
+        low, high = interval(wrong, n)
+        return f"{100 * wrong / n:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+
+    return error("top1_correct"), error("top5_correct")

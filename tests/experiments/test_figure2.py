@@ -1,0 +1,148 @@
+"""Figure 2 from made-up runs: what is collected, and what is drawn of networks that fail."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bn.errors import UserError
+from experiments import EXPERIMENTS, collected, figure2, style
+from experiments.committed import differences, has_records, make
+
+
+@pytest.fixture
+def runs(ended_run):
+    """Two seeds of four networks. Maxima of the base: 0.6 and 0.5, so that the level is 0.55."""
+    return [
+        ended_run("inception", 0, {100: 0.2, 200: 0.4, 300: 0.6}),
+        ended_run("inception", 1, {100: 0.3, 200: 0.5, 300: 0.4}),
+        ended_run("bn_x5", 0, {100: 0.45, 200: 0.65, 300: 0.7}, population=0.71),
+        ended_run("bn_x5", 1, {100: 0.3, 200: 0.5, 300: 0.7}, population=0.72),
+        ended_run("inception_x5", 0, {}, end=40, diverged=True),
+        ended_run("inception_x5", 1, {100: 0.25}, end=140, diverged=True),
+        ended_run("inception_sigmoid", 0, {100: 0.1, 200: 0.1, 300: 0.1}),
+        ended_run("inception_sigmoid", 1, {100: 0.1, 200: 0.2, 300: 0.1}),
+    ]
+
+
+@pytest.fixture
+def axis(runs, tmp_path, monkeypatch):
+    """The axis of the figure as it would be saved."""
+    figures = []
+    monkeypatch.setattr(style, "save", lambda fig, stem: figures.append(fig))
+    figure2.collect(runs, tmp_path / "figure2")
+    figure2.draw(tmp_path / "figure2", tmp_path)
+    return figures[0].axes[0]
+
+
+def points(axis, label=None, marker=None):
+    """x and y of each line with this label or this marker; entries of the legend alone are left out."""
+    return [
+        ([float(x) for x in line.get_xdata()], [float(y) for y in line.get_ydata()])
+        for line in axis.lines
+        if (label is None or line.get_label().startswith(label))
+        and (marker is None or line.get_marker() == marker)
+        and len(line.get_xdata())
+    ]
+
+
+def test_collected_numbers_are_those_of_the_runs(runs, tmp_path):
+    figure2.collect(runs, tmp_path)
+    accuracy = [list(row.values()) for row in collected.read_csv(tmp_path / "accuracy.csv")]
+    assert len(accuracy) == 4 * 3 + 1 + 2 * 3
+    assert accuracy[:3] == [
+        ["inception", "0", "100", "0.2"], ["inception", "0", "200", "0.4"], ["inception", "0", "300", "0.6"],
+    ]  # fmt: skip
+    assert [row for row in accuracy if row[0] == "inception_x5"] == [["inception_x5", "1", "100", "0.25"]]
+    final = [list(row.values()) for row in collected.read_csv(tmp_path / "final.csv")]
+    assert final[2:6] == [
+        ["bn_x5", "0", "done", "300", "0.71"], ["bn_x5", "1", "done", "300", "0.72"],
+        ["inception_x5", "0", "diverged", "40", ""], ["inception_x5", "1", "diverged", "140", ""],
+    ]  # fmt: skip
+    document = json.loads((tmp_path / "runs.json").read_text())
+    assert document["config"]["scale"] == "cifar10"
+    assert [run["reason"] for run in document["runs"]][4:6] == [
+        "train/loss is inf at step 39", "train/loss is inf at step 139",
+    ]  # fmt: skip
+
+
+def test_a_network_is_drawn_as_mean_and_range_of_its_seeds(axis):
+    ((x, y),) = points(axis, "BN-x5 (n = 2)")
+    assert x == [100, 200, 300]
+    np.testing.assert_allclose(y, [0.375, 0.575, 0.7])
+    bands = [band.get_paths()[0].vertices for band in axis.collections]  # of Inception and of BN-x5
+    assert len(bands) == 2
+    assert {(100, 0.3), (100, 0.45), (200, 0.5), (200, 0.65)} <= {tuple(point) for point in bands[1]}
+
+
+def test_diamonds_are_where_all_seeds_reach_the_maximum_of_inception(axis):
+    marks = {tuple(np.round([*x, *y], 6)) for x, y in points(axis, marker="D")}
+    # Inception: 300 and 200, its own maxima. BN-x5: halfway from 100 to 200, a quarter from 200 to 300.
+    assert marks == {(250.0, 0.55), (187.5, 0.55)}
+
+
+def test_diverged_runs_end_with_a_cross_and_are_counted(axis):
+    assert points(axis, marker="x") == [([40], [0.1]), ([140], [0.25])]  # before an evaluation: chance
+    assert points(axis, "Inception at x5 (n = 2)\ndiverged by step 40 to 140 (2 of 2)") == [([40], [0.1])]
+    assert ([100, 140], [0.25, 0.25]) in points(axis)
+
+
+def test_runs_at_chance_are_counted_and_drawn_one_by_one(axis):
+    assert points(axis, "Inception, sigmoid (n = 2)\nat chance (1 of 2)") == [
+        ([100, 200, 300], [0.1, 0.1, 0.1])
+    ]
+    assert ([100, 200, 300], [0.1, 0.2, 0.1]) in points(axis)
+
+
+def test_the_title_names_the_scale(axis):
+    assert axis.get_title() == "CIFAR-10, 28 x 28 crops, width 0.25, 300 steps of 32"
+
+
+def test_the_legend_says_all_of_it(axis):
+    labels = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert [label.split("\n")[0] for label in labels] == [
+        "Inception (n = 2)", "BN-x5 (n = 2)", "Inception at x5 (n = 2)", "Inception, sigmoid (n = 2)",
+        "Inception's maximum, 55.0%,", "diverged",
+    ]  # fmt: skip
+
+
+def test_drawing_twice_gives_the_same_bytes(runs, tmp_path):
+    figure2.collect(runs, tmp_path / "figure2")
+    make("figure2", figure2, tmp_path)
+    assert differences("figure2", figure2, tmp_path) == []
+    assert {path.name for path in (tmp_path / "figure2").glob("figure2.*")} == {
+        "figure2.png", "figure2.svg", "figure2.pdf",
+    }  # fmt: skip
+
+
+def test_runs_of_two_scales_are_not_one_figure(runs, tmp_path):
+    from bn.launch import planned_run
+
+    other = planned_run(["experiment=inception", "scale=smoke"])
+    with pytest.raises(UserError, match=r"^scale=cifar10,smoke: accepted: one scale"):
+        figure2.collect([*runs, other], tmp_path)
+
+
+def test_an_unfinished_run_is_not_collected(tmp_path):
+    from bn.launch import planned_run
+
+    run = planned_run(["experiment=inception", "scale=smoke", f"output={tmp_path}"])
+    with pytest.raises(UserError, match="absent, not finished"):
+        figure2.collect([run], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["figure2", "figure3", "figure4"])
+def test_what_has_no_records_yet_is_left_out_and_when_named_says_how_to_make_them(name, tmp_path):
+    experiment = EXPERIMENTS[name]
+    assert not has_records(name, experiment, tmp_path)
+    with pytest.raises(UserError, match=f"missing: python scripts/reproduce.py {name}$"):
+        make(name, experiment, tmp_path)
+    with pytest.raises(UserError, match=f"missing: python scripts/reproduce.py {name}$"):
+        differences(name, experiment, tmp_path)
+    assert not (tmp_path / name).exists()
+    assert has_records("benchmark", EXPERIMENTS["benchmark"], tmp_path)  # not from runs: always drawn
+
+
+def test_networks_can_be_told_apart_in_gray_too():
+    looks = [style.STYLE[network] for network in figure2.networks.NETWORKS]
+    assert len({look["color"] for look in looks}) == len({str(look["linestyle"]) for look in looks}) == 7

@@ -1,0 +1,118 @@
+"""Figure 3's table from made-up runs whose numbers can be reckoned by hand."""
+
+import pytest
+
+from experiments import collected, figure3
+from experiments.committed import RESULTS, differences, make
+
+STEPS = (100, 200, 300)
+# The maxima of Inception are 0.6, at step 300, and 0.5, at 200: the level is 0.55.
+ACCURACY = {
+    "inception": ((0.2, 0.4, 0.6), (0.3, 0.5, 0.4)),
+    "bn_baseline": ((0.3, 0.6, 0.65), (0.35, 0.45, 0.75)),
+    "bn_x5": ((0.6, 0.7, 0.65), (0.5, 0.6, 0.7)),
+    "bn_x30": ((0.5, 0.54, 0.56), (0.5, 0.54, 0.548)),
+    "bn_x5_sigmoid": ((0.1, 0.3, 0.4), (0.12, 0.2, 0.3)),
+    "inception_sigmoid": ((0.1, 0.1, 0.1), (0.1, 0.12, 0.11)),
+}
+POPULATION = {"bn_baseline": (0.66, 0.74), "bn_x5": (0.7, 0.7), "bn_x30": (0.56, 0.55)}
+
+
+@pytest.fixture
+def runs(ended_run):
+    made = []
+    for network, seeds in ACCURACY.items():
+        populations = POPULATION.get(network, (None, None))
+        for seed, (values, population) in enumerate(zip(seeds, populations, strict=True)):
+            accuracy = dict(zip(STEPS, values, strict=True))
+            made.append(ended_run(network, seed, accuracy, population=population))
+    made.append(ended_run("inception_x5", 0, {}, end=40, diverged=True))
+    made.append(ended_run("inception_x5", 1, {100: 0.25}, end=140, diverged=True))
+    return made
+
+
+def drawn(runs, tmp_path):
+    """The cells of each network's row, and the whole text."""
+    figure3.collect(runs, tmp_path)
+    figure3.draw(tmp_path, tmp_path)
+    text = (tmp_path / "table.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:1] == "|"]
+    return {row[0]: row[1:] for row in rows}, text
+
+
+def test_the_table_says_what_the_runs_say(runs, tmp_path):
+    rows, text = drawn(runs, tmp_path)
+    assert rows["Figure 3"][3:6] == ["ours, CIFAR-10: steps to 55.0%", "times fewer", "maximum (%)"]
+    # The interval of two values is 12.706 times half their distance.
+    assert {name: cells[3:] for name, cells in rows.items() if name not in ("Figure 3", "---")} == {
+        "Inception": ["250 ± 635", "1", "55.00 ± 63.53", "-"],
+        # 100 + 25 / 30 * 100 and 200 + 10 / 30 * 100; 300 / 183.3 = 1.636 and 200 / 233.3 = 0.857
+        "BN-Baseline": ["208 ± 318", "1.2 ± 5.0", "70.00 ± 63.53", "70.00 ± 50.82"],
+        # the first evaluation is above the level, and halfway; 300 / 100 and 200 / 150
+        "BN-x5": ["125 ± 318", "2.2 ± 10.6", "70.00 ± 0.00", "70.00 ± 0.00"],
+        "BN-x30": ["1 of 2 seeds: 250", "-", "55.40 ± 7.62", "55.50 ± 6.35"],
+        "BN-x5-Sigmoid": ["never", "-", "35.00 ± 63.53", "-"],
+        "Inception at x5": ["never; diverged by step 40 to 140 (2 of 2)", "-", "10.00, 25.00", "-"],
+        "Inception, sigmoid": ["never; at chance (2 of 2)", "-", "11.00 ± 12.71", "-"],
+    }
+    assert "Ours: CIFAR-10, 28 x 28 crops, width 0.25, 300 steps of 32;" in text
+    assert "n = 2 seeds" in text
+
+
+def test_the_papers_numbers_stand_beside_ours(runs, tmp_path):
+    rows, _ = drawn(runs, tmp_path)
+    assert rows["Figure 3"][0] == "the paper, ImageNet: steps to 72.2%"
+    assert {name: cells[:3] for name, cells in rows.items() if name not in ("Figure 3", "---")} == {
+        "Inception": ["31.0M", "1.0", "72.2"],
+        "BN-Baseline": ["13.3M", "2.3", "72.7"],
+        "BN-x5": ["2.1M", "14.8", "73.0"],
+        "BN-x30": ["2.7M", "11.5", "74.8"],
+        "BN-x5-Sigmoid": ["never", "-", "69.8"],
+        "Inception at x5": ["never", "-", "reaches machine infinity"],
+        "Inception, sigmoid": ["never", "-", "never above 0.1"],
+    }
+
+
+def test_collected_numbers_of_a_run(runs, tmp_path):
+    figure3.collect(runs, tmp_path)
+    rows = {(row["network"], row["seed"]): row for row in collected.read_csv(tmp_path / "final.csv")}
+    assert list(rows["bn_baseline", "0"].values())[2:] == [
+        "done", "300", "0.65", "no", "183.3", "0.66",
+    ]  # fmt: skip
+    assert list(rows["bn_x30", "1"].values())[2:] == ["done", "300", "0.548", "no", "", "0.55"]
+    assert list(rows["inception_x5", "0"].values())[2:] == ["diverged", "40", "0.1", "no", "", ""]
+    assert rows["inception_sigmoid", "1"]["at_chance"] == "yes"
+
+
+def test_one_seed_has_no_interval(ended_run, tmp_path):
+    runs = [
+        ended_run("inception", 0, {100: 0.2, 200: 0.6}),
+        ended_run("bn_x5", 0, {100: 0.6, 200: 0.7}, population=0.69),
+    ]
+    rows, _ = drawn(runs, tmp_path)
+    assert rows["Inception"][3:] == ["200", "1", "60.00", "-"]
+    assert rows["BN-x5"][3:] == ["100", "2.0", "70.00", "69.00"]
+
+
+def test_drawing_twice_gives_the_same_bytes(runs, tmp_path):
+    figure3.collect(runs, tmp_path / "figure3")
+    make("figure3", figure3, tmp_path)
+    assert differences("figure3", figure3, tmp_path) == []
+
+
+@pytest.mark.skipif(
+    not (RESULTS / "figure3").exists() or not (RESULTS / "figure2").exists(), reason="not committed yet"
+)
+def test_the_committed_table_is_of_the_runs_of_figure_2():
+    def of(name):
+        rows = collected.read_csv(RESULTS / name / "final.csv")
+        return [(row["network"], row["seed"], row["state"], row["step"]) for row in rows]
+
+    maxima = {}
+    for row in collected.read_csv(RESULTS / "figure2" / "accuracy.csv"):
+        key = row["network"], row["seed"]
+        maxima[key] = max(maxima.get(key, 0.0), float(row["validation_accuracy"]))
+    assert of("figure2") == of("figure3")
+    for row in collected.read_csv(RESULTS / "figure3" / "final.csv"):
+        key = row["network"], row["seed"]
+        assert key not in maxima or float(row["maximum"]) == maxima[key]

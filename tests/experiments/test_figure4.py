@@ -1,0 +1,175 @@
+"""Figure 4 from made-up evaluations: which records are taken, and what the table says."""
+
+import importlib.util
+import json
+import sys
+
+import pytest
+import torch
+import yaml
+
+from bn.checkpoint import list_checkpoints, save_checkpoint
+from bn.errors import UserError
+from bn.records import REPOSITORY
+from experiments import EXPERIMENTS, figure4, networks
+from experiments.committed import differences, make
+
+N = 1000
+# Correct answers of the mean, and of the networks one by one: top-1, top-5.
+COUNTS = {
+    ("bn_x30", 1): ((760, 960), [(750, 950), (760, 960)]),
+    ("bn_x30", 144): ((800, 970), [(780, 970), (790, 970)]),
+    ("ensemble", 1): ((810, 980), [(700, 940), (710, 940), (720, 940), (730, 940), (740, 940), (750, 940)]),
+    ("ensemble", 144): ((830, 990), [(770, 960)] * 6),
+}
+
+
+@pytest.fixture
+def runs(ended_run, tmp_path):
+    """Six members and two seeds of BN-x30, as done runs with a checkpoint each."""
+    made = [ended_run("ensemble", 0, {300: 0.7}, member=member) for member in range(1, 7)]
+    made += [ended_run("bn_x30", seed, {300: 0.7}) for seed in (0, 1)]
+    for i, run in enumerate(made):
+        save_checkpoint(run.checkpoints, 300, {"weights": torch.tensor(i)})
+    return made
+
+
+def record(runs, experiment, crops, /, **changes):
+    """As evaluate.py writes it, of the last checkpoints of the runs of one experiment."""
+    (top1, top5), alone = COUNTS[experiment, crops]
+    checkpoints = [list_checkpoints(r.checkpoints)[-1] for r in runs if r.config.experiment == experiment]
+    return {
+        "n": N, "top1_correct": top1, "top5_correct": top5, "crops": crops, "models": len(checkpoints),
+        "statistics": "population", "time": "2026-01-01T00:00:00+0000",
+        "checkpoints": [
+            {"path": str(path), "n": N, "top1_correct": one, "top5_correct": five, "config": {}}
+            for path, (one, five) in zip(checkpoints, alone, strict=True)
+        ],
+        **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def evaluated(runs):
+    """The folder of the records of all four evaluations."""
+    folder = REPOSITORY / runs[0].config.output / "evaluations"
+    folder.mkdir()
+    for experiment, crops in COUNTS:
+        text = json.dumps(record(runs, experiment, crops))
+        (folder / f"{experiment}_{crops}.json").write_text(text)
+    return folder
+
+
+def rows(folder):
+    lines = (folder / "table.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    return {row[0]: row[1:] for row in cells}
+
+
+def test_the_table_says_what_the_evaluations_say(runs, evaluated, tmp_path):
+    figure4.collect(runs, tmp_path / "figure4")
+    figure4.draw(tmp_path / "figure4", tmp_path)
+    found = rows(tmp_path)
+    assert found["Figure 4"][5:] == ["ours, CIFAR-10 at 28: top-1 error (%)", "top-5 error (%)"]
+    # Two seeds: 12.706 times half their distance. Six members of 25, 26, ... 30%: variance 3.5, and
+    # 2.571 * sqrt(3.5 / 6). The ensembles: Wilson's interval.
+    assert {name: cells[1:] for name, cells in found.items() if cells[-1] not in ("-", "--:")} == {
+        "Figure 4": found["Figure 4"][1:],
+        "BN-Inception single crop": ["1", "1", "25.2", "7.82", "24.50 ± 6.35", "4.50 ± 6.35"],
+        "BN-Inception multicrop": ["144", "1", "21.99", "5.82", "21.50 ± 6.35", "3.00 ± 0.00"],
+        "BN-Inception ensemble": [
+            "144", "6", "20.1", "4.9", "17.00 (14.80 to 19.45)", "1.00 (0.54 to 1.83)",
+        ],
+        "one of our six, single crop": ["1", "1", "-", "-", "27.50 ± 1.96", "6.00 ± 0.00"],
+        "one of our six, multicrop": ["144", "1", "-", "-", "23.00 ± 0.00", "4.00 ± 0.00"],
+        "our six, single crop": ["1", "6", "-", "-", "19.00 (16.69 to 21.55)", "2.00 (1.30 to 3.07)"],
+    }  # fmt: skip
+    assert [found[name][3:5] for name in list(found)[2:6]] == [  # what the paper compares with
+        ["-", "6.67"], ["-", "7.96"], ["24.88", "7.42"], ["-", "5.98"],
+    ]  # fmt: skip
+    text = (tmp_path / "table.md").read_text()
+    assert "CIFAR-10, 28 x 28 crops, width 0.25, 300 steps of 32; 1,000 validation images" in text
+    assert "over 2 seeds of BN-x30" in text
+
+
+def test_drawing_twice_gives_the_same_bytes(runs, evaluated, tmp_path):
+    figure4.collect(runs, tmp_path / "figure4")
+    make("figure4", figure4, tmp_path)
+    assert differences("figure4", figure4, tmp_path) == []
+
+
+def test_records_of_other_checkpoints_crops_or_statistics_are_not_taken(runs, evaluated, tmp_path):
+    name = evaluated / "ensemble_144.json"
+    other = record(runs, "ensemble", 144)
+    other["checkpoints"][3]["path"] = "runs/step_00000300.0123456789abcdef.pt"
+    for wrong in (
+        other,
+        record(runs, "ensemble", 144, statistics="moving"),
+        record(runs, "ensemble", 144, crops=1),
+    ):
+        name.write_text(json.dumps(wrong))
+        with pytest.raises(UserError, match="no record of ensemble, 144 crops"):
+            figure4.collect(runs, tmp_path / "figure4")
+
+
+def test_of_two_records_the_newer_is_taken(runs, evaluated, tmp_path):
+    newer = record(runs, "ensemble", 144, top1_correct=900, time="2026-01-02T00:00:00+0000")
+    (evaluated / "again.json").write_text(json.dumps(newer))
+    figure4.collect(runs, tmp_path / "figure4")
+    figure4.draw(tmp_path / "figure4", tmp_path)
+    assert rows(tmp_path)["BN-Inception ensemble"][5].startswith("10.00 ")
+
+
+def test_a_diverged_member_is_no_ensemble(runs, ended_run):
+    gone = ended_run("ensemble", 0, {}, end=40, diverged=True, member=6)
+    with pytest.raises(UserError, match="member_6/seed_0: diverged: the table needs all its runs"):
+        figure4.evaluations([*runs[:5], gone, *runs[6:]])
+
+
+def test_every_evaluation_takes_all_checkpoints_of_its_experiment(runs):
+    found = figure4.evaluations(runs)
+    members, seeds = [run.name for run in runs[:6]], [run.name for run in runs[6:]]
+    assert [arguments[:3] for arguments in found] == [
+        [f"checkpoint=[{','.join(names)}]", f"crops={crops}", "statistics=population"]
+        for names in (seeds, members) for crops in (1, 144)
+    ]  # fmt: skip
+    assert {arguments[3] for arguments in found} == {f"output={runs[0].config.output}/evaluations"}
+
+
+def test_reproduce_trains_then_evaluates_then_draws(runs, evaluated, tmp_path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("reproduce", REPOSITORY / "scripts" / "reproduce.py")
+    assert spec is not None
+    assert spec.loader is not None
+    reproduce = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reproduce)
+    commands = []
+    planned = {"ensemble": runs[:6], "figure2": runs[6:]}
+    results = tmp_path / "results"
+    monkeypatch.setattr(reproduce, "run", lambda entry, arguments: commands.append([entry, *arguments]))
+    monkeypatch.setattr(reproduce.launch, "planned_runs", lambda sweep, arguments: planned[sweep])
+    monkeypatch.setattr(reproduce, "RESULTS", results)
+    monkeypatch.setattr(reproduce, "README", tmp_path / "README.md")
+    monkeypatch.setattr(reproduce, "make", lambda name, experiment: make(name, experiment, results))
+    monkeypatch.setattr(reproduce, "readme_with_tables", lambda: ("", "the README"))
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", "figure4", "device=cpu"])
+    reproduce.main()
+    assert commands == [
+        ["train.py", "sweep=ensemble", "device=cpu"],
+        ["train.py", "sweep=figure2", "experiment=bn_x30", "device=cpu"],
+        *(["evaluate.py", *arguments, "device=cpu"] for arguments in figure4.evaluations(runs)),
+    ]
+    assert rows(results / "figure4")["BN-Inception single crop"][5] == "24.50 ± 6.35"
+    assert (tmp_path / "README.md").read_text() == "the README"
+    assert "results/figure4 is up to date" in capsys.readouterr().out
+
+
+def test_the_sweeps_hold_the_runs_that_the_figures_need():
+    def axes(sweep):
+        text = (REPOSITORY / "configs" / "sweep" / f"{sweep}.yaml").read_text()
+        return yaml.safe_load(text)["hydra"]["sweeper"]["params"]
+
+    figure2, ensemble = axes("figure2"), axes("ensemble")
+    assert figure2["experiment"].split(",") == list(networks.NETWORKS)
+    assert ensemble["member"].split(",") == [str(member) for member in range(1, 7)]
+    assert figure2["scale"] == ensemble["scale"]
+    assert EXPERIMENTS["figure3"].SWEEPS == EXPERIMENTS["figure2"].SWEEPS
