@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from bn.norm.ghost import ghost_norm, ghost_norm_in_one
 from bn.norm.transform import check_batch, check_shape, groups, kernel
 
 
@@ -16,11 +17,12 @@ class BatchNorm(nn.Module):
     - a tuple such as (C, H, W): input (N, C, H, W), one (gamma, beta) per activation,
       statistics over the batch alone. (C,) is the same as C.
 
-    `group` g divides a mini-batch of N into N / g groups of g consecutive examples, and in training each
-    is a mini-batch of its own: normalized by its own mean and variance, to the very bits that it would
-    have alone. So a large mini-batch trains as the paper's many workers with 32 examples each did. The
-    kept statistics move once a call, towards the mean of the groups' means and unbiased variances. None
-    makes one group of all. In evaluation mode there are no groups.
+    `group` g divides a mini-batch of N into N / g groups of g consecutive examples, and in training
+    each is a mini-batch of its own: normalized by its own mean and variance, to the very bits that
+    it would have alone (within torch.compile, to rounding). So a large mini-batch trains as the
+    paper's many workers with 32 examples each did. The kept statistics move once a call, towards the
+    mean of the groups' means and unbiased variances. None makes one group of all. In evaluation mode
+    there are no groups.
 
     In training mode (Algorithm 1) xhat = (x - mu_B) / sqrt(sigma2_B + eps), with the mean and
     variance of the mini-batch; in evaluation mode (Algorithm 2, step 11) the kept mean E[x] and
@@ -88,28 +90,20 @@ class BatchNorm(nn.Module):
         if not self.training:
             if not (torch.compiler.is_compiling() or self._statistics_exist):
                 self._check_statistics()
-            return self._normalize(x, self.running_mean, self.running_var, self.momentum)
+            return self._normalize(x)
         parts = groups(x, self.group)
         check_batch(parts[0], self.weight.shape)
         if len(parts) == 1:
-            y = self._normalize(x, self.running_mean, self.running_var, self.momentum)
+            y = self._normalize(x)
         else:
-            y = self._normalize_each(parts)
+            if torch.compiler.is_compiling():
+                y, mean, var = ghost_norm_in_one(x, len(parts[0]), self.weight, self.bias, self.eps)
+            else:
+                y, mean, var = ghost_norm(parts, self.weight, self.bias, self.eps)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean.mean(0), self.momentum)
+                self.running_var.lerp_(var.mean(0), self.momentum)
         self.num_batches_tracked.add_(1)
-        return y
-
-    def _normalize(self, x: Tensor, mean: Tensor, var: Tensor, momentum: float) -> Tensor:
-        return kernel(x, mean, var, self.weight, self.bias, self.training, momentum, self.eps)
-
-    def _normalize_each(self, parts: tuple[Tensor, ...]) -> Tensor:
-        """Each of the groups by its own statistics; the kept ones move once."""
-        mean = self.running_mean.new_zeros(len(parts), *self.weight.shape)
-        var = torch.zeros_like(mean)
-        # With momentum 1 what the kernel keeps is the group's mean and unbiased variance.
-        y = torch.cat([self._normalize(part, mean[i], var[i], 1.0) for i, part in enumerate(parts)])
-        with torch.no_grad():
-            self.running_mean.lerp_(mean.mean(0), self.momentum)
-            self.running_var.lerp_(var.mean(0), self.momentum)
         return y
 
     def reset_statistics(self) -> None:
@@ -122,6 +116,10 @@ class BatchNorm(nn.Module):
     def extra_repr(self) -> str:
         group = "" if self.group is None else f", group={self.group}"
         return f"{self.features}, eps={self.eps}, momentum={self.momentum}{group}"
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        kept = self.running_mean, self.running_var
+        return kernel(x, *kept, self.weight, self.bias, self.training, self.momentum, self.eps)
 
     def _check_statistics(self) -> None:
         if self.num_batches_tracked == 0:

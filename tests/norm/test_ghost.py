@@ -175,8 +175,12 @@ def test_compiled_without_a_break_to_the_same_numbers(features, shape, layout, t
         layer.num_batches_tracked.fill_(1)
     torch.compiler.reset()
     compiled = torch.compile(ours, backend="aot_eager", fullgraph=True)
-    x = draw(*shape).to(memory_format=layout)
-    assert_close(compiled(x), eager(x))
+    x, dy = draw(*shape).to(memory_format=layout).requires_grad_(), draw(*shape, seed=2)
+    y, expected = compiled(x), eager(x)
+    assert_close(y, expected)
+    assert y.is_contiguous(memory_format=layout)
+    gradients = torch.autograd.grad(y, (x, *ours.parameters()), dy)
+    assert_close(gradients, torch.autograd.grad(expected, (x, *eager.parameters()), dy), rtol=1e-5, atol=1e-4)
     assert_close(list(ours.buffers()), list(eager.buffers()))
 
 

@@ -1,0 +1,38 @@
+"""Ghost statistics: the groups of a mini-batch, each normalized by its own mean and variance."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bn.norm.transform import kernel
+
+
+class Ghost(NamedTuple):
+    """What was normalized, and the mean and the unbiased variance of each group, (groups, *features)."""
+
+    y: Tensor
+    mean: Tensor
+    var: Tensor
+
+
+def ghost_norm(parts: tuple[Tensor, ...], gamma: Tensor, beta: Tensor, eps: float) -> Ghost:
+    """Algorithm 1 on each of the `parts` of a mini-batch, with the bits that it gives for the part alone."""
+    mean = gamma.new_zeros(len(parts), *gamma.shape)
+    var = torch.zeros_like(mean)
+    # With momentum 1 what the kernel keeps is the part's own mean and unbiased variance.
+    y = [kernel(part, mean[i], var[i], gamma, beta, True, 1.0, eps) for i, part in enumerate(parts)]
+    return Ghost(torch.cat(y), mean, var)
+
+
+def ghost_norm_in_one(x: Tensor, group: int, gamma: Tensor, beta: Tensor, eps: float) -> Ghost:
+    """The same as one expression, for a compiler to fuse: it would generate kernels for each of the parts."""
+    parts = x.unflatten(0, (-1, group))  # (groups, group, C, ...)
+    parts = parts.to(gamma.dtype)
+    over = (1,) if gamma.dim() > 1 else (1, *range(3, parts.dim()))
+    var, mean = torch.var_mean(parts, over, correction=0, keepdim=True)
+    features = [*gamma.shape, *[1] * (parts.dim() - 2 - gamma.dim())]
+    y = (parts - mean) * torch.rsqrt(var + eps) * gamma.view(features) + beta.view(features)
+    m = parts[0].numel() // gamma.numel()
+    kept = (-1, *gamma.shape)
+    return Ghost(y.flatten(0, 1).to(x.dtype), mean.detach().view(kept), var.detach().view(kept) * m / (m - 1))
