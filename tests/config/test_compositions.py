@@ -47,8 +47,30 @@ def test_the_networks_of_figure_1_are_those_of_section_4_1():
         assert config.probe.percentiles == (15, 50, 85)
 
 
+IMAGES = (
+    "inception", "bn_baseline", "bn_x5", "bn_x30", "bn_x5_sigmoid", "inception_x5", "inception_sigmoid"
+)  # fmt: skip
+IMAGE_SWEEPS = {
+    "figure2": set(itertools.product(IMAGES, ["cifar10"], [None], range(3))),
+    "ensemble": set(itertools.product(["ensemble"], ["cifar10"], range(1, 7), [0])),
+}
+
+
 def test_every_sweep_file_has_its_members_stated_here():
-    assert names("sweep") == sorted(SWEEPS)
+    assert names("sweep") == sorted([*SWEEPS, *IMAGE_SWEEPS])
+
+
+@pytest.mark.parametrize("sweep", sorted(IMAGE_SWEEPS))
+def test_the_members_of_the_image_sweeps(sweep):
+    configs = [run.config for run in planned_runs(sweep)]
+    found = [(config.experiment, config.scale, config.member, config.seed) for config in configs]
+    assert len(found) == len(IMAGE_SWEEPS[sweep])
+    assert set(found) == IMAGE_SWEEPS[sweep]
+
+
+def test_another_scale_takes_the_place_of_a_sweeps():
+    (run,) = planned_runs("figure2", ["scale=smoke", "experiment=bn_x5", "seed=4"])
+    assert (run.config.scale, run.config.data.name, run.config.seed) == ("smoke", "smoke", 4)
 
 
 @pytest.mark.parametrize(("sweep", "count"), [("figure1", 10), ("fair_comparison", 144)])
