@@ -1,0 +1,235 @@
+"""Trained networks on validation pictures: one crop or 144, one network or an ensemble (section 4.2.3)."""
+
+import hashlib
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bn.config import ImageData, InceptionModel, to_dict
+from bn.data.images import Images, find_pictures, open_images
+from bn.data.jpeg import BrokenImage
+from bn.data.photometric import normalize
+from bn.errors import UserError
+from bn.evaluation import Evaluation, data_from
+from bn.evaluation_records import make_folder, read_record, record_path, summary, write_record
+from bn.multicrop import multicrop
+from bn.norm import population_statistics
+from bn.prediction import best_classes, class_probabilities
+from bn.records import REPOSITORY, environment
+from bn.tasks.images import precision_on
+from bn.train import device_name, take_device
+from bn.trained import Trained, load_trained
+
+SEEN = ("name", "root", "classes", "resize", "crop")  # of the data: which pictures are seen, and what of them
+WHEREABOUTS = ("root", "feed", "workers", "max_broken")  # of the data, and not what they are
+
+
+def evaluate_checkpoints(
+    evaluation: Evaluation, chosen: Mapping[str, Any], progress: bool | None = None
+) -> str:
+    """Evaluate, leave a record and say the result in one line; what is on record is only said.
+
+    `chosen` data (what of them is not null) stand in place of the checkpoints' own. UserError if a file, the
+    data, or the networks together are not what an evaluation takes. `progress`: a bar on stderr; None: where
+    it is a terminal.
+    """
+    began = time.perf_counter()
+    device = take_device(evaluation.device)
+    if evaluation.threads is not None:
+        torch.set_num_threads(evaluation.threads)
+    networks = [load_trained(Path(path)) for path in evaluation.checkpoint]
+    data = [_data_of(network, chosen) for network in networks]
+    _check_together(networks, data)
+    settings = {
+        "crops": evaluation.crops,
+        "models": len(networks),
+        "statistics": _statistics(networks, evaluation.statistics),
+        "precision": precision_on(device, evaluation.precision),
+    }
+    subject = {
+        **settings,
+        "checkpoints": sorted(network.sha256 for network in networks),
+        "data": [{k: v for k, v in to_dict(each).items() if k not in WHEREABOUTS} for each in data],
+        "pictures": _listing_digest(data[0]),
+    }
+    path = record_path(REPOSITORY / evaluation.output, [network.name for network in networks], subject)
+    make_folder(path.parent)
+    if (record := read_record(path)) is not None:
+        return f"{summary(record, path)} (of {record['time']}: remove the file to evaluate again)"
+
+    for network, its_data in zip(networks, data, strict=True):
+        network.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if settings["statistics"] == "population":
+            _take_population_statistics(network, its_data, device)
+    images = open_images(data[0], batch=1, seed=0, device=device, steps=0)
+    try:
+        counts = _count(networks, images, data[0], settings, evaluation.batch, device, progress)
+    finally:
+        images.close()
+    record = {
+        **counts[0],
+        **settings,
+        "data": to_dict(data[0]),
+        "pictures": subject["pictures"],
+        "broken": images.broken,
+        "checkpoints": [
+            {
+                "path": str(network.path),
+                "sha256": network.sha256,
+                "name": network.name,
+                "step": network.step,
+                **alone,
+                "config": network.config and to_dict(network.config),
+            }
+            for network, alone in zip(networks, counts[1:], strict=True)
+        ],
+        "command": shlex.join(["python", *sys.argv]),
+        **environment(),
+        "device": {"type": device.type, "name": device_name(device), "threads": torch.get_num_threads()},
+        "wall_s": round(time.perf_counter() - began, 3),
+    }
+    write_record(path, record)
+    return summary(record, path)
+
+
+def _data_of(network: Trained, chosen: Mapping[str, Any]) -> ImageData:
+    """What `network` is evaluated on. UserError if that is not said, or not what it can be evaluated on."""
+    config = network.config
+    if config is None and chosen["name"] is None:
+        raise UserError(f"data: required with public weights such as {network.path}; accepted: imagenet, ...")
+    data = data_from(to_dict(config)["data"] if config else {}, chosen)
+    if data.classes != network.classes:
+        raise UserError(f"data.classes={data.classes}: {network.path} has {network.classes} classes")
+    if config and isinstance(config.model, InceptionModel) and config.model.per_activation:
+        assert isinstance(config.data, ImageData)
+        if data.crop != config.data.crop:
+            raise UserError(
+                f"data.crop={data.crop}: {network.path} has per-activation BN; accepted: {config.data.crop}"
+            )
+    return data
+
+
+def _check_together(networks: Sequence[Trained], data: Sequence[ImageData]) -> None:
+    """UserError if networks see different pictures, or one of them is there twice."""
+    for i, (network, its_data) in enumerate(zip(networks, data, strict=True)):
+        for other in networks[:i]:
+            if other.sha256 == network.sha256:
+                raise UserError(
+                    f"checkpoint: {network.path} and {other.path} are one network; accepted: once"
+                )
+        for key in SEEN:
+            mine, first = getattr(its_data, key), getattr(data[0], key)
+            if mine != first:
+                raise UserError(
+                    f"data.{key}: {first} of {networks[0].path}, {mine} of {network.path}; accepted: "
+                    "networks on the same data, or what to evaluate all of them on (data=..., data.root=...)"
+                )
+
+
+def _statistics(networks: Sequence[Trained], wanted: str) -> str:
+    """Those that BN normalizes by; "none" without any BN. UserError if Algorithm 2 cannot be run."""
+    if wanted == "population":
+        for network in networks:
+            if network.config is None:
+                raise UserError(
+                    f"statistics=population: {network.path} does not say what mini-batches it was trained "
+                    "with; accepted with public weights: moving (the statistics that are in the file)"
+                )
+            if not network.normalized:
+                raise UserError(f"statistics=population: {network.path} has no BN; accepted: moving")
+    return wanted if any(network.normalized for network in networks) else "none"
+
+
+def _listing_digest(data: ImageData) -> str:
+    """SHA-256 of the validation pictures' names and labels: whether the same are there as another time."""
+    pictures = find_pictures(data)["val"]
+    digest = hashlib.sha256(pictures.labels.tobytes())
+    root = str(REPOSITORY / data.root)
+    for name in pictures.names:
+        digest.update(name.removeprefix(root).encode(errors="surrogateescape") + b"\0")
+    return digest.hexdigest()
+
+
+def _take_population_statistics(network: Trained, data: ImageData, device: torch.device) -> None:
+    """Algorithm 2, on the training mini-batches that would have come next when the checkpoint was written."""
+    config, first = network.config, network.step
+    assert config is not None
+    assert first is not None
+    last = first + config.evaluate.population_batches
+    images = open_images(
+        data, batch=config.optim.batch, seed=config.seed, device=device, first=first, steps=last
+    )
+    try:
+        population_statistics(network.model, (images.feed(n).images for n in range(first, last)))
+    except ValueError as error:
+        raise UserError(f"statistics=population: {network.path}: {error}") from error
+    finally:
+        images.close()
+
+
+def _count(
+    networks: Sequence[Trained],
+    images: Images,
+    data: ImageData,
+    settings: Mapping[str, Any],
+    batch: int,
+    device: torch.device,
+    progress: bool | None,
+) -> list[dict[str, int]]:
+    """The correct answers of the mean of all networks' class probabilities, then those of each network."""
+    labels: list[Tensor] = []
+    bar = tqdm(
+        total=len(images.pictures), unit=" pictures", disable=None if progress is None else not progress,
+        desc=f"{len(networks)} x {settings['crops']}", dynamic_ncols=True,
+    )  # fmt: skip
+
+    def crops() -> Iterator[Tensor]:
+        for pixels, its_labels in _crops(images, data, settings["crops"], device):
+            labels.append(its_labels)
+            yield pixels
+            bar.update(len(its_labels))
+
+    models = [network.model for network in networks]
+    best = []  # (pictures, 1 + models, 5)
+    with bar:
+        for probabilities in class_probabilities(
+            models, crops(), settings["crops"], batch, settings["precision"]
+        ):
+            mean = probabilities.mean(1, keepdim=True)
+            best.append(best_classes(torch.cat([mean, probabilities], 1)))
+    if not best:
+        raise UserError(f"data.root={data.root}: none of the validation pictures can be read")
+    answers = torch.cat(best)
+    right = answers == torch.cat(labels)[:, None, None]
+    found = torch.stack([right[..., 0].sum(0), right.any(-1).sum(0), (answers[..., 0] < 0).sum(0)], 1)
+    return [
+        {"n": len(answers), "top1_correct": top1, "top5_correct": top5, "not_finite": not_finite}
+        for top1, top5, not_finite in found.tolist()  # the first wait for the device
+    ]
+
+
+def _crops(
+    images: Images, data: ImageData, crops: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(Crops of some pictures as the network sees them, the pictures' labels)."""
+    if crops == 1:
+        yield from images.validation()
+        return
+    labels = torch.from_numpy(images.pictures.labels).to(device)
+    for i in range(len(labels)):
+        try:
+            picture = images.pictures[i]
+        except BrokenImage as error:
+            images.note([error])
+            continue
+        if device.type == "cuda":
+            picture = picture.pin_memory()  # the copy then does not wait for the network
+        picture = picture.to(device, non_blocking=True)
+        yield normalize(multicrop(picture, data.resize, data.crop)), labels[i : i + 1]

@@ -1,0 +1,45 @@
+"""What can be chosen of an evaluation, in the notation of `bn.schema`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bn.config import Count, ImageData
+from bn.errors import UserError
+from bn.schema import checked
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    checkpoint: tuple[str, ...]  # files or run directories, relative to where the command is given
+    crops: Literal[1, 144]
+    statistics: Literal["moving", "population"]  # of BN: moving averages, or Algorithm 2's
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Count | None  # of the CPU; null: as many as it has cores
+    precision: Literal["auto", "float32", "bf16", "fp16"]
+    batch: Count  # crops in a forward pass
+    output: str  # where records go, relative to the repository
+
+
+@dataclass(frozen=True)
+class _Data:
+    data: ImageData
+
+
+def evaluation_from(mapping: Mapping[str, Any]) -> Evaluation:
+    """The checked `Evaluation` of a mapping, where a checkpoint may stand for a list of one, or UserError."""
+    given = mapping.get("checkpoint")
+    if not given:
+        raise UserError(
+            "checkpoint: required; accepted: a checkpoint, a run directory, or a list such as [a,b]"
+        )
+    return checked(Evaluation, {**mapping, "checkpoint": [given] if isinstance(given, str) else given})
+
+
+def data_from(own: Mapping[str, Any], chosen: Mapping[str, Any]) -> ImageData:
+    """A checkpoint's `own` data, and in place of them what of `chosen` is not null; checked, or UserError."""
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    data = checked(_Data, {"data": {**own, **chosen}}).data
+    if data.crop > data.resize:
+        raise UserError(f"data.crop={data.crop}: accepted: at most data.resize={data.resize}")
+    return data

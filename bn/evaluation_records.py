@@ -1,0 +1,124 @@
+"""What evaluations leave: a JSON record each, and a table of all records of a folder."""
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bn.errors import UserError
+from bn.records import write_whole
+
+Z = 1.959964  # normal quantile of a 95% interval
+NAME_LENGTH = 60
+COLUMNS = (
+    "networks", "data", "resolution", "crops", "models", "statistics", "top-1 error", "top-5 error", "record"
+)  # fmt: skip
+
+
+def record_path(folder: Path, names: Sequence[str], subject: Mapping[str, Any]) -> Path:
+    """Where the record of `subject`, everything that the numbers depend on, belongs."""
+    digest = hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()[:12]
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", "-".join(dict.fromkeys(names)))[:NAME_LENGTH]
+    size = f"{subject['models']}x{subject['crops']}"
+    return folder / f"{name}__{size}__{subject['statistics']}__{digest}.json"
+
+
+def make_folder(folder: Path) -> None:
+    """Before anything is computed. UserError if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{os.path.relpath(folder)}: cannot be written ({error.strerror})") from error
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """A record, or None where there is none. UserError if it is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{os.path.relpath(path)}: damaged: remove it") from error
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write the record, and table.md beside it anew. UserError if that cannot be done."""
+    try:
+        write_whole(path, json.dumps(record, indent=2) + "\n")
+        write_whole(path.parent / "table.md", _table(path.parent))
+    except OSError as error:
+        raise UserError(f"{os.path.relpath(path)}: cannot be written ({error.strerror})") from error
+
+
+def summary(record: Mapping[str, Any], path: Path) -> str:
+    """One line: what was evaluated on what, its errors with 95% intervals, and where the record is."""
+    parts = [
+        f"{_networks(record)} on {record['n']:,} pictures of {record['data']['name']}",
+        f"top-1 error {_error(record, 'top1_correct')}, top-5 error {_error(record, 'top5_correct')}",
+        f"{_counted(record['crops'], 'crop')}, {_counted(record['models'], 'model')}, "
+        f"{_STATISTICS[record['statistics']]}",
+        os.path.relpath(path),
+    ]
+    if record["not_finite"]:
+        parts.insert(
+            2, f"of {record['not_finite']:,} pictures the probabilities are not finite, counted as wrong"
+        )
+    return "; ".join(parts)
+
+
+_STATISTICS = {"moving": "moving averages", "population": "population statistics", "none": "no BN"}
+
+
+def _table(folder: Path) -> str:
+    rows = []
+    for path in sorted(folder.glob("*__*.json")):
+        try:
+            record = read_record(path)
+            assert record is not None
+            rows.append(
+                (
+                    _networks(record), record["data"]["name"], record["data"]["crop"], record["crops"],
+                    record["models"], _STATISTICS[record["statistics"]], _error(record, "top1_correct"),
+                    _error(record, "top5_correct"), f"[{path.stem.rpartition('__')[2]}]({path.name})",
+                )
+            )  # fmt: skip
+        except (UserError, KeyError) as error:
+            print(f"{os.path.relpath(path)}: left out of the table ({error})", file=sys.stderr)
+    rows.sort(key=lambda row: (row[1], row[4], row[3]))
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
+    note = "Errors with 95% intervals (Wilson); the number of pictures is in the record."
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + f"\n\n{note}\n"
+
+
+def _networks(record: Mapping[str, Any]) -> str:
+    names = [
+        each["name"] if each["step"] is None else f"{each['name']} at step {each['step']:,}"
+        for each in record["checkpoints"]
+    ]
+    return ", ".join(
+        f"{names.count(name)} x {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)
+    )
+
+
+def _error(record: Mapping[str, Any], key: str) -> str:
+    """25.20% (24.82 to 25.58): the share that is not correct."""
+    n = record["n"]
+    low, high = interval(n - record[key], n)
+    return f"{100 * (1 - record[key] / n):.2f}% ({100 * low:.2f} to {100 * high:.2f})"
+
+
+def interval(count: int, n: int) -> tuple[float, float]:
+    """Wilson's 95% interval for the probability of what was seen `count` times in `n`."""
+    share = count / n
+    centre = share + Z**2 / (2 * n)
+    half = Z * (share * (1 - share) / n + Z**2 / (4 * n**2)) ** 0.5
+    scale = 1 + Z**2 / n
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number > 1)}"

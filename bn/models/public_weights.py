@@ -1,0 +1,82 @@
+"""BN-Inception weights in the layout of the `pretrainedmodels` package, for our network.
+
+What differs there, and how it is absorbed:
+
+- names: `inception_4c_double_3x3_reduce.weight`, its BN `inception_4c_double_3x3_reduce_bn.*`, `last_linear`;
+- its convolutions keep a bias b before BN. BN(Wu + b) with mean E is BN(Wu) with mean E - b, exactly;
+- its input is BGR, 0 to 255, minus (104, 117, 128); ours is RGB minus the same colour, divided by STD. The
+  first convolution takes this up: its input channels are reversed, its weights multiplied by STD. A pixel of
+  padding is 0 in both, so borders agree too;
+- older files hold BN tensors of shape [1, C] and no `num_batches_tracked`.
+
+The network is Figure 5's with a dense first convolution and 128 filters in the pool projections of 4c and 4d.
+Its pools are ours at the sides that 224 leads to (a strided pool of an odd side is padded here, not there).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bn.data.photometric import STD
+from bn.errors import UserError
+from bn.models.inception import inception
+
+NETWORK = {"stem": "dense", "pool_proj": 128}  # what sets it apart from the defaults of `inception`
+STEM = {"conv1": "conv1_7x7_s2", "conv2_reduce": "conv2_3x3_reduce", "conv2": "conv2_3x3"}
+NORM = ("weight", "bias", "running_mean", "running_var")
+NAMED = 3  # keys of each kind that an error names
+
+
+def convert(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """(Keyword arguments of `bn.models.inception`, the state dict of that network) for public weights.
+
+    The number of classes is that of `state`. UserError of one line if keys or shapes are not the layout's.
+    """
+    last = state.get("last_linear.bias")
+    network = {"classes": last.numel() if isinstance(last, Tensor) else 1000, **NETWORK}
+    ours = inception(**network).state_dict()
+    units = {}  # our name of each convolution with its BN: theirs
+    for key in ours:
+        unit, is_unit, _ = key.partition(".conv.")
+        if is_unit:
+            units[unit] = STEM.get(unit, unit.replace(".conv_", "_").replace(".", "_"))
+    names = {f"classifier.{part}": f"last_linear.{part}" for part in ("weight", "bias")}
+    for unit, name in units.items():
+        names[f"{unit}.conv.weight"] = f"{name}.weight"
+        names |= {f"{unit}.norm.{part}": f"{name}_bn.{part}" for part in NORM}
+    shapes = {name: ours[key].shape for key, name in names.items()}
+    shapes |= {f"{name}.bias": ours[f"{unit}.norm.bias"].shape for unit, name in units.items()}
+    found = _checked(state, shapes)
+
+    converted = {key: found[name] for key, name in names.items()}
+    converted["conv1.conv.weight"] = converted["conv1.conv.weight"].flip(1) * STD
+    for unit, name in units.items():
+        converted[f"{unit}.norm.running_mean"] = found[f"{name}_bn.running_mean"] - found[f"{name}.bias"]
+        converted[f"{unit}.norm.num_batches_tracked"] = torch.tensor(1)  # there are statistics
+    return network, converted
+
+
+def _checked(state: Mapping[str, Any], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """The tensors of `state`, [1, C] as [C]; UserError unless they are those of `shapes`."""
+    found = {key: value for key, value in state.items() if not key.endswith(".num_batches_tracked")}
+    flat = {
+        key: value[0] if isinstance(value, Tensor) and value.shape == (1, *shapes.get(key, ())) else value
+        for key, value in found.items()
+    }
+    wrong = {
+        "missing": [key for key in shapes if key not in flat],
+        "unexpected": [key for key in flat if key not in shapes],
+        "of another shape": [
+            key for key in flat if key in shapes and getattr(flat[key], "shape", None) != shapes[key]
+        ],
+    }
+    complaints = [
+        f"{kind}: {', '.join(map(str, keys[:NAMED]))}{', ...' * (len(keys) > NAMED)} ({len(keys)} keys)"
+        for kind, keys in wrong.items()
+        if keys
+    ]
+    if complaints:
+        raise UserError(f"not BN-Inception weights as of pretrainedmodels: {'; '.join(complaints)}")
+    return flat

@@ -1,0 +1,73 @@
+"""The 144 crops of a picture that GoogLeNet averages over (arXiv 1409.4842, section 7).
+
+The paper's crops are "similar to" GoogLeNet's; (D) exactly these. The picture is resized so that its shorter
+side is 256, 288, 320 and 352; of each, the left, centre and right square are taken (top, centre and bottom of
+a portrait); of each square, its four corners and its centre at 224 and the square itself resized to 224; of
+all these, the mirror images too: 4 * 3 * 6 * 2. Other sizes are in proportion: shorter sides of 8, 9, 10 and
+11 eighths of `resize`, and `crop` in place of 224.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CROPS = 144
+
+
+class Box(NamedTuple):
+    """A square of a resized picture, in its pixels; one larger than the crop is resized to it."""
+
+    top: int
+    left: int
+    side: int
+
+
+def scales(height: int, width: int, resize: int) -> list[tuple[int, int]]:
+    """The four sizes (height, width) to which a picture is resized; its longer side is rounded down."""
+    shorter, longer = sorted((height, width))
+    sizes = []
+    for eighths in (8, 9, 10, 11):
+        side = round(resize * eighths / 8)
+        sizes.append((side, side * longer // shorter))
+    return sizes if height <= width else [(long, short) for short, long in sizes]
+
+
+def boxes(height: int, width: int, crop: int) -> list[Box]:
+    """The 18 squares of a resized picture: of each third the corners, the centre and all of it.
+
+    A picture that is itself a square has the same six three times. ValueError if `crop` does not fit.
+    """
+    side = min(height, width)
+    if crop > side:
+        raise ValueError(f"a crop of {crop} does not fit into {height}x{width}")
+    found = []
+    for third in (0.0, 0.5, 1.0):
+        top, left = round(third * (height - side)), round(third * (width - side))
+        rest = side - crop
+        corners = [(0, 0), (0, rest), (rest, 0), (rest, rest), (round(rest / 2), round(rest / 2))]
+        found += [Box(top + down, left + right, crop) for down, right in corners]
+        found.append(Box(top, left, side))
+    return found
+
+
+def multicrop(picture: Tensor, resize: int, crop: int) -> Tensor:
+    """(3,H,W) uint8 -> (144,3,crop,crop) float32, 0 to 255, on the same device; the last 72 mirror the first.
+
+    Antialiased bilinear, as in validation; a picture is resized once for each scale, not for each crop.
+    """
+    _, height, width = picture.shape
+    pixels = picture[None].float()
+    crops = []
+    for size in scales(height, width, resize):
+        resized = _resized(pixels, size)
+        for top, left, side in boxes(size[0], size[1], crop):
+            square = resized[..., top : top + side, left : left + side]
+            crops.append(square if side == crop else _resized(square, (crop, crop)))
+    unmirrored = torch.cat(crops)
+    return torch.cat([unmirrored, unmirrored.flip(-1)])
+
+
+def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(pixels, size, mode="bilinear", antialias=True)

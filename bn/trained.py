@@ -1,0 +1,98 @@
+"""Trained networks from files: our checkpoints, and public BN-Inception weights."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bn.checkpoint import list_checkpoints, load_checkpoint
+from bn.config import Config, ImageData, config_from
+from bn.errors import UserError
+from bn.models.build import build_model
+from bn.models.inception import inception
+from bn.models.public_weights import convert
+from bn.norm.layers import is_normalization
+
+
+@dataclass(frozen=True)
+class Trained:
+    path: Path
+    sha256: str
+    step: int | None  # as `config`: None for public weights, which do not say
+    config: Config | None
+    classes: int
+    model: nn.Module  # on the CPU, in evaluation mode
+
+    @property
+    def name(self) -> str:
+        """The experiment, or the file's name where there is none."""
+        return self.config.experiment if self.config else self.path.stem
+
+    @property
+    def normalized(self) -> bool:
+        return any(map(is_normalization, self.model.modules()))
+
+
+def load_trained(path: Path) -> Trained:
+    """The network in a checkpoint file, in a run directory's last checkpoint, or of public weights.
+
+    Files are told apart by what is in them; reading runs no code from them. UserError of one line if there is
+    none, or it is damaged, or holds something else, or a network that is no image classifier.
+    """
+    if path.is_dir():
+        checkpoints = list_checkpoints(path / "checkpoints")
+        if not checkpoints:
+            raise UserError(
+                f"{path}: no checkpoint in {path / 'checkpoints'}; accepted: a run directory, or a file"
+            )
+        path = checkpoints[-1]
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    state = load_checkpoint(path) if path in list_checkpoints(path.parent) else _load(path)
+    try:
+        if {"model", "config"} <= state.keys():
+            return Trained(path, sha256, state["step"], *_ours(state))
+        return Trained(path, sha256, None, None, *_public(state))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """A file that is not named as a checkpoint of ours, and so cannot be verified."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the reading of a file of another kind stumbles over
+        raise UserError(f"{path}: neither a checkpoint nor weights (torch cannot load it)") from error
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise UserError(
+            f"{path}: neither a checkpoint nor weights (a {type(state).__name__}, not a state dict)"
+        )
+    return state
+
+
+def _ours(state: Mapping[str, Any]) -> tuple[Config, int, nn.Module]:
+    config = config_from(state["config"])
+    if not isinstance(config.data, ImageData):
+        raise UserError(
+            f"a network on {config.data.name}; evaluate.py takes image networks "
+            "(of this one, the run's metrics.jsonl has the accuracies with either statistics)"
+        )
+    model = build_model(config).eval()
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise UserError("its weights are not those of the network that its config describes") from error
+    return config, config.data.classes, model
+
+
+def _public(state: Mapping[str, Any]) -> tuple[int, nn.Module]:
+    network, weights = convert(state)
+    model = inception(**network).eval()
+    model.load_state_dict(weights)
+    return network["classes"], model

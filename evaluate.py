@@ -1,0 +1,33 @@
+"""Evaluate trained networks: python evaluate.py checkpoint=runs/bn_x5/scale-smoke/seed_0 (see --help).
+
+Hydra composes what is chosen from configs/evaluate.yaml; `bn.evaluation` checks it; the work is
+`bn.evaluate_checkpoints.evaluate_checkpoints`.
+"""
+
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from bn import launch
+from bn.evaluation import evaluation_from
+
+PROGRAM = "evaluate.py"
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="evaluate")
+def main(composed: DictConfig) -> None:
+    with launch.one_line_errors(PROGRAM):
+        mapping: Any = OmegaConf.to_container(composed, resolve=True)
+        data = mapping.pop("data")
+        evaluation = evaluation_from(mapping)
+
+        # Imports torch, which --help and a refused choice do without.
+        from bn.evaluate_checkpoints import evaluate_checkpoints
+
+        print(f"{PROGRAM}: {evaluate_checkpoints(evaluation, data)}")
+
+
+if __name__ == "__main__":
+    with launch.one_line_errors(PROGRAM):
+        main()

@@ -1,0 +1,145 @@
+"""Checkpoints of small untrained networks, a tree of small pictures, and evaluations in this process."""
+
+import dataclasses
+import functools
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bn import evaluate_checkpoints as module
+from bn import launch
+from bn.checkpoint import save_checkpoint
+from bn.config import ImageData, config_from, to_dict
+from bn.data.photometric import normalize
+from bn.data.smoke import smoke_pictures
+from bn.evaluation import evaluation_from
+from bn.models.build import build_model
+from bn.models.inception import Inception
+
+CHOICES = {
+    "crops": 1, "statistics": "moving", "device": "cpu", "threads": 1, "precision": "auto", "batch": 100
+}  # fmt: skip
+
+
+@functools.cache
+def smoke_config(experiment):
+    return launch.planned_run(
+        [f"experiment={experiment}", "scale=smoke", "evaluate.population_batches=3"]
+    ).config
+
+
+@pytest.fixture(autouse=True)
+def _cache_elsewhere(monkeypatch, tmp_path):
+    """What is decoded once and kept is kept with the test. (Roots of data are absolute here.)"""
+    monkeypatch.setattr("bn.data.images.REPOSITORY", tmp_path)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """{train,val}/<class>/*.png: a few of the pictures made on the spot, at half their size; its root."""
+
+    def make(each=2, name="pictures", classes=range(10)):
+        root = tmp_path / name
+        images, labels = smoke_pictures()
+        for split, first in (("train", 0), ("val", 500)):
+            for label in classes:
+                folder = root / split / f"class{label}"
+                folder.mkdir(parents=True)
+                for i in first + np.flatnonzero(labels[first:] == label)[: each if split == "val" else 4]:
+                    Image.fromarray(images[i, :, ::2, ::2].transpose(1, 2, 0)).save(folder / f"{i}.png")
+        return root
+
+    return make
+
+
+@pytest.fixture
+def on_tree(tree):
+    """What is chosen of data to evaluate on a tree."""
+    return lambda **options: {"name": "cifar10", "root": str(tree(**options))}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint of an untrained network, whose moving averages are of a few random images; its path."""
+
+    def make(experiment="bn_x5", seed=0, step=7, **data):
+        config = smoke_config(experiment)
+        assert isinstance(config.data, ImageData)
+        data = dataclasses.replace(config.data, **{"resize": 16, "crop": 14, **data})
+        config = dataclasses.replace(config, seed=seed, data=data)
+        model = build_model(config)
+        assert isinstance(model, Inception)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for _ in range(3):
+                model(torch.randn(32, 3, data.crop, data.crop, generator=generator))
+            model.classifier.weight *= 30  # so that probabilities are not all alike
+        state = {"step": step, "config": to_dict(config), "model": model.state_dict()}
+        folder = tmp_path / f"{experiment}-{seed}-{data.classes}" / "checkpoints"
+        folder.mkdir(parents=True)
+        return save_checkpoint(folder, step, state)
+
+    return make
+
+
+@pytest.fixture
+def evaluate(tmp_path, monkeypatch):
+    """Evaluate in this process: the record, with the class probabilities, (pictures, 1 + models, classes)."""
+
+    def run(*paths, data=None, **choices):
+        seen = []
+        original = module.best_classes
+        monkeypatch.setattr(module, "best_classes", lambda p: seen.append(p) or original(p))
+        output = tmp_path / "evaluations"
+        before = {path: path.stat().st_mtime_ns for path in output.glob("*.json")}
+        mapping = {**CHOICES, "output": str(output), **choices, "checkpoint": [str(path) for path in paths]}
+        empty = dict.fromkeys(to_dict(smoke_config("bn_x5").data))
+        line = module.evaluate_checkpoints(evaluation_from(mapping), empty | (data or {}), progress=False)
+        monkeypatch.setattr(module, "best_classes", original)
+        new = [path for path in output.glob("*.json") if before.get(path) != path.stat().st_mtime_ns]
+        record = json.loads(new[0].read_text()) if new else {}
+        return {**record, "line": line, "probabilities": torch.cat(seen) if seen else None}
+
+    return run
+
+
+@pytest.fixture
+def network():
+    """The network of a checkpoint, with its moving averages, by the shortest way."""
+
+    def load(path):
+        state = torch.load(path, weights_only=True)
+        model = build_model(config_from(state["config"]))
+        model.load_state_dict(state["model"])
+        return model.eval()
+
+    return load
+
+
+@pytest.fixture
+def pictures_of():
+    """The validation pictures of a tree, (N, 3, 16, 16) uint8, and their labels, in the order of paths."""
+
+    def read(root):
+        paths = sorted((root / "val").glob("*/*.png"))
+        images = np.stack([np.asarray(Image.open(path)).transpose(2, 0, 1) for path in paths])
+        classes = sorted({path.parent.name for path in paths})
+        return torch.from_numpy(images), torch.tensor([classes.index(path.parent.name) for path in paths])
+
+    return read
+
+
+@pytest.fixture
+def probabilities_of():
+    """Of each picture the mean of the probabilities of these crops of it, in float64, picture by picture."""
+
+    @torch.no_grad()
+    def compute(model, images, crops_of):
+        return torch.stack(
+            [model(normalize(crops_of(image).float())).double().softmax(1).mean(0) for image in images]
+        )
+
+    return compute

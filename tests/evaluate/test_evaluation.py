@@ -1,0 +1,140 @@
+"""Evaluations from end to end, against the same computed picture by picture and against training's."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from bn.checkpoint import save_checkpoint
+from bn.config import ImageData, config_from
+from bn.data.images import open_images
+from bn.data.smoke import TRAIN, smoke_pictures
+from bn.multicrop import multicrop
+from bn.norm import population_statistics
+from bn.records import read_lines
+
+
+def central(image):
+    """(3,16,16) -> (1,3,14,14)."""
+    return image[None, :, 1:15, 1:15]
+
+
+def crops144(image):
+    return multicrop(image, 16, 14)
+
+
+def correct(probabilities, labels):
+    ranked = probabilities.argsort(1, descending=True)
+    hits = ranked == labels[:, None]
+    return int(hits[:, 0].sum()), int(hits[:, :5].any(1).sum())
+
+
+@pytest.mark.parametrize(("crops", "crops_of", "each"), [(1, central, 2), (144, crops144, 1)])
+def test_one_network(
+    checkpoint, evaluate, on_tree, network, pictures_of, probabilities_of, tmp_path, crops, crops_of, each
+):
+    path, data = checkpoint(), on_tree(each=each)
+    record = evaluate(path, data=data, crops=crops)
+    images, labels = pictures_of(tmp_path / "pictures")
+    expected = probabilities_of(network(path), images, crops_of)
+    assert expected.std(0).min() > 1e-3  # pictures differ
+    torch.testing.assert_close(record["probabilities"][:, 0], expected, rtol=0, atol=1e-5)
+    assert (record["top1_correct"], record["top5_correct"]) == correct(expected, labels)
+    assert (record["n"], record["crops"], record["models"]) == (10 * each, crops, 1)
+
+
+def test_an_ensemble_is_the_mean_of_class_probabilities(
+    checkpoint, evaluate, on_tree, network, pictures_of, probabilities_of, tmp_path
+):
+    """Section 4.2.3. Networks with and without BN may stand together."""
+    networks = ("bn_x5", "bn_x30", "inception")
+    paths = [checkpoint(experiment, seed=i, classes=6) for i, experiment in enumerate(networks)]
+    record = evaluate(*paths, data=on_tree(each=1, classes=range(6)), crops=144)
+    images, labels = pictures_of(tmp_path / "pictures")
+    members = [probabilities_of(network(path), images, crops144) for path in paths]
+    mean = torch.stack(members).mean(0)
+    torch.testing.assert_close(record["probabilities"][:, 0], mean, rtol=0, atol=1e-5)
+    assert (record["top1_correct"], record["top5_correct"]) == correct(mean, labels)
+    assert record["models"] == 3
+    for each, expected in zip(record["checkpoints"], members, strict=True):
+        assert (each["top1_correct"], each["top5_correct"]) == correct(expected, labels)
+
+
+def test_it_agrees_with_what_training_logged(trained, evaluate):
+    """The same pictures, and the same mini-batches for Algorithm 2."""
+    run = trained(
+        "experiment=bn_x30", "scale=smoke", "steps=2", "probe.layers=[]", "evaluate.at.early=[]",
+        "probe.at.early=[]", "evaluate.population_batches=3",
+    )  # fmt: skip
+    last = read_lines(run.path / "metrics.jsonl")[-1]
+    labels = torch.from_numpy(smoke_pictures()[1][TRAIN:])
+    for statistics, suffix in (("moving", ""), ("population", "_population")):
+        record = evaluate(run.path, statistics=statistics)
+        assert (record["n"], record["statistics"]) == (500, statistics)
+        for key, name in (("top1_correct", "accuracy"), ("top5_correct", "accuracy_top5")):
+            assert record[key] == pytest.approx(last[f"validation/{name}{suffix}"] * 500)
+        loss = -record["probabilities"][torch.arange(500), 0, labels].log().mean()
+        assert loss == pytest.approx(last[f"validation/loss{suffix}"], rel=1e-6)
+    assert last["validation/loss"] != pytest.approx(last["validation/loss_population"], rel=1e-4)
+
+
+def test_population_statistics_are_of_the_mini_batches_of_its_training(
+    checkpoint, evaluate, on_tree, network, pictures_of, probabilities_of, tmp_path
+):
+    """Of 32 examples from the training data, those that would have come next; the data may be others."""
+    path = checkpoint()
+    record = evaluate(path, data=on_tree(each=4) | {"shard_size": 40}, statistics="population")
+    model = network(path)
+    own = config_from(torch.load(path, weights_only=True)["config"]).data
+    assert isinstance(own, ImageData)
+    root = str(tmp_path / "pictures")
+    data = dataclasses.replace(own, name="cifar10", root=root, shard_size=40)
+    feed = open_images(data, batch=32, seed=0, device=torch.device("cpu"), first=7, steps=10).feed
+    population_statistics(model, [feed(n).images for n in (7, 8, 9)])
+    images, _ = pictures_of(tmp_path / "pictures")
+    expected = probabilities_of(model, images, central)
+    torch.testing.assert_close(record["probabilities"][:, 0], expected, rtol=0, atol=1e-4)
+    assert (probabilities_of(network(path), images, central) - expected).abs().max() > 0.01
+
+
+def test_the_size_of_a_forward_pass_does_not_matter(checkpoint, evaluate, on_tree, tmp_path):
+    path, data = checkpoint(), on_tree(each=1)
+    one = evaluate(path, data=data, crops=144, batch=37, output=str(tmp_path / "one"))
+    other = evaluate(path, data=data, crops=144, batch=1000, output=str(tmp_path / "other"))
+    torch.testing.assert_close(one["probabilities"], other["probabilities"], rtol=0, atol=1e-6)
+
+
+def test_bf16_is_what_was_asked_for(checkpoint, evaluate, on_tree):
+    path, data = checkpoint(), on_tree(each=1)
+    exact, rounded = (evaluate(path, data=data, precision=each) for each in ("float32", "bf16"))
+    difference = (exact["probabilities"] - rounded["probabilities"]).abs().max()
+    assert 1e-6 < difference < 0.1
+    assert (exact["precision"], rounded["precision"]) == ("float32", "bf16")
+
+
+def test_a_broken_picture_is_named_and_left_out(checkpoint, evaluate, on_tree, tmp_path, capfd):
+    data = on_tree(each=1)
+    broken = sorted((tmp_path / "pictures" / "val").glob("*/*.png"))[3]
+    path = checkpoint()
+    whole = evaluate(path, data=data, crops=144)
+    broken.write_bytes(broken.read_bytes()[:200])
+    capfd.readouterr()
+    record = evaluate(path, data=data, crops=144, output=str(tmp_path / "without"))
+    assert record["line"].startswith("bn_x5 at step 7 on 9 pictures of cifar10")
+    assert [line for line in capfd.readouterr().err.splitlines() if str(broken) in line]
+    kept = [i for i in range(10) if i != 3]
+    torch.testing.assert_close(record["probabilities"], whole["probabilities"][kept], rtol=0, atol=1e-6)
+
+
+def test_probabilities_that_are_not_finite_are_wrong_and_said(checkpoint, evaluate, on_tree):
+    path = checkpoint()
+    state = torch.load(path, weights_only=True)
+    state["model"]["classifier.bias"][0] = float("nan")
+    record = evaluate(save_checkpoint(path.parent, 8, state), data=on_tree(each=1))
+    assert (record["n"], record["top1_correct"], record["top5_correct"], record["not_finite"]) == (
+        10,
+        0,
+        0,
+        10,
+    )
+    assert "of 10 pictures the probabilities are not finite, counted as wrong" in record["line"]

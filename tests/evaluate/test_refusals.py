@@ -1,0 +1,153 @@
+"""What cannot be evaluated: one line that names the file or key, and no record."""
+
+import re
+
+import pytest
+import torch
+
+from bn import launch
+from bn.checkpoint import save_checkpoint
+from bn.config import to_dict
+from bn.errors import UserError
+from bn.models.inception import inception
+
+
+@pytest.fixture
+def refused(evaluate, tmp_path):
+    """The line with which an evaluation is refused, the folder of the test left out."""
+
+    def line(*paths, **choices):
+        with pytest.raises(UserError) as error:
+            evaluate(*paths, **choices)
+        assert not (tmp_path / "evaluations").exists()
+        text = str(error.value)
+        assert "\n" not in text
+        return re.sub(r"step_0+(\d+)\.\w{16}", r"step_\1", text.replace(f"{tmp_path}/", ""))
+
+    return line
+
+
+def test_a_file_that_is_not_there(refused, tmp_path):
+    assert refused(tmp_path / "none.pt") == "none.pt: cannot be read (No such file or directory)"
+
+
+def test_a_directory_without_checkpoints(refused, tmp_path):
+    (tmp_path / "run").mkdir()
+    assert refused(tmp_path / "run") == (
+        "run: no checkpoint in run/checkpoints; accepted: a run directory, or a file"
+    )
+
+
+def test_a_damaged_checkpoint(refused, checkpoint):
+    path = checkpoint()
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 0x80
+    path.write_bytes(content)
+    expected = "bn_x5-0-10/checkpoints/step_7.pt: damaged (its checksum is not the one in its name)"
+    assert refused(path) == expected
+    assert refused(path.parents[1]) == expected
+
+
+@pytest.mark.parametrize("content", [b"", b"some text\n" * 100, b"PK\x03\x04 cut short"])
+def test_a_file_of_something_else(refused, tmp_path, content):
+    (tmp_path / "notes.pt").write_bytes(content)
+    assert refused(tmp_path / "notes.pt") == (
+        "notes.pt: neither a checkpoint nor weights (torch cannot load it)"
+    )
+
+
+def test_a_file_that_would_run_code(refused, tmp_path):
+    torch.save({"model": torch.nn.Linear(1, 1)}, tmp_path / "pickled.pt")
+    assert refused(tmp_path / "pickled.pt").startswith("pickled.pt: neither a checkpoint nor weights")
+
+
+@pytest.mark.parametrize(("saved", "shown"), [([1, 2], "a list"), ({3: torch.zeros(1)}, "a dict")])
+def test_no_state_dict(refused, tmp_path, saved, shown):
+    torch.save(saved, tmp_path / "saved.pt")
+    assert refused(tmp_path / "saved.pt").startswith(
+        f"saved.pt: neither a checkpoint nor weights ({shown}, not"
+    )
+
+
+def test_weights_of_another_network(refused, tmp_path):
+    torch.save(inception(10, width=0.125).state_dict(), tmp_path / "ours.pt")
+    assert refused(tmp_path / "ours.pt").startswith(
+        "ours.pt: not BN-Inception weights as of pretrainedmodels: missing: last_linear.weight, "
+    )
+
+
+def test_weights_that_do_not_fit_the_config(refused, checkpoint):
+    path = checkpoint()
+    state = torch.load(path, weights_only=True)
+    del state["model"]["classifier.bias"]
+    assert refused(save_checkpoint(path.parent, 8, state)) == (
+        "bn_x5-0-10/checkpoints/step_8.pt: its weights are not those of the network that its config describes"
+    )
+
+
+def test_an_mnist_network(refused, tmp_path):
+    config = launch.planned_run(["experiment=mnist_bn"]).config
+    path = save_checkpoint(tmp_path / "checkpoints", 1, {"step": 1, "config": to_dict(config), "model": {}})
+    assert refused(path) == (
+        "checkpoints/step_1.pt: a network on mnist; evaluate.py takes image networks (of this one, the run's "
+        "metrics.jsonl has the accuracies with either statistics)"
+    )
+
+
+def test_networks_of_different_classes(refused, checkpoint, on_tree):
+    ten, five = checkpoint(), checkpoint(classes=5)
+    assert refused(ten, five, data={"resize": 16}) == (
+        "data.classes: 10 of bn_x5-0-10/checkpoints/step_7.pt, 5 of bn_x5-0-5/checkpoints/step_7.pt; "
+        "accepted: networks on the same data, or what to evaluate all of them on (data=..., data.root=...)"
+    )
+    assert refused(ten, five, data={**on_tree(), "classes": 10}) == (
+        "data.classes=10: bn_x5-0-5/checkpoints/step_7.pt has 5 classes"
+    )
+
+
+@pytest.mark.parametrize("key", ["resize", "crop", "name", "root"])
+def test_networks_on_different_data(refused, checkpoint, key):
+    other = {"resize": 18, "crop": 12, "name": "cifar10", "root": "elsewhere"}[key]
+    line = refused(checkpoint(), checkpoint(seed=1, **{key: other}))
+    assert re.match(
+        rf"data\.{key}: \S* of bn_x5-0-10/\S+, {other} of bn_x5-1-10/\S+; accepted: networks on", line
+    )
+
+
+def test_a_network_twice(refused, checkpoint):
+    path = checkpoint()
+    assert refused(path, path.parents[1]) == (
+        "checkpoint: bn_x5-0-10/checkpoints/step_7.pt and bn_x5-0-10/checkpoints/step_7.pt are one network; "
+        "accepted: once"
+    )
+
+
+def test_data_that_are_not_there(refused, checkpoint):
+    line = refused(checkpoint(), data={"name": "cifar10", "root": "/nowhere", "feed": "resident"})
+    assert line.startswith("/nowhere")
+
+
+def test_a_crop_larger_than_the_picture(refused, checkpoint):
+    assert refused(checkpoint(), data={"crop": 17}) == "data.crop=17: accepted: at most data.resize=16"
+
+
+def test_data_of_another_type(refused, checkpoint):
+    assert refused(checkpoint(), data={"crop": "large"}) == "data.crop='large': accepted: int"
+
+
+def test_population_statistics_of_a_network_without_bn(refused, checkpoint):
+    assert refused(checkpoint("inception"), statistics="population") == (
+        "statistics=population: inception-0-10/checkpoints/step_7.pt has no BN; accepted: moving"
+    )
+
+
+def test_per_activation_bn_at_another_size(refused, checkpoint):
+    path = checkpoint()
+    state = torch.load(path, weights_only=True)
+    state["config"]["model"]["per_activation"] = ["5b"]
+    built = inception(
+        10, norm="ghost", width=0.125, stem_stride=1, stem_pools=1, per_activation=("5b",), size=14
+    )
+    state["model"] = built.state_dict()
+    line = refused(save_checkpoint(path.parent, 8, state), data={"crop": 12})
+    assert line == "data.crop=12: bn_x5-0-10/checkpoints/step_8.pt has per-activation BN; accepted: 14"
