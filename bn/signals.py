@@ -21,8 +21,13 @@ def stop_signal() -> int | None:
 def install_handlers() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _on_signal)
-    if _in_worker() and sys.platform == "linux":
-        # Where the sweep's command is killed outright its workers end too, instead of waiting for ever.
+    if _in_worker():
+        end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Where the parent is killed outright this process ends too, instead of waiting for ever (Linux)."""
+    if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 

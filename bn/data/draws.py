@@ -8,6 +8,7 @@ import numpy as np
 from bn.data import photometric
 from bn.data.crops import BOX_DRAWS
 from bn.data.keyed import uniform
+from bn.errors import UserError
 from bn.seeds import derive_seed
 
 
@@ -25,7 +26,11 @@ def draws(seed: int, epoch: int, examples: np.ndarray) -> Draws:
 
 
 def replacements(seed: int, epoch: int, example: int, count: int) -> Iterator[int]:
-    """Which of `count` examples stand in for one that cannot be read: the first of them that can be."""
+    """Which of `count` examples stand in for one that cannot be read: the first of them that can be.
+
+    UserError after 100.
+    """
     for attempt in range(100):
         u = uniform(derive_seed(seed, "replacement", attempt), epoch, np.array([example]), 1)
         yield int(u[0, 0] * count)
+    raise UserError(f"none of 100 pictures can be read that were drawn instead of picture {example}")

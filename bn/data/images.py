@@ -19,10 +19,11 @@ from bn.data.decoded import Decoded, decode_all
 from bn.data.jpeg import BrokenImage
 from bn.data.order import ImageOrder
 from bn.data.photometric import distort, normalize
-from bn.data.pictures import ArrayPictures, FolderPictures
+from bn.data.pictures import ArrayPictures, FolderPictures, Pictures
 from bn.data.resident import Resident
 from bn.data.smoke import TRAIN, smoke_pictures
 from bn.data.source import Source, Split
+from bn.data.stream import Stream
 from bn.data.tree import read_tree
 from bn.errors import UserError
 from bn.records import REPOSITORY
@@ -30,6 +31,7 @@ from bn.seeds import generator
 
 RESIDENT_LIMIT = 4 << 30  # bytes that feed=auto keeps on the device
 VALIDATION_BATCH = 250
+CACHE = REPOSITORY / "data" / "cache"
 PREPARE = {
     "imagenet": "python scripts/prepare_imagenet.py --help tells how to make it",
     "tiny_imagenet": "python scripts/prepare_tiny_imagenet.py --help tells how to make it",
@@ -55,28 +57,28 @@ def open_images(
 ) -> "Images":
     """The mini-batches of `data`, of `batch` examples, of which process `rank` of `ranks` gets its share.
 
-    Steps are expected to be asked for in order from `first` to `steps`. UserError with one line if the
-    pictures are not there, or are not what `data` says.
+    Steps are expected to be asked for in order from `first` on, up to `steps` of them in all; 0: there is
+    nothing to train. UserError with one line if the pictures are not there, or are not what `data` says.
     """
     pictures = find_pictures(data)
     order = ImageOrder(len(pictures["train"]), batch, seed, data.shuffle, data.shard_size, rank, ranks)
-    count = sum(map(len, pictures.values()))
-    resident = data.feed == "resident" or (
-        data.feed == "auto" and count * 3 * data.resize**2 <= RESIDENT_LIMIT
-    )
-    broken: list[BrokenImage] = []
-    if resident:
-        decoded: dict[Split, Decoded] = {
-            split: decode_all(found, data.resize, REPOSITORY / "data" / "cache", f"{data.name}-{split}")
-            for split, found in pictures.items()
-        }
-        broken = [error for found in decoded.values() for error in found.broken.values()]
-        source: Source = Resident(data, decoded, order, seed, device)
-    else:
-        raise NotImplementedError
+    if data.feed == "stream" or (data.feed == "auto" and _bytes(pictures, data) > RESIDENT_LIMIT):
+        source: Source = Stream(data, pictures, order, seed, device, first, steps)
+        return Images(data, pictures, source, batch // ranks, rank, ranks)
+    decoded: dict[Split, Decoded] = {
+        split: decode_all(found, data.resize, CACHE, f"{data.name}-{split}")
+        for split, found in pictures.items()
+        if split == "val" or steps
+    }
+    source = Resident(data, decoded, order, seed, device)
     images = Images(data, pictures, source, batch // ranks, rank, ranks)
-    images.note(broken)
+    for found in decoded.values():
+        images.note(found.broken.values())
     return images
+
+
+def _bytes(pictures: Mapping[Split, Pictures], data: ImageData) -> int:
+    return sum(map(len, pictures.values())) * 3 * data.resize**2
 
 
 def find_pictures(data: ImageData) -> Mapping[Split, ArrayPictures | FolderPictures]:

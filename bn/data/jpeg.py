@@ -1,39 +1,103 @@
-"""A picture file: what it shows, whole or a box of it resized."""
+"""Picture files: opened first, decoded when it is known which part is wanted, and at which scale.
+
+JPEG goes through libjpeg-turbo straight into an array, at 1/2, 1/4 or 1/8 of its size where that is enough:
+the decoder then transforms 4, 2 or 1 coefficients of 8 each way. Everything else goes through PIL: other
+formats, whatever the file's name says, CMYK, and what libjpeg-turbo objects to without pixels being lost.
+"""
 
 import io
 import warnings
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-from PIL import Image
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+
+REDUCTIONS = (8, 4, 2)
+LIMIT = 1 << 26  # pixels; a file that announces more is left to PIL, which knows what is too much
 
 
 class BrokenImage(Exception):
     """A picture that cannot be read."""
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name}: {reason}")
+        super().__init__(name, reason)
         self.name = name
         self.reason = reason
 
 
-def decode(content: bytes, name: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a picture in any format that PIL reads. BrokenImage if it cannot."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged EXIF, and sizes that PIL thinks suspicious
-            with Image.open(io.BytesIO(content)) as image:
-                return np.asarray(image.convert("RGB"))
-    except Exception as error:  # PIL raises whatever its plugins stumble over
-        raise BrokenImage(name, str(error) or type(error).__name__) from error
+class Picture(Protocol):
+    """A picture whose size is known; whether it can be decoded shows when it is."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        ...
+
+    def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
+        """(h, w, 3) uint8 RGB, reduced in size by the integer that comes with it, which is at most `shrink`.
+
+        A point (y, x) of the picture is at (y, x) / reduction in the array. BrokenImage if it cannot be read.
+        """
+        ...
 
 
-def read(path: str) -> bytes:
-    """The file's content. BrokenImage if it is empty or cannot be read."""
+class Decoded:
+    """A picture that is an array (h, w, 3) already."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        self.size = (array.shape[0], array.shape[1])
+
+    def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
+        return self._array, 1
+
+
+class Jpeg:
+    """The content of a JPEG file in gray or in colours that become RGB."""
+
+    def __init__(self, content: bytes, size: tuple[int, int], name: str) -> None:
+        self._content = content
+        self._name = name
+        self.size = size
+
+    def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
+        reduction = next((r for r in REDUCTIONS if r <= shrink), 1)
+        height, width = (-(-side // reduction) for side in self.size)
+        try:
+            return simplejpeg.decode_jpeg(self._content, min_height=height, min_width=width), reduction
+        except ValueError as error:
+            if "Premature end" in str(error):  # PIL takes it for gray, if as many bytes are there
+                raise BrokenImage(self._name, "a JPEG file that is cut short") from error
+            return _decode(self._content, self._name), 1
+
+
+def open_picture(path: str) -> Picture:
+    """BrokenImage if the file cannot be read, is empty, or is no picture."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise BrokenImage(path, error.strerror or type(error).__name__) from error
     if not content:
         raise BrokenImage(path, "an empty file")
-    return content
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+        size = int(height), int(width)
+    except ValueError:
+        return Decoded(_decode(content, path))
+    if colours in ("CMYK", "YCCK") or size[0] * size[1] > LIMIT:
+        return Decoded(_decode(content, path))
+    return Jpeg(content, size, path)
+
+
+def _decode(content: bytes, name: str) -> np.ndarray:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF, of many pixels: the picture is there
+            with Image.open(io.BytesIO(content)) as image:
+                return np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise BrokenImage(name, "no picture in a format that PIL knows") from error
+    except Exception as error:  # PIL's plugins let through whatever they stumble over
+        raise BrokenImage(name, str(error) or type(error).__name__) from error

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bn.data import jpeg
+from bn.data.jpeg import Decoded, Picture, open_picture
 from bn.data.tree import Listing
 
 
@@ -28,6 +28,10 @@ class Pictures(Protocol):
         """(3, H, W) uint8 RGB. bn.data.jpeg.BrokenImage if it cannot be read."""
         ...
 
+    def open(self, index: int) -> Picture:
+        """The same, not yet decoded. BrokenImage too."""
+        ...
+
 
 class ArrayPictures:
     """Pictures that are in memory: (N, 3, H, W) uint8."""
@@ -43,6 +47,9 @@ class ArrayPictures:
     def __getitem__(self, index: int) -> Tensor:
         return torch.from_numpy(self.images[index])
 
+    def open(self, index: int) -> Picture:
+        return Decoded(np.ascontiguousarray(self.images[index].transpose(1, 2, 0)))
+
 
 class FolderPictures:
     """Pictures in files, each of a size of its own."""
@@ -55,6 +62,8 @@ class FolderPictures:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> Tensor:
-        path = self.names[index]
-        pixels = jpeg.decode(jpeg.read(path), path)
+        pixels, _ = self.open(index).pixels()
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+    def open(self, index: int) -> Picture:
+        return open_picture(self.names[index])

@@ -1,6 +1,7 @@
 """Small data sets: on the device as bytes, and cropped and mirrored there in batches."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ class Resident:
         pass
 
     def _readable(self, epoch: int, example: int) -> int:
-        candidates = (example, *replacements(self._seed, epoch, example, len(self._labels["train"])))
+        candidates = chain((example,), replacements(self._seed, epoch, example, len(self._labels["train"])))
         return next(candidate for candidate in candidates if candidate not in self._broken["train"])
 
     def _pick(self, split: Split, examples: np.ndarray) -> tuple[Tensor, Tensor]:

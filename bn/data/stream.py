@@ -1,0 +1,215 @@
+"""Large data sets: worker processes decode and crop whole mini-batches; the device does the rest.
+
+Mini-batch n is a pure function of (seed, n), whichever worker makes it: nothing is drawn from a stream of
+random numbers, here or there.
+"""
+
+import signal
+import sys
+import warnings
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from multiprocessing.util import Finalize
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from bn.config import ImageData
+from bn.data.crops import central_box, random_boxes
+from bn.data.draws import draws, replacements
+from bn.data.jpeg import BrokenImage, Picture
+from bn.data.order import ImageOrder
+from bn.data.pictures import Pictures
+from bn.data.resize import central_crop, random_crop
+from bn.data.source import Cropped, Split
+from bn.signals import end_with_parent
+
+PREFETCH = 2  # mini-batches ready, or in the making, for each worker
+# A fork starts in milliseconds and shares the listing of a million files; where forks are not safe (macOS),
+# a new interpreter imports torch first, seconds for each worker. The workers never touch CUDA.
+START = "fork" if sys.platform == "linux" else "spawn"
+
+
+class Prepared(NamedTuple):
+    """What a worker hands over: a mini-batch in few tensors, as bytes."""
+
+    images: Tensor  # (N, 3, S, S) uint8, not yet mirrored
+    labels: Tensor  # (N,) int64
+    mirrored: Tensor  # (N,) bool
+    colour: Tensor  # (N, photometric.DRAWS) float64
+    broken: tuple[BrokenImage, ...]
+
+
+class TrainingSteps(Dataset[Prepared]):
+    """Step n -> its mini-batch."""
+
+    def __init__(self, pictures: Pictures, data: ImageData, order: ImageOrder, seed: int) -> None:
+        self._pictures = pictures
+        self._data = data
+        self._order = order
+        self._seed = seed
+
+    def __getitem__(self, n: int) -> Prepared:
+        epoch, examples = self._order(n)
+        candidates = [
+            chain((example,), replacements(self._seed, epoch, example, len(self._pictures)))
+            for example in examples.tolist()
+        ]
+        examples = examples.copy()
+        images = torch.empty(len(examples), 3, self._data.crop, self._data.crop, dtype=torch.uint8)
+        broken: dict[str, BrokenImage] = {}
+        missing = np.arange(len(examples))
+        while len(missing) and len(broken) <= self._data.max_broken:  # else the run is to fail
+            examples[missing] = [next(candidates[i]) for i in missing]
+            missing = self._fill(images, examples, missing, epoch, broken)
+        drawn = draws(self._seed, epoch, examples)
+        return Prepared(
+            images,
+            torch.from_numpy(self._pictures.labels[examples]),
+            torch.from_numpy(drawn.mirror < 0.5),
+            torch.from_numpy(drawn.colour),
+            tuple(broken.values()),
+        )
+
+    def _fill(
+        self,
+        images: Tensor,
+        examples: np.ndarray,
+        rows: np.ndarray,
+        epoch: int,
+        broken: dict[str, BrokenImage],
+    ) -> np.ndarray:
+        """Make these rows of `images`; the rows that cannot be made."""
+        opened: dict[int, Picture] = {}
+        for i in rows.tolist():
+            try:
+                opened[i] = self._pictures.open(int(examples[i]))
+            except BrokenImage as error:
+                broken[error.name] = error
+        done = list(opened)
+        heights, widths = np.array([picture.size for picture in opened.values()], np.int64).reshape(-1, 2).T
+        box_draws = draws(self._seed, epoch, examples[done]).box
+        boxes = random_boxes(box_draws, heights, widths, self._data.area, self._data.aspect)
+        for (i, picture), box in zip(opened.items(), boxes, strict=True):
+            try:
+                images[i] = random_crop(picture, box, self._data.crop)
+            except BrokenImage as error:
+                broken[error.name] = error
+                done.remove(i)
+        return np.setdiff1d(rows, done)
+
+
+class CentralCrops(Dataset[Prepared]):
+    """Indices -> the central crops of their pictures, less the broken ones."""
+
+    def __init__(self, pictures: Pictures, data: ImageData) -> None:
+        self._pictures = pictures
+        self._data = data
+
+    def __getitem__(self, examples: np.ndarray) -> Prepared:
+        crops, labels, broken = [], [], []
+        for example in examples.tolist():
+            try:
+                picture = self._pictures.open(example)
+                box = central_box(*picture.size, self._data.resize, self._data.crop)
+                crops.append(central_crop(picture, box, self._data.crop))
+            except BrokenImage as error:
+                broken.append(error)
+            else:
+                labels.append(self._pictures.labels[example])
+        images = torch.empty(len(crops), 3, self._data.crop, self._data.crop, dtype=torch.uint8)
+        for image, crop in zip(images, crops, strict=True):
+            image.copy_(crop)
+        return Prepared(
+            images,
+            torch.tensor(labels, dtype=torch.int64),
+            torch.zeros(len(crops), dtype=torch.bool),
+            torch.empty(len(crops), 0),
+            tuple(broken),
+        )
+
+
+class Stream:
+    """A `Source` of pictures of any size. Mini-batches from `first` up to `end` are prefetched in order."""
+
+    def __init__(
+        self,
+        data: ImageData,
+        pictures: Mapping[Split, Pictures],
+        order: ImageOrder,
+        seed: int,
+        device: torch.device,
+        first: int,
+        end: int,
+    ) -> None:
+        self._workers = data.workers
+        self._device = device
+        self._steps = TrainingSteps(pictures["train"], data, order, seed)
+        self._central = {split: CentralCrops(found, data) for split, found in pictures.items()}
+        self._end = end
+        self._next: int | None = None
+        if first < end:
+            self._start(first)  # now, so that the workers begin while the network is being built
+
+    def _start(self, n: int) -> None:
+        self._next = n
+        self._ahead = self._in_order(self._steps, range(n, self._end))
+
+    def training(self, n: int) -> Cropped:
+        if n >= self._end:
+            return self._on_device(self._steps[n])
+        if n != self._next:
+            self._start(n)
+        self._next = n + 1
+        return self._on_device(next(self._ahead))
+
+    def central(self, split: Split, chunks: Iterable[np.ndarray]) -> Iterator[Cropped]:
+        return map(self._on_device, self._in_order(self._central[split], chunks))
+
+    def close(self) -> None:
+        self._ahead = iter(())  # its workers end with the iterator
+
+    def _in_order(self, dataset: Dataset[Prepared], indices: Iterable) -> Iterator[Prepared]:
+        loader = DataLoader(
+            dataset,
+            batch_size=None,  # an index is a whole mini-batch already
+            sampler=indices,
+            num_workers=self._workers,
+            prefetch_factor=PREFETCH if self._workers else None,
+            multiprocessing_context=START if self._workers else None,
+            worker_init_fn=_start_worker,
+            pin_memory=self._device.type == "cuda",
+            generator=torch.Generator(),  # or it would draw from torch's own, whose state a run resumes
+        )
+        with warnings.catch_warnings():
+            # Python from 3.12 on, of forks beside threads: those of torch, which workers do without.
+            warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
+            iterator = iter(loader)
+        # At the program's end multiprocessing sends SIGTERM, to which workers are deaf, and waits for ever.
+        Finalize(iterator, _end_workers, (weakref.ref(iterator),), exitpriority=1)
+        return iterator
+
+    def _on_device(self, prepared: Prepared) -> Cropped:
+        images, labels, mirrored = (
+            tensor.to(self._device, non_blocking=True)
+            for tensor in (prepared.images, prepared.labels, prepared.mirrored)
+        )
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images).float()
+        return Cropped(images, labels, prepared.colour.numpy(), prepared.broken)
+
+
+def _end_workers(reference: weakref.ref) -> None:
+    shut_down = getattr(reference(), "_shutdown_workers", None)  # None if it is gone, or has no workers
+    if shut_down is not None:
+        shut_down()
+
+
+def _start_worker(_worker: int) -> None:
+    """Signals are for the parent: it takes its last mini-batches, saves, and then ends its workers."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    end_with_parent()
