@@ -1,21 +1,25 @@
-"""The speed of a training step against its floor, as scripts/benchmark.py measured it.
+"""The speed of the MNIST network's training step against its floor, as scripts/benchmark.py measured it.
 
     python scripts/benchmark.py --compiled --save
 
-The floor is the step's matrix products alone, timed in the same process. One table for each record.
+The floor is the step's matrix products alone, timed in the same process. The folder's other records come from
+scripts/benchmark_images.py and scripts/benchmark_data.py. One table for each record.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
+from experiments import benchmark_images
+
 
 def draw(folder: Path, out: Path) -> None:
     """<record>.md for each <record>.json."""
     for path in sorted(folder.glob("*.json")):
         document = json.loads(path.read_text())
-        if "ms_per_step" in document:
-            (out / f"{path.stem}.md").write_text(table(document))
+        if "environment" in document:  # a record, and not what committed.py writes beside them
+            kind = document.get("kind", "step")
+            (out / f"{path.stem}.md").write_text(TABLES[kind](document))
 
 
 def table(document: dict[str, Any]) -> str:
@@ -46,3 +50,6 @@ def table(document: dict[str, Any]) -> str:
         f"{env['time'][:10]}; median of {document['rounds']} rounds."
     )
     return "\n".join(lines) + "\n"
+
+
+TABLES = {"step": table, "images": benchmark_images.table}  # by the kind of the record

@@ -1,0 +1,277 @@
+"""How fast BN-Inception trains and classifies, against its floor and against what people otherwise run.
+
+    python scripts/benchmark_images.py                 the table, in a few minutes on two cores
+    python scripts/benchmark_images.py --compiled      also torch.compile (needs a C++ compiler)
+    python scripts/benchmark_images.py --save          also write it to results/benchmark/
+    python scripts/benchmark_images.py --device cuda --batch 256 --compiled
+
+The network of Figure 5 at 224 (BN-x5's: no LRN, no dropout), fed from memory; scripts/benchmark_data.py
+measures the feeding. "Plain eager" is what public implementations run: torch's BatchNorm2d, the separable
+convolution in its two steps, NCHW. All take turns in one process, so that a slow moment of the machine
+touches all alike; the median round counts. The floor is the network's multiply-adds over the rate that a
+large matrix product reaches here in the same precision; training counts three times the forward pass's.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from bn.models import inception
+from bn.models.counts import counts
+from bn.models.separable import SeparableConv2d
+from bn.norm import BatchNorm, fold
+from bn.optim import sgd
+from bn.records import environment
+from bn.steps import AutogradStep, CudaGraphStep, Step, autocast
+from bn.train import device_name
+from experiments import benchmark
+from experiments.benchmark_images import table
+from experiments.committed import RESULTS, make
+
+SIZE, CLASSES, GROUP = 224, 1000, 32
+RATE = 0.0075
+Run = Callable[[], object]  # one mini-batch
+
+
+class Contender(NamedTuple):
+    name: str
+    precision: str
+    make: Callable[[], Run]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--batch", type=int, help="default: 16 on a CPU, 256 on a GPU")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--compiled", action="store_true", help="also time torch.compile")
+    parser.add_argument("--save", action="store_true", help="write results/benchmark/")
+    arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("benchmark_images.py: --device cuda: no CUDA device here")
+    if arguments.compiled and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        sys.exit("benchmark_images.py: --compiled: needs a C++ compiler (training on a CPU does not)")
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    device = torch.device(arguments.device)
+    batch = arguments.batch or (256 if device.type == "cuda" else 16)
+
+    training = measure(trainings(device, batch, arguments.compiled), batch, device, arguments.rounds)
+    inference = measure(inferences(device, batch, arguments.compiled), batch, device, arguments.rounds)
+    document: dict[str, Any] = {
+        "kind": "images",
+        "training": training,
+        "inference": inference,
+        "multiply_adds": sum(row.multiply_adds for row in counts(inception(CLASSES, size=SIZE))),
+        "matrix_rate": {name: matrix_rate(device, name) for name in ("float32", "bf16")},
+        "batch": batch,
+        "size": SIZE,
+        "threads": arguments.threads,
+        "rounds": arguments.rounds,
+        "device": device_name(device),
+        "environment": environment(),
+    }
+    print(table(document))
+    if arguments.save:
+        folder = RESULTS / "benchmark"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"images-{device.type}.json").write_text(json.dumps(document, indent=1) + "\n")
+        make("benchmark", benchmark)
+
+
+def ours(device: torch.device, batch: int, layout: torch.memory_format) -> nn.Module:
+    norm = "ghost" if batch % GROUP == 0 else "batch"
+    model = inception(CLASSES, norm=norm, norm_group=GROUP)
+    return model.to(device, memory_format=layout)
+
+
+def plain(device: torch.device, layout: torch.memory_format) -> nn.Module:
+    """The same network as it is usually written."""
+    model = inception(CLASSES, norm="batch")
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, BatchNorm):
+                setattr(module, name, nn.BatchNorm2d(len(child.weight)))
+            elif isinstance(child, SeparableConv2d):
+                setattr(module, name, nn.Sequential(child.depthwise, child.pointwise))
+    return model.to(device, memory_format=layout)
+
+
+def trainings(device: torch.device, batch: int, compiled: bool) -> list[Contender]:
+    nchw, nhwc = torch.contiguous_format, torch.channels_last
+
+    def make(
+        network: Callable[[], nn.Module],
+        layout: torch.memory_format,
+        precision: str,
+        compile_it: bool = False,
+        graph: bool = False,
+    ) -> Callable[[], Run]:
+        def build() -> Run:
+            model = network()
+            optimizer = sgd(model, RATE, momentum=0.9, weight_decay=4e-5)
+            forward: Any = torch.compile(model) if compile_it else model
+            images, labels = example(device, batch, layout)
+            step: Step = AutogradStep(forward, optimizer, precision)
+            if graph:
+                step = CudaGraphStep(step, model, images, labels)
+            return lambda: step(images, labels)
+
+        return build
+
+    found = [
+        Contender("plain eager, NCHW", "float32", make(lambda: plain(device, nchw), nchw, "float32")),
+        Contender(
+            "plain eager, channels last", "float32", make(lambda: plain(device, nhwc), nhwc, "float32")
+        ),
+        Contender("plain eager, channels last", "bf16", make(lambda: plain(device, nhwc), nhwc, "bf16")),
+    ]
+    for precision in ("float32", "bf16"):
+
+        def network() -> nn.Module:
+            return ours(device, batch, nhwc)
+
+        found.append(Contender("ours", precision, make(network, nhwc, precision)))
+        if compiled:
+            found.append(Contender("ours, compiled", precision, make(network, nhwc, precision, True)))
+        if device.type == "cuda":
+            found.append(
+                Contender("ours, CUDA graph", precision, make(network, nhwc, precision, False, True))
+            )
+        if device.type == "cuda" and compiled:
+            both = make(network, nhwc, precision, True, True)
+            found.append(Contender("ours, compiled, CUDA graph", precision, both))
+    return found
+
+
+def inferences(device: torch.device, batch: int, compiled: bool) -> list[Contender]:
+    nchw, nhwc = torch.contiguous_format, torch.channels_last
+
+    def make(
+        network: Callable[[], nn.Module],
+        layout: torch.memory_format,
+        precision: str,
+        folded: bool = False,
+        compile_it: bool = False,
+    ) -> Callable[[], Run]:
+        def build() -> Run:
+            model = network()
+            images, _ = example(device, 2 * GROUP, layout)
+            with torch.no_grad():
+                model(images[:GROUP])  # statistics to infer with
+            model.eval()
+            if folded:
+                model = fold(model)
+            forward: Any = torch.compile(model) if compile_it else model
+            images, _ = example(device, batch, layout)
+
+            @torch.no_grad()
+            def run() -> Tensor:
+                with autocast(device, precision):
+                    return forward(images)
+
+            return run
+
+        return build
+
+    def network() -> nn.Module:
+        return ours(device, GROUP, nhwc)
+
+    found = [
+        Contender("plain eager, NCHW", "float32", make(lambda: plain(device, nchw), nchw, "float32")),
+        Contender(
+            "plain eager, channels last", "float32", make(lambda: plain(device, nhwc), nhwc, "float32")
+        ),
+    ]
+    for precision in ("float32", "bf16"):
+        found.append(Contender("ours, evaluation mode", precision, make(network, nhwc, precision)))
+        found.append(Contender("ours, BN folded", precision, make(network, nhwc, precision, True)))
+        if compiled:
+            found.append(
+                Contender("ours, BN folded, compiled", precision, make(network, nhwc, precision, True, True))
+            )
+    return found
+
+
+def example(device: torch.device, batch: int, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
+    images = torch.randn(batch, 3, SIZE, SIZE).to(device).contiguous(memory_format=layout)
+    return images, torch.randint(CLASSES, (batch,)).to(device)
+
+
+def measure(
+    contenders: list[Contender], batch: int, device: torch.device, rounds: int
+) -> list[dict[str, Any]]:
+    """Median images per second of each, over rounds in which all take their turn; on a GPU also memory."""
+    runs, memory = [], []
+    for contender in tqdm(contenders, desc="warm up", disable=None):
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+        run = contender.make()
+        for _ in range(3):
+            run()
+        memory.append(torch.cuda.max_memory_allocated() - before if device.type == "cuda" else None)
+        runs.append(run)
+    repeats = [max(1, round(0.3 / seconds(run, 1, device))) for run in runs]
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in tqdm(range(rounds), desc="rounds", disable=None):
+        for i, run in enumerate(runs):
+            times[i].append(seconds(run, repeats[i], device))
+    return [
+        {
+            "name": contender.name,
+            "precision": contender.precision,
+            "images_per_second": batch / statistics.median(found),
+            "memory": used,
+            "top_five": top_five(run) if device.type == "cuda" else None,
+        }
+        for contender, found, used, run in zip(contenders, times, memory, runs, strict=True)
+    ]
+
+
+def top_five(run: Run) -> list[tuple[str, float]]:
+    """The kernels that take most of a mini-batch, and their share of the GPU's time."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        run()
+        torch.cuda.synchronize()
+    events = sorted(profile.key_averages(), key=lambda event: -event.self_device_time_total)
+    total = sum(event.self_device_time_total for event in events)
+    return [(event.key[:80], event.self_device_time_total / total) for event in events[:5]]
+
+
+def matrix_rate(device: torch.device, precision: str) -> float:
+    """Multiply-adds per second of a large matrix product of random numbers."""
+    n = 8192 if device.type == "cuda" else 2048
+    dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[precision]
+    a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+    for _ in range(3):
+        a @ b
+    return n**3 / statistics.median(seconds(lambda: a @ b, 5, device) for _ in range(7))
+
+
+def seconds(run: Run, repeats: int, device: torch.device) -> float:
+    """Seconds a call."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - began) / repeats
+
+
+if __name__ == "__main__":
+    main()
