@@ -1,0 +1,94 @@
+"""From archives to an ImageFolder tree: verified, alone at work, and each class folder whole or not there.
+
+What the two preparation commands (scripts/prepare_imagenet.py, scripts/prepare_tiny_imagenet.py) share. A
+class folder is filled under `<root>/.unfinished` and gets its name when it is whole, so that whatever carries
+the name of a class is finished, and a command that was killed goes on with the others.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from bn.data.tree import read_tree
+from bn.errors import UserError
+
+
+def verify_md5(archive: Path, expected: str) -> None:
+    """UserError with one line if `archive` is not the published file."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with archive.open("rb") as file, byte_bar(archive.stat().st_size, f"MD5 of {archive.name}") as bar:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    if digest.hexdigest() != expected:
+        raise UserError(
+            f"{archive}: its MD5 is {digest.hexdigest()}, the published one {expected}: "
+            "damaged or another file: remove it and download it again"
+        )
+
+
+def byte_bar(total: int | None, what: str) -> tqdm:
+    """A progress bar in bytes; nothing where standard error is no terminal."""
+    return tqdm(total=total, desc=what, unit="B", unit_scale=True, disable=None, leave=False)
+
+
+@contextlib.contextmanager
+def sole_writer(root: Path) -> Iterator[Path]:
+    """The folder for what is unfinished of the tree `root`, empty and gone afterwards.
+
+    UserError with one line if another process is at work on the tree, and for each OSError in the block, such
+    as a full disk.
+    """
+    unfinished = root / ".unfinished"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / ".lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{root}: in use by another process: wait for it, or stop it") from None
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+            try:
+                unfinished.mkdir()
+                yield unfinished
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or root}: {error.strerror or error}: mend that, and the same command goes on"
+        ) from error
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path, unfinished: Path) -> Iterator[Path]:
+    """A new folder to fill; as the block ends it gets the name `path`. If the block raises, it never does."""
+    part = unfinished / path.name
+    part.mkdir()
+    yield part
+    os.sync()  # or a power failure could leave the name with empty files
+    path.parent.mkdir(exist_ok=True)
+    part.rename(path)
+
+
+def require_space(root: Path, size: int) -> None:
+    """UserError with one line if fewer than `size` bytes are free, before hours are spent on it."""
+    free = shutil.disk_usage(root).free
+    if free < size:
+        raise UserError(f"{root}: {free / 1e9:.1f} GB free, {size / 1e9:.1f} GB needed: make room")
+
+
+def verify_tree(root: Path, classes: int, train: int, validation: int) -> None:
+    """UserError with one line if `root` is not a tree of so many classes and images."""
+    tree = read_tree(root, classes, "prepare it")
+    for split, listing, expected in (("train", tree.train, train), ("val", tree.validation, validation)):
+        if len(listing) != expected:
+            raise UserError(
+                f"{root / split}: {len(listing)} images, {expected} expected: "
+                "remove this folder and run again, without --no-verify"
+            )
