@@ -75,8 +75,8 @@ def size_of(size: int, stem_stride: int = 2, stem_pools: int = 2) -> dict[str, i
 class Unit(nn.Module):
     """z = g(BN(W u)), or without batch normalization z = g(W u + b), of a convolution W (section 3.2).
 
-    `norm` is nn.Identity without BN. `side` is the output's, in pixels, for the size of image that the
-    network was built for.
+    `norm` is nn.Identity without BN. `channels` and `side` are the output's, the side in pixels for the
+    size of image that the network was built for.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class Unit(nn.Module):
         self.conv = conv
         self.norm = norm
         self.nonlinearity = nonlinearity
+        self.channels = conv.out_channels
         self.side = side
 
     def forward(self, u: Tensor) -> Tensor:
@@ -149,7 +150,8 @@ class InceptionModule(nn.Module):
 class Inception(nn.Module):
     """Maps images (N, 3, size, size) to logits (N, classes).
 
-    Images of another side pass too, unless there is BN per activation.
+    `sides` are the outputs' by the names of FIGURE5's rows. Images of another side than `size` pass too,
+    unless there is BN per activation.
     """
 
     def __init__(
@@ -166,7 +168,7 @@ class Inception(nn.Module):
     ) -> None:
         super().__init__()
         conv1, _, conv2, _, *modules, _ = rows
-        sides = size_of(size, stem_stride, stem_pools)
+        self.sides = sides = size_of(size, stem_stride, stem_pools)
         self.conv1 = make("conv1", 3, conv1.channels, conv1.patch, stem_stride, size)
         self.pool1 = StridedMaxPool() if stem_pools >= 1 else nn.Identity()
         self.lrn1 = LocalResponseNorm() if lrn else nn.Identity()

@@ -20,6 +20,7 @@ class SeparableConv2d(nn.Module):
         inner = multiplier * channels
         padding = kernel // 2
         self.stride = stride
+        self.out_channels = filters
         self.depthwise = nn.Conv2d(channels, inner, kernel, stride, padding, groups=channels, bias=False)
         self.pointwise = nn.Conv2d(inner, filters, 1, bias=bias)
 

@@ -1,0 +1,149 @@
+"""The network is Figure 5's: parameters, sizes and multiply-adds, against the paper's numbers and torch's."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bn.models import inception
+from bn.models.counts import counts
+from bn.models.inception import FIGURE5, MODULES, size_of
+
+# As the paper prints it: side and channels of each output. Those of 3c and 4e are printed before the stride.
+PRINTED = {
+    "conv1": (112, 64), "pool1": (56, 64), "conv2": (56, 192), "pool2": (28, 192),
+    "3a": (28, 256), "3b": (28, 320), "3c": (28, 576),
+    "4a": (14, 576), "4b": (14, 576), "4c": (14, 576), "4d": (14, 576), "4e": (14, 1024),
+    "5a": (7, 1024), "5b": (7, 1024), "pool": (1, 1024),
+}  # fmt: skip
+PARAMETERS = {
+    (96, "separable"): (11_188_288, 11_178_336),
+    (96, "dense"): (11_194_984, 11_185_032),
+    (128, "separable"): (11_278_528, 11_268_512),
+    (128, "dense"): (11_285_224, 11_275_208),
+}
+
+
+def built(**options):
+    """The network without memory for its numbers."""
+    with torch.device("meta"):
+        return inception(**options)
+
+
+def outputs(network, *shape):
+    """The shapes that come out of each of the network's layers."""
+    found = {}
+    for name, module in network.named_modules():
+        module.register_forward_hook(lambda _m, _x, y, name=name: found.update({name: tuple(y.shape)}))
+    network(torch.empty(shape, device="meta"))
+    return {name.removeprefix("inception_"): shape for name, shape in found.items()}
+
+
+@pytest.mark.parametrize(("pool_proj", "stem"), PARAMETERS)
+@pytest.mark.parametrize("norm", ["batch", "ghost", "sync", "none"])
+def test_number_of_parameters(pool_proj, stem, norm):
+    network = built(norm=norm, pool_proj=pool_proj, stem=stem)
+    with_bn, without = PARAMETERS[pool_proj, stem]
+    assert sum(p.numel() for p in network.parameters()) == (without if norm == "none" else with_bn)
+    assert sum(row.parameters for row in counts(network)) == (without if norm == "none" else with_bn)
+
+
+def test_the_first_convolution_is_googlenets_2712_weights():
+    convolution = built().conv1.conv
+    assert sum(p.numel() for p in convolution.parameters()) == 2_712
+    assert {name: tuple(p.shape) for name, p in convolution.named_parameters()} == {
+        "depthwise.weight": (24, 1, 7, 7),
+        "pointwise.weight": (64, 24, 1, 1),
+    }
+
+
+def test_the_table_in_the_code_is_the_papers():
+    assert {row.name: (row.side, row.channels) for row in FIGURE5} == PRINTED
+    assert {row.name: row.proj for row in MODULES if row.name in ("4c", "4d")} == {"4c": 128, "4d": 128}
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": "none", "lrn": True, "dropout": 0.4}, {"stem": "dense"}])
+def test_every_printed_size(options):
+    """Of the network with BN and of the base alike."""
+    network = built(**options)
+    found = outputs(network, 2, 3, 224, 224)
+    sides = size_of(224)
+    for name, (side, channels) in PRINTED.items():
+        if name == "pool":
+            assert found["dropout"] == (2, channels)
+            continue
+        strided = name in ("3c", "4e")
+        assert found[name] == (2, channels, *[side // 2 if strided else side] * 2)
+        assert sides[name] == found[name][2]
+        if strided:  # what comes in, and what there is of it before the last convolution
+            assert found[f"{name}.double_3x3_1"][2:] == (side, side)
+    assert found["classifier"] == (2, 1000)
+
+
+def test_printed_projections_contradict_the_printed_channels():
+    found = outputs(built(pool_proj=128), 2, 3, 224, 224)
+    assert [found[name][1] for name in ("4b", "4c", "4d", "4e", "5a")] == [576, 608, 608, 1056, 1024]
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "sides"),
+    [
+        ({}, 224, (112, 56, 28, 14, 7)),
+        ({}, 160, (80, 40, 20, 10, 5)),
+        ({"stem_stride": 1, "stem_pools": 2}, 56, (56, 28, 14, 7, 4)),
+        ({"stem_stride": 2, "stem_pools": 1}, 56, (28, 14, 14, 7, 4)),
+        ({"stem_stride": 1, "stem_pools": 1}, 28, (28, 14, 14, 7, 4)),
+        ({"stem_stride": 1, "stem_pools": 1}, 32, (32, 16, 16, 8, 4)),
+        ({"stem_stride": 1, "stem_pools": 0}, 28, (28, 28, 28, 14, 7)),
+        ({"stem_stride": 2, "stem_pools": 2}, 29, (15, 8, 4, 2, 1)),
+    ],
+)
+def test_stems_for_small_images(options, size, sides):
+    """The sides after conv1, the first pool, the second, 3c and 4e."""
+    network = built(width=0.25, size=size, **options)
+    found = outputs(network, 4, 3, size, size)
+    names = ("conv1", "pool1", "pool2", "3c", "4e")
+    assert tuple(found[name][2] for name in names) == sides
+    assert tuple(size_of(size, **options)[name] for name in names) == sides
+    for name, shape in found.items():
+        if name in network.units:
+            assert network.units[name].side == shape[2]
+
+
+@pytest.mark.parametrize(("stem", "total"), [("dense", 2_018_851_840), ("separable", 1_934_857_216)])
+def test_multiply_adds_are_those_that_torch_counts(stem, total):
+    """Each is two operations. The separable stem is computed as the dense one but counted as its parts."""
+    network = built(stem=stem)
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, 3, 224, 224, device="meta"))
+    counted = {row.name: row.multiply_adds for row in counts(network)}
+    measured = counter.get_flop_counts()
+    for row in MODULES:
+        assert 2 * counted[row.name] == sum(measured[f"Inception.inception_{row.name}"].values())
+    assert counted["conv1"] == 112**2 * (3 * 64 * 49 if stem == "dense" else 2_712)
+    assert 2 * counted["classifier"] == sum(measured["Inception.classifier"].values())
+    as_computed = sum(counted.values()) - counted["conv1"] + 112**2 * 3 * 64 * 49
+    assert 2 * as_computed == counter.get_total_flops()
+    assert sum(counted.values()) == total
+
+
+def test_counted_rows_are_the_tables():
+    rows = counts(built())
+    assert [row.name for row in rows] == [*PRINTED, "classifier"]
+    assert [row.channels for row in rows] == [*(channels for _, channels in PRINTED.values()), 1000]
+    assert [row.side for row in rows[:-1]] == list(size_of(224).values())
+    assert [row.name for row in rows if not row.parameters] == ["pool1", "pool2", "pool"]
+
+
+@pytest.mark.parametrize("width", [0.125, 0.3, 0.5, 2.0])
+def test_width_multiplies_every_number_of_filters(width):
+    narrow, full = built(width=width), built()
+    for name, unit in full.units.items():
+        got = narrow.units[name].channels
+        assert got % 8 == 0
+        assert got >= 8
+        assert abs(got - width * unit.channels) <= 4 or got == 8
+    assert narrow.classifier.in_features == outputs(narrow, 2, 3, 64, 64)["5b"][1]
+
+
+def test_classes():
+    assert outputs(built(classes=17), 2, 3, 64, 64)["classifier"] == (2, 17)
