@@ -19,7 +19,7 @@ PROGRAM = "evaluate.py"
 def main(composed: DictConfig) -> None:
     with launch.one_line_errors(PROGRAM):
         mapping: Any = OmegaConf.to_container(composed, resolve=True)
-        data = mapping.pop("data")
+        data = mapping.pop("data", {})
         evaluation = evaluation_from(mapping)
 
         # Imports torch, which --help and a refused choice do without.

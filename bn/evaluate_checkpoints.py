@@ -79,17 +79,7 @@ def evaluate_checkpoints(
         "data": to_dict(data[0]),
         "pictures": subject["pictures"],
         "broken": images.broken,
-        "checkpoints": [
-            {
-                "path": str(network.path),
-                "sha256": network.sha256,
-                "name": network.name,
-                "step": network.step,
-                **alone,
-                "config": network.config and to_dict(network.config),
-            }
-            for network, alone in zip(networks, counts[1:], strict=True)
-        ],
+        "checkpoints": [_described(*each) for each in zip(networks, counts[1:], strict=True)],
         "command": shlex.join(["python", *sys.argv]),
         **environment(),
         "device": {"type": device.type, "name": device_name(device), "threads": torch.get_num_threads()},
@@ -99,10 +89,22 @@ def evaluate_checkpoints(
     return summary(record, path)
 
 
+def _described(network: Trained, counts: Mapping[str, int]) -> dict[str, Any]:
+    """A network's part of the record, with what it answers without the others."""
+    return {
+        "path": str(network.path),
+        "sha256": network.sha256,
+        "name": network.name,
+        "step": network.step,
+        **counts,
+        "config": network.config and to_dict(network.config),
+    }
+
+
 def _data_of(network: Trained, chosen: Mapping[str, Any]) -> ImageData:
     """What `network` is evaluated on. UserError if that is not said, or not what it can be evaluated on."""
     config = network.config
-    if config is None and chosen["name"] is None:
+    if config is None and chosen.get("name") is None:
         raise UserError(f"data: required with public weights such as {network.path}; accepted: imagenet, ...")
     data = data_from(to_dict(config)["data"] if config else {}, chosen)
     if data.classes != network.classes:

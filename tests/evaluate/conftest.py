@@ -34,7 +34,7 @@ def smoke_config(experiment):
 @pytest.fixture(autouse=True)
 def _cache_elsewhere(monkeypatch, tmp_path):
     """What is decoded once and kept is kept with the test. (Roots of data are absolute here.)"""
-    monkeypatch.setattr("bn.data.images.REPOSITORY", tmp_path)
+    monkeypatch.setattr("bn.data.images.CACHE", tmp_path / "cache")
 
 
 @pytest.fixture

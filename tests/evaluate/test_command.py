@@ -69,7 +69,6 @@ WRONG = {
         ["checkpoint=a", "data.side=3"],
         "data.side: unknown key; accepted: name, root, ",
     ),
-    "no file": (["checkpoint=a"], "a: cannot be read (No such file or directory)"),
 }
 
 
