@@ -8,13 +8,14 @@ once more, `evaluations(runs)` gives the arguments of each evaluate.py.
 
 from types import ModuleType
 
-from experiments import benchmark, fair_comparison, figure1, figure2, figure3, figure4
+from experiments import benchmark, fair_comparison, figure1, figure2, figure3, figure4, figure5
 
 EXPERIMENTS: dict[str, ModuleType] = {
     "figure1": figure1,
     "figure2": figure2,
     "figure3": figure3,
     "figure4": figure4,
+    "figure5": figure5,
     "fair_comparison": fair_comparison,
     "benchmark": benchmark,
 }
