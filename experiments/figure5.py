@@ -73,8 +73,8 @@ def _rows() -> list[str]:
     rows.append(("**all**", *[""] * 9, *costs))
     note = (
         "(*) Separable with depth multiplier 8: 7x7 for each channel, 3 to 24, then 1x1 to 64. Parameters "
-        "with BN (gamma and beta, no biases). Multiply-adds: of the convolutions and the linear layer, for one "
-        "image of 224x224."
+        "with BN (gamma and beta, no biases). Multiply-adds: of the convolutions and the linear layer, for "
+        "one image of 224x224."
     )
     return [*_markdown(header, rows, left=4), "", note]
 
