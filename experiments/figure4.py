@@ -66,7 +66,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     networks.check_scale(runs)
     found = []
     for experiment, crops in EVALUATIONS:
-        record = _record(runs, experiment, crops)
+        record = record_of(runs, experiment, crops)
         for network in record["checkpoints"]:
             del network["config"]
         found.append({"experiment": experiment, **record})
@@ -88,16 +88,16 @@ def _evaluated(runs: Sequence[RunDirectory]) -> str:
     return f"{runs[0].config.output}/evaluations"
 
 
-def _record(runs: Sequence[RunDirectory], experiment: str, crops: int) -> dict[str, Any]:
+def record_of(runs: Sequence[RunDirectory], experiment: str, crops: int) -> dict[str, Any]:
     """The newest record of the last checkpoints of these runs, which their names tell apart by checksum."""
-    wanted = [list_checkpoints(run.checkpoints)[-1].name for run in _ended_well(runs, experiment)]
+    wanted = {list_checkpoints(run.checkpoints)[-1].name for run in _ended_well(runs, experiment)}
     folder = REPOSITORY / _evaluated(runs)
     records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     found = [
         record
         for record in records
         if (record["crops"], record["statistics"]) == (crops, "population")
-        and [Path(network["path"]).name for network in record["checkpoints"]] == wanted
+        and {Path(network["path"]).name for network in record["checkpoints"]} == wanted
     ]
     if not found:
         raise UserError(f"{folder}: no record of {experiment}, {crops} crops: the same command makes it")

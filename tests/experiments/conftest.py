@@ -11,9 +11,10 @@ from bn.records import RunDirectory
 
 
 @functools.cache
-def config_of(experiment, member):
+def config_of(experiment, member, scale):
     members = () if member is None else (f"member={member}",)
-    return planned_run((f"experiment={experiment}", "scale=cifar10", *members)).config
+    small = ("model.width=0.05", "evaluate.population_batches=2") if scale == "smoke" else ()
+    return planned_run((f"experiment={experiment}", f"scale={scale}", *members, *small)).config
 
 
 @pytest.fixture
@@ -24,10 +25,12 @@ def ended_run(tmp_path):
     accuracy with Algorithm 2's statistics.
     """
 
-    def make(experiment, seed, accuracy, *, end=None, diverged=False, population=None, member=None):
+    def make(experiment, seed, accuracy, *, end=None, diverged=False, population=None, **which):
         end = max(accuracy, default=0) if end is None else end
         output = str(tmp_path / "runs")
-        config = dataclasses.replace(config_of(experiment, member), seed=seed, steps=300, output=output)
+        member, scale = which.get("member"), which.get("scale", "cifar10")
+        config = config_of(experiment, member, scale)
+        config = dataclasses.replace(config, seed=seed, steps=300, output=output)
         run = RunDirectory(Path(output) / experiment / f"member_{member}" / f"seed_{seed}", config)
         run.open()
         run.start(0, {"type": "cpu", "name": "made up", "threads": 1})

@@ -3,13 +3,21 @@
 import importlib.util
 import json
 import sys
+from typing import Any
 
 import pytest
 import torch
 import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from bn import launch
 from bn.checkpoint import list_checkpoints, save_checkpoint
+from bn.config import to_dict
 from bn.errors import UserError
+from bn.evaluate_checkpoints import evaluate_checkpoints
+from bn.evaluation import evaluation_from
+from bn.models.build import build_model
 from bn.records import REPOSITORY
 from experiments import EXPERIMENTS, figure4, networks
 from experiments.committed import differences, make
@@ -118,6 +126,26 @@ def test_of_two_records_the_newer_is_taken(runs, evaluated, tmp_path):
     figure4.collect(runs, tmp_path / "figure4")
     figure4.draw(tmp_path / "figure4", tmp_path)
     assert rows(tmp_path)["BN-Inception ensemble"][5].startswith("10.00 ")
+
+
+def test_a_record_of_evaluate_is_one_that_is_taken(ended_run, monkeypatch):
+    """Two small untrained networks, really evaluated on the pictures made on the spot."""
+    runs = [ended_run("bn_x30", seed, {300: 0.1}, scale="smoke") for seed in (0, 1)]
+    for run in runs:
+        state = {"step": 300, "config": to_dict(run.config), "model": build_model(run.config).state_dict()}
+        save_checkpoint(run.checkpoints, 300, state)
+    monkeypatch.setattr("bn.data.images.CACHE", runs[0].path / "cache")
+    with initialize_config_dir(launch.CONFIGS, version_base="1.3"):
+        composed = compose("evaluate", [*figure4.evaluations(runs)[0], "device=cpu", "threads=1"])
+    mapping: Any = OmegaConf.to_container(composed, resolve=True)
+    data = mapping.pop("data")
+    evaluate_checkpoints(evaluation_from(mapping), data, progress=False)
+    found = figure4.record_of(runs, "bn_x30", 1)
+    assert (found["n"], found["crops"], found["statistics"]) == (500, 1, "population")
+    assert {"top1_correct", "top5_correct", "time", "commit"} <= found.keys()
+    for network, run in zip(found["checkpoints"], runs, strict=True):
+        assert {"top1_correct", "top5_correct", "sha256"} <= network.keys()
+        assert network["config"] == to_dict(run.config)
 
 
 def test_a_diverged_member_is_no_ensemble(runs, ended_run):
