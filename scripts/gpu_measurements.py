@@ -16,8 +16,11 @@ from bn.records import REPOSITORY
 # What it makes, and the command that makes it.
 MEASUREMENTS = {
     "results/benchmark/cuda.json": ["scripts/benchmark.py", "--device", "cuda", "--compiled", "--save"],
+    "results/benchmark/images-cuda.json": [
+        "scripts/benchmark_images.py", "--device", "cuda", "--batch", "256", "--compiled", "--save"
+    ],
     "results/benchmark/gpu_tests.txt": ["-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider"],
-}
+}  # fmt: skip
 
 
 def main() -> None:

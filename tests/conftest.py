@@ -52,6 +52,14 @@ def _mnist_is_read_once():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _decoded_pictures_are_kept_elsewhere(tmp_path_factory):
+    """Than in the repository, where the user's are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bn.data.images.CACHE", tmp_path_factory.mktemp("cache"))
+        yield
+
+
 @pytest.fixture
 def typed(tmp_path):
     """The arguments of a short run: `typed("experiment=mnist_bn", "seed=1")`."""
