@@ -111,11 +111,11 @@ def _ours(group: Sequence[Row], base: Sequence[Row]) -> tuple[str, str, str, str
 
 
 def _steps(group: Sequence[Row]) -> str:
-    """The mean where all seeds match; each seed's steps where some do; and what became of the others."""
+    """The mean where all seeds match; each seed's steps where some do; and how runs failed."""
     steps = [float(row["matched"]) for row in group if row["matched"]]
     if len(steps) == len(group):
-        return _mean(steps, 0)
-    if steps:
+        reached = _mean(steps, 0)
+    elif steps:
         reached = f"{len(steps)} of {len(group)} seeds: {', '.join(f'{step:,.0f}' for step in steps)}"
     else:
         reached = "never"

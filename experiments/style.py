@@ -83,6 +83,6 @@ def thousands(axis) -> None:
     def label(value: float, _: int) -> str:
         if value >= 1e6:
             return f"{value / 1e6:g}M"
-        return f"{value / 1e3:g}K" if value else "0"
+        return f"{value / 1e3:g}K" if value >= 1e3 else f"{value:g}"
 
     axis.set_major_formatter(label)

@@ -84,6 +84,13 @@ def test_collected_numbers_of_a_run(runs, tmp_path):
     assert rows["inception_sigmoid", "1"]["at_chance"] == "yes"
 
 
+def test_a_base_that_learns_nothing_is_said_to(ended_run, tmp_path):
+    runs = [ended_run("inception", seed, {100: 0.1, 200: 0.1}) for seed in (0, 1)]
+    rows, _ = drawn([*runs, ended_run("inception", 2, {100: 0.3}, end=150, diverged=True)], tmp_path)
+    cells = ["100 ± 0; diverged by step 150 (1 of 3); at chance (2 of 3)", "1", "10.00, 10.00, 30.00", "-"]
+    assert rows["Inception"][3:] == cells
+
+
 def test_one_seed_has_no_interval(ended_run, tmp_path):
     runs = [
         ended_run("inception", 0, {100: 0.2, 200: 0.6}),
