@@ -13,8 +13,9 @@ from bn.records import RunDirectory
 @functools.cache
 def config_of(experiment, member, scale):
     members = () if member is None else (f"member={member}",)
-    small = ("model.width=0.05", "evaluate.population_batches=2") if scale == "smoke" else ()
-    return planned_run((f"experiment={experiment}", f"scale={scale}", *members, *small)).config
+    width = "0.25" if scale == "cifar10" else "0.05"
+    sizes = (f"model.width={width}", "optim.batch=32", "evaluate.population_batches=2")
+    return planned_run((f"experiment={experiment}", f"scale={scale}", *members, *sizes)).config
 
 
 @pytest.fixture
