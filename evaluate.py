@@ -1,7 +1,7 @@
 """Evaluate trained networks: python evaluate.py checkpoint=runs/bn_x5/scale-smoke/seed_0 (see --help).
 
-Hydra composes what is chosen from configs/evaluate.yaml; `bn.evaluation` checks it; the work is
-`bn.evaluate_checkpoints.evaluate_checkpoints`.
+Hydra composes what is chosen from configs/evaluate.yaml; `bn.evaluation.config` checks it; the work is
+`bn.evaluation.checkpoints.evaluate_checkpoints`.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from bn import launch
-from bn.evaluation import evaluation_from
+from bn.evaluation.config import evaluation_from
 
 PROGRAM = "evaluate.py"
 
@@ -23,7 +23,7 @@ def main(composed: DictConfig) -> None:
         evaluation = evaluation_from(mapping)
 
         # Imports torch, which --help and a refused choice do without.
-        from bn.evaluate_checkpoints import evaluate_checkpoints
+        from bn.evaluation.checkpoints import evaluate_checkpoints
 
         print(f"{PROGRAM}: {evaluate_checkpoints(evaluation, data)}")
 

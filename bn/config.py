@@ -96,7 +96,7 @@ class InceptionModel:
 
 @dataclass(frozen=True)
 class Decay:
-    """The rate after n steps: initial rate * factor ** (speed * n / every). A factor of 1 keeps it constant."""
+    """The rate after n steps: initial rate * factor ** (speed * n / every). A factor of 1 keeps it."""
 
     factor: Annotated[float, "> 0, <= 1"]
     every: Count  # steps of `lr_batch` examples: with a larger mini-batch it decays in fewer steps

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from bn.checkpoint import list_checkpoints
 from bn.errors import UserError
-from bn.evaluation_records import interval
+from bn.evaluation.records import interval
 from bn.records import REPOSITORY, RunDirectory
 from experiments import collected, networks
 

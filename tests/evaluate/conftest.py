@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from bn import evaluate_checkpoints as module
 from bn import launch
 from bn.checkpoint import save_checkpoint
 from bn.config import ImageData, config_from, to_dict
 from bn.data.photometric import normalize
 from bn.data.smoke import smoke_pictures
-from bn.evaluation import evaluation_from
+from bn.evaluation import checkpoints as module
+from bn.evaluation.config import evaluation_from
 from bn.models.build import build_model
 from bn.models.inception import Inception
 

@@ -13,7 +13,7 @@ from bn.config import ImageData, config_from
 from bn.data.images import open_images
 from bn.data.smoke import TRAIN, smoke_pictures
 from bn.errors import UserError
-from bn.multicrop import multicrop
+from bn.evaluation.multicrop import multicrop
 from bn.norm import population_statistics
 from bn.records import read_lines
 

@@ -15,8 +15,8 @@ from bn import launch
 from bn.checkpoint import list_checkpoints, save_checkpoint
 from bn.config import to_dict
 from bn.errors import UserError
-from bn.evaluate_checkpoints import evaluate_checkpoints
-from bn.evaluation import evaluation_from
+from bn.evaluation.checkpoints import evaluate_checkpoints
+from bn.evaluation.config import evaluation_from
 from bn.models.build import build_model
 from bn.records import REPOSITORY
 from experiments import EXPERIMENTS, figure4, networks

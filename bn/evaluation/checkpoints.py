@@ -17,15 +17,15 @@ from bn.data.images import Images, find_pictures, open_images
 from bn.data.jpeg import BrokenImage
 from bn.data.photometric import normalize
 from bn.errors import UserError
-from bn.evaluation import Evaluation, data_from
-from bn.evaluation_records import make_folder, read_record, record_path, summary, write_record
-from bn.multicrop import multicrop
+from bn.evaluation.config import Evaluation, data_from
+from bn.evaluation.multicrop import multicrop
+from bn.evaluation.prediction import best_classes, class_probabilities
+from bn.evaluation.records import make_folder, read_record, record_path, summary, write_record
+from bn.evaluation.trained import Trained, load_trained
 from bn.norm import population_statistics
-from bn.prediction import best_classes, class_probabilities
 from bn.records import REPOSITORY, environment
 from bn.tasks.images import precision_on
 from bn.train import device_name, take_device
-from bn.trained import Trained, load_trained
 
 SEEN = ("name", "root", "classes", "resize", "crop")  # of the data: which pictures are seen, and what of them
 WHEREABOUTS = ("root", "feed", "workers", "max_broken")  # of the data, and not what they are
