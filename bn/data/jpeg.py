@@ -96,7 +96,7 @@ def _decode(content: bytes, name: str) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged EXIF, of many pixels: the picture is there
             with Image.open(io.BytesIO(content)) as image:
-                return np.asarray(image.convert("RGB"))
+                return np.array(image.convert("RGB"))  # writable, as torch wants it
     except UnidentifiedImageError as error:
         raise BrokenImage(name, "no picture in a format that PIL knows") from error
     except Exception as error:  # PIL's plugins let through whatever they stumble over

@@ -61,7 +61,7 @@ def lighting(u: np.ndarray) -> np.ndarray:
 
 def normalize(images: Tensor) -> Tensor:
     """What the network sees of images (..., 3, S, S) in 0..255: (images - MEAN) / STD."""
-    return (images - _like(np.array(MEAN), images)[:, None, None]) / STD
+    return (images - _like(np.array(MEAN), images)[:, None, None]).div_(STD)
 
 
 def _gray(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Large data sets: worker processes decode and crop whole mini-batches; the device does the rest.
+"""Large data sets: workers decode, crop and mirror, a mini-batch at a time; the device does the rest.
 
 Mini-batch n is a pure function of (seed, n), whichever worker makes it: nothing is drawn from a stream of
 random numbers, here or there.
@@ -37,9 +37,8 @@ START = "fork" if sys.platform == "linux" else "spawn"
 class Prepared(NamedTuple):
     """What a worker hands over: a mini-batch in few tensors, as bytes."""
 
-    images: Tensor  # (N, 3, S, S) uint8, not yet mirrored
+    images: Tensor  # (N, 3, S, S) uint8
     labels: Tensor  # (N,) int64
-    mirrored: Tensor  # (N,) bool
     colour: Tensor  # (N, photometric.DRAWS) float64
     broken: tuple[BrokenImage, ...]
 
@@ -66,14 +65,9 @@ class TrainingSteps(Dataset[Prepared]):
         while len(missing) and len(broken) <= self._data.max_broken:  # else the run is to fail
             examples[missing] = [next(candidates[i]) for i in missing]
             missing = self._fill(images, examples, missing, epoch, broken)
-        drawn = draws(self._seed, epoch, examples)
-        return Prepared(
-            images,
-            torch.from_numpy(self._pictures.labels[examples]),
-            torch.from_numpy(drawn.mirror < 0.5),
-            torch.from_numpy(drawn.colour),
-            tuple(broken.values()),
-        )
+        labels = torch.from_numpy(self._pictures.labels[examples])
+        colour = torch.from_numpy(draws(self._seed, epoch, examples).colour)
+        return Prepared(images, labels, colour, tuple(broken.values()))
 
     def _fill(
         self,
@@ -92,11 +86,12 @@ class TrainingSteps(Dataset[Prepared]):
                 broken[error.name] = error
         done = list(opened)
         heights, widths = np.array([picture.size for picture in opened.values()], np.int64).reshape(-1, 2).T
-        box_draws = draws(self._seed, epoch, examples[done]).box
-        boxes = random_boxes(box_draws, heights, widths, self._data.area, self._data.aspect)
-        for (i, picture), box in zip(opened.items(), boxes, strict=True):
+        drawn = draws(self._seed, epoch, examples[done])
+        boxes = random_boxes(drawn.box, heights, widths, self._data.area, self._data.aspect)
+        for (i, picture), box, mirror in zip(opened.items(), boxes, drawn.mirror, strict=True):
             try:
-                images[i] = random_crop(picture, box, self._data.crop)
+                crop = random_crop(picture, box, self._data.crop)
+                images[i] = crop.flip(2) if mirror < 0.5 else crop
             except BrokenImage as error:
                 broken[error.name] = error
                 done.remove(i)
@@ -124,13 +119,8 @@ class CentralCrops(Dataset[Prepared]):
         images = torch.empty(len(crops), 3, self._data.crop, self._data.crop, dtype=torch.uint8)
         for image, crop in zip(images, crops, strict=True):
             image.copy_(crop)
-        return Prepared(
-            images,
-            torch.tensor(labels, dtype=torch.int64),
-            torch.zeros(len(crops), dtype=torch.bool),
-            torch.empty(len(crops), 0),
-            tuple(broken),
-        )
+        labels = torch.tensor(labels, dtype=torch.int64)
+        return Prepared(images, labels, torch.empty(len(crops), 0), tuple(broken))
 
 
 class Stream:
@@ -190,15 +180,12 @@ class Stream:
             warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
             iterator = iter(loader)
         # At the program's end multiprocessing sends SIGTERM, to which workers are deaf, and waits for ever.
-        Finalize(iterator, _end_workers, (weakref.ref(iterator),), exitpriority=1)
+        Finalize(iterator, _end_workers, (weakref.ref(iterator),), exitpriority=100)  # before its queues
         return iterator
 
     def _on_device(self, prepared: Prepared) -> Cropped:
-        images, labels, mirrored = (
-            tensor.to(self._device, non_blocking=True)
-            for tensor in (prepared.images, prepared.labels, prepared.mirrored)
-        )
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images).float()
+        images = prepared.images.to(self._device, non_blocking=True).float()
+        labels = prepared.labels.to(self._device, non_blocking=True)
         return Cropped(images, labels, prepared.colour.numpy(), prepared.broken)
 
 

@@ -1,0 +1,85 @@
+"""Small trees of picture files, made by the tests."""
+
+import pytest
+import torch
+
+from bn.config import ImageData
+from bn.data import images as images_module
+from bn.data.images import open_images
+from tests.data.made import SIDE, encoded, smooth
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path, monkeypatch):
+    """No test reads what another decoded, or leaves anything in the repository."""
+    monkeypatch.setattr(images_module, "CACHE", tmp_path / "cache")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """As in a run; more of them wait for each other where the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def make_tree(tmp_path):
+    """`make_tree(train=8, val=3)`: a folder {train,val}/{cat,dog}/*.png, so many pictures in each class."""
+
+    def make(train=8, val=3, kind="png", size=lambda i: (SIDE, SIDE), name="tree"):
+        root, i = tmp_path / name, 0
+        for split, count in (("train", train), ("val", val)):
+            for of in ("cat", "dog"):
+                folder = root / split / of
+                folder.mkdir(parents=True)
+                for _ in range(count):
+                    (folder / f"{i:03}.{kind}").write_bytes(encoded(smooth(i, *size(i)), kind))
+                    i += 1
+        return root
+
+    return make
+
+
+@pytest.fixture
+def image_data():
+    def make(root="", **changes):
+        values = {
+            "name": "tiny_imagenet", "root": str(root), "classes": 2, "resize": SIDE, "crop": 28,
+            "area": 0.08, "aspect": 4 / 3, "distortion": "none", "shuffle": "complete", "shard_size": 4,
+            "feed": "resident", "workers": 0, "max_broken": 2,
+        }  # fmt: skip
+        return ImageData(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def opened(image_data):
+    """`opened(root, batch=4, feed="stream")`: the images of a tree, closed after the test."""
+    made = []
+
+    def make(root="", *, batch=4, seed=0, first=0, steps=100, rank=0, ranks=1, **changes):
+        made.append(
+            open_images(
+                image_data(root, **changes), batch=batch, seed=seed, device=torch.device("cpu"),
+                first=first, steps=steps, rank=rank, ranks=ranks,
+            )
+        )  # fmt: skip
+        return made[-1]
+
+    yield make
+    for images in made:
+        images.close()
+
+
+@pytest.fixture
+def one_line():
+    """The message of a caught UserError, which has to be one line."""
+
+    def read(caught):
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return read

@@ -1,0 +1,164 @@
+"""Mini-batches of photographs: which pictures, how many, whose share, on which way."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from bn.config import ImageData
+from bn.data import images as images_module
+from bn.data.resident import Resident
+from bn.data.stream import Stream
+from bn.errors import UserError
+from bn.records import REPOSITORY
+from bn.schema import checked
+
+NAMES = ("imagenet", "tiny_imagenet", "cifar10", "smoke")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_committed_data_sets(name):
+    path = REPOSITORY / "configs" / "data" / f"{name}.yaml"
+    assert path.read_text().startswith("# @package data\n")
+    loaded = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(loaded, dict)
+    data = checked(ImageData, {str(key): value for key, value in loaded.items()})
+    assert data.name == name
+    assert (data.aspect, data.max_broken) == (4 / 3, 10)
+    assert data.crop * 8 == data.resize * 7  # 224 of 256 at each scale
+    assert (data.distortion, data.shuffle) == ("googlenet", "by_shard")  # the base's
+    if name != "smoke":
+        assert f"{data.root}/" in (REPOSITORY / ".gitignore").read_text().splitlines()
+
+
+def test_smoke_is_the_same_for_all_seeds_and_shared_out_evenly(opened):
+    first, second = (opened(name="smoke", classes=10, seed=seed, batch=100) for seed in (0, 1))
+    for a, b in zip(first.validation(), second.validation(), strict=True):
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.labels, b.labels)
+    labels = torch.cat([first.feed(n).labels for n in range(20)])  # an epoch
+    assert len(labels) == 2000
+    assert labels.bincount().min() > 180
+    assert torch.cat([batch.labels for batch in first.validation()]).bincount().min() > 35
+
+
+def test_smoke_is_not_told_by_mean_colours_or_single_pixels(opened):
+    """A linear classifier finds next to nothing: it takes a network."""
+    images = opened(name="smoke", classes=10, batch=500)
+    batches = [*images.training_examples(2000), *images.validation()]
+    x = torch.cat([batch.images.flatten(1) for batch in batches]).double()
+    x = torch.cat([x, torch.ones(len(x), 1)], 1)
+    y = torch.cat([batch.labels for batch in batches])
+    train, test = slice(0, 2000), slice(2000, None)
+    gram = x[train].T @ x[train] + 1000 * torch.eye(x.shape[1])
+    weights = torch.linalg.solve(gram, x[train].T @ torch.nn.functional.one_hot(y[train], 10).double())
+    accuracy = ((x[test] @ weights).argmax(1) == y[test]).double().mean()
+    assert accuracy < 0.25
+
+
+@pytest.mark.parametrize("feed", ["resident", "stream"])
+def test_ranks_share_out_each_mini_batch_and_the_validation(make_tree, opened, feed):
+    root = make_tree(val=5)
+    whole = opened(root, feed=feed, batch=8)
+    parts = [opened(root, feed=feed, batch=8, rank=rank, ranks=4) for rank in range(4)]
+    for n in range(5):
+        shares = [part.feed(n) for part in parts]
+        assert [len(share.labels) for share in shares] == [2] * 4
+        assert torch.equal(torch.cat([share.images for share in shares]), whole.feed(n).images)
+    shares = [batch.images for part in parts for batch in part.validation()]
+    assert [len(share) for share in shares] == [3, 3, 2, 2]  # no padding, none twice
+    assert torch.equal(torch.cat(shares), torch.cat([batch.images for batch in whole.validation()]))
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [6]), (12, [6, 6]), (13, [6, 6]), (500, [6, 6])])
+def test_the_probe_gets_whole_mini_batches_as_far_as_there_are(make_tree, opened, count, sizes):
+    images = opened(make_tree(train=8), batch=6)
+    batches = list(images.training_examples(count))
+    assert [len(batch.labels) for batch in batches] == sizes
+    found = {image.numpy().tobytes() for batch in batches for image in batch.images}
+    assert len(found) == sum(sizes)
+
+
+def test_the_probes_examples_do_not_depend_on_the_seed_and_are_not_distorted(make_tree, opened):
+    root = make_tree()
+    a, b = (
+        opened(root, seed=seed, distortion=strength) for seed, strength in ((0, "googlenet"), (5, "none"))
+    )
+    for x, y in zip(a.training_examples(16), b.training_examples(16), strict=True):
+        assert torch.equal(x.images, y.images)
+
+
+def test_the_validation_pictures_are_there_as_they_are(make_tree, opened):
+    images = opened(make_tree(size=lambda i: (30 + i, 50)), feed="stream")
+    assert len(images.pictures) == 6
+    assert images.pictures.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert [tuple(images.pictures[i].shape) for i in range(6)] == [(3, 46 + i, 50) for i in range(6)]
+    assert images.pictures.names[0].endswith("val/cat/016.png")
+
+
+@pytest.mark.parametrize(("limit", "source"), [(22 * 32 * 32 * 3, Resident), (22 * 32 * 32 * 3 - 1, Stream)])
+def test_auto_keeps_on_the_device_what_is_small(make_tree, opened, monkeypatch, limit, source):
+    monkeypatch.setattr(images_module, "RESIDENT_LIMIT", limit)
+    assert type(opened(make_tree(), feed="auto")._source) is source
+
+
+def test_imagenet_streams_and_the_small_sets_do_not():
+    imagenet, tiny_imagenet = 1_331_167 * 3 * 256**2, 110_000 * 3 * 64**2
+    assert tiny_imagenet <= images_module.RESIDENT_LIMIT == 4 * 1024**3 < imagenet
+
+
+def test_nothing_to_train_means_that_training_pictures_are_not_decoded(make_tree, opened, tmp_path):
+    images = opened(make_tree(), steps=0)
+    assert [path.name.split("-")[1] for path in (tmp_path / "cache").iterdir()] == ["val"]
+    assert sum(len(batch.labels) for batch in images.validation()) == 6
+
+
+@pytest.mark.parametrize("name", ["imagenet", "tiny_imagenet"])
+def test_a_missing_data_set_names_the_command(opened, one_line, tmp_path, name):
+    with pytest.raises(UserError) as error:
+        opened(tmp_path / "nowhere", name=name)
+    script = f"scripts/prepare_{name}.py"
+    assert one_line(error).startswith(f"{tmp_path / 'nowhere' / 'train'}: No such file or directory: ")
+    assert f"python {script}" in str(error.value)
+
+
+class Downloaded:
+    """Stands for torchvision's CIFAR10."""
+
+    def __init__(self, root, train, download):
+        draw = np.random.default_rng(train)
+        self.data = draw.integers(0, 256, (40 if train else 10, 32, 32, 3), np.uint8)
+        self.targets = [i % 10 for i in range(len(self.data))]
+
+
+def test_cifar10_is_downloaded_where_it_is_not(opened, monkeypatch, tmp_path):
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", Downloaded)
+    images = opened(tmp_path / "cifar10", name="cifar10", classes=10, crop=32, area=1.0)
+    assert sum(len(batch.labels) for batch in images.validation()) == 10
+    (batch,) = images.validation()
+    expected = torch.from_numpy(Downloaded("", False, True).data).permute(0, 3, 1, 2)
+    mean = torch.tensor([128.0, 117.0, 104.0])[:, None, None]
+    assert torch.allclose(batch.images * 58 + mean, expected.float(), atol=1e-3)
+    assert batch.labels.tolist() == list(range(10))
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no network\nat all"), RuntimeError("File not found"), pickle.UnpicklingError()]
+)
+def test_a_download_that_fails_is_one_line(opened, monkeypatch, one_line, tmp_path, error):
+    def fail(*args, **options):
+        raise error
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", fail)
+    with pytest.raises(UserError) as caught:
+        opened(tmp_path / "cifar10", name="cifar10", classes=10)
+    message = one_line(caught)
+    assert message.startswith(f"{tmp_path / 'cifar10'}: CIFAR-10 is missing, and the download failed (")
+    assert "cifar-10-python.tar.gz" in message
+
+
+def test_a_tree_of_files_comes_before_the_download(make_tree, opened, monkeypatch):
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", lambda *args, **options: pytest.fail("downloaded"))
+    assert len(opened(make_tree(), name="cifar10").pictures) == 6

@@ -1,0 +1,139 @@
+"""Picture files of all kinds: the pixels they hold, or why they cannot be read."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bn.data.jpeg import BrokenImage, open_picture
+from tests.data.made import encoded, smooth
+
+PHOTO = smooth(1, 60, 80)
+
+
+@pytest.fixture
+def pixels(tmp_path):
+    def read(content, name="picture.JPEG", **options):
+        path = tmp_path / name
+        path.write_bytes(content)
+        picture = open_picture(str(path))
+        found, _ = picture.pixels(**options)
+        if not options:
+            assert found.shape[:2] == picture.size
+        return found
+
+    return read
+
+
+KINDS = {
+    "JPEG": lambda image: encoded(image, "jpeg", quality=95),
+    "JPEG with halved chroma": lambda image: encoded(image, "jpeg", subsampling="4:2:0"),
+    "progressive JPEG": lambda image: encoded(image, "jpeg", progressive=True),
+    "gray JPEG": lambda image: encoded(image.convert("L"), "jpeg"),
+    "CMYK JPEG": lambda image: encoded(image.convert("CMYK"), "jpeg"),
+    "JPEG stored as RGB": lambda image: encoded(image, "jpeg", keep_rgb=True),
+    "PNG": lambda image: encoded(image, "png"),
+    "PNG with transparency": lambda image: encoded(image.convert("RGBA"), "png"),
+    "PNG with a palette": lambda image: encoded(image.convert("P"), "png"),
+    "gray PNG": lambda image: encoded(image.convert("L"), "png"),
+    "BMP": lambda image: encoded(image, "bmp"),
+    "WebP": lambda image: encoded(image, "webp"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_format_is_read_as_pil_reads_it_whatever_the_name_says(pixels, kind):
+    content = KINDS[kind](Image.fromarray(PHOTO))
+    found = pixels(content)
+    reference = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+    assert found.shape == (60, 80, 3)
+    assert found.dtype == np.uint8
+    assert np.abs(found - reference).max() <= 1  # two builds of one JPEG library
+    assert np.abs(reference - PHOTO).mean() < 60  # the reference itself shows the picture
+
+
+@pytest.mark.parametrize(
+    ("shrink", "reduction"), [(0.5, 1), (1.99, 1), (2, 2), (3.9, 2), (4, 4), (8, 8), (20, 8)]
+)
+def test_a_jpeg_is_decoded_at_the_least_scale_that_is_enough(pixels, tmp_path, shrink, reduction):
+    found = pixels(encoded(smooth(1, 61, 83), "jpeg"), shrink=shrink)
+    assert found.shape == (-(-61 // reduction), -(-83 // reduction), 3)
+    _, done = open_picture(str(tmp_path / "picture.JPEG")).pixels(shrink)
+    assert done == reduction
+
+
+def test_a_jpeg_with_bytes_too_many_is_read(pixels):
+    """libjpeg-turbo objects to such files, and ImageNet has some; nothing of the picture is lost."""
+    content = encoded(PHOTO, "jpeg")
+    assert np.array_equal(pixels(content[:-2] + bytes(7) + content[-2:]), pixels(content))
+    assert np.array_equal(pixels(content + b"appended"), pixels(content))
+
+
+def exif(damage):
+    """A JPEG whose EXIF block is nonsense."""
+    block = b"Exif\0\0" + damage
+    content = encoded(PHOTO, "jpeg")
+    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + content[2:]
+
+
+@pytest.mark.parametrize("damage", [b"MM\0*\0\0\0\x08\xff\xff" + bytes(range(60)), b"nonsense"])
+def test_damaged_exif_is_no_damage(pixels, damage):
+    """PIL warns of it, and warnings are errors here."""
+    assert np.array_equal(pixels(exif(damage)), pixels(encoded(PHOTO, "jpeg")))
+    cmyk = encoded(Image.fromarray(PHOTO).convert("CMYK"), "jpeg", exif=b"Exif\0\0" + damage)
+    assert pixels(cmyk).shape == (60, 80, 3)
+
+
+def test_a_large_picture_is_no_alarm(pixels, monkeypatch):
+    """PIL warns from MAX_IMAGE_PIXELS on, and refuses twice as many."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60 * 80 - 1)
+    assert pixels(encoded(PHOTO, "png")).shape == (60, 80, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60 * 80 // 2 - 1)
+    with pytest.raises(BrokenImage):
+        pixels(encoded(PHOTO, "png"))
+
+
+def png_with_a_wrong_checksum():
+    content = bytearray(encoded(PHOTO, "png"))
+    content[content.index(b"IDAT") + 40] ^= 0xFF
+    return bytes(content)
+
+
+JPEG = encoded(PHOTO, "jpeg", quality=95)
+BROKEN = {
+    "empty": (b"", "an empty file"),
+    "text": (b"404: not found", "no picture in a format that PIL knows"),
+    "a web page in HTML": (b"<!DOCTYPE html><html></html>", "no picture in a format that PIL knows"),
+    "JPEG cut short": (JPEG[: len(JPEG) // 2], "a JPEG file that is cut short"),
+    "JPEG without its last bytes": (JPEG[:-40], "a JPEG file that is cut short"),
+    "JPEG filled up with zeros": (JPEG[:1500].ljust(len(JPEG), b"\0"), "a JPEG file that is cut short"),
+    "JPEG's header alone": (JPEG[:100], None),
+    "PNG cut short": (encoded(PHOTO, "png")[:2000], None),
+    "PNG with a wrong checksum": (png_with_a_wrong_checksum(), None),
+    "PNG of an absurd size": (
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (header := struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+        + struct.pack(">I", zlib.crc32(b"IHDR" + header)), None,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("shrink", [1.0, 4.0])
+def test_what_cannot_be_read_is_broken_and_not_gray(pixels, tmp_path, kind, shrink):
+    content, reason = BROKEN[kind]
+    with pytest.raises(BrokenImage) as error:
+        pixels(content, shrink=shrink)
+    assert error.value.name == str(tmp_path / "picture.JPEG")
+    assert "\n" not in error.value.reason
+    assert "0x" not in error.value.reason  # no addresses of objects
+    assert reason is None or error.value.reason == reason
+
+
+def test_a_missing_file_and_a_folder_are_broken(tmp_path):
+    with pytest.raises(BrokenImage, match="No such file"):
+        open_picture(str(tmp_path / "nowhere.jpg"))
+    with pytest.raises(BrokenImage, match="Is a directory"):
+        open_picture(str(tmp_path))

@@ -1,0 +1,146 @@
+"""The feed with workers: the same bits however many and wherever it starts; deaf to signals, not immortal."""
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bn.records import REPOSITORY
+
+
+@pytest.fixture
+def smoke(opened):
+    """Pictures in memory, streamed."""
+
+    def make(**changes):
+        return opened(name="smoke", classes=10, feed="stream", distortion="googlenet", batch=50, **changes)
+
+    return make
+
+
+def bits(batch):
+    return batch.images.numpy().tobytes(), batch.labels.tolist()
+
+
+def test_the_workers_do_not_show_in_the_bits(smoke):
+    alone, helped = smoke(workers=0), smoke(workers=2)
+    for n in range(45):  # into the second epoch
+        assert bits(alone.feed(n)) == bits(helped.feed(n))
+    for a, b in zip(alone.validation(), helped.validation(), strict=True):
+        assert bits(a) == bits(b)
+
+
+def test_files_with_workers_as_without(make_tree, opened):
+    root = make_tree(size=lambda i: (40 + i, 90 - i), kind="jpeg")
+    alone, helped = (opened(root, feed="stream", workers=workers, steps=6) for workers in (0, 1))
+    assert [bits(alone.feed(n)) for n in range(8)] == [
+        bits(helped.feed(n)) for n in range(8)
+    ]  # 2 more than said
+
+
+def test_it_goes_on_in_the_middle_of_an_epoch_with_the_same_mini_batches(smoke):
+    images = smoke(workers=0)
+    whole = [bits(images.feed(n)) for n in range(60)]
+    assert len(set(map(str, whole))) == 60
+    later = smoke(workers=0, first=47)
+    assert [bits(later.feed(n)) for n in range(47, 60)] == whole[47:]
+
+
+def test_any_step_can_be_asked_for(smoke):
+    images = smoke(workers=0)
+    expected = [bits(smoke(workers=0, first=n).feed(n)) for n in (7, 3, 1000)]
+    assert [bits(images.feed(n)) for n in (7, 3, 1000)] == expected
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("feed", ["resident", "stream"])
+def test_torchs_own_random_numbers_are_left_alone(opened, workers, feed):
+    """A resumed run restores their state, and starts its workers once more than the uninterrupted one."""
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    images = opened(name="smoke", classes=10, feed=feed, workers=workers, distortion="googlenet")
+    images.feed(0)
+    next(images.validation())
+    next(images.training_examples(4))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_both_feeds_crop_the_same_boxes(opened):
+    """They round differently, to whole levels of 255."""
+    feeds = [opened(name="smoke", classes=10, feed=feed, batch=50) for feed in ("resident", "stream")]
+    for n in range(5):
+        a, b = (images.feed(n) for images in feeds)
+        assert torch.equal(a.labels, b.labels)
+        assert (a.images - b.images).abs().max() * 58 < 1.02
+    for a, b in zip(*(images.validation() for images in feeds), strict=True):
+        assert torch.allclose(a.images, b.images, atol=1e-4)
+
+
+def test_a_feed_can_be_sent_to_a_new_interpreter(make_tree, opened):
+    """Where processes cannot be forked, what the workers need is pickled."""
+    images = opened(make_tree(), feed="stream")
+    steps = images._source._steps
+    assert torch.equal(pickle.loads(pickle.dumps(steps))[3].images, steps[3].images)
+
+
+def test_workers_are_deaf_to_signals_and_end_when_closed(smoke):
+    images = smoke(workers=1)
+    images.feed(0)
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    for n in range(1, 10):  # more than were ready
+        images.feed(n)
+    assert worker.is_alive()
+    images.close()
+    assert multiprocessing.active_children() == []
+
+
+PROGRAM = """
+import multiprocessing, os, signal, sys, torch
+from bn.config import ImageData
+from bn.data.images import open_images
+data = ImageData("smoke", "", 10, 32, 28, 0.08, 4 / 3, "none", "complete", 100, "stream", 1, 0)
+images = open_images(data, batch=50, seed=0, device=torch.device("cpu"), steps=1000)
+images.feed(0)
+validation = images.validation()
+next(validation)
+print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+{end}
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("os.kill(os.getpid(), signal.SIGKILL)", -9), ("sys.exit(3)", 3), ("raise ValueError", 1)],
+    ids=["killed", "exit", "exception"],
+)
+def test_no_worker_outlives_its_program_and_none_keeps_it_from_ending(end, code):
+    """Nothing is closed here: neither the training feed nor a validation that stopped half-way."""
+    program = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(end=end)], cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert program.returncode == code
+    workers = program.stdout.split()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 5
+    while left := [pid for pid in workers if lives(pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.02)
+
+
+def lives(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False

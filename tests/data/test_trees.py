@@ -1,0 +1,86 @@
+"""Trees of picture files: what is listed, and what is wrong with one, in one line."""
+
+import shutil
+
+import numpy as np
+import pytest
+from torchvision.datasets import ImageFolder
+
+from bn.data.tree import read_tree
+from bn.errors import UserError
+
+
+def read(root, classes=2):
+    return read_tree(root, classes, "run prepare.py")
+
+
+def test_the_listing_is_that_of_torchvision(make_tree):
+    root = make_tree(train=12, val=2)
+    (root / "train" / "cat" / "notes.txt").write_text("no picture by its name")
+    (root / "train" / "dog" / "LOUD.JPEG").write_bytes(b"")
+    tree = read(root)
+    for listing, split in ((tree.train, "train"), (tree.validation, "val")):
+        reference = ImageFolder(str(root / split))
+        assert list(zip(listing, listing.labels.tolist(), strict=True)) == reference.samples
+        assert list(listing.classes) == reference.classes
+        assert listing.labels.dtype == np.int64
+
+
+def test_names_that_are_not_ascii(make_tree):
+    root = make_tree()
+    names = ("Übergrößenträger.png", "写真.png")
+    for name in names:
+        shutil.copy(root / "train" / "cat" / "000.png", root / "train" / "cat" / name)
+    assert {path.rsplit("/", 1)[1] for path in read(root).train} > set(names)
+
+
+def test_hidden_files_and_folders_are_passed_over(make_tree):
+    root = make_tree()
+    before = list(read(root).train)
+    (root / "train" / "cat" / "._000.png").write_bytes(b"left by another system")
+    (root / "train" / ".ipynb_checkpoints").mkdir()
+    assert list(read(root).train) == before
+
+
+@pytest.mark.parametrize("missing", [".", "train", "val"])
+def test_a_missing_folder_names_the_command(make_tree, one_line, missing):
+    root = make_tree()
+    shutil.rmtree(root / missing)
+    with pytest.raises(UserError) as error:
+        read(root)
+    folder = root / ("train" if missing == "." else missing)
+    assert one_line(error) == f"{folder}: No such file or directory: run prepare.py"
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_class_folder_without_pictures(make_tree, one_line, split):
+    root = make_tree()
+    folder = root / split / "dog"
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / "images").mkdir()  # as the archive of Tiny ImageNet has it
+    with pytest.raises(UserError) as error:
+        read(root)
+    assert one_line(error) == f"{folder}: a class folder without pictures: run prepare.py"
+
+
+def test_the_number_of_classes(make_tree, one_line):
+    root = make_tree()
+    with pytest.raises(UserError) as error:
+        read(root, classes=1000)
+    assert one_line(error) == f"data.classes=1000: {root / 'train'} has 2 class folders; accepted: 2"
+
+
+@pytest.mark.parametrize(
+    ("change", "extra", "lacking"), [("add", "val/fish", "train"), ("rename", "train/dog", "val")]
+)
+def test_validation_classes_that_are_not_the_training_classes(make_tree, one_line, change, extra, lacking):
+    root = make_tree()
+    dog = root / "val" / "dog"
+    if change == "add":
+        shutil.copytree(dog, root / "val" / "fish")
+    else:
+        dog.rename(root / "val" / "hound")
+    with pytest.raises(UserError) as error:
+        read(root)
+    assert one_line(error).startswith(f"{root / extra}: no such class folder in {root / lacking}")
