@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from experiments import benchmark_images
+from experiments import benchmark_data, benchmark_images
 
 
 def draw(folder: Path, out: Path) -> None:
@@ -52,4 +52,5 @@ def table(document: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-TABLES = {"step": table, "images": benchmark_images.table}  # by the kind of the record
+# By the kind of the record.
+TABLES = {"step": table, "images": benchmark_images.table, "data": benchmark_data.table}

@@ -1,0 +1,222 @@
+"""How fast mini-batches are made, against the pipeline of torchvision that everybody uses.
+
+    python scripts/benchmark_data.py                             images per second and core, in two minutes
+    python scripts/benchmark_data.py --save                      also write them to results/benchmark/
+    python scripts/benchmark_data.py --device cuda --workers 16  what a GPU and its workers reach together
+
+Large pictures, as files: the streaming feed against ImageFolder, PIL, RandomResizedCrop, mirroring, ToTensor
+and Normalize, one image after another, in a DataLoader. Small ones: the feed of a set that is on the device
+against the same transforms of arrays in memory. Without workers all is done by one thread and measured in
+seconds of its CPU; with workers, in seconds of the clock. All take turns, and the median round counts.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+from tqdm import tqdm
+
+from bn.config import ImageData
+from bn.data.decoded import Decoded
+from bn.data.images import find_pictures, open_images
+from bn.data.order import ImageOrder
+from bn.data.photometric import MEAN, STD, distort, normalize
+from bn.data.resident import Resident
+from bn.data.stream import PREFETCH, TrainingSteps
+from bn.records import environment
+from bn.train import device_name
+from experiments import benchmark
+from experiments.benchmark_data import table
+from experiments.committed import RESULTS, make
+from experiments.photographs import jpeg_file, photograph
+
+BATCH = 32
+SECONDS = 0.6  # of a turn
+PHOTOGRAPHS = 32  # different ones, half of them in each of two classes
+SIZES = ((375, 500), (960, 1280))  # of files; the second are decoded at half their size
+SMALL = {"CIFAR-10": (32, 28), "Tiny ImageNet": (64, 56)}  # side, and side of a crop
+STRENGTHS = ("none", "reduced", "googlenet")
+Run = Callable[[], object]  # one mini-batch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--save", action="store_true", help="write results/benchmark/")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    device = torch.device(arguments.device)
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for height, width in SIZES:
+            root = Path(name) / f"{height}"
+            write_photographs(root, height, width)
+            runs = of_files(root, device, arguments.workers)
+            found[f"JPEG, {width}x{height}, crops of 224"] = in_turns(runs, arguments)
+        kilobytes = np.mean([path.stat().st_size for path in (Path(name) / "375").rglob("*.jpg")]) / 1000
+    for name, (side, crop) in SMALL.items():
+        runs = of_small_pictures(side, crop, device, arguments.workers)
+        found[f"{name}'s size, {side}x{side} on the device, crops of {crop}"] = in_turns(runs, arguments)
+    document: dict[str, Any] = {
+        "kind": "data",
+        "images_per_second": found,
+        "kilobytes": kilobytes,
+        "workers": arguments.workers,
+        "batch": BATCH,
+        "rounds": arguments.rounds,
+        "device": device_name(device),
+        "environment": environment(),
+    }
+    print(table(document))
+    if arguments.save:
+        folder = RESULTS / "benchmark"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"data-{device.type}.json").write_text(json.dumps(document, indent=1) + "\n")
+        make("benchmark", benchmark)
+
+
+def write_photographs(root: Path, height: int, width: int) -> None:
+    for i in tqdm(range(PHOTOGRAPHS), desc="making photographs", disable=None):
+        content = jpeg_file(photograph(i, height, width))
+        for split in ("train", "val"):
+            folder = root / split / f"class_{i % 2}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{i}.jpg").write_bytes(content)
+
+
+def of_files(root: Path, device: torch.device, workers: int) -> dict[str, Run]:
+    data = ImageData(
+        name="imagenet", root=str(root), classes=2, resize=256, crop=224, area=0.08, aspect=4 / 3,
+        distortion="none", shuffle="complete", shard_size=32, feed="stream", workers=workers, max_broken=0,
+    )  # fmt: skip
+    runs = {
+        "torchvision's usual pipeline": usual(
+            ImageFolder(str(root / "train"), transform(224)), device, workers
+        )
+    }
+    pictures = find_pictures(data)["train"]
+    order = ImageOrder(len(pictures), BATCH, 0, data.shuffle, data.shard_size)
+    if not workers:
+        part = TrainingSteps(pictures, data, order, 0)
+        runs["ours, as far as workers do it"] = counting(part.__getitem__)
+    for strength in STRENGTHS:
+        images = open_images(
+            dataclasses.replace(data, distortion=strength), batch=BATCH, seed=0, device=device, steps=1 << 40
+        )
+        runs[f"ours, distortion {strength}"] = counting(images.feed)
+    return runs
+
+
+def of_small_pictures(side: int, crop: int, device: torch.device, workers: int) -> dict[str, Run]:
+    pixels = np.stack([photograph(i, side, side) for i in range(1000)])
+
+    class Arrays(Dataset):
+        transform = staticmethod(transform(crop))
+
+        def __len__(self) -> int:
+            return len(pixels)
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            return self.transform(Image.fromarray(pixels[index])), index % 10
+
+    data = ImageData(
+        name="cifar10", root="", classes=10, resize=side, crop=crop, area=0.08, aspect=4 / 3,
+        distortion="none", shuffle="complete", shard_size=32, feed="resident", workers=0, max_broken=0,
+    )  # fmt: skip
+    runs = {"torchvision's usual pipeline": usual(Arrays(), device, workers)}
+    decoded = Decoded(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), np.arange(1000) % 10, {})
+    order = ImageOrder(1000, BATCH, 0, "complete", 32)
+    resident = Resident(data, {"train": decoded}, order, 0, device)
+    for strength in STRENGTHS:
+
+        def feed(n: int, strength: str = strength) -> torch.Tensor:
+            cropped = resident.training(n)
+            return normalize(distort(cropped.images, cropped.colour, strength))
+
+        runs[f"ours, distortion {strength}"] = counting(feed)
+    return runs
+
+
+def transform(crop: int) -> transforms.Compose:
+    return transforms.Compose(
+        [
+            transforms.RandomResizedCrop(crop),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize([mean / 255 for mean in MEAN], [STD / 255] * 3),
+        ]
+    )
+
+
+def usual(dataset: Dataset, device: torch.device, workers: int) -> Run:
+    loader = DataLoader(
+        dataset, BATCH, shuffle=True, drop_last=True, num_workers=workers,
+        pin_memory=device.type == "cuda", persistent_workers=workers > 0,
+    )  # fmt: skip
+
+    def for_ever() -> Iterator[list[torch.Tensor]]:
+        while True:
+            yield from loader
+
+    batches = for_ever()
+    return lambda: [tensor.to(device, non_blocking=True) for tensor in next(batches)]
+
+
+def counting(feed: Callable[[int], object]) -> Run:
+    taken = -1
+
+    def run() -> object:
+        nonlocal taken
+        taken += 1
+        return feed(taken)
+
+    return run
+
+
+def in_turns(runs: dict[str, Run], arguments: argparse.Namespace) -> dict[str, float]:
+    """Images per second of each, the median of rounds in which all take their turn."""
+    together = arguments.workers or arguments.device == "cuda"
+    clock = time.perf_counter if together else time.process_time
+    ahead = 3 * PREFETCH * arguments.workers  # not timed: made while others had their turn, or beside them
+
+    def seconds(run: Run, repeats: int) -> float:
+        for _ in range(ahead):
+            run()
+        wait(arguments.device)
+        began = clock()
+        for _ in range(repeats):
+            run()
+        wait(arguments.device)
+        return clock() - began
+
+    repeats = {name: 1 + round(SECONDS / (seconds(run, 8) / 8)) for name, run in runs.items()}
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in tqdm(range(arguments.rounds), desc="rounds", disable=None):
+        for name, run in runs.items():
+            rates[name].append(BATCH * repeats[name] / seconds(run, repeats[name]))
+    return {name: statistics.median(found) for name, found in rates.items()}
+
+
+def wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()
