@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from bn.config import ImageData
 from bn.data.cifar10 import cifar10_pictures
@@ -33,9 +34,9 @@ RESIDENT_LIMIT = 4 << 30  # bytes that feed=auto keeps on the device
 VALIDATION_BATCH = 250
 CACHE = REPOSITORY / "data" / "cache"
 PREPARE = {
-    "imagenet": "python scripts/prepare_imagenet.py --help tells how to make it",
-    "tiny_imagenet": "python scripts/prepare_tiny_imagenet.py --help tells how to make it",
-    "cifar10": "it should be {train,val}/<class>/*.png; without train it is downloaded",
+    "imagenet": "make it with `python scripts/prepare_imagenet.py ARCHIVES --root {root}`",
+    "tiny_imagenet": "make it with `python scripts/prepare_tiny_imagenet.py --download --root {root}`",
+    "cifar10": "put pictures there as {{train,val}}/<class>/*.png, or remove {root} to download CIFAR-10",
 }
 
 
@@ -82,16 +83,19 @@ def _bytes(pictures: Mapping[Split, Pictures], data: ImageData) -> int:
 
 
 def find_pictures(data: ImageData) -> Mapping[Split, ArrayPictures | FolderPictures]:
+    root = REPOSITORY / data.root
+    in_arrays = data.name == "smoke" or (data.name == "cifar10" and not (root / "train").exists())
+    if in_arrays and data.classes != 10:
+        raise UserError(f"data.classes={data.classes}: data={data.name} has 10; accepted: 10")
     if data.name == "smoke":
         images, labels = smoke_pictures()
         return {
             "train": ArrayPictures(images[:TRAIN], labels[:TRAIN], "smoke/train"),
             "val": ArrayPictures(images[TRAIN:], labels[TRAIN:], "smoke/val"),
         }
-    root = REPOSITORY / data.root
-    if data.name == "cifar10" and not (root / "train").exists():
+    if in_arrays:
         return cifar10_pictures(root)
-    tree = read_tree(root, data.classes, PREPARE[data.name])
+    tree = read_tree(root, data.classes, PREPARE[data.name].format(root=root))
     return {"train": FolderPictures(tree.train), "val": FolderPictures(tree.validation)}
 
 
@@ -139,7 +143,7 @@ class Images:
         for batch in self._central("train", permutation, share):
             held = [Batch(*map(torch.cat, zip(*held, batch, strict=True)))]
             whole = held[0]
-            if len(whole.labels) >= share and wanted:
+            if len(whole.labels) >= share:
                 wanted -= 1
                 yield Batch(whole.images[:share], whole.labels[:share])
                 held = [Batch(whole.images[share:], whole.labels[share:])]
@@ -158,7 +162,7 @@ class Images:
             if error.name in self.broken:
                 continue
             self.broken.append(error.name)
-            print(f"{error.name}: cannot be read ({error.reason})", file=sys.stderr)
+            tqdm.write(f"{error.name}: cannot be read ({error.reason})", file=sys.stderr)  # beside any bar
         if len(self.broken) > self._data.max_broken:
             raise UserError(
                 f"data.max_broken={self._data.max_broken}: {len(self.broken)} pictures cannot be read, "

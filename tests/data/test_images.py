@@ -58,6 +58,13 @@ def test_smoke_is_not_told_by_mean_colours_or_single_pixels(opened):
     assert accuracy < 0.25
 
 
+@pytest.mark.parametrize("name", ["smoke", "cifar10"])
+def test_the_number_of_classes_is_checked_without_a_tree_too(opened, one_line, tmp_path, name):
+    with pytest.raises(UserError) as error:
+        opened(tmp_path / "nowhere", name=name, classes=9)
+    assert one_line(error) == f"data.classes=9: data={name} has 10; accepted: 10"
+
+
 @pytest.mark.parametrize("feed", ["resident", "stream"])
 def test_ranks_share_out_each_mini_batch_and_the_validation(make_tree, opened, feed):
     root = make_tree(val=5)
@@ -121,7 +128,8 @@ def test_a_missing_data_set_names_the_command(opened, one_line, tmp_path, name):
         opened(tmp_path / "nowhere", name=name)
     script = f"scripts/prepare_{name}.py"
     assert one_line(error).startswith(f"{tmp_path / 'nowhere' / 'train'}: No such file or directory: ")
-    assert f"python {script}" in str(error.value)
+    assert f"`python {script} " in str(error.value)
+    assert str(error.value).endswith(f" --root {tmp_path / 'nowhere'}`")
 
 
 class Downloaded:
