@@ -11,6 +11,7 @@ MFLOP, the input gradient of the first layer left out. Last, both networks are t
 """
 
 import argparse
+import dataclasses
 import json
 import shutil
 import statistics
@@ -37,10 +38,12 @@ from bn.data.mnist import Mnist, Split, load_mnist
 from bn.data.order import EpochOrder
 from bn.evaluate import evaluate, evaluate_population
 from bn.launch import planned_run
-from bn.optim import sgd
+from bn.models.build import build_model
+from bn.models.mlp import MLP
 from bn.records import REPOSITORY, RunDirectory, environment
-from bn.steps import AutogradStep, CudaGraphStep, FusedStep, Step
-from bn.train import LossWindow, build_model, build_probe, device_name, population_batches
+from bn.steps import CudaGraphStep
+from bn.tasks.mnist import build_probe, build_step, population_batches
+from bn.train import LossWindow, device_name
 from experiments import benchmark
 from experiments.benchmark import table
 from experiments.committed import RESULTS, make
@@ -111,11 +114,13 @@ def contenders(
         "floor: its matrix products alone": (floor, floor),
         "loop with a DataLoader": both(lambda config: dataloader_loop(config, data, device)),
         "plain eager loop, data resident": both(lambda config: plain_loop(config, data, device)),
-        "ours, readable path (autograd)": both(lambda config: ours(config, data, device, False)),
-        "ours": both(lambda config: ours(config, data, device, True)),
+        "ours, readable path (autograd)": both(lambda config: ours(config, data, device, "autograd")),
+        "ours": both(lambda config: ours(config, data, device, "fused")),
     }
     if device.type == "cuda":
-        found["ours, replayed as a CUDA graph"] = both(lambda config: ours(config, data, device, True, True))
+        found["ours, replayed as a CUDA graph"] = both(
+            lambda config: ours(config, data, device, "fused", True)
+        )
     if compiled:
         found["plain loop, forward and backward compiled"] = both(
             lambda config: plain_loop(config, data, device, compiled=True)
@@ -237,22 +242,25 @@ def compiled_step(config: Config, data: Split, device: torch.device) -> Run:
     return step
 
 
-def ours(config: Config, data: Split, device: torch.device, fused: bool, graph: bool = False) -> Run:
-    model = build_model(config).to(device)
-    step: Step = (
-        FusedStep(model, data, batch=BATCH, lr=config.optim.lr)
-        if fused
-        else AutogradStep(model, sgd(model, config.optim.lr), data)
-    )
-    if graph:
-        step = CudaGraphStep(step, model, BATCH)
+def ours(config: Config, data: Split, device: torch.device, path: str, graph: bool = False) -> Run:
+    """The step of train.py with `step_path=path`."""
+    model = build_mlp(config, device)
+    step = build_step(dataclasses.replace(config, step_path=path), model, data)
     draw = batches(data, device)
+    if graph:
+        step = CudaGraphStep(step, model, draw())
     losses = torch.zeros(100, device=device)
 
     def one() -> None:
         losses[7] = step(draw())
 
     return one
+
+
+def build_mlp(config: Config, device: torch.device) -> MLP:
+    model = build_model(config).to(device)
+    assert isinstance(model, MLP)
+    return model
 
 
 def batches(data: Split, device: torch.device) -> Callable[[], Tensor]:
@@ -298,7 +306,7 @@ def seconds(run: Run, repeats: int, device: torch.device) -> float:
 
 def record_seconds(config: Config, data: Mnist, device: torch.device) -> dict[str, float]:
     """Seconds that each kind of record of a full training costs: what one costs times how many there are."""
-    model = build_model(config).to(device)
+    model = build_mlp(config, device)
     model(data.train.images[:BATCH].float())  # so that there are moving averages to evaluate with
     probe = build_probe(config, model, data.train)
     order = EpochOrder(len(data.train.labels), BATCH, 0, device)
@@ -326,7 +334,9 @@ def record_seconds(config: Config, data: Mnist, device: torch.device) -> dict[st
             "evaluation": median(lambda: evaluate(model, data)) * len(config.evaluate.at.steps(steps)),
             "percentiles": median(lambda: probe.observe(0)) * len(config.probe.at.steps(steps)),
             "Algorithm 2": median(
-                lambda: evaluate_population(model, data, population_batches(config, data, order))
+                lambda: evaluate_population(
+                    model, population_batches(config, data, order), lambda: evaluate(model, data)
+                )
             ),
             "logging": median(log) * (steps // config.log_every),
             "checkpoints": median(save) * (steps // config.checkpoint_every),
