@@ -49,15 +49,18 @@ def test_a_mini_batch_is_what_torchvision_makes_of_its_pictures_one_by_one(make_
     assert 3 < mirrored < 15
 
 
+@pytest.mark.parametrize("crop", [28, 27])
 @pytest.mark.parametrize("feed", ["resident", "stream"])
-def test_validation_is_every_picture_once_in_order_centrally_cropped(make_tree, opened, monkeypatch, feed):
+def test_validation_is_every_picture_once_in_order_centrally_cropped(
+    make_tree, opened, monkeypatch, feed, crop
+):
     root = make_tree(val=5)
     monkeypatch.setattr("bn.data.images.VALIDATION_BATCH", 4)
-    batches = list(opened(root, feed=feed).validation())
+    batches = list(opened(root, feed=feed, crop=crop).validation())
     assert [len(batch.labels) for batch in batches] == [4, 4, 2]
     folder = ImageFolder(str(root / "val"))
     found = torch.cat([batch.images for batch in batches]) * STD + MEAN
-    expected = torch.stack([TF.center_crop(TF.pil_to_tensor(picture), [28, 28]) for picture, _ in folder])
+    expected = torch.stack([TF.center_crop(TF.pil_to_tensor(picture), [crop, crop]) for picture, _ in folder])
     assert torch.allclose(found, expected.float(), atol=1e-3)
     assert torch.cat([batch.labels for batch in batches]).tolist() == folder.targets
 
