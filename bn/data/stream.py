@@ -26,6 +26,7 @@ from bn.data.order import ImageOrder
 from bn.data.pictures import Pictures
 from bn.data.resize import central_crop, random_crop
 from bn.data.source import Cropped, Split
+from bn.errors import UserError
 from bn.signals import end_with_parent
 
 PREFETCH = 2  # mini-batches ready, or in the making, for each worker
@@ -41,6 +42,7 @@ class Prepared(NamedTuple):
     labels: Tensor  # (N,) int64
     colour: Tensor  # (N, photometric.DRAWS) float64
     broken: tuple[BrokenImage, ...]
+    failure: str = ""  # why it could not be made: raised in a worker, it would come out as a traceback
 
 
 class TrainingSteps(Dataset[Prepared]):
@@ -61,13 +63,17 @@ class TrainingSteps(Dataset[Prepared]):
         examples = examples.copy()
         images = torch.empty(len(examples), 3, self._data.crop, self._data.crop, dtype=torch.uint8)
         broken: dict[str, BrokenImage] = {}
-        missing = np.arange(len(examples))
+        missing, failure = np.arange(len(examples)), ""
         while len(missing) and len(broken) <= self._data.max_broken:  # else the run is to fail
-            examples[missing] = [next(candidates[i]) for i in missing]
+            try:
+                examples[missing] = [next(candidates[i]) for i in missing]
+            except UserError as error:
+                failure = str(error)
+                break
             missing = self._fill(images, examples, missing, epoch, broken)
         labels = torch.from_numpy(self._pictures.labels[examples])
         colour = torch.from_numpy(draws(self._seed, epoch, examples).colour)
-        return Prepared(images, labels, colour, tuple(broken.values()))
+        return Prepared(images, labels, colour, tuple(broken.values()), failure)
 
     def _fill(
         self,
@@ -175,18 +181,37 @@ class Stream:
             pin_memory=self._device.type == "cuda",
             generator=torch.Generator(),  # or it would draw from torch's own, whose state a run resumes
         )
+        before = signal.getsignal(signal.SIGCHLD)
         with warnings.catch_warnings():
             # Python from 3.12 on, of forks beside threads: those of torch, which workers do without.
             warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
             iterator = iter(loader)
+        if signal.getsignal(signal.SIGCHLD) is not before:
+            # Torch's would raise wherever the program is, as in the middle of saving; `_alive` will tell.
+            signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
         # At the program's end multiprocessing sends SIGTERM, to which workers are deaf, and waits for ever.
         Finalize(iterator, _end_workers, (weakref.ref(iterator),), exitpriority=100)  # before its queues
-        return iterator
+        return _alive(iterator)
 
     def _on_device(self, prepared: Prepared) -> Cropped:
+        if prepared.failure:
+            raise UserError(prepared.failure)
         images = prepared.images.to(self._device, non_blocking=True).float()
         labels = prepared.labels.to(self._device, non_blocking=True)
         return Cropped(images, labels, prepared.colour.numpy(), prepared.broken)
+
+
+def _alive(prepared: Iterator[Prepared]) -> Iterator[Prepared]:
+    """What the workers prepare. UserError with one line if one was killed, seconds after it is missed."""
+    try:
+        yield from prepared
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise UserError(
+            "a decoding process was killed (not enough memory, or too small a /dev/shm?): "
+            "the same command goes on; fewer of them: data.workers"
+        ) from error
 
 
 def _end_workers(reference: weakref.ref) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bn.errors import UserError
 from bn.records import REPOSITORY
 
 
@@ -103,6 +104,20 @@ def test_workers_are_deaf_to_signals_and_end_when_closed(smoke):
     assert worker.is_alive()
     images.close()
     assert multiprocessing.active_children() == []
+
+
+def test_a_worker_that_is_killed_is_one_line_at_the_next_mini_batch(smoke, one_line):
+    """And not an exception wherever the program happens to be when it hears of it."""
+    images = smoke(workers=1)
+    images.feed(0)
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    time.sleep(0.1)
+    with pytest.raises(UserError) as error:
+        list(map(images.feed, range(1, 10)))  # more than were ready
+    assert one_line(error).startswith("a decoding process was killed (not enough memory")
 
 
 PROGRAM = """
