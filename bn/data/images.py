@@ -128,15 +128,24 @@ class Images:
         )
 
     def validation(self) -> Iterator[Batch]:
-        """Central crops of this process's share of the validation pictures, once and in order."""
-        return self._central("val", self._validation, VALIDATION_BATCH)
+        """Central crops of this process's share of the validation pictures, once and in order.
+
+        UserError if none of them can be read.
+        """
+        made = 0
+        for batch in self._central("val", self._validation, VALIDATION_BATCH):
+            made += len(batch.labels)
+            yield batch
+        if not made:
+            raise UserError(f"data.root={self._data.root}: none of the validation pictures can be read")
 
     def training_examples(self, count: int) -> Iterator[Batch]:
         """Central crops of `count` training examples in whole mini-batches (rounded up, as far as there are).
 
-        They are the first by a permutation that is the same for all seeds, and are not distorted.
+        They are the first by a permutation that is the same for all seeds, and are not distorted. UserError
+        if not even one mini-batch can be read.
         """
-        share = self._share
+        share, made = self._share, 0
         wanted = min(-(-count // share), self._training_examples // share)
         permutation = torch.randperm(self._training_examples, generator=generator(0, "probe")).numpy()
         held: list[Batch] = []
@@ -144,17 +153,23 @@ class Images:
             held = [Batch(*map(torch.cat, zip(*held, batch, strict=True)))]
             whole = held[0]
             if len(whole.labels) >= share:
-                wanted -= 1
+                made += 1
                 yield Batch(whole.images[:share], whole.labels[:share])
                 held = [Batch(whole.images[share:], whole.labels[share:])]
-            if not wanted:
+            if made == wanted:
                 return
+        if not made:
+            raise UserError(
+                f"data.root={self._data.root}: fewer training pictures can be read than a mini-batch has "
+                f"({share})"
+            )
 
     def _central(self, split: Split, examples: np.ndarray, size: int) -> Iterator[Batch]:
         chunks = (examples[start : start + size] for start in range(0, len(examples), size))
         for cropped in self._source.central(split, chunks):
             self.note(cropped.broken)
-            yield Batch(normalize(cropped.images), cropped.labels)
+            if len(cropped.labels):
+                yield Batch(normalize(cropped.images), cropped.labels)
 
     def note(self, broken: Iterable[BrokenImage]) -> None:
         """Say and count pictures that cannot be read. UserError if they are more than `data.max_broken`."""

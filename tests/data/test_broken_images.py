@@ -131,6 +131,31 @@ def test_the_probe_gets_whole_mini_batches_nevertheless(broken_tree, make_tree, 
     assert sum(image.numpy().tobytes() in kept for batch in damaged for image in batch.images) >= 11
 
 
+@FEEDS
+def test_a_probe_without_one_whole_mini_batch_is_told(broken_tree, opened, one_line, feed):
+    root = broken_tree("train/cat/003.png")
+    with pytest.raises(UserError) as error:
+        next(opened(root, feed=feed, batch=16).training_examples(4))
+    expected = f"data.root={root}: fewer training pictures can be read than a mini-batch has (16)"
+    assert one_line(error) == expected
+    (batch,) = opened(root, feed=feed, batch=15).training_examples(4)
+    assert len(batch.labels) == 15
+
+
+@FEEDS
+def test_validation_pictures_of_which_none_can_be_read(broken_tree, opened, one_line, monkeypatch, feed):
+    """Else a run would end with an accuracy that is not a number."""
+    names = [f"val/{'cat' if i < 19 else 'dog'}/{i:03}.png" for i in range(16, 22)]
+    monkeypatch.setattr("bn.data.images.VALIDATION_BATCH", 2)
+    root = broken_tree(*names)
+    with pytest.raises(UserError) as error:
+        list(opened(root, feed=feed, max_broken=6).validation())
+    assert one_line(error) == f"data.root={root}: none of the validation pictures can be read"
+    (root / names[-1]).write_bytes(encoded(smooth(21)))
+    (batch,) = opened(root, feed=feed, max_broken=6).validation()  # and none that is empty
+    assert batch.labels.tolist() == [1]
+
+
 def test_the_count_survives_the_end_of_a_process(broken_tree, opened, capfd):
     root = broken_tree("train/cat/000.png", "train/cat/001.png", "train/dog/011.png")
     first = opened(root, feed="stream", batch=16, max_broken=3)
