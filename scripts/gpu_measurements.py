@@ -3,9 +3,11 @@
     python scripts/gpu_measurements.py
 
 What results/ already holds is left out; what is missing is measured, each in a process of its own, so that a
-session cut short goes on with the next. Commit what it writes.
+session cut short goes on with the next. Commit what it writes. Trainings are left to the sweeps, whose
+commands are in README.md.
 """
 
+import argparse
 import subprocess
 import sys
 
@@ -19,11 +21,17 @@ MEASUREMENTS = {
     "results/benchmark/images-cuda.json": [
         "scripts/benchmark_images.py", "--device", "cuda", "--batch", "256", "--compiled", "--save"
     ],
+    "results/benchmark/data-cuda.json": [
+        "scripts/benchmark_data.py", "--device", "cuda", "--workers", "16", "--save"
+    ],
     "results/benchmark/gpu_tests.txt": ["-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider"],
 }  # fmt: skip
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     if not torch.cuda.is_available():
         sys.exit("gpu_measurements.py: no CUDA device here")
     failed = []
