@@ -13,8 +13,10 @@ experiments/figure3.py.
 Deviations and assumptions: the paper shows one run of each of five networks; the two that it reports as
 failing are drawn too. Of a network of which a seed diverged (a parameter, a statistic or the loss left the
 finite numbers) or never left chance, the runs are drawn one by one and counted in the legend; a diverged one
-ends with an x, at its last accuracy and the step by which that was noticed. The scale is in the
-title: the committed records are of the sweep's, which is not ImageNet.
+ends with an x, at its last accuracy and the step by which that was noticed. A run never left chance if its
+best evaluation is not above what 0.1% of runs that guess exceed: p + z sqrt(p (1 - p) / n), p the share of
+one class, n the validation pictures, z corrected for the number of evaluations. The scale is in the title:
+the committed records are of the sweep's, which is not ImageNet.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,10 +52,11 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 def draw(folder: Path, out: Path) -> None:
     """figure2 (png, svg, pdf)."""
     config = collected.read_json(folder / "runs.json")["config"]
-    _draw(read_trainings(folder, config["data.classes"]), config, out / "figure2")
+    _draw(read_trainings(folder, config), config, out / "figure2")
 
 
-def read_trainings(folder: Path, classes: int) -> list[Training]:
+def read_trainings(folder: Path, config: Mapping[str, Any]) -> list[Training]:
+    classes, pictures = config["data.classes"], networks.VALIDATION[config["data.name"]]
     accuracy = collected.read_csv(folder / "accuracy.csv")
     found = []
     for row in collected.read_csv(folder / "final.csv"):
@@ -63,7 +66,7 @@ def read_trainings(folder: Path, classes: int) -> list[Training]:
         values = np.array([float(line["validation_accuracy"]) for line in own])
         end, population = int(row["step"]), row["validation_accuracy_population"]
         found.append(Training(
-            who[0], int(who[1]), row["state"], end, classes, steps, values,
+            who[0], int(who[1]), row["state"], end, classes, pictures, steps, values,
             float(population) if population else None,
         ))  # fmt: skip
     return found

@@ -12,7 +12,9 @@ the maxima of Inception's seeds; a run reaches it between two evaluations, inter
 the steps are those of each seed's own maximum. The ratio is that of the same seeds. Maxima are those of the
 accuracies with moving averages, as evaluated in training; the paper does not say which statistics it used. A
 maximum over noisy evaluations lies above the accuracy that a network keeps, which is in the last column: at
-the end, with Algorithm 2's statistics. The scale is in the table's head.
+the end, with Algorithm 2's statistics. A run is at chance if its best evaluation is not above what 0.1% of
+runs that guess exceed: p + z sqrt(p (1 - p) / n), p the share of one class, n the validation pictures, z
+corrected for the number of evaluations. The scale is in the table's head.
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,7 +87,7 @@ def _table(final: Sequence[Row], config: Mapping[str, Any]) -> str:
         "maximum. Times fewer: Inception's steps over the network's, seed by seed. Maximum: over the "
         "evaluations of a run, with moving averages; a run that diverged before its first counts as chance; "
         "where one diverged, seed by seed. "
-        "At chance: no evaluation above 1.2 times the share of one class. The paper shows one run of each."
+        "At chance: no evaluation above what 0.1% of runs that guess exceed. The paper shows one run of each."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 

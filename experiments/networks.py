@@ -4,16 +4,20 @@ of it.
 Validation accuracy is top-1, single crop, with the moving averages. Decisions (D):
 - a network's maximum is the highest of a run's evaluations, and the base network's the mean of its seeds'
   maxima: one run is one seed in the paper;
-- a run is at chance if no evaluation is above 1.2 times the share of one class;
+- a run is at chance if its best evaluation is not above what a network that guesses exceeds in 0.1% of runs:
+  p + z sqrt(p (1 - p) / n), p the share of one class, n the validation pictures, z the normal quantile of
+  0.1% over the number of its evaluations (Bonferroni);
 - a run that diverged before its first evaluation counts as chance.
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bn.config import flatten, to_dict
+from bn.data import smoke
 from bn.errors import UserError
 from bn.records import RunDirectory
 from experiments import collected
@@ -29,6 +33,8 @@ SCALE = {
     "cifar10": "CIFAR-10",
     "smoke": "images made for tests",
 }
+VALIDATION = {"imagenet": 50_000, "tiny_imagenet": 10_000, "cifar10": 10_000, "smoke": smoke.VALIDATION}
+LEVEL = 0.001  # share of the runs that guess and are not taken to be at chance
 
 
 class Training(NamedTuple):
@@ -39,6 +45,7 @@ class Training(NamedTuple):
     state: str  # done | diverged
     end: int
     classes: int
+    pictures: int  # of the validation set
     steps: np.ndarray  # (T,), of the evaluations; none where it diverged before the first
     accuracy: np.ndarray  # (T,)
     population: float | None  # at the end, with Algorithm 2's statistics; None without BN or an end
@@ -58,7 +65,9 @@ class Training(NamedTuple):
 
     @property
     def at_chance(self) -> bool:
-        return not self.diverged and self.maximum <= 1.2 / self.classes
+        p = 1 / self.classes
+        z = NormalDist().inv_cdf(1 - LEVEL / max(1, len(self.accuracy)))
+        return not self.diverged and self.maximum <= p + z * (p * (1 - p) / self.pictures) ** 0.5
 
     def reached(self, level: float) -> float | None:
         """The step, between evaluations, at which it first reaches `level`; None if it never does."""
@@ -83,10 +92,10 @@ def check_scale(runs: Sequence[RunDirectory]) -> None:
 def _training(run: RunDirectory) -> Training:
     lines = collected.metrics(run)
     evaluated = [line for line in lines if "validation/accuracy" in line]
-    status = run.status
+    status, config = run.status, flatten(to_dict(run.config))
     return Training(
         run.config.experiment, run.config.seed, status["state"], status["step"],
-        flatten(to_dict(run.config))["data.classes"],
+        config["data.classes"], VALIDATION[config["data.name"]],
         np.array([line["step"] for line in evaluated], dtype=int),
         np.array([line["validation/accuracy"] for line in evaluated], dtype=float),
         lines[-1].get("validation/accuracy_population") if lines else None,

@@ -1,0 +1,40 @@
+"""Which networks count as failed: those that do no better than guessing."""
+
+import numpy as np
+import pytest
+
+from experiments.networks import VALIDATION, Training
+
+
+def training(classes, pictures, accuracy):
+    accuracy = np.array(accuracy, dtype=float)
+    steps = np.arange(1, len(accuracy) + 1)
+    return Training("inception_sigmoid", 0, "done", len(steps), classes, pictures, steps, accuracy, None)
+
+
+@pytest.mark.parametrize(
+    ("classes", "pictures", "evaluations"), [(10, 10_000, 60), (1000, 50_000, 30), (10, 500, 1)]
+)
+def test_one_guessing_run_in_a_thousand_is_not_taken_to_be_at_chance(classes, pictures, evaluations):
+    """Of 20,000 runs whose evaluations are guesses anew: at most about 20, and not many fewer.
+
+    Guesses are binomial, whose tail is heavier than the normal one where pictures / classes is small.
+    """
+    guesses = np.random.default_rng(0).binomial(pictures, 1 / classes, (20_000, evaluations)) / pictures
+    left = sum(not training(classes, pictures, row).at_chance for row in guesses)
+    assert 5 <= left <= 80
+
+
+def test_a_network_that_learned_a_little_is_not_at_chance():
+    """The 0.1% quantile of three evaluations of 10,000 guesses is 0.1 + 3.403 x 0.003."""
+    assert training(10, 10_000, [0.1, 0.1102, 0.1]).at_chance
+    assert not training(10, 10_000, [0.1, 0.1103, 0.1]).at_chance
+
+
+def test_more_pictures_tell_a_smaller_difference():
+    assert training(10, VALIDATION["smoke"], [0.12]).at_chance
+    assert not training(10, VALIDATION["cifar10"], [0.12]).at_chance
+
+
+def test_a_diverged_run_is_counted_as_that():
+    assert not training(10, 500, [])._replace(state="diverged").at_chance
