@@ -5,6 +5,7 @@ Training examples are cropped at random, mirrored and changed in colour (paper.m
 large ones are decoded as they are needed (bn/data/stream.py): the same crops, from either.
 """
 
+import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from bn.data.resident import Resident
 from bn.data.smoke import TRAIN, smoke_pictures
 from bn.data.source import Source, Split
 from bn.data.stream import Stream
-from bn.data.tree import read_tree
+from bn.data.tree import read_tree, read_validation
 from bn.errors import UserError
 from bn.records import REPOSITORY
 from bn.seeds import generator
@@ -38,6 +39,9 @@ PREPARE = {
     "tiny_imagenet": "make it with `python scripts/prepare_tiny_imagenet.py --download --root {root}`",
     "cifar10": "put pictures there as {{train,val}}/<class>/*.png, or remove {root} to download CIFAR-10",
 }
+
+
+Splits = Mapping[Split, ArrayPictures | FolderPictures]
 
 
 class Batch(NamedTuple):
@@ -55,21 +59,24 @@ def open_images(
     steps: int,
     rank: int = 0,
     ranks: int = 1,
+    pictures: Splits | None = None,
 ) -> "Images":
     """The mini-batches of `data`, of `batch` examples, of which process `rank` of `ranks` gets its share.
 
     Steps are expected to be asked for in order from `first` on, up to `steps` of them in all; 0: there is
-    nothing to train. UserError with one line if the pictures are not there, or are not what `data` says.
+    nothing to train, and training pictures need not be there. `pictures` are those of `find_pictures`, where
+    they are listed already. UserError with one line if they are not there, or are not what `data` says.
     """
-    pictures = find_pictures(data)
-    order = ImageOrder(len(pictures["train"]), batch, seed, data.shuffle, data.shard_size, rank, ranks)
-    if data.feed == "stream" or (data.feed == "auto" and _bytes(pictures, data) > RESIDENT_LIMIT):
+    pictures = pictures or find_pictures(data, training=steps > 0)
+    order = None
+    if steps:
+        order = ImageOrder(len(pictures["train"]), batch, seed, data.shuffle, data.shard_size, rank, ranks)
+    if data.feed == "stream" or (data.feed == "auto" and not _fits(pictures, data)):
         source: Source = Stream(data, pictures, order, seed, device, first, steps)
         return Images(data, pictures, source, batch // ranks, rank, ranks)
     decoded: dict[Split, Decoded] = {
         split: decode_all(found, data.resize, CACHE, f"{data.name}-{split}")
         for split, found in pictures.items()
-        if split == "val" or steps
     }
     source = Resident(data, decoded, order, seed, device)
     images = Images(data, pictures, source, batch // ranks, rank, ranks)
@@ -78,25 +85,48 @@ def open_images(
     return images
 
 
-def _bytes(pictures: Mapping[Split, Pictures], data: ImageData) -> int:
-    return sum(map(len, pictures.values())) * 3 * data.resize**2
+def _fits(pictures: Splits, data: ImageData) -> bool:
+    """Whether feed=auto keeps them on the device: few, and, by a look at one, of the size they have there."""
+    size = sum(map(len, pictures.values())) * 3 * data.resize**2
+    return size <= RESIDENT_LIMIT and _size_of_first(pictures["val"]) in (None, (data.resize, data.resize))
 
 
-def find_pictures(data: ImageData) -> Mapping[Split, ArrayPictures | FolderPictures]:
+def _size_of_first(pictures: Pictures) -> tuple[int, int] | None:
+    """Of the first picture that can be opened; None: there is none."""
+    for i in range(len(pictures)):
+        with contextlib.suppress(BrokenImage):
+            return pictures.open(i).size
+    return None
+
+
+def find_pictures(data: ImageData, *, training: bool = True) -> Splits:
+    """The pictures of both splits; without `training`, those for validation.
+
+    UserError with one line if they are not there, or are not what `data` says.
+    """
     root = REPOSITORY / data.root
-    in_arrays = data.name == "smoke" or (data.name == "cifar10" and not (root / "train").exists())
+    is_tree = any((root / split).exists() for split in ("train", "val"))
+    in_arrays = data.name == "smoke" or (data.name == "cifar10" and not is_tree)
+    if data.name == "smoke" and data.root:
+        raise UserError(f"data.root={data.root}: data=smoke is made on the spot; accepted: empty")
     if in_arrays and data.classes != 10:
         raise UserError(f"data.classes={data.classes}: data={data.name} has 10; accepted: 10")
-    if data.name == "smoke":
-        images, labels = smoke_pictures()
-        return {
-            "train": ArrayPictures(images[:TRAIN], labels[:TRAIN], "smoke/train"),
-            "val": ArrayPictures(images[TRAIN:], labels[TRAIN:], "smoke/val"),
-        }
     if in_arrays:
-        return cifar10_pictures(root)
-    tree = read_tree(root, data.classes, PREPARE[data.name].format(root=root))
+        found = _smoke() if data.name == "smoke" else cifar10_pictures(root)
+        return found if training else {"val": found["val"]}
+    prepare = PREPARE[data.name].format(root=root)
+    if not training:
+        return {"val": FolderPictures(read_validation(root, data.classes, prepare))}
+    tree = read_tree(root, data.classes, prepare)
     return {"train": FolderPictures(tree.train), "val": FolderPictures(tree.validation)}
+
+
+def _smoke() -> dict[Split, ArrayPictures]:
+    images, labels = smoke_pictures()
+    return {
+        "train": ArrayPictures(images[:TRAIN], labels[:TRAIN], "smoke/train"),
+        "val": ArrayPictures(images[TRAIN:], labels[TRAIN:], "smoke/val"),
+    }
 
 
 class Images:
@@ -105,7 +135,7 @@ class Images:
     def __init__(
         self,
         data: ImageData,
-        pictures: Mapping[Split, ArrayPictures | FolderPictures],
+        pictures: Splits,
         source: Source,
         share: int,
         rank: int,
@@ -116,7 +146,7 @@ class Images:
         self._data = data
         self._source = source
         self._share = share  # of this process, of a mini-batch
-        self._training_examples = len(pictures["train"])
+        self._training_examples = len(pictures.get("train", ()))
         self._validation = np.array_split(np.arange(len(pictures["val"])), ranks)[rank]
 
     def feed(self, n: int) -> Batch:

@@ -16,13 +16,13 @@ from bn.data.source import Cropped, Split
 
 
 class Resident:
-    """A `Source` of pictures that are all `data.resize` x `data.resize`."""
+    """A `Source` of pictures, all `data.resize` x `data.resize`. Without an order, not for training."""
 
     def __init__(
         self,
         data: ImageData,
         decoded: Mapping[Split, Decoded],
-        order: ImageOrder,
+        order: ImageOrder | None,
         seed: int,
         device: torch.device,
     ) -> None:
@@ -35,6 +35,7 @@ class Resident:
         self._labels = {s: torch.from_numpy(found.labels).to(device) for s, found in decoded.items()}
 
     def training(self, n: int) -> Cropped:
+        assert self._order is not None
         epoch, examples = self._order(n)
         if self._broken["train"]:
             examples = np.array([self._readable(epoch, example) for example in examples.tolist()])

@@ -130,13 +130,16 @@ class CentralCrops(Dataset[Prepared]):
 
 
 class Stream:
-    """A `Source` of pictures of any size. Mini-batches from `first` up to `end` are prefetched in order."""
+    """A `Source` of pictures of any size. Mini-batches from `first` up to `end` are prefetched in order.
+
+    Without an order, not for training.
+    """
 
     def __init__(
         self,
         data: ImageData,
         pictures: Mapping[Split, Pictures],
-        order: ImageOrder,
+        order: ImageOrder | None,
         seed: int,
         device: torch.device,
         first: int,
@@ -144,7 +147,7 @@ class Stream:
     ) -> None:
         self._workers = data.workers
         self._device = device
-        self._steps = TrainingSteps(pictures["train"], data, order, seed)
+        self._steps = None if order is None else TrainingSteps(pictures["train"], data, order, seed)
         self._central = {split: CentralCrops(found, data) for split, found in pictures.items()}
         self._end = end
         self._next: int | None = None
@@ -152,10 +155,12 @@ class Stream:
             self._start(first)  # now, so that the workers begin while the network is being built
 
     def _start(self, n: int) -> None:
+        assert self._steps is not None
         self._next = n
         self._ahead = self._in_order(self._steps, range(n, self._end))
 
     def training(self, n: int) -> Cropped:
+        assert self._steps is not None
         if n >= self._end:
             return self._on_device(self._steps[n])
         if n != self._next:

@@ -46,10 +46,7 @@ def read_tree(root: Path, classes: int, prepare: str) -> Tree:
     `classes` in number; validation classes that are not the training classes.
     """
     train = _class_folders(root / "train", prepare)
-    if len(train) != classes:
-        raise UserError(
-            f"data.classes={classes}: {root / 'train'} has {len(train)} class folders; accepted: {len(train)}"
-        )
+    _check_number(root / "train", train, classes)
     validation = _class_folders(root / "val", prepare)
     for name in sorted({*train} ^ {*validation}):
         here, there = ("train", "val") if name in train else ("val", "train")
@@ -57,6 +54,20 @@ def read_tree(root: Path, classes: int, prepare: str) -> Tree:
             f"{root / here / name}: no such class folder in {root / there}; both need the same classes"
         )
     return Tree(_listing(root / "train", train, prepare), _listing(root / "val", validation, prepare))
+
+
+def read_validation(root: Path, classes: int, prepare: str) -> Listing:
+    """List `root`/val alone: `root`/train need not be there. UserError as of `read_tree`."""
+    folders = _class_folders(root / "val", prepare)
+    _check_number(root / "val", folders, classes)
+    return _listing(root / "val", folders, prepare)
+
+
+def _check_number(folder: Path, found: tuple[str, ...], classes: int) -> None:
+    if len(found) != classes:
+        raise UserError(
+            f"data.classes={classes}: {folder} has {len(found)} class folders; accepted: {len(found)}"
+        )
 
 
 def _class_folders(folder: Path, prepare: str) -> tuple[str, ...]:

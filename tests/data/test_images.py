@@ -1,6 +1,7 @@
 """Mini-batches of photographs: which pictures, how many, whose share, on which way."""
 
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -44,6 +45,14 @@ def test_smoke_is_the_same_for_all_seeds_and_shared_out_evenly(opened):
     assert torch.cat([batch.labels for batch in first.validation()]).bincount().min() > 35
 
 
+def test_smoke_has_no_folder(make_tree, opened, one_line):
+    """Or a run on smoke would be taken for one on the pictures of that folder."""
+    root = make_tree()
+    with pytest.raises(UserError) as error:
+        opened(root, name="smoke")
+    assert one_line(error) == f"data.root={root}: data=smoke is made on the spot; accepted: empty"
+
+
 def test_smoke_is_not_told_by_mean_colours_or_single_pixels(opened):
     """A linear classifier finds next to nothing: it takes a network."""
     images = opened(name="smoke", classes=10, batch=500)
@@ -61,7 +70,7 @@ def test_smoke_is_not_told_by_mean_colours_or_single_pixels(opened):
 @pytest.mark.parametrize("name", ["smoke", "cifar10"])
 def test_the_number_of_classes_is_checked_without_a_tree_too(opened, one_line, tmp_path, name):
     with pytest.raises(UserError) as error:
-        opened(tmp_path / "nowhere", name=name, classes=9)
+        opened("" if name == "smoke" else tmp_path / "nowhere", name=name, classes=9)
     assert one_line(error) == f"data.classes=9: data={name} has 10; accepted: 10"
 
 
@@ -105,6 +114,21 @@ def test_the_validation_pictures_are_there_as_they_are(make_tree, opened):
     assert images.pictures.names[0].endswith("val/cat/016.png")
 
 
+@pytest.mark.parametrize("size", [(40, 32), (32, 33), (31, 31)])
+def test_auto_streams_photographs_however_few(make_tree, opened, size):
+    images = opened(make_tree(size=lambda i: size), feed="auto")
+    assert type(images._source) is Stream
+    assert images.feed(0).images.shape == (4, 3, 28, 28)
+
+
+def test_auto_looks_at_a_picture_that_can_be_read(make_tree, opened):
+    photographs, small = make_tree(size=lambda i: (50, 40), name="photographs"), make_tree(name="small")
+    for root in (photographs, small):
+        (root / "val" / "cat" / "016.png").write_bytes(b"broken")
+    assert type(opened(photographs, feed="auto")._source) is Stream
+    assert type(opened(small, feed="auto")._source) is Resident
+
+
 @pytest.mark.parametrize(("limit", "source"), [(22 * 32 * 32 * 3, Resident), (22 * 32 * 32 * 3 - 1, Stream)])
 def test_auto_keeps_on_the_device_what_is_small(make_tree, opened, monkeypatch, limit, source):
     monkeypatch.setattr(images_module, "RESIDENT_LIMIT", limit)
@@ -116,10 +140,26 @@ def test_imagenet_streams_and_the_small_sets_do_not():
     assert tiny_imagenet <= images_module.RESIDENT_LIMIT == 4 * 1024**3 < imagenet
 
 
-def test_nothing_to_train_means_that_training_pictures_are_not_decoded(make_tree, opened, tmp_path):
-    images = opened(make_tree(), steps=0)
+@pytest.mark.parametrize("feed", ["resident", "stream", "auto"])
+@pytest.mark.parametrize("name", ["tiny_imagenet", "cifar10"])
+def test_nothing_to_train_means_that_training_pictures_need_not_be_there(make_tree, opened, feed, name):
+    root = make_tree()
+    expected = [batch.images for batch in opened(root, name=name, feed=feed).validation()]
+    shutil.rmtree(root / "train")
+    images = opened(root, name=name, feed=feed, steps=0, batch=1)
+    assert torch.equal(torch.cat([batch.images for batch in images.validation()]), torch.cat(expected))
+
+
+def test_nothing_to_train_means_that_they_are_neither_listed_nor_decoded(
+    make_tree, opened, one_line, monkeypatch, tmp_path
+):
+    root = make_tree()
+    monkeypatch.setattr("bn.data.images.read_tree", lambda *args: pytest.fail("listed"))
+    opened(root, steps=0)
     assert [path.name.split("-")[1] for path in (tmp_path / "cache").iterdir()] == ["val"]
-    assert sum(len(batch.labels) for batch in images.validation()) == 6
+    with pytest.raises(UserError) as error:
+        opened(root, steps=0, classes=3)
+    assert one_line(error) == f"data.classes=3: {root / 'val'} has 2 class folders; accepted: 2"
 
 
 @pytest.mark.parametrize("name", ["imagenet", "tiny_imagenet"])
