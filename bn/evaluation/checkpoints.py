@@ -16,6 +16,7 @@ from bn.config import ImageData, InceptionModel, to_dict
 from bn.data.images import Images, find_pictures, open_images
 from bn.data.jpeg import BrokenImage
 from bn.data.photometric import normalize
+from bn.data.pictures import Pictures
 from bn.errors import UserError
 from bn.evaluation.config import Evaluation, data_from
 from bn.evaluation.multicrop import multicrop
@@ -53,11 +54,12 @@ def evaluate_checkpoints(
         "statistics": _statistics(networks, evaluation.statistics),
         "precision": precision_on(device, evaluation.precision),
     }
+    pictures = find_pictures(data[0], training=False)
     subject = {
         **settings,
         "checkpoints": sorted(network.sha256 for network in networks),
         "data": [{k: v for k, v in to_dict(each).items() if k not in WHEREABOUTS} for each in data],
-        "pictures": _listing_digest(data[0]),
+        "pictures": _listing_digest(pictures["val"], data[0].root),
     }
     path = record_path(REPOSITORY / evaluation.output, [network.name for network in networks], subject)
     make_folder(path.parent)
@@ -68,7 +70,7 @@ def evaluate_checkpoints(
         network.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if settings["statistics"] == "population":
             _take_population_statistics(network, its_data, device)
-    images = open_images(data[0], batch=1, seed=0, device=device, steps=0)
+    images = open_images(data[0], batch=1, seed=0, device=device, steps=0, pictures=pictures)
     try:
         counts = _count(networks, images, data[0], settings, evaluation.batch, device, progress)
     finally:
@@ -149,11 +151,10 @@ def _statistics(networks: Sequence[Trained], wanted: str) -> str:
     return wanted if any(network.normalized for network in networks) else "none"
 
 
-def _listing_digest(data: ImageData) -> str:
+def _listing_digest(pictures: Pictures, folder: str) -> str:
     """SHA-256 of the validation pictures' names and labels: whether the same are there as another time."""
-    pictures = find_pictures(data)["val"]
     digest = hashlib.sha256(pictures.labels.tobytes())
-    root = str(REPOSITORY / data.root)
+    root = str(REPOSITORY / folder)
     for name in pictures.names:
         digest.update(name.removeprefix(root).encode(errors="surrogateescape") + b"\0")
     return digest.hexdigest()
