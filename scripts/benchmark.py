@@ -20,9 +20,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -118,9 +119,7 @@ def contenders(
         "ours": both(lambda config: ours(config, data, device, "fused")),
     }
     if device.type == "cuda":
-        found["ours, replayed as a CUDA graph"] = both(
-            lambda config: ours(config, data, device, "fused", True)
-        )
+        found["ours, replayed as a CUDA graph"] = both(lambda c: ours(c, data, device, "fused", True))
     if compiled:
         found["plain loop, forward and backward compiled"] = both(
             lambda config: plain_loop(config, data, device, compiled=True)
@@ -245,7 +244,7 @@ def compiled_step(config: Config, data: Split, device: torch.device) -> Run:
 
 def ours(config: Config, data: Split, device: torch.device, path: str, graph: bool = False) -> Run:
     """The step of train.py with `step_path=path`."""
-    model = build_mlp(config, device)
+    model = cast(MLP, build_model(config)).to(device)
     step = build_step(dataclasses.replace(config, step_path=path), model, data)
     draw = batches(data, device)
     if graph:
@@ -253,17 +252,10 @@ def ours(config: Config, data: Split, device: torch.device, path: str, graph: bo
     losses = torch.zeros(100, device=device)
 
     def one() -> Tensor:
-        loss = step(draw())
-        losses[7] = loss  # kept as in training, not waited for
+        losses[7] = loss = step(draw())  # kept as in training, not waited for
         return loss
 
     return one
-
-
-def build_mlp(config: Config, device: torch.device) -> MLP:
-    model = build_model(config).to(device)
-    assert isinstance(model, MLP)
-    return model
 
 
 def batches(data: Split, device: torch.device) -> Callable[[], Tensor]:
@@ -309,28 +301,27 @@ def seconds(run: Run, repeats: int, device: torch.device) -> float:
 
 def record_seconds(config: Config, data: Mnist, device: torch.device) -> dict[str, float]:
     """Seconds that each kind of record of a full training costs: what one costs times how many there are."""
-    model = build_mlp(config, device)
+    model = cast(MLP, build_model(config)).to(device)
     model(data.train.images[:BATCH].float())  # so that there are moving averages to evaluate with
     probe = build_probe(config, model, data.train)
     order = EpochOrder(len(data.train.labels), BATCH, 0, device)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, closing(RunDirectory(Path(name) / "run", config)) as run:
         folder = Path(name) / "checkpoints"
 
         def save() -> None:
             save_checkpoint(folder, 1, {"model": model.state_dict(), "probe": probe.state_dict()})
             probe.save(Path(name) / "activations.npz")
 
-        directory = RunDirectory(Path(name) / "run", config)
-        directory.open()
-        directory.start(0, {})
+        run.open()
+        run.start(0, {})
         losses = LossWindow(config.log_every, device)
 
         def log() -> None:
             losses.count = config.log_every
-            directory.log({"step": 100, "wall_s": 1.234, "train/loss": losses.mean(100)})
+            run.log({"step": 100, "wall_s": 1.234, "train/loss": losses.mean(100)})
 
-        def median(run: Run) -> float:
-            return statistics.median(seconds(run, 1, device) for _ in range(7))
+        def median(record: Run) -> float:
+            return statistics.median(seconds(record, 1, device) for _ in range(7))
 
         steps = config.steps
         return {
