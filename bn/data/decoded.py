@@ -1,8 +1,10 @@
 """A split decoded into one array, once: later runs map it from a file, and share its memory."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,35 +27,45 @@ class Decoded(NamedTuple):
 def decode_all(pictures: ArrayPictures | FolderPictures, side: int, cache: Path, name: str) -> Decoded:
     """All pictures as one array, kept in the folder `cache` under `name` and what the files are.
 
+    Which of them are broken is kept too; those are tried again, since a disk's fault may pass. Before an
+    array is written, whatever of that `name` and `side` nobody uses is removed: arrays of other files, and
+    the parts that a killed process left. Runs at the same time are safe: each has what it maps, or writes,
+    locked. Of two trees that are read in turns, only the last is kept.
+
     UserError if a picture is not `side` x `side` pixels.
     """
     if isinstance(pictures, ArrayPictures):
         _check_size(pictures.images.shape[2:], side, pictures.names[0])
         return Decoded(pictures.images, pictures.labels, {})
-    path = cache / f"{name}-{side}-{_digest(pictures.names)}.npy"
-    images, broken = _kept(path, len(pictures), side), {}
-    if images is None:
-        images, broken = _decode(pictures, side)
-        if not broken:  # else the file would not tell which
-            _keep(path, images)
-            kept = _kept(path, len(pictures), side)
-            images = images if kept is None else kept
-    return Decoded(images, pictures.labels, broken)
+    path = cache / f"{name}-{side}-{_digest(pictures.names)}.pictures"
+    shape = (len(pictures), 3, side, side)
+    kept = _kept(path, shape)
+    if kept is not None:
+        images, once_broken = kept
+        return Decoded(images, pictures.labels, _decode(pictures, once_broken, images))
+    images = np.zeros(shape, np.uint8)
+    broken = _decode(pictures, range(len(pictures)), images)
+    _remove_unused(cache, f"{name}-{side}-*")
+    _keep(path, images, list(broken))
+    kept = _kept(path, shape)
+    return Decoded(images if kept is None else kept[0], pictures.labels, broken)
 
 
-def _decode(pictures: FolderPictures, side: int) -> tuple[np.ndarray, dict[int, BrokenImage]]:
-    images = np.zeros((len(pictures), 3, side, side), np.uint8)
+def _decode(pictures: FolderPictures, examples: Sequence[int], images: np.ndarray) -> dict[int, BrokenImage]:
+    """Put these examples into `images`; those that are broken."""
     broken = {}
-    bar = tqdm(pictures.names, desc="decoding", unit=" images", disable=None, dynamic_ncols=True)
-    for i, path in enumerate(bar):
+    bar = tqdm(
+        examples, desc="decoding", unit=" images", disable=None if len(examples) else True, dynamic_ncols=True
+    )
+    for i in bar:
         try:
             image = pictures[i]
         except BrokenImage as error:
             broken[i] = error
             continue
-        _check_size(image.shape[1:], side, path)
+        _check_size(image.shape[1:], images.shape[2], pictures.names[i])
         images[i] = image.numpy()
-    return images, broken
+    return broken
 
 
 def _check_size(size: Sequence[int], side: int, name: str) -> None:
@@ -78,23 +90,39 @@ def _digest(listing: Listing) -> str:
     return digest.hexdigest()[:16]
 
 
-def _kept(path: Path, count: int, side: int) -> np.ndarray | None:
-    """The array as a map of its file; None where there is none that is whole."""
+def _kept(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, list[int]] | None:
+    """The array as a map of its file, and which are broken; None where there is no file that is whole."""
     try:
-        images = np.load(path, mmap_mode="c")  # as if writable, since torch insists; the file stays as it is
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until the map is gone, which has the file too
+            broken = np.load(file)
+            # As if writable, since torch insists; the file stays as it is.
+            images = np.memmap(file, np.uint8, "c", file.tell(), shape)
+            whole = images.offset + images.nbytes == os.fstat(file.fileno()).st_size
     except (OSError, ValueError, EOFError):
         return None
-    return images if images.shape == (count, 3, side, side) and images.dtype == np.uint8 else None
+    return (images, broken.tolist()) if whole else None
 
 
-def _keep(path: Path, images: np.ndarray) -> None:
+def _keep(path: Path, images: np.ndarray, broken: Sequence[int]) -> None:
     """Leave the array for later runs, whole or not at all; a disk that cannot take it is no error."""
-    part = path.with_name(f"{path.name}.{os.getpid()}")
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
-            np.save(file, images)
-        part.replace(path)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            np.save(file, np.array(broken, np.int64))
+            file.write(images.data)
+            file.flush()
+            os.fsync(file.fileno())  # or a power failure could leave the name with half of it
+            part.replace(path)
     except OSError:
         with contextlib.suppress(OSError):  # a read-only file system refuses this too
             part.unlink(missing_ok=True)
+
+
+def _remove_unused(cache: Path, pattern: str) -> None:
+    for path in cache.glob(pattern):
+        with contextlib.suppress(OSError), path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # an OSError where somebody has it
+            path.unlink()

@@ -81,7 +81,7 @@ def open_images(
     source = Resident(data, decoded, order, seed, device)
     images = Images(data, pictures, source, batch // ranks, rank, ranks)
     for found in decoded.values():
-        images.note(found.broken.values())
+        images.note(found.broken.values(), say=False)
     return images
 
 
@@ -143,6 +143,7 @@ class Images:
     ) -> None:
         self.pictures = pictures["val"]
         self.broken: list[str] = []  # names, in the order in which they were found
+        self._unsaid: list[BrokenImage] = []
         self._data = data
         self._source = source
         self._share = share  # of this process, of a mini-batch
@@ -197,18 +198,26 @@ class Images:
     def _central(self, split: Split, examples: np.ndarray, size: int) -> Iterator[Batch]:
         chunks = (examples[start : start + size] for start in range(0, len(examples), size))
         for cropped in self._source.central(split, chunks):
-            self.note(cropped.broken)
+            self.note(cropped.broken, say=split == "val")
             if len(cropped.labels):
                 yield Batch(normalize(cropped.images), cropped.labels)
 
-    def note(self, broken: Iterable[BrokenImage]) -> None:
-        """Say and count pictures that cannot be read. UserError if they are more than `data.max_broken`."""
+    def note(self, broken: Iterable[BrokenImage], *, say: bool = True) -> None:
+        """Count and say pictures that cannot be read. UserError if they are more than `data.max_broken`.
+
+        With `say` false the next call says them: a run that goes on opens its images, and makes its probe's
+        mini-batches, before `load_state_dict` tells it what an earlier start has said.
+        """
         for error in broken:
-            if error.name in self.broken:
-                continue
-            self.broken.append(error.name)
-            tqdm.write(f"{error.name}: cannot be read ({error.reason})", file=sys.stderr)  # beside any bar
-        if len(self.broken) > self._data.max_broken:
+            if error.name not in self.broken:
+                self.broken.append(error.name)
+                self._unsaid.append(error)
+        too_many = len(self.broken) > self._data.max_broken
+        if say or too_many:
+            for error in self._unsaid:  # beside any bar
+                tqdm.write(f"{error.name}: cannot be read ({error.reason})", file=sys.stderr)
+            self._unsaid = []
+        if too_many:
             raise UserError(
                 f"data.max_broken={self._data.max_broken}: {len(self.broken)} pictures cannot be read, "
                 f"such as {self.broken[-1]}"
@@ -220,6 +229,7 @@ class Images:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """What an earlier start of the run found broken counts, and is not said again."""
         self.broken = list(dict.fromkeys((*state["broken"], *self.broken)))
+        self._unsaid = [error for error in self._unsaid if error.name not in state["broken"]]
 
     def close(self) -> None:
         self._source.close()

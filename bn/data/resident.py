@@ -57,7 +57,7 @@ class Resident:
             yield Cropped(images[:, :, within, within].float(), labels, np.empty((len(examples), 0)))
 
     def close(self) -> None:
-        pass
+        self._images.clear()  # and with them the lock of the file that they may be a map of
 
     def _readable(self, epoch: int, example: int) -> int:
         candidates = chain((example,), replacements(self._seed, epoch, example, len(self._labels["train"])))

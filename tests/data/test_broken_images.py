@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from bn.data import pictures
+from bn.data.jpeg import Decoded
 from bn.errors import UserError
 from tests.data.made import encoded, smooth
 
@@ -173,10 +175,60 @@ def test_the_count_survives_the_end_of_a_process(broken_tree, opened, capfd):
         later.feed(2)
 
 
-def test_what_is_not_whole_is_not_kept(broken_tree, opened, tmp_path):
-    """The file of decoded pictures would not tell that one of them is black."""
+@FEEDS
+def test_a_run_that_goes_on_says_only_what_is_new(broken_tree, opened, capfd, feed):
+    """It makes the probe's mini-batches before it knows what has been said."""
+    root = broken_tree("train/cat/000.png", "train/dog/011.png", "val/cat/016.png")
+
+    def start(state=None):
+        images = opened(root, feed=feed, batch=13, max_broken=4)
+        assert len(list(images.training_examples(13))) == 1
+        if state is not None:
+            images.load_state_dict(state)
+        for n in range(4):
+            images.feed(n)
+        assert len(list(images.validation())) == 1
+        said = [line.split(":")[0] for line in capfd.readouterr().err.splitlines()]
+        assert {*said} <= {*images.broken}
+        return images.state_dict(), sorted(path.removeprefix(f"{root}/") for path in said)
+
+    state, said = start()
+    assert said == ["train/cat/000.png", "train/dog/011.png", "val/cat/016.png"]
+    assert start(state) == (state, [])
+    (root / "train/cat/005.png").write_bytes(b"")
+    assert start(state)[1] == ["train/cat/005.png"]
+
+
+def test_what_is_broken_is_kept_with_the_others_and_alone_tried_again(broken_tree, opened, monkeypatch):
+    """As by a disk that fails for a while."""
+    root = broken_tree("train/cat/003.png", "val/dog/020.png")
+    first = opened(root, batch=16)
+    before, tried = first.feed(0), []
+
+    def passing_fault(path):
+        tried.append(path.removeprefix(f"{root}/"))
+        return Decoded(smooth(20).copy()) if path.endswith("020.png") else open_picture(path)
+
+    open_picture = pictures.open_picture
+    monkeypatch.setattr(pictures, "open_picture", passing_fault)
+    later = opened(root, batch=16)
+    assert tried == ["train/cat/003.png", "val/dog/020.png"]
+    assert torch.equal(later.feed(0).images, before.images)
+    assert later.broken == [f"{root}/train/cat/003.png"]
+    labels = torch.cat([batch.labels for batch in later.validation()])
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1]
+    (batch,) = later.validation()
+    expected = smooth(20)[2:30, 2:30].transpose(2, 0, 1)
+    mean = np.array([128, 117, 104])[:, None, None]
+    np.testing.assert_allclose(batch.images[4].numpy() * 58 + mean, expected, atol=1e-3)
+
+
+def test_a_broken_picture_that_is_mended_is_decoded(broken_tree, opened):
     root = broken_tree("train/cat/003.png")
-    opened(root)
-    assert [path.name.split("-")[1] for path in (tmp_path / "cache").iterdir()] == ["val"]
+    images = opened(root)
+    images.feed(0)
+    assert images.broken == [f"{root}/train/cat/003.png"]
     (root / "train/cat/003.png").write_bytes(encoded(smooth(3)))
-    assert opened(root).broken == []
+    images = opened(root)
+    images.feed(0)
+    assert images.broken == []

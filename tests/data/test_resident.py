@@ -1,5 +1,6 @@
 """The feed of pictures that are on the device, and the file in which they are kept for the next run."""
 
+import fcntl
 import io
 
 import numpy as np
@@ -94,10 +95,46 @@ def test_a_changed_file_is_decoded_again(make_tree, opened):
     assert before.labels[changed].item() == 0
 
 
+def cached(tmp_path):
+    return sorted(path.name for path in (tmp_path / "cache").iterdir())
+
+
+def test_a_writer_removes_what_nobody_uses_any_more(make_tree, opened, tmp_path):
+    """Arrays of the same split from before it changed, and parts of a writer that was killed."""
+    root, others = make_tree(), ["cifar10-val-32-1.pictures", "tiny_imagenet-val-64-1.pictures"]
+    opened(root).close()
+    before = cached(tmp_path)
+    for name in (*others, "tiny_imagenet-val-32-1.pictures.5"):
+        (tmp_path / "cache" / name).touch()
+    (root / "val" / "cat" / "016.png").write_bytes(encoded(smooth(99)))
+    opened(root)
+    train, val = (next(name for name in before if f"-{split}-" in name) for split in ("train", "val"))
+    after = cached(tmp_path)
+    assert {train, *others} < {*after}
+    assert val not in after
+    assert len(after) == 4
+
+
+def test_what_a_run_maps_or_writes_is_left_to_it(make_tree, opened, tmp_path):
+    root = make_tree()
+    running = opened(root)
+    before = {path: path.read_bytes() for path in (tmp_path / "cache").iterdir()}
+    part = tmp_path / "cache" / "tiny_imagenet-val-32-1.pictures.5"
+    with part.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        (root / "val" / "cat" / "016.png").write_bytes(encoded(smooth(99)))
+        opened(root)
+        assert part.exists()
+    assert len(cached(tmp_path)) == 4
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(list(running.validation())) == 1
+
+
 DAMAGES = {
     "cut short": lambda content: content[: len(content) // 2],
     "empty": lambda content: b"",
     "of another shape": lambda content: encoded_array(np.zeros((3, 3), np.uint8)),
+    "longer": lambda content: content + b" ",
     "something else": lambda content: b"something else",
 }
 
