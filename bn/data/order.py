@@ -43,13 +43,15 @@ class ImageOrder:
     (the last takes what is left). `shuffle` says what is drawn afresh each epoch:
 
     - "by_shard": the order of the shards. Contents and inner order are fixed, and a smaller last shard stays
-      last: with a `shard_size` of whole mini-batches the same examples always meet.
+      last: with a `shard_size` of whole mini-batches the same examples always meet, and the remainder
+      (examples mod batch, the end of the smaller last shard) is never drawn. With any other, mini-batches
+      reach into the next shard, another one each epoch: what is within a shard meets again in part only.
     - "within_shards": the order of the shards, and the order within each.
     - "complete": the order of all examples, as in EpochOrder.
 
-    What is left over at an epoch's end, fewer than a mini-batch, is not used. Of each mini-batch, process
-    `rank` of `ranks` has its consecutive share. UserError if there are fewer examples than a mini-batch
-    holds, or if it cannot be shared out evenly.
+    What is left over at an epoch's end, fewer than a mini-batch, is not used; except as said of "by_shard" it
+    is another few examples each epoch. Of each mini-batch, process `rank` of `ranks` has its consecutive
+    share. UserError if there are fewer examples than a mini-batch holds, or if it cannot be shared out evenly.
     """
 
     def __init__(

@@ -69,6 +69,22 @@ def test_by_shard_the_same_examples_meet_in_every_epoch(examples):
     assert len({first for first, *_ in in_place}) > 1
 
 
+@pytest.mark.parametrize("left_over", [7, 19])
+def test_by_shard_the_remainder_is_never_drawn(left_over):
+    """As the docstring warns; within shards it takes turns, below."""
+    order = ImageOrder(EXAMPLES + left_over, BATCH, 0, "by_shard", SHARD)
+    seen = np.concatenate([epoch_of(order, epoch).ravel() for epoch in range(30)])
+    assert len(np.unique(seen)) == EXAMPLES
+
+
+def test_by_shard_a_mini_batch_that_does_not_divide_a_shard_meets_again_in_part():
+    order = ImageOrder(EXAMPLES, 32, 0, "by_shard", SHARD)
+    one, other = (meetings(epoch_of(order, epoch)) for epoch in range(2))
+    assert len(one & other) < len(one) / 2
+    together = [max(len(batch & another) for another in other) for batch in one]
+    assert min(together) >= 8  # of 32: half of the larger part, which lies in one shard
+
+
 def test_shards_are_random_parts_of_the_examples():
     shards = shards_of(10_000, 100, 0)
     assert np.bincount(shards).tolist() == [100] * 100
