@@ -58,9 +58,10 @@ def notes(document: dict[str, Any]) -> list[str]:
     rate = document["matrix_rate"]
     env = document["environment"]
     threads = document["threads"]
+    tf32 = " (TF32, in convolutions too)" if document["tf32"] else ""
     lines = [
         f"{document['multiply_adds'] / 1e6:,.0f}M multiply-adds a forward pass; matrix products reach "
-        f"{2 * rate['float32'] / 1e9:,.0f} GFLOP/s in float32, {2 * rate['bf16'] / 1e9:,.0f} in bf16.",
+        f"{2 * rate['float32'] / 1e9:,.0f} GFLOP/s in float32{tf32}, {2 * rate['bf16'] / 1e9:,.0f} in bf16.",
         f"{document['device']}, {threads} thread{'s' * (threads > 1)}, torch {env['torch']}, "
         f"{env['time'][:10]}; median of {document['rounds']} rounds.",
     ]

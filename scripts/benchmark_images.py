@@ -7,12 +7,15 @@
 
 The network of Figure 5 at 224 (BN-x5's: no LRN, no dropout), fed from memory; scripts/benchmark_data.py
 measures the feeding. "Plain eager" is what public implementations run: torch's BatchNorm2d, the separable
-convolution in its two steps, NCHW. All take turns in one process, so that a slow moment of the machine
-touches all alike; the median round counts. The floor is the network's multiply-adds over the rate that a
-large matrix product reaches here in the same precision; training counts three times the forward pass's.
+convolution in its two steps, NCHW. On a CPU all take turns in one process, so that a slow moment of the
+machine touches all alike; a GPU's memory does not hold them all, so there each is measured alone and freed.
+The median round counts. The floor is the network's multiply-adds over the rate that a large matrix product
+reaches here in the same precision; training counts three times the forward pass's. On a GPU "float32" means
+TF32, which torch takes for convolutions by default: here matrix products, the floor's too, take it as well.
 """
 
 import argparse
+import gc
 import json
 import shutil
 import statistics
@@ -30,16 +33,24 @@ from bn.models.counts import counts
 from bn.models.separable import SeparableConv2d
 from bn.norm import BatchNorm, fold
 from bn.optim import sgd
+from bn.precision import InPrecision
 from bn.records import environment
-from bn.steps import AutogradStep, CudaGraphStep, Step, autocast
+from bn.steps import AutogradStep, CudaGraphStep, Step
 from bn.train import device_name
 from experiments import benchmark
 from experiments.benchmark_images import table
 from experiments.committed import RESULTS, make
 
-SIZE, CLASSES, GROUP = 224, 1000, 32
+CLASSES, GROUP = 1000, 32
 RATE = 0.0075
 Run = Callable[[], object]  # one mini-batch
+
+
+class Setting(NamedTuple):
+    device: torch.device
+    batch: int
+    size: int = 224  # side of the pictures
+    width: float = 1.0  # of the network, as a share of the paper's
 
 
 class Contender(NamedTuple):
@@ -66,18 +77,22 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     device = torch.device(arguments.device)
-    batch = arguments.batch or (256 if device.type == "cuda" else 16)
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    setting = Setting(device, arguments.batch or (256 if on_gpu else 16))
 
-    training = measure(trainings(device, batch, arguments.compiled), batch, device, arguments.rounds)
-    inference = measure(inferences(device, batch, arguments.compiled), batch, device, arguments.rounds)
+    training = measure(trainings(setting, arguments.compiled), setting, arguments.rounds)
+    inference = measure(inferences(setting, arguments.compiled), setting, arguments.rounds)
     document: dict[str, Any] = {
         "kind": "images",
         "training": training,
         "inference": inference,
-        "multiply_adds": sum(row.multiply_adds for row in counts(inception(CLASSES, size=SIZE))),
+        "multiply_adds": sum(row.multiply_adds for row in counts(inception(CLASSES, size=setting.size))),
         "matrix_rate": {name: matrix_rate(device, name) for name in ("float32", "bf16")},
-        "batch": batch,
-        "size": SIZE,
+        "tf32": on_gpu,
+        "batch": setting.batch,
+        "size": setting.size,
         "threads": arguments.threads,
         "rounds": arguments.rounds,
         "device": device_name(device),
@@ -91,25 +106,25 @@ def main() -> None:
         make("benchmark", benchmark)
 
 
-def ours(device: torch.device, batch: int, layout: torch.memory_format) -> nn.Module:
-    norm = "ghost" if batch % GROUP == 0 else "batch"
-    model = inception(CLASSES, norm=norm, norm_group=GROUP)
-    return model.to(device, memory_format=layout)
+def ours(setting: Setting, layout: torch.memory_format) -> nn.Module:
+    norm = "ghost" if setting.batch % GROUP == 0 else "batch"
+    model = inception(CLASSES, norm=norm, norm_group=GROUP, width=setting.width, size=setting.size)
+    return model.to(setting.device).to(memory_format=layout)
 
 
-def plain(device: torch.device, layout: torch.memory_format) -> nn.Module:
+def plain(setting: Setting, layout: torch.memory_format) -> nn.Module:
     """The same network as it is usually written."""
-    model = inception(CLASSES, norm="batch")
+    model = inception(CLASSES, norm="batch", width=setting.width, size=setting.size)
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, BatchNorm):
                 setattr(module, name, nn.BatchNorm2d(len(child.weight)))
             elif isinstance(child, SeparableConv2d):
                 setattr(module, name, nn.Sequential(child.depthwise, child.pointwise))
-    return model.to(device, memory_format=layout)
+    return model.to(setting.device).to(memory_format=layout)
 
 
-def trainings(device: torch.device, batch: int, compiled: bool) -> list[Contender]:
+def trainings(setting: Setting, compiled: bool) -> list[Contender]:
     nchw, nhwc = torch.contiguous_format, torch.channels_last
 
     def make(
@@ -123,8 +138,8 @@ def trainings(device: torch.device, batch: int, compiled: bool) -> list[Contende
             model = network()
             optimizer = sgd(model, RATE, momentum=0.9, weight_decay=4e-5)
             forward: Any = torch.compile(model) if compile_it else model
-            images, labels = example(device, batch, layout)
-            step: Step = AutogradStep(forward, optimizer, precision)
+            images, labels = example(setting, layout)
+            step: Step = AutogradStep(InPrecision(forward, precision), optimizer)
             if graph:
                 step = CudaGraphStep(step, model, images, labels)
             return lambda: step(images, labels)
@@ -132,31 +147,31 @@ def trainings(device: torch.device, batch: int, compiled: bool) -> list[Contende
         return build
 
     found = [
-        Contender("plain eager, NCHW", "float32", make(lambda: plain(device, nchw), nchw, "float32")),
+        Contender("plain eager, NCHW", "float32", make(lambda: plain(setting, nchw), nchw, "float32")),
         Contender(
-            "plain eager, channels last", "float32", make(lambda: plain(device, nhwc), nhwc, "float32")
+            "plain eager, channels last", "float32", make(lambda: plain(setting, nhwc), nhwc, "float32")
         ),
-        Contender("plain eager, channels last", "bf16", make(lambda: plain(device, nhwc), nhwc, "bf16")),
+        Contender("plain eager, channels last", "bf16", make(lambda: plain(setting, nhwc), nhwc, "bf16")),
     ]
     for precision in ("float32", "bf16"):
 
         def network() -> nn.Module:
-            return ours(device, batch, nhwc)
+            return ours(setting, nhwc)
 
         found.append(Contender("ours", precision, make(network, nhwc, precision)))
         if compiled:
             found.append(Contender("ours, compiled", precision, make(network, nhwc, precision, True)))
-        if device.type == "cuda":
+        if setting.device.type == "cuda":
             found.append(
                 Contender("ours, CUDA graph", precision, make(network, nhwc, precision, False, True))
             )
-        if device.type == "cuda" and compiled:
+        if setting.device.type == "cuda" and compiled:
             both = make(network, nhwc, precision, True, True)
             found.append(Contender("ours, compiled, CUDA graph", precision, both))
     return found
 
 
-def inferences(device: torch.device, batch: int, compiled: bool) -> list[Contender]:
+def inferences(setting: Setting, compiled: bool) -> list[Contender]:
     nchw, nhwc = torch.contiguous_format, torch.channels_last
 
     def make(
@@ -168,31 +183,25 @@ def inferences(device: torch.device, batch: int, compiled: bool) -> list[Contend
     ) -> Callable[[], Run]:
         def build() -> Run:
             model = network()
-            images, _ = example(device, 2 * GROUP, layout)
             with torch.no_grad():
-                model(images[:GROUP])  # statistics to infer with
+                model(example(setting, layout)[0])  # statistics to infer with
             model.eval()
             if folded:
                 model = fold(model)
             forward: Any = torch.compile(model) if compile_it else model
-            images, _ = example(device, batch, layout)
-
-            @torch.no_grad()
-            def run() -> Tensor:
-                with autocast(device, precision):
-                    return forward(images)
-
-            return run
+            classify = InPrecision(forward, precision)
+            images, _ = example(setting, layout)
+            return torch.no_grad()(lambda: classify(images))
 
         return build
 
     def network() -> nn.Module:
-        return ours(device, GROUP, nhwc)
+        return ours(setting, nhwc)
 
     found = [
-        Contender("plain eager, NCHW", "float32", make(lambda: plain(device, nchw), nchw, "float32")),
+        Contender("plain eager, NCHW", "float32", make(lambda: plain(setting, nchw), nchw, "float32")),
         Contender(
-            "plain eager, channels last", "float32", make(lambda: plain(device, nhwc), nhwc, "float32")
+            "plain eager, channels last", "float32", make(lambda: plain(setting, nhwc), nhwc, "float32")
         ),
     ]
     for precision in ("float32", "bf16"):
@@ -205,17 +214,31 @@ def inferences(device: torch.device, batch: int, compiled: bool) -> list[Contend
     return found
 
 
-def example(device: torch.device, batch: int, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
-    images = torch.randn(batch, 3, SIZE, SIZE).to(device).contiguous(memory_format=layout)
-    return images, torch.randint(CLASSES, (batch,)).to(device)
+def example(setting: Setting, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
+    images = torch.randn(setting.batch, 3, setting.size, setting.size)
+    labels = torch.randint(CLASSES, (setting.batch,))
+    return images.to(setting.device).contiguous(memory_format=layout), labels.to(setting.device)
 
 
-def measure(
-    contenders: list[Contender], batch: int, device: torch.device, rounds: int
-) -> list[dict[str, Any]]:
+def measure(contenders: list[Contender], setting: Setting, rounds: int) -> list[dict[str, Any]]:
+    """What `in_turns` finds: on a CPU of all together, on a GPU of one after the other, each freed."""
+    if setting.device.type == "cpu":
+        return in_turns(contenders, setting, rounds)
+    found = []
+    for contender in contenders:
+        found += in_turns([contender], setting, rounds)
+        gc.collect()
+        torch.compiler.reset()
+        torch.cuda.empty_cache()
+    return found
+
+
+def in_turns(contenders: list[Contender], setting: Setting, rounds: int) -> list[dict[str, Any]]:
     """Median images per second of each, over rounds in which all take their turn; on a GPU also memory."""
+    device = setting.device
     runs, memory = [], []
     for contender in tqdm(contenders, desc="warm up", disable=None):
+        before = 0
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
@@ -233,7 +256,7 @@ def measure(
         {
             "name": contender.name,
             "precision": contender.precision,
-            "images_per_second": batch / statistics.median(found),
+            "images_per_second": setting.batch / statistics.median(found),
             "memory": used,
             "top_five": top_five(run) if device.type == "cuda" else None,
         }
@@ -257,8 +280,8 @@ def matrix_rate(device: torch.device, precision: str) -> float:
     dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[precision]
     a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
     for _ in range(3):
-        a @ b
-    return n**3 / statistics.median(seconds(lambda: a @ b, 5, device) for _ in range(7))
+        torch.mm(a, b)
+    return n**3 / statistics.median(seconds(lambda: torch.mm(a, b), 5, device) for _ in range(7))
 
 
 def seconds(run: Run, repeats: int, device: torch.device) -> float:
