@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bn.data.mnist import Mnist, Split
-from bn.norm import population_statistics
+from bn.errors import Diverged
+from bn.norm import NotFinite, population_statistics
 from bn.norm.layers import is_normalization
-from bn.steps import autocast
 
 CHUNK = 500  # examples per forward pass: the activations stay in cache
 
@@ -40,13 +40,11 @@ def evaluate(model: nn.Module, data: Mnist) -> dict[str, float]:
 
 
 @torch.no_grad()
-def classify(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: str = "float32"
-) -> dict[str, float]:
+def classify(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
     """`accuracy` (top-1), `accuracy_top5` and `loss` (mean cross-entropy) over batches of images and labels.
 
-    In evaluation mode, forward passes in `precision`. Answers are counted, so batches may differ in size; the
-    device is waited for once, at the end. The training flags return to what they were.
+    In evaluation mode. Answers are counted, so batches may differ in size; one with a logit that is not
+    finite is wrong. The device is waited for once, at the end. The training flags return to what they were.
     """
     was_training = model.training
     model.eval()
@@ -54,10 +52,9 @@ def classify(
     count = 0
     try:
         for images, labels in batches:
-            with autocast(images.device, precision):
-                logits = model(images)
-            logits = logits.double()
+            logits = model(images).double()
             best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+            best &= logits.isfinite().all(1, keepdim=True)
             loss = F.cross_entropy(logits, labels, reduction="sum")
             found = torch.stack([best[:, 0].sum().double(), best.sum().double(), loss])
             totals = found if totals is None else totals + found
@@ -76,12 +73,15 @@ def evaluate_population(
     """What `evaluate` gives with the population statistics of `batches` (Algorithm 2), `..._population`.
 
     The moving averages are put back afterwards, so that the saved network is the one that was trained. A
-    network without BN has no statistics, and nothing to report.
+    network without BN has no statistics, and nothing to report. Diverged if the statistics are not finite.
     """
     if not any(map(is_normalization, model.modules())):
         return {}
     moving = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    population_statistics(model, batches)
-    found = {f"{name}_population": value for name, value in evaluate().items()}
-    model.load_state_dict(moving)
-    return found
+    try:
+        population_statistics(model, batches)
+        return {f"{name}_population": value for name, value in evaluate().items()}
+    except NotFinite as error:
+        raise Diverged(str(error)) from error
+    finally:
+        model.load_state_dict(moving)

@@ -113,8 +113,11 @@ class FusedStep:
     def set_rate(self, rate: float) -> None:
         assert rate == self.lr, "the rate of the fused step is constant"
 
+    def tensors(self) -> list[Tensor]:
+        return []  # plain SGD remembers nothing
+
     def state_dict(self) -> dict[str, Any]:
-        return {}  # plain SGD remembers nothing
+        return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         pass

@@ -30,11 +30,10 @@ from tqdm import tqdm
 
 from bn.config import Config, InceptionModel, config_from, flatten, to_dict
 from bn.errors import Interrupted, UserError
-from bn.records import NOT_COMPARED, REPOSITORY, RunDirectory, read_lines
+from bn.records import REPOSITORY, RunDirectory, compared, read_lines
 from bn.signals import install_handlers, stop_signal
 
 CONFIGS = str(REPOSITORY / "configs")
-NOT_IN_NAME = ("seed", *NOT_COMPARED)
 NAME_LENGTH = 150
 
 Outcome = tuple[str, str]  # the state a member ended in, and one line about it
@@ -222,9 +221,11 @@ def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
     from bn.wandb_logger import check_logger
 
     check_logger(config)
-    sync = isinstance(config.model, InceptionModel) and config.model.norm == "sync"
-    if sync and int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        raise UserError("model.norm=sync: only in a run of several processes; accepted: none, batch, ghost")
+    if isinstance(config.model, InceptionModel) and config.model.norm == "sync":
+        raise UserError(
+            "model.norm=sync: needs a training shared by several processes, which train.py does not start; "
+            "accepted: none, batch, ghost"
+        )
     if config.device == "cuda":
         from bn.train import take_device
 
@@ -272,8 +273,8 @@ def run_name(config: Config, choices: Mapping[str, Any]) -> str:
     if groups:
         base, _ = _composed_alone((*alone, *(f"{group}={choice}" for group, choice in groups.items())))
     parts = [f"{key}-{value}" for key, value in sorted({**chosen, **groups}.items())]
-    for key, value in flatten(to_dict(config)).items():
-        if not key.startswith(NOT_IN_NAME) and base.get(key, object()) != value:
+    for key, value in compared(to_dict(config)).items():
+        if key != "seed" and base.get(key, object()) != value:
             parts.append(f"{key}-{_shown(value)}")
     name = re.sub(r"[^A-Za-z0-9._-]", "_", "__".join(parts)) or "default"
     if len(name) > NAME_LENGTH:

@@ -21,8 +21,14 @@ def sgd(model: nn.Module, lr: float, momentum: float = 0.0, weight_decay: float 
     ]
     if parameters[0].is_cuda:
         rate = torch.tensor(lr, device=parameters[0].device)
-        return torch.optim.SGD(groups, lr=rate, momentum=momentum, fused=True)
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum)
+        optimizer = torch.optim.SGD(groups, lr=rate, momentum=momentum, fused=True)
+    else:
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum)
+    if momentum:
+        # The first step would make them, the fused one out of whatever is in memory if it is skipped.
+        for parameter in parameters:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def rate_of(optim: Optim) -> Callable[[int], float]:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+DTYPE = torch.float32  # also of what a forward pass in another precision puts out
+
 
 class PercentileProbe:
     """Percentiles, over a fixed set of examples, of each unit's input to its nonlinearity.
@@ -43,9 +45,9 @@ class PercentileProbe:
         found: dict[str, list[Tensor]] = {name: [] for name in self.nonlinearities}
 
         def keep(name: str):
-            def hook(_module, inputs) -> None:
+            def hook(_module, inputs) -> None:  # a copy, since the nonlinearity may work in place
                 by_unit = inputs[0].movedim(1, -1)
-                found[name].append(by_unit.reshape(-1, by_unit.shape[-1]).clone())  # it may work in place
+                found[name].append(by_unit.reshape(-1, by_unit.shape[-1]).to(DTYPE, copy=True))
 
             return hook
 

@@ -30,7 +30,7 @@ from bn.errors import UserError
 REPOSITORY = Path(__file__).resolve().parents[1]
 ENDED = ("done", "diverged")
 # A run goes on with other values of these: they change where numbers go, not the numbers.
-NOT_COMPARED = ("output", "data.root", "data.workers", "logger.")
+NOT_COMPARED = ("output", "data.workers", "logger.")
 
 
 class RunDirectory:
@@ -71,12 +71,12 @@ class RunDirectory:
         except OSError as error:
             raise UserError(f"{self.name}/config.yaml: cannot be read ({error.strerror})") from error
         try:
-            saved = _compared(yaml.safe_load(text))
+            saved = compared(yaml.safe_load(text))
         except (yaml.YAMLError, AttributeError) as error:  # not YAML, or not a mapping
             raise UserError(
                 f"{self.name}/config.yaml: damaged: remove it if this directory holds the run you mean"
             ) from error
-        wanted = _compared(to_dict(self.config))
+        wanted = compared(to_dict(self.config))
         missing = object()
         different = [
             f"{key} (there {saved.get(key, 'absent')}, here {wanted.get(key, 'absent')})"
@@ -142,7 +142,7 @@ class RunDirectory:
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one object to metrics.jsonl; it is in the operating system's hands when this returns."""
         assert self._metrics is not None, "start comes first"
-        self._metrics.write(json.dumps(record) + "\n")
+        self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
         self._metrics.flush()
 
     def sync(self) -> None:
@@ -217,8 +217,14 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in flatten(config).items() if not k.startswith(NOT_COMPARED)}
+def compared(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config, flattened, makes a run what it is: with other values it is another run.
+
+    So does the folder of its pictures, since two may hold other ones; MNIST is verified wherever it is.
+    """
+    flat = flatten(config)
+    free = (*NOT_COMPARED, "data.root") if flat.get("data.name") == "mnist" else NOT_COMPARED
+    return {k: v for k, v in flat.items() if not k.startswith(free)}
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -5,7 +5,6 @@ A step takes the tensors of its mini-batch and returns the loss, a scalar on the
 Either can be replayed as a CUDA graph (`CudaGraphStep`).
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -22,6 +21,10 @@ class Step(Protocol):
         """The learning rate of the next step."""
         ...
 
+    def tensors(self) -> list[Tensor]:
+        """What it changes in place besides the model: momentum."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """What the next step depends on besides the model: the optimizer's state."""
         ...
@@ -29,38 +32,20 @@ class Step(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """The context of a forward pass in `precision` (float32, bf16, fp16); parameters stay float32."""
-    if precision == "float32":
-        return nullcontext()
-    # Weights change each step, so that a cached cast would only take memory; a CUDA graph must not see one.
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    return torch.autocast(device.type, dtype, cache_enabled=False)
-
-
 class AutogradStep:
     """Cross-entropy of (images, labels), backward and optimizer, as everybody writes them."""
 
-    def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, precision: str = "float32"
-    ) -> None:
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.precision = precision
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        loss = self._loss(*inputs)
+        images, labels = inputs
+        loss = F.cross_entropy(self.model(images), labels)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         return loss.detach()
-
-    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        with autocast(images.device, self.precision):
-            logits = self.model(images)
-        if self.precision != "float32":
-            logits = logits.float()
-        return F.cross_entropy(logits, labels)
 
     def set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -69,33 +54,41 @@ class AutogradStep:
             else:
                 group["lr"] = rate
 
+    def tensors(self) -> list[Tensor]:
+        return [tensor for entry in self.optimizer.state.values() for tensor in entry.values()]
+
     def state_dict(self) -> dict[str, Any]:
         return self.optimizer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        rates = [group["lr"] for group in self.optimizer.param_groups]
+        # How it is computed, and where the rate is, is this device's choice and not the checkpoint's.
+        keys = ("lr", "fused", "foreach")
+        own = [{key: group[key] for key in keys} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state)
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            if isinstance(rate, Tensor):  # the checkpoint's came to the CPU
-                group["lr"] = rate.fill_(float(group["lr"]))
+        for group, choices in zip(self.optimizer.param_groups, own, strict=True):
+            rate, lr = float(group["lr"]), choices["lr"]
+            group.update({**choices, "lr": lr.fill_(rate) if isinstance(lr, Tensor) else rate})
 
 
 class ScaledStep(AutogradStep):
     """A step in fp16: the loss is scaled so that small gradients do not vanish.
 
     Where the gradients overflow nevertheless, the step is skipped, and the statistics of its mini-batch do
-    not enter the moving averages either: an infinity in them would stay for good.
+    not enter the moving averages either: an infinity in them would stay for good. `skipped` counts.
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, scale: float = 2.0**16) -> None:
-        super().__init__(model, optimizer, "fp16")
-        self.scaler = torch.amp.GradScaler(next(model.parameters()).device.type, init_scale=scale)
+        super().__init__(model, optimizer)
+        device = next(model.parameters()).device
+        self.scaler = torch.amp.GradScaler(device.type, init_scale=scale)
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         norms = [module for module in model.modules() if is_normalization(module)]
         self.statistics = [buffer for module in norms for buffer in module.buffers()]
 
     def __call__(self, *inputs: Tensor) -> Tensor:
+        images, labels = inputs
         before = [tensor.clone() for tensor in self.statistics]
-        loss = self._loss(*inputs)
+        loss = F.cross_entropy(self.model(images), labels)
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
@@ -103,35 +96,39 @@ class ScaledStep(AutogradStep):
         finite = torch.stack(torch._foreach_norm(gradients)).isfinite().all()
         for tensor, old in zip(self.statistics, before, strict=True):
             tensor.copy_(torch.where(finite, tensor, old))
+        self.skipped += ~finite
         self.scaler.step(self.optimizer)  # skips where a gradient is not finite
         self.scaler.update()
         return loss.detach()
 
+    def tensors(self) -> list[Tensor]:
+        return [*super().tensors(), self.skipped]
+
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "scaler": self.scaler.state_dict()}
+        return {**super().state_dict(), "scaler": self.scaler.state_dict(), "skipped": self.skipped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict({key: value for key, value in state.items() if key != "scaler"})
+        optimizer = {key: value for key, value in state.items() if key not in ("scaler", "skipped")}
+        super().load_state_dict(optimizer)
         self.scaler.load_state_dict(state["scaler"])
+        self.skipped.copy_(state["skipped"])
 
 
 class CudaGraphStep:
     """Replays a step as a CUDA graph: one launch from the host for all its kernels.
 
-    Capturing needs a few real steps first; what they changed of the model and of the optimizer's momentum is
-    put back, so that training starts from where it was. Load the step's state before, not after. `inputs` are
-    those of a step: their shapes and types stay for good.
+    Capturing needs a few real steps first; all that they changed is put back, so that training starts from
+    where it was. Load the step's state before, not after. `inputs` are those of a step: their shapes and
+    types stay for good.
     """
 
     def __init__(self, step: Step, model: nn.Module, *inputs: Tensor) -> None:
-        def tensors() -> list[Tensor]:
-            state = step.state_dict().get("state", {})  # of torch's optimizers, by parameter
-            momenta = [tensor for entry in state.values() for tensor in entry.values()]
-            return [*model.parameters(), *model.buffers(), *(m for m in momenta if m is not None)]
-
-        self.step = step
-        saved = [tensor.clone() for tensor in tensors()]
+        changed = [*model.parameters(), *model.buffers(), *step.tensors()]
+        saved = [tensor.detach().clone() for tensor in changed]
+        scaler = step.scaler if isinstance(step, ScaledStep) else None
+        scale = scaler and scaler.state_dict()
         random_state = torch.cuda.get_rng_state()
+        self.step = step
         self.inputs = [tensor.clone() for tensor in inputs]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -140,12 +137,14 @@ class CudaGraphStep:
                 step(*self.inputs)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        # Other threads may allocate meanwhile, such as the one that pins what the workers decode.
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
             self.loss = step(*self.inputs)
         with torch.no_grad():
-            for i, tensor in enumerate(tensors()):
-                # A momentum buffer that the first step made starts at 0, which is what no buffer means.
-                tensor.copy_(saved[i]) if i < len(saved) else tensor.zero_()
+            for tensor, value in zip(changed, saved, strict=True):
+                tensor.copy_(value)
+        if scaler:
+            scaler.load_state_dict(scale)  # in place
         torch.cuda.set_rng_state(random_state)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -156,6 +155,9 @@ class CudaGraphStep:
 
     def set_rate(self, rate: float) -> None:
         self.step.set_rate(rate)
+
+    def tensors(self) -> list[Tensor]:
+        return self.step.tensors()
 
     def state_dict(self) -> dict[str, Any]:
         return self.step.state_dict()

@@ -1,5 +1,6 @@
 """The one training loop: draw -> step -> log -> evaluate -> observe -> save."""
 
+import math
 import signal
 import sys
 import time
@@ -47,7 +48,7 @@ def train(
     first, earlier_wall = (saved["step"], saved["wall_s"]) if saved else (0, 0.0)
 
     task = build_task(config, device, first)
-    losses = LossWindow(config.log_every, device)
+    losses = LossWindow(config.log_every, device, skips=config.precision == "fp16")
     if saved is not None:
         task.load_state_dict(saved)
         losses.load_state_dict(saved["losses"])
@@ -84,6 +85,9 @@ def train(
         run.set_status("running", n)
 
     def log(n: int, record: dict[str, float]) -> None:
+        # JSON has no infinity: of a skipped step in fp16 there is no gradient norm, of a network that gives
+        # no finite answers no validation loss.
+        record = {key: value for key, value in record.items() if math.isfinite(value)}
         if record:
             run.log({"step": n, "wall_s": round(time.perf_counter() - began, 3), **record})
             logger.log(record, n)
@@ -144,11 +148,16 @@ def check_finite(model: nn.Module, step: int) -> None:
 
 
 class LossWindow:
-    """The losses since the last log, kept on the device: reading them is the only wait for it."""
+    """The losses since the last log, kept on the device: reading them is the only wait for it.
 
-    def __init__(self, size: int, device: torch.device) -> None:
+    With `skips` a loss that is not finite is that of a step that was skipped, as in fp16, and no divergence
+    as long as others are.
+    """
+
+    def __init__(self, size: int, device: torch.device, skips: bool = False) -> None:
         self.losses = torch.zeros(size, device=device)
         self.count = 0
+        self.skips = skips
 
     @property
     def full(self) -> bool:
@@ -161,12 +170,13 @@ class LossWindow:
     def mean(self, step: int) -> float:
         """The mean of the window that ends at `step`, which starts anew. Diverged if a loss is not finite."""
         losses = self.losses[: self.count].double().cpu().numpy()
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if len(bad):
+        finite = np.isfinite(losses)
+        bad = np.flatnonzero(~finite)
+        if len(bad) and not (self.skips and finite.any()):
             at = step - len(losses) + 1 + int(bad[0])
             raise Diverged(f"train/loss is {losses[bad[0]]} at step {at}")
         self.count = 0
-        return float(losses.mean())
+        return float(losses[finite].mean())
 
     def state_dict(self) -> dict[str, Any]:
         return {"losses": self.losses, "count": self.count}

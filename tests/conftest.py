@@ -120,22 +120,23 @@ def stop_after():
 def bits():
     """Everything that must not depend on how often a run was interrupted, as comparable plain bytes."""
 
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return (value.shape, value.numpy().tobytes()) if torch.is_tensor(value) else value
+
     def read(run):
         path = getattr(run, "path", run)
         last = load_checkpoint(list_checkpoints(path / "checkpoints")[-1])
-        tensors = {**last["random"], **last["model"]}
-        for index, entry in last["optimizer"].get("state", {}).items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in entry.items()}
         metrics = read_lines(path / "metrics.jsonl")
         with np.load(path / "activations.npz") as arrays:
             activations = {name: (array.shape, array.tobytes()) for name, array in arrays.items()}
         return {
             "step": last["step"],
             "state": json.loads((path / "status.json").read_text())["state"],
-            "tensors": {
-                name: value.numpy().tobytes() if torch.is_tensor(value) else value
-                for name, value in tensors.items()
-            },
+            "checkpoint": plain({key: last[key] for key in last.keys() - {"wall_s", "config"}}),
             "metrics": [{k: v for k, v in line.items() if k not in TIMES} for line in metrics],
             "activations": activations,
         }

@@ -24,8 +24,8 @@ from bn.evaluation.prediction import best_classes, class_probabilities
 from bn.evaluation.records import make_folder, read_record, record_path, summary, write_record
 from bn.evaluation.trained import Trained, load_trained
 from bn.norm import population_statistics
+from bn.precision import InPrecision, precision_on
 from bn.records import REPOSITORY, environment
-from bn.tasks.images import precision_on
 from bn.train import device_name, take_device
 
 SEEN = ("name", "root", "classes", "resize", "crop")  # of the data: which pictures are seen, and what of them
@@ -69,7 +69,7 @@ def evaluate_checkpoints(
     for network, its_data in zip(networks, data, strict=True):
         network.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if settings["statistics"] == "population":
-            _take_population_statistics(network, its_data, device)
+            _take_population_statistics(network, its_data, device, settings["precision"])
     images = open_images(data[0], batch=1, seed=0, device=device, steps=0, pictures=pictures)
     try:
         counts = _count(networks, images, data[0], settings, evaluation.batch, device, progress)
@@ -160,7 +160,9 @@ def _listing_digest(pictures: Pictures, folder: str) -> str:
     return digest.hexdigest()
 
 
-def _take_population_statistics(network: Trained, data: ImageData, device: torch.device) -> None:
+def _take_population_statistics(
+    network: Trained, data: ImageData, device: torch.device, precision: str
+) -> None:
     """Algorithm 2, on the training mini-batches that would have come next when the checkpoint was written."""
     config, first = network.config, network.step
     assert config is not None
@@ -170,7 +172,8 @@ def _take_population_statistics(network: Trained, data: ImageData, device: torch
         data, batch=config.optim.batch, seed=config.seed, device=device, first=first, steps=last
     )
     try:
-        population_statistics(network.model, (images.feed(n).images for n in range(first, last)))
+        batches = (images.feed(n).images for n in range(first, last))
+        population_statistics(InPrecision(network.model, precision), batches)
     except ValueError as error:
         raise UserError(f"statistics=population: {network.path}: {error}") from error
     finally:

@@ -10,7 +10,7 @@
 
 from bn.norm.fold import fold
 from bn.norm.module import BatchNorm
-from bn.norm.population import population_statistics
+from bn.norm.population import NotFinite, population_statistics
 from bn.norm.reference import Forward, Gradients, reference_backward, reference_forward
 from bn.norm.transform import batch_norm
 
@@ -18,6 +18,7 @@ __all__ = [
     "BatchNorm",
     "Forward",
     "Gradients",
+    "NotFinite",
     "batch_norm",
     "fold",
     "population_statistics",

@@ -12,6 +12,10 @@ from bn.norm.module import BatchNorm
 from bn.norm.transform import check_batch, groups
 
 
+class NotFinite(ValueError):
+    """Statistics left the finite numbers: the network diverged, which is no misuse."""
+
+
 def population_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace, in place, the moving averages of each BN in `model` by population statistics.
 
@@ -43,8 +47,8 @@ def population_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Raises ValueError if there is no BN in the model, one that keeps no statistics, one that no
     forward pass reaches (hooks do not see into a compiled model: pass the original), no data, a
-    batch (group) with one value per channel, one that is no whole number of groups, or statistics
-    that are not finite.
+    batch (group) with one value per channel, one that is no whole number of groups; NotFinite,
+    a ValueError, for statistics that are not finite.
     """
     layers = normalization_layers(model)
     sums = {name: _Sums(name, layer) for name, layer in layers.items()}
@@ -102,7 +106,7 @@ class _Sums:
         mean = (self.mean / self.values).to(self.layer.mean.dtype)
         var = (self.var / self.freedom).to(self.layer.var.dtype)
         if not (mean.isfinite().all() and var.isfinite().all()):
-            raise ValueError(f"the population statistics of {self.name} are not finite")
+            raise NotFinite(f"the population statistics of {self.name} are not finite")
         return mean, var
 
 

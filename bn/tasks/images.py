@@ -1,5 +1,6 @@
 """The task of section 4.2: an Inception network on photographs."""
 
+import shutil
 from typing import Any
 
 import torch
@@ -11,7 +12,9 @@ from bn.errors import UserError
 from bn.evaluate import classify, evaluate_population
 from bn.models.build import build_model
 from bn.models.inception import Unit
+from bn.norm.layers import is_normalization
 from bn.optim import rate_of, sgd
+from bn.precision import InPrecision, precision_on
 from bn.probes import PercentileProbe
 from bn.seeds import generator
 from bn.steps import AutogradStep, CudaGraphStep, ScaledStep, Step
@@ -24,7 +27,7 @@ class ImageTask(Task):
         assert isinstance(config.model, InceptionModel)
         self.config = config
         self.precision = precision_on(device, config.precision)
-        self.compiled = config.compile == "always" or (config.compile == "auto" and device.type == "cuda")
+        self.compiled = wants_compiling(device, config.compile)
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.images = open_images(
             config.data, batch=config.optim.batch, seed=config.seed, device=device,
@@ -41,13 +44,16 @@ class ImageTask(Task):
         return self.step(images.contiguous(memory_format=self.format), labels)
 
     def evaluate(self) -> dict[str, float]:
-        found = classify(self.model, self.images.validation(), self.precision)
+        norms = [module for module in self.model.modules() if is_normalization(module)]
+        if norms and norms[0].num_batches_tracked == 0:
+            return {}  # in fp16, where every step so far was skipped: there are no moving averages yet
+        found = classify(InPrecision(self.model, self.precision), self.images.validation())
         return {f"validation/{name}": value for name, value in found.items()}
 
     def evaluate_population(self) -> dict[str, float]:
         steps = range(self.config.steps, self.config.steps + self.config.evaluate.population_batches)
         batches = (self.images.feed(n).images for n in steps)  # those that would have come next
-        return evaluate_population(self.model, batches, self.evaluate)
+        return evaluate_population(InPrecision(self.model, self.precision), batches, self.evaluate)
 
     @torch.no_grad()
     def observations(self, n: int) -> dict[str, float]:
@@ -58,8 +64,10 @@ class ImageTask(Task):
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         norm, largest = torch.stack((norm, largest)).tolist()
         found = {"train/rate": self.rate(n), "train/gradient_norm": norm, "train/largest_parameter": largest}
-        # JSON has no infinity. Of fp16's skipped steps there is no norm; what else is infinite ends the run.
-        return {name: value for name, value in found.items() if abs(value) < float("inf")}
+        step = self.step.step if isinstance(self.step, CudaGraphStep) else self.step
+        if isinstance(step, ScaledStep):
+            found["train/skipped_steps"] = step.skipped.item()
+        return found
 
     def capture(self) -> None:
         o, data, device = self.config.optim, self.config.data, next(self.model.parameters()).device
@@ -97,10 +105,9 @@ class ImageTask(Task):
         o = self.config.optim
         optimizer = sgd(self.model, o.initial_rate, o.momentum, o.l2)
         # Only the training step is compiled: evaluation, Algorithm 2 and the probe look inside the network.
-        forward = torch.compile(self.model) if self.compiled else self.model
-        if self.precision == "fp16":
-            return ScaledStep(forward, optimizer)  # type: ignore[arg-type]
-        return AutogradStep(forward, optimizer, self.precision)  # type: ignore[arg-type]
+        forward: Any = torch.compile(self.model) if self.compiled else self.model
+        network = InPrecision(forward, self.precision)
+        return (ScaledStep if self.precision == "fp16" else AutogradStep)(network, optimizer)
 
     def _build_probe(self) -> PercentileProbe:
         """Of the chosen layers, over the same examples for all seeds and networks."""
@@ -111,11 +118,13 @@ class ImageTask(Task):
         layers = {name: units[name].nonlinearity for name in self.config.probe.layers}
         examples = self.images.training_examples(self.config.probe.examples) if layers else ()
         batches = [images for images, _ in examples]
-        return PercentileProbe(self.model, layers, batches, self.config.probe.percentiles)
+        network = InPrecision(self.model, self.precision)
+        return PercentileProbe(network, layers, batches, self.config.probe.percentiles)
 
 
-def precision_on(device: torch.device, wanted: str) -> str:
-    """What `auto` means: bf16 on a GPU, float32 on a CPU."""
-    if wanted != "auto":
-        return wanted
-    return "bf16" if device.type == "cuda" else "float32"
+def wants_compiling(device: torch.device, wanted: str) -> bool:
+    """What `auto` means: on a GPU, if there is a compiler. UserError if there is none and it is asked for."""
+    compiler = any(map(shutil.which, ("c++", "g++", "clang++")))
+    if wanted == "always" and not compiler:
+        raise UserError("compile=always: needs a C++ compiler (c++, g++ or clang++); accepted: auto, never")
+    return wanted == "always" or (wanted == "auto" and device.type == "cuda" and compiler)

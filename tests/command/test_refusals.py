@@ -54,7 +54,8 @@ WRONG = {
     ),
     "statistics over one process": (
         ["experiment=bn_x5", "scale=smoke", "model.norm=sync"],
-        "model.norm=sync: only in a run of several processes; accepted: none, batch, ghost",
+        "model.norm=sync: needs a training shared by several processes, which train.py does not start; "
+        "accepted: none, batch, ghost",
     ),
     "per-activation statistics without statistics": (
         ["experiment=inception", "scale=smoke", "model.per_activation=[5b]"],

@@ -83,3 +83,14 @@ def test_population_statistics_are_used_and_put_back():
 
 def test_without_bn_there_is_no_population():
     assert evaluate_population(nn.Linear(3, 2), [], lambda: {"accuracy": 1.0}) == {}
+
+
+def test_an_answer_that_is_not_finite_is_wrong():
+    model = nn.Flatten()
+    logits = torch.zeros(4, 6)
+    logits[:, 2] = 1.0
+    logits[0] = torch.nan
+    logits[1, 3] = torch.inf
+    logits[2, 3] = -torch.inf
+    found = classify(model, [(logits, torch.tensor([2, 3, 2, 2]))])
+    assert (found["accuracy"], found["accuracy_top5"]) == (0.25, 0.25)

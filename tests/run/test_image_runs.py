@@ -12,6 +12,7 @@ from bn.config import config_from
 from bn.errors import Interrupted
 from bn.models.build import build_model
 from bn.records import read_lines
+from bn.steps import ScaledStep
 
 SMOKE = (
     "scale=smoke", "steps=12", "log_every=4", "checkpoint_every=5", "evaluate.at.every=6",
@@ -102,6 +103,19 @@ def test_a_rate_too_high_for_the_base_is_recorded_as_divergence(trained):
 def test_the_same_rate_does_not_break_the_network_with_bn(trained):
     run = trained("experiment=bn_x5", *SMOKE, "optim.lr=1", "steps=30", "evaluate.at.every=30")
     assert run.status["state"] == "done"
+
+
+def test_in_fp16_skipped_steps_are_counted_and_are_no_divergence(trained, monkeypatch):
+    """The scale is so large at first that gradients overflow: those steps leave nothing, then it trains."""
+    monkeypatch.setattr(ScaledStep.__init__, "__defaults__", (2.0**30,))
+    run = trained("experiment=bn_x5", *SMOKE, *NARROW, "precision=fp16", "steps=20", "log_every=20")
+    assert run.status["state"] == "done"
+    line = read_lines(run.path / "metrics.jsonl")[-1]
+    assert 1 <= line["train/skipped_steps"] < 20
+    state = load_checkpoint(list_checkpoints(run.checkpoints)[-1])
+    tracked = state["model"]["conv1.norm.num_batches_tracked"].item()
+    assert tracked == 20 - line["train/skipped_steps"]
+    assert state["optimizer"]["scaler"]["scale"] == 2.0 ** (30 - line["train/skipped_steps"])
 
 
 def test_logged_gradient_norm(trained):

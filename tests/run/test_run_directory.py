@@ -74,7 +74,7 @@ def test_metrics_jsonl(run):
 
 def test_a_network_without_bn_reports_no_population_accuracy(undisturbed):
     lines = read_lines(undisturbed("experiment=mnist_baseline").path / "metrics.jsonl")
-    assert set(lines[-1]) == {"step", "wall_s", "train/loss", "test/accuracy"}
+    assert set(lines[-1]) == {"step", "wall_s", "train/loss", "train/images_per_second", "test/accuracy"}
 
 
 def test_activations_npz(run):

@@ -18,9 +18,9 @@ def test_the_same_seed_gives_the_same_bits_elsewhere(trained, undisturbed, bits,
 def test_different_seeds_differ_in_everything(trained, undisturbed, bits):
     zero, one = bits(undisturbed("experiment=mnist_bn")), bits(trained("experiment=mnist_bn", "seed=1"))
     assert zero["metrics"] != one["metrics"]
-    weights = [name for name in zero["tensors"] if name.endswith("weight")]
+    weights = [name for name in zero["checkpoint"]["model"] if name.endswith("weight")]
     assert len(weights) == 7  # 4 linear, 3 gamma
-    assert all(zero["tensors"][name] != one["tensors"][name] for name in weights)
+    assert all(zero["checkpoint"]["model"][name] != one["checkpoint"]["model"][name] for name in weights)
     assert all(zero["activations"][f"layer{i}"] != one["activations"][f"layer{i}"] for i in (1, 2, 3))
 
 

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from bn.norm import BatchNorm
 from bn.optim import sgd
+from bn.precision import InPrecision
 from bn.seeds import generator
 from bn.steps import AutogradStep, ScaledStep
 
@@ -27,13 +28,25 @@ def batch(index):
 
 
 def scaled(model, **options):
-    return ScaledStep(model, sgd(model, 0.1, momentum=0.9), **options)
+    network = InPrecision(model, "fp16")
+    return ScaledStep(network, sgd(network, 0.1, momentum=0.9), **options)
+
+
+def fused(step):
+    """As on a GPU: torch's fused kernel, which skips by itself, with the rate in a tensor."""
+    for group in step.optimizer.param_groups:
+        group.update(fused=True, foreach=False, lr=torch.tensor(group["lr"]))
+    step.optimizer._step_supports_amp_scaling = True
+    return step
 
 
 @pytest.mark.parametrize("bad", [torch.inf, torch.nan])
-def test_an_infinite_batch_leaves_everything_as_it_was(model, bad):
-    step = scaled(model, scale=1024.0)
-    step(*batch(0))
+@pytest.mark.parametrize("steps_before", [0, 1])
+@pytest.mark.parametrize("kernel", [lambda step: step, fused], ids=["unfused", "fused"])
+def test_an_infinite_batch_leaves_everything_as_it_was(model, bad, steps_before, kernel):
+    step = kernel(scaled(model, scale=1024.0))
+    for _ in range(steps_before):
+        step(*batch(0))
     before = copy.deepcopy(model.state_dict())
     momenta = copy.deepcopy(step.optimizer.state_dict()["state"])
     images, labels = batch(1)
@@ -43,6 +56,7 @@ def test_an_infinite_batch_leaves_everything_as_it_was(model, bad):
         assert torch.equal(tensor, before[name]), name
     assert_close(step.optimizer.state_dict()["state"], momenta, rtol=0, atol=0)
     assert step.scaler.get_scale() == 512.0
+    assert step.skipped == 1
     step(*batch(2))
     for name, tensor in model.state_dict().items():
         assert tensor.isfinite().all()
@@ -67,11 +81,13 @@ def test_gradients_that_overflow_through_the_scale_alone(model):
     assert_close(norm.running_var, once[1].running_var, rtol=1e-2, atol=1e-3)
 
 
-def test_it_computes_the_step_of_float32(model):
+@pytest.mark.parametrize("kernel", [lambda step: step, fused], ids=["unfused", "fused"])
+def test_it_computes_the_step_of_float32(model, kernel):
     """To the precision of fp16; over ten steps, with momentum."""
     exact = copy.deepcopy(model)
     readable = AutogradStep(exact, sgd(exact, 0.01, momentum=0.9))
-    step = ScaledStep(model, sgd(model, 0.01, momentum=0.9), scale=1024.0)
+    network = InPrecision(model, "fp16")
+    step = kernel(ScaledStep(network, sgd(network, 0.01, momentum=0.9), scale=1024.0))
     for index in range(10):
         assert_close(step(*batch(index)), readable(*batch(index)), rtol=2e-2, atol=2e-2)
     for name, tensor in model.state_dict().items():
@@ -85,3 +101,25 @@ def test_the_scale_is_part_of_its_state(model):
     other = scaled(copy.deepcopy(model), scale=3.0)
     other.load_state_dict(copy.deepcopy(step.state_dict()))
     assert other.scaler.get_scale() == 512.0
+    assert other.skipped == 1
+
+
+def test_how_it_is_computed_is_not_the_checkpoints_choice(model):
+    """A run of a CPU goes on where the fused kernels and the rate are on the device, and the other way."""
+    step, other = scaled(model), fused(scaled(copy.deepcopy(model)))
+    for one in (step, other):
+        one.set_rate(0.25)
+        one(*batch(0))
+    rate = other.optimizer.param_groups[0]["lr"]
+    states = [copy.deepcopy(one.state_dict()) for one in (step, other)]
+    other.set_rate(0.5)
+    other.load_state_dict(states[0])
+    step.load_state_dict(states[1])
+    for group in other.optimizer.param_groups:
+        assert group["fused"] is True
+        assert group["lr"].item() == 0.25
+    assert other.optimizer.param_groups[0]["lr"] is rate
+    for group in step.optimizer.param_groups:
+        assert not group["fused"]
+        assert group["lr"] == 0.25
+        assert isinstance(group["lr"], float)
