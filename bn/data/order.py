@@ -51,7 +51,7 @@ class ImageOrder:
 
     What is left over at an epoch's end, fewer than a mini-batch, is not used; except as said of "by_shard" it
     is another few examples each epoch. Of each mini-batch, process `rank` of `ranks` has its consecutive
-    share. UserError if there are fewer examples than a mini-batch holds, or if it cannot be shared out evenly.
+    share. UserError if there are fewer examples than a mini-batch holds, or if it cannot be shared evenly.
     """
 
     def __init__(
