@@ -72,7 +72,8 @@ class FusedStep:
         self.one = self.weights[0].new_ones(())
 
     @torch.no_grad()
-    def __call__(self, indices: Tensor) -> Tensor:
+    def __call__(self, *given: Tensor) -> Tensor:
+        (indices,) = given
         torch.index_select(self.data.images, 0, indices, out=self.raw)
         torch.index_select(self.data.labels, 0, indices, out=self.labels)
         inputs = [self.images.copy_(self.raw)]  # u of each layer

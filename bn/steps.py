@@ -126,7 +126,7 @@ class CudaGraphStep:
         changed = [*model.parameters(), *model.buffers(), *step.tensors()]
         saved = [tensor.detach().clone() for tensor in changed]
         scaler = step.scaler if isinstance(step, ScaledStep) else None
-        scale = scaler and scaler.state_dict()
+        scale = scaler.state_dict() if scaler else {}
         random_state = torch.cuda.get_rng_state()
         self.step = step
         self.inputs = [tensor.clone() for tensor in inputs]

@@ -33,7 +33,7 @@ class ImageTask(Task):
             config.data, batch=config.optim.batch, seed=config.seed, device=device,
             first=first, steps=config.steps + config.evaluate.population_batches,
         )  # fmt: skip
-        self.model = build_model(config).to(device, memory_format=self.format)
+        self.model = build_model(config).to(device, memory_format=self.format)  # type: ignore[call-overload]
         self.rate = rate_of(config.optim)
         self.step: Step = self._build_step()
         self.probe = self._build_probe()
@@ -58,7 +58,7 @@ class ImageTask(Task):
     @torch.no_grad()
     def observations(self, n: int) -> dict[str, float]:
         """The rate, the gradients' norm and the parameter that is largest in absolute value."""
-        parameters = list(self.model.parameters())
+        parameters: list[Tensor] = list(self.model.parameters())
         largest = torch.stack(torch._foreach_norm(parameters, torch.inf)).max()
         gradients = [p.grad for p in parameters if p.grad is not None]
         norm = torch.stack(torch._foreach_norm(gradients)).norm()

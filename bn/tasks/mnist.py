@@ -29,7 +29,7 @@ class MnistTask(Task):
         assert isinstance(model, MLP)
         self.config = config
         self.data = Mnist(data.train.to(device), validation, data.test.to(device))
-        self.model: MLP = model
+        self.model = model
         self.order = EpochOrder(len(data.train.labels), config.optim.batch, config.seed, device)
         self.rate = rate_of(config.optim)
         self.probe = build_probe(config, model, self.data.train)
@@ -64,10 +64,11 @@ class IndexedStep(AutogradStep):
     def __init__(self, model: MLP, optimizer: torch.optim.Optimizer, data: Split) -> None:
         super().__init__(model, optimizer)
         self.data = data
+        self.dtype = model.classifier.weight.dtype
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         (indices,) = inputs
-        images = self.data.images[indices].to(self.model.classifier.weight.dtype)
+        images = self.data.images[indices].to(self.dtype)
         return super().__call__(images, self.data.labels[indices])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hydra import initialize_config_dir
 
-from bn.config import Config
+from bn.config import Config, MlpModel, MnistData
 from bn.launch import composed_config, members, names_of, planned_run, planned_runs
 from bn.records import REPOSITORY
 
@@ -41,6 +41,8 @@ def test_the_networks_of_figure_1_are_those_of_section_4_1():
     baseline, bn = (planned_run([f"experiment={name}"]).config for name in NETWORKS)
     assert (baseline.model.norm, bn.model.norm) == ("none", "batch")
     for config in (baseline, bn):
+        assert isinstance(config.model, MlpModel)
+        assert isinstance(config.data, MnistData)
         assert (config.model.hidden, config.model.nonlinearity) == ((100, 100, 100), "sigmoid")
         assert (config.optim.batch, config.steps, config.optim.momentum) == (60, 50_000, 0.0)
         assert (config.optim.weight_decay, config.data.validation, config.seed) == (0.0, 0, 0)
@@ -85,15 +87,17 @@ def test_the_number_of_members(sweep, count):
 @pytest.mark.parametrize("sweep", sorted(SWEEPS))
 def test_the_members_with_bn_and_seed_2(sweep):
     runs = planned_runs(sweep, ["experiment=mnist_bn", "seed=2"])  # composing all 144 takes ten seconds
-    found = [
-        (run.config.experiment, run.config.optim.lr, run.config.model.init_std, run.config.seed)
-        for run in runs
-    ]
+    found = [values(run.config) for run in runs]
     assert len(found) == len(set(found))
     assert set(found) == {m for m in SWEEPS[sweep] if (m[0], m[-1]) == ("mnist_bn", 2)}
     assert len({run.path for run in runs}) == len(runs)
-    held_out = {run.config.data.validation for run in runs}
+    held_out = {run.config.data.validation for run in runs if isinstance(run.config.data, MnistData)}
     assert held_out == ({10_000} if sweep == "fair_comparison" else {0})
+
+
+def values(config):
+    assert isinstance(config.model, MlpModel)
+    return config.experiment, config.optim.lr, config.model.init_std, config.seed
 
 
 def test_an_axis_on_the_command_line_takes_the_place_of_the_files():

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from bn.config import ImageData, InceptionModel, flatten, to_dict
+from bn.errors import UserError
 from bn.launch import names_of, planned_run
 
 NETWORKS = (
@@ -107,3 +108,18 @@ def test_where_an_image_run_goes():
     )
     assert path("experiment=ensemble", "scale=smoke", "member=3") == "ensemble/member-3__scale-smoke/seed_0"
     assert path("experiment=bn_x5", "scale=smoke", "data=cifar10") == "bn_x5/data-cifar10__scale-smoke/seed_0"
+
+
+def test_another_folder_of_pictures_is_another_run(tmp_path):
+    """Or a run on one tree would be continued on another, or count for it."""
+    planned = ["experiment=bn_x5", "scale=smoke", "data=cifar10", f"output={tmp_path}"]
+    default, elsewhere = planned_run(planned), planned_run([*planned, "data.root=/scratch/a/b"])
+    assert default.path.parent.name == "data-cifar10__scale-smoke"
+    assert elsewhere.path.parent.name == "data-cifar10__scale-smoke__data.root-_scratch_a_b"
+    assert planned_run([*planned, "data.root=data/cifar10"]).path == default.path
+    elsewhere.open()
+    elsewhere.close()
+    like_it = planned_run([*planned, "data.root=/scratch/a_b"])
+    assert like_it.path == elsewhere.path  # what a name cannot tell apart, the saved config does
+    with pytest.raises(UserError, match=r"data\.root \(there /scratch/a/b, here /scratch/a_b\)"):
+        like_it.check_config()

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from bn.config import config_from, to_dict
+from bn.config import MnistData, config_from, to_dict
 from bn.errors import UserError
 from bn.launch import planned_run
 
@@ -138,6 +138,7 @@ def test_what_lies_on_an_edge_or_is_an_int_for_a_float_is_taken_as_typed(mapping
             }
         )
     )
+    assert isinstance(config.data, MnistData)
     assert (config.model.bn_momentum, config.optim.momentum) == (1.0, 0.0)
     assert (config.optim.batch, config.data.validation, config.seed) == (2, 50000, 0)
     assert type(config.model.bn_momentum) is float

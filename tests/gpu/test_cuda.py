@@ -10,6 +10,7 @@ from bn.data.mnist import load_mnist
 from bn.data.order import EpochOrder
 from bn.errors import Interrupted
 from bn.models.build import build_model
+from bn.models.mlp import MLP
 from bn.records import REPOSITORY
 from bn.steps import CudaGraphStep
 from bn.tasks.mnist import build_step
@@ -30,11 +31,17 @@ def data():
     return load_mnist(REPOSITORY / "data" / "mnist").train.to(torch.device("cuda"))
 
 
+def mlp_of(config):
+    model = build_model(config)
+    assert isinstance(model, MLP)
+    return model
+
+
 @pytest.mark.parametrize("experiment", ["mnist_baseline", "mnist_bn"])
 @pytest.mark.parametrize("path", PATHS)
 def test_the_replayed_step_is_the_eager_step(planned, data, experiment, path):
     config = planned(f"experiment={experiment}", "device=cuda", *PATHS[path]).config
-    eager, captured = (build_model(config).cuda() for _ in range(2))
+    eager, captured = (mlp_of(config).cuda() for _ in range(2))
     eager_step = build_step(config, eager, data)
     order = EpochOrder(len(data.labels), config.optim.batch, 0, torch.device("cuda"))
     graph_step = CudaGraphStep(build_step(config, captured, data), captured, order(0))

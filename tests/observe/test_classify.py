@@ -71,6 +71,7 @@ def test_population_statistics_are_used_and_put_back():
         assert torch.equal(tensor, before[name]), name
 
     linear, norm, last = (copy.deepcopy(model[i]).double() for i in (1, 2, 3))
+    assert isinstance(norm, BatchNorm)
     u = [linear(part.double().flatten(1)) for part in others]
     mean = torch.stack([part.mean(0) for part in u]).mul(torch.tensor([[27.0], [26.0]]) / 53).sum(0)
     var = torch.stack([part.var(0) for part in u]).mul(torch.tensor([[26.0], [25.0]]) / 51).sum(0)

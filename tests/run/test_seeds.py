@@ -5,6 +5,7 @@ import torch
 
 from bn.data.order import EpochOrder
 from bn.models.build import build_model
+from bn.models.mlp import MLP
 from bn.seeds import derive_seed, generator
 
 
@@ -39,6 +40,7 @@ def test_both_networks_start_from_the_same_weights(planned):
 def test_the_initial_weights_have_the_std_that_was_asked_for(planned):
     for std in (0.01, 0.1):
         model = build_model(planned("experiment=mnist_bn", f"model.init_std={std}").config)
+        assert isinstance(model, MLP)
         weight = model.layers[0].linear.weight
         assert abs(weight.std().item() / std - 1) < 0.01  # 78,400 draws
         assert abs(weight.mean().item() / std) < 0.02
