@@ -27,7 +27,7 @@ CHOICES = {
 @functools.cache
 def smoke_config(experiment):
     return launch.planned_run(
-        [f"experiment={experiment}", "scale=smoke", "evaluate.population_batches=3"]
+        [f"experiment={experiment}", "scale=smoke", "model.width=0.125", "evaluate.population_batches=3"]
     ).config
 
 

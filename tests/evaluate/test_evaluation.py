@@ -66,8 +66,8 @@ def test_an_ensemble_is_the_mean_of_class_probabilities(
 def test_it_agrees_with_what_training_logged(trained, evaluate):
     """The same pictures, and the same mini-batches for Algorithm 2."""
     run = trained(
-        "experiment=bn_x30", "scale=smoke", "steps=2", "probe.layers=[]", "evaluate.at.early=[]",
-        "probe.at.early=[]", "evaluate.population_batches=3",
+        "experiment=bn_x30", "scale=smoke", "model.width=0.1", "steps=2", "probe.layers=[]",
+        "evaluate.at.early=[]", "probe.at.early=[]", "evaluate.population_batches=3",
     )  # fmt: skip
     last = read_lines(run.path / "metrics.jsonl")[-1]
     labels = torch.from_numpy(smoke_pictures()[1][TRAIN:])

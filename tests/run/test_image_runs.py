@@ -15,8 +15,9 @@ from bn.records import read_lines
 from bn.steps import ScaledStep
 
 SMOKE = (
-    "scale=smoke", "steps=12", "log_every=4", "checkpoint_every=5", "evaluate.at.every=6",
-    "evaluate.population_batches=2", "probe.examples=32", "probe.at.early=[0]", "probe.at.every=6",
+    "scale=smoke", "model.width=0.1", "steps=12", "log_every=4", "checkpoint_every=5",
+    "evaluate.at.every=6", "evaluate.population_batches=2", "probe.examples=32", "probe.at.early=[0]",
+    "probe.at.every=6",
 )  # fmt: skip
 NETWORKS = (
     "inception", "bn_baseline", "bn_x5", "bn_x30", "bn_x5_sigmoid", "inception_x5", "inception_sigmoid"
