@@ -1,11 +1,21 @@
 """Small archives, which the preparation of ImageNet is made to expect."""
 
+import signal
+
 import pytest
 from small_lsvrc2012 import PER_CLASS, TRUTH, WNIDS, md5_of, write_archives
 from torchvision.datasets.imagenet import ARCHIVE_META
 
 from bn.errors import UserError
 from scripts import prepare_imagenet
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_interrupts():
+    """As at a terminal; a job that a shell started in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
