@@ -48,6 +48,7 @@ from bn.train import LossWindow, device_name
 from experiments import benchmark
 from experiments.benchmark import table
 from experiments.committed import RESULTS, make
+from experiments.timing import seconds
 
 NETWORKS = ("mnist_baseline", "mnist_bn")
 SIZES = (784, 100, 100, 100, 10)
@@ -285,18 +286,6 @@ def time_in_turns(runs: dict[str, tuple[Run, Run]], device: torch.device) -> dic
             for i, run in enumerate(pair):
                 found[name, i].append(1000 * seconds(run, repeats[name, i], device))
     return {name: (statistics.median(found[name, 0]), statistics.median(found[name, 1])) for name in runs}
-
-
-def seconds(run: Run, repeats: int, device: torch.device) -> float:
-    """Seconds a call."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(repeats):
-        run()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - began) / repeats
 
 
 def record_seconds(config: Config, data: Mnist, device: torch.device) -> dict[str, float]:

@@ -20,7 +20,6 @@ import json
 import shutil
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,6 +39,7 @@ from bn.train import device_name
 from experiments import benchmark
 from experiments.benchmark_images import table
 from experiments.committed import RESULTS, make
+from experiments.timing import seconds
 
 CLASSES, GROUP = 1000, 32
 RATE = 0.0075
@@ -282,18 +282,6 @@ def matrix_rate(device: torch.device, precision: str) -> float:
     for _ in range(3):
         torch.mm(a, b)
     return n**3 / statistics.median(seconds(lambda: torch.mm(a, b), 5, device) for _ in range(7))
-
-
-def seconds(run: Run, repeats: int, device: torch.device) -> float:
-    """Seconds a call."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(repeats):
-        run()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - began) / repeats
 
 
 if __name__ == "__main__":

@@ -112,9 +112,6 @@ class ImageTask(Task):
     def _build_probe(self) -> PercentileProbe:
         """Of the chosen layers, over the same examples for all seeds and networks."""
         units = {name: unit for name, unit in self.model.named_modules() if isinstance(unit, Unit)}
-        for layer in self.config.probe.layers:
-            if layer not in units:
-                raise UserError(f"probe.layers={layer}: accepted: {', '.join(units)}")
         layers = {name: units[name].nonlinearity for name in self.config.probe.layers}
         examples = self.images.training_examples(self.config.probe.examples) if layers else ()
         batches = [images for images, _ in examples]

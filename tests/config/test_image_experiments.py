@@ -7,6 +7,7 @@ import pytest
 from bn.config import ImageData, InceptionModel, flatten, to_dict
 from bn.errors import UserError
 from bn.launch import names_of, planned_run
+from bn.models import inception
 
 NETWORKS = (
     "inception", "bn_baseline", "bn_x5", "bn_x30", "bn_x5_sigmoid", "inception_x5", "inception_sigmoid"
@@ -123,3 +124,10 @@ def test_another_folder_of_pictures_is_another_run(tmp_path):
     assert like_it.path == elsewhere.path  # what a name cannot tell apart, the saved config does
     with pytest.raises(UserError, match=r"data\.root \(there /scratch/a/b, here /scratch/a_b\)"):
         like_it.check_config()
+
+
+def test_every_unit_of_the_network_can_be_observed():
+    """The names that bn.config accepts, without importing torch, are those of the network."""
+    units = list(inception(classes=10, width=0.01, size=28).units)
+    config = planned_run(["experiment=bn_x5", "scale=smoke", f"probe.layers=[{','.join(units)}]"]).config
+    assert list(config.probe.layers) == units
