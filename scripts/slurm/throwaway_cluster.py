@@ -5,20 +5,20 @@
 
 It starts in 2 to 8 seconds, needs root, and leaves nothing behind. What is in it:
 
-- node1 and node2, each with an address of its own and two GPUs for which /dev/null stands in: SLURM hands them
-  out (--gres=gpu:1 sets CUDA_VISIBLE_DEVICES), CUDA does not see them;
+- node1 and node2, each with an address of its own and two GPUs for which /dev/null stands in: SLURM hands
+  them out (--gres=gpu:1 sets CUDA_VISIBLE_DEVICES), CUDA does not see them;
 - the partition `test`, the default, whose jobs `urgent` preempts: SIGTERM, the grace time, then a requeue;
 - accounting (sacct), without which submitit never learns that a job died;
-- delays as short as SLURM has them: a requeued job waits 11 seconds, not 120. Time limits and the signal before
-  them are looked at every 30 seconds, as everywhere: the signal comes 30 to 60 seconds early, the end up to 30 late.
+- short delays: a requeued job waits 11 seconds, not 120. Time limits alone are as everywhere: SLURM looks at
+  them every 30 seconds, so that the signal comes 30 to 60 seconds early and the end up to 30 seconds late.
 
-Files outside /etc/slurm are the machine's own: the working directory, the repository, the virtual environment.
-/etc/slurm is the cluster's: its configuration, logs and state are in memory, under /etc/slurm/{log,...}.
+Files are the machine's own, so what runs on it runs there; but /etc/slurm is the cluster's, in memory:
+configuration, state, and in /etc/slurm/log what each daemon says.
 
-How it works: all processes are in a process namespace whose first process is this program, and all mounts,
-addresses and host names in namespaces of their own. Linux ends them with that first process, and that one with
-the command started here, however it dies, SIGKILL included. No folder, socket or port of the machine is used, so
-several clusters run side by side.
+How it works: all processes are in a process namespace whose first process is this program; mounts, addresses
+and host names are in namespaces too. Linux ends them all when that first process ends, and it ends with
+COMMAND or with the process started here, SIGKILL included. No folder, socket or port of the machine is used,
+so that several clusters run side by side.
 """
 
 import argparse
@@ -95,6 +95,14 @@ PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE PriorityTier=1 GraceTi
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF
 """
 NODE = "NodeName={name} NodeAddr={address} CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus}"
+NODE_SCRIPT = """\
+hostname {name}
+# its cable is plugged in from outside
+until ip address add {address}/24 dev eth0 2> /dev/null; do sleep 0.01; done
+ip link set lo up
+ip link set eth0 up
+exec slurmd -D -N {name}
+"""
 SLURM_ACCOUNTING = """\
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost={controller}
@@ -159,12 +167,6 @@ def fork_into_namespaces() -> int:
     if first := os.fork():
         return first
     end_with_parent()
-    for command in (
-        "mount --make-rprivate /",
-        "mount -t proc proc /proc",
-        f"mount -t tmpfs -o mode=755 throwaway {FOLDER}",
-    ):
-        subprocess.run(command.split(), check=True)
     return 0
 
 
@@ -181,11 +183,17 @@ def wait_outside(first: int) -> int:
         signal.signal(number, end)
     signal.signal(signal.SIGINT, lambda *_: None)  # of a terminal, which sends it to those inside too
     _, status = os.waitpid(first, 0)  # Linux lets this return when all processes of the namespace are gone
-    return code or os.waitstatus_to_exitcode(status)
+    return code or exit_code(status)
+
+
+def exit_code(status: int) -> int:
+    """Of the status that the system gives, as a shell has it."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
 
 
 def run_in(options: argparse.Namespace) -> int:
-    """Start the cluster, run the command in it; its exit code, as a shell gives it."""
+    """Start the cluster, run the command in it; its exit code."""
     try:
         command = options.command or [os.environ.get("SHELL", "/bin/sh")]
         if not shutil.which(command[0]):
@@ -203,8 +211,7 @@ def run_in(options: argparse.Namespace) -> int:
     while True:  # the first process inherits and has to bury whatever others leave
         pid, status = os.wait()
         if pid == started.pid:
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
+            return exit_code(status)
 
 
 class Cluster:
@@ -222,6 +229,9 @@ class Cluster:
                 del os.environ[name]  # of a real cluster, whose node this may be
         os.environ["SLURM_CONF"] = str(FOLDER / "slurm.conf")
         os.environ["PATH"] += ":/usr/sbin:/sbin"
+        do("mount --make-rprivate /")
+        do("mount -t proc proc /proc")
+        do(f"mount -t tmpfs -o mode=755 throwaway {FOLDER}")
         for name in ("log", "munge", "state", "spool", "database"):
             (FOLDER / name).mkdir()
         self.connect()
@@ -229,24 +239,21 @@ class Cluster:
         self.start_munge()
         if self.options.accounting:
             self.start_accounting()
-        self.start_daemon("slurmctld", "slurmctld", "-D")
-        for number, (node, address) in enumerate(self.nodes.items(), start=1):
-            self.start_node(number, node, address)
+        self.start_daemon("slurmctld", "slurmctld -D")
+        for name, address in self.nodes.items():
+            self.start_node(name, address)
         self.until(self.all_idle, "slurmctld")
 
     def connect(self) -> None:
         """The controller's side of the network, and everybody's names."""
         hosts = {"localhost": "127.0.0.1", "controller": CONTROLLER, **self.nodes}
         (FOLDER / "hosts").write_text("".join(f"{address} {name}\n" for name, address in hosts.items()))
-        for command in (
-            f"mount --bind {FOLDER}/hosts /etc/hosts",
-            "hostname controller",
-            "ip link set lo up",
-            "ip link add bridge type bridge",
-            f"ip address add {CONTROLLER}/24 dev bridge",
-            "ip link set bridge up",
-        ):
-            self.do(command)
+        do(f"mount --bind {FOLDER}/hosts /etc/hosts")
+        do("hostname controller")
+        do("ip link set lo up")
+        do("ip link add bridge type bridge")
+        do(f"ip address add {CONTROLLER}/24 dev bridge")
+        do("ip link set bridge up")
 
     def write_configuration(self) -> None:
         names = {"folder": FOLDER, "controller": CONTROLLER, **vars(self.options)}
@@ -258,7 +265,7 @@ class Cluster:
         (FOLDER / "slurm.conf").write_text(SLURM_CONF.format(**names))
         gpus = range(self.options.gpus)
         for gpu in gpus:
-            self.do(f"mknod {FOLDER}/gpu{gpu} c 1 3")  # as /dev/null
+            do(f"mknod {FOLDER}/gpu{gpu} c 1 3")  # as /dev/null
         (FOLDER / "gres.conf").write_text("".join(f"Name=gpu File={FOLDER}/gpu{gpu}\n" for gpu in gpus))
         (FOLDER / "slurmdbd.conf").write_text(SLURMDBD_CONF.format(**names))
         (FOLDER / "slurmdbd.conf").chmod(0o600)
@@ -269,49 +276,45 @@ class Cluster:
         (folder / "key").write_bytes(os.urandom(128))
         (folder / "key").chmod(0o400)
         self.start_daemon(
-            "munged", "munged", "--foreground", f"--key-file={folder}/key", f"--socket={folder}/socket",
-            f"--pid-file={folder}/pid", f"--log-file={FOLDER}/log/munged", f"--seed-file={folder}/seed",
-        )  # fmt: skip
+            "munged",
+            f"munged --foreground --key-file={folder}/key --socket={folder}/socket --pid-file={folder}/pid"
+            f" --seed-file={folder}/seed --log-file={FOLDER}/log/munged",
+        )
         self.until((folder / "socket").exists, "munged")
 
     def start_accounting(self) -> None:
         folder = FOLDER / "database"
-        common = ("--no-defaults", f"--datadir={folder}", "--user=root")
-        self.do(
-            *("mariadb-install-db", *common),
-            *("--auth-root-authentication-method=normal", "--skip-test-db"),
-        )
-        socket = folder / "socket"
+        database = f"--no-defaults --datadir={folder} --user=root"
+        do(f"mariadb-install-db {database} --auth-root-authentication-method=normal --skip-test-db")
         self.start_daemon(
-            "mariadbd", "mariadbd", *common, f"--socket={socket}", f"--tmpdir={folder}", "--skip-networking",
-            f"--pid-file={folder}/pid", "--innodb-flush-log-at-trx-commit=0",
-        )  # fmt: skip
-        self.until(socket.exists, "mariadbd")
-        self.start_daemon("slurmdbd", "env", f"MYSQL_UNIX_PORT={socket}", "slurmdbd", "-D")
-        self.until(lambda: self.answer("sacctmgr", "--noheader", "show", "cluster") is not None, "slurmdbd")
+            "mariadbd",
+            f"mariadbd {database} --socket={folder}/socket --pid-file={folder}/pid --tmpdir={folder}"
+            " --skip-networking --innodb-flush-log-at-trx-commit=0",
+        )
+        self.until((folder / "socket").exists, "mariadbd")
+        self.start_daemon("slurmdbd", f"env MYSQL_UNIX_PORT={folder}/socket slurmdbd -D")
+        self.until(lambda: answer("sacctmgr --noheader show cluster") is not None, "slurmdbd")
 
-    def start_node(self, number: int, name: str, address: str) -> None:
+    def start_node(self, name: str, address: str) -> None:
         """A slurmd under a host name and address of its own, on a cable to the controller's bridge."""
         (FOLDER / "spool" / name).mkdir()
-        slurmd = self.start_daemon(
-            name, "unshare", "--net", "--uts", "sh", "-ec",
-            f"hostname {name}; echo plug in > {FOLDER}/spool/{name}/socket; until ip address add {address}/24"
-            f" dev eth0 2> /dev/null; do sleep 0.01; done; ip link set lo up; ip link set eth0 up;"
-            f" exec slurmd -D -N {name}",
-        )  # fmt: skip
-        self.until((FOLDER / "spool" / name / "socket").exists, name)
-        self.do(f"ip link add cable{number} type veth peer name eth0 netns {slurmd.pid}")
-        self.do(f"ip link set cable{number} master bridge up")
+        (FOLDER / "log" / f"{name}.sh").write_text(NODE_SCRIPT.format(name=name, address=address))
+        slurmd = self.start_daemon(name, f"unshare --net --uts sh -e {FOLDER}/log/{name}.sh")
+        ours = os.readlink("/proc/self/ns/net")
+        self.until(lambda: os.readlink(f"/proc/{slurmd.pid}/ns/net") != ours, name)
+        do(f"ip link add {name} type veth peer name eth0 netns {slurmd.pid}")
+        do(f"ip link set {name} master bridge up")
 
     def all_idle(self) -> bool:
-        idle = self.answer("sinfo", "--noheader", "--Node", "--partition=test", "--states=idle")
+        idle = answer("sinfo --noheader --Node --partition=test --states=idle")
         return idle is not None and len(idle.splitlines()) == len(self.nodes)
 
-    def start_daemon(self, name: str, *command: str) -> subprocess.Popen:
+    def start_daemon(self, name: str, command: str) -> subprocess.Popen:
         with (FOLDER / "log" / name).open("a") as log:
-            self.daemons[name] = subprocess.Popen(  # a session of its own: no Ctrl-C from the terminal
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+            self.daemons[name] = subprocess.Popen(
+                command.split(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,  # no Ctrl-C from the terminal
+            )  # fmt: skip
         return self.daemons[name]
 
     def until(self, condition: Callable[[], bool], name: str, timeout: float = 60) -> None:
@@ -325,21 +328,21 @@ class Cluster:
                 raise UserError(f"{name} did not start; it says:\n" + "\n".join(said))
             time.sleep(0.02)
 
-    @staticmethod
-    def answer(*command: str) -> str | None:
-        """The output of a command of SLURM, None where it fails or nobody answers."""
-        try:
-            return subprocess.run(command, capture_output=True, text=True, timeout=2, check=True).stdout
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-            return None
 
-    @staticmethod
-    def do(*command: str) -> None:
-        """A command, in one string or several."""
-        words = command if len(command) > 1 else command[0].split()
-        done = subprocess.run(words, capture_output=True, text=True)
-        if done.returncode:
-            raise UserError(f"{' '.join(words)}: {(done.stderr or done.stdout).strip()}")
+def do(command: str) -> None:
+    """Run a command that must succeed; UserError with what it says otherwise."""
+    done = subprocess.run(command.split(), capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"{command}: {(done.stderr or done.stdout).strip()}")
+
+
+def answer(command: str) -> str | None:
+    """The output of a command of SLURM, None where it fails or nobody answers."""
+    try:
+        done = subprocess.run(command.split(), capture_output=True, text=True, timeout=2, check=True)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout
 
 
 if __name__ == "__main__":

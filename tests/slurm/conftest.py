@@ -63,7 +63,7 @@ class Cluster:
         return self.answer("sbatch", "--parsable", *options, "--wrap", script).strip()
 
     def jobs(self) -> dict[str, dict[str, str]]:
-        """Of every job and member of an array, ended or not, the fields of `scontrol show job` (JobState, ...)."""
+        """Of every job and member of an array, ended or not, the fields of `scontrol show job`."""
         jobs = {}
         for line in self.answer("scontrol", "--oneliner", "show", "jobs").splitlines():
             fields = dict(word.split("=", 1) for word in line.split() if "=" in word)
