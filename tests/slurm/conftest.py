@@ -95,6 +95,10 @@ class Cluster:
             if fields["JobState"] == "PENDING" and fields["Reason"] == "BeginTime":
                 self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
+    def grace(self, seconds: int) -> None:
+        """What jobs are given that are preempted from now on, until the test ends; 10 otherwise."""
+        self.answer("scontrol", "update", "PartitionName=test", f"GraceTime={seconds}")
+
     def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
         """A signal to a process by the id that it has in the cluster."""
         self.answer("kill", f"-{int(number)}", pid)
@@ -111,10 +115,10 @@ class Cluster:
         """End what the test left: its commands, its jobs."""
         for command in self.started:
             command.kill()
-        self.started.clear()
+        self.grace(10)
         self.run("scancel", "--full", "--signal=KILL", "--user=root")
         self.run("scancel", "--user=root")
-        self.until(lambda: not self.squeue(), timeout=90)
+        self.until(lambda: not self.squeue())
         self.started.clear()
 
     def close(self) -> None:
