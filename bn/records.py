@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -24,10 +23,12 @@ from typing import IO, Any
 
 import yaml
 
+from bn.code_state import REPOSITORY as REPOSITORY
+from bn.code_state import code_state
 from bn.config import Config, flatten, to_dict
 from bn.errors import UserError
+from bn.slurm import job_id
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 ENDED = ("done", "diverged")
 # A run goes on with other values of these: they change where numbers go, not the numbers.
 NOT_COMPARED = ("output", "data.workers", "logger.")
@@ -61,6 +62,19 @@ class RunDirectory:
     @property
     def finished(self) -> bool:
         return self.status.get("state") in ENDED
+
+    def summary(self) -> str:
+        """One line: where, state, step, reason, the last accuracies."""
+        status = self.status
+        latest: dict[str, Any] = {}
+        for line in read_lines(self.path / "metrics.jsonl"):
+            latest.update({key: value for key, value in line.items() if "accuracy" in key})
+        parts = [f"{self.name}: {status.get('state')} at step {status.get('step'):,}"]
+        if status.get("reason"):
+            parts.append(status["reason"])
+        if latest:
+            parts.append(", ".join(f"{key} {value:.4f}" for key, value in latest.items()))
+        return "; ".join(parts)
 
     def check_config(self) -> None:
         """UserError naming the keys if this directory holds a run of another config."""
@@ -159,6 +173,7 @@ class RunDirectory:
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "pid": os.getpid(),
             "host": platform.node(),
+            "job": job_id(),
         }
         write_whole(self.path / "status.json", json.dumps(status, indent=2) + "\n")
 
@@ -183,11 +198,10 @@ def environment() -> dict[str, Any]:
     import numpy
     import torch
 
-    # What scripts/reproduce.py writes is left out: collected records make the tree differ, not the code.
-    changes = _git("status", "--porcelain", "--", ".", ":!results", ":!README.md")
+    code = code_state()
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": None if changes is None else bool(changes),
+        "commit": code.commit,
+        "dirty": None if code.commit is None else bool(code.changes),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "host": platform.node(),
         "platform": platform.platform(),
@@ -206,15 +220,6 @@ def processor() -> str:
         return platform.processor()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return f"{names[0]}, {len(names)} cores" if names else platform.processor()
-
-
-def _git(*arguments: str) -> str | None:
-    """The output of git in the repository, or None where there is no git or no repository."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
 
 
 def compared(config: Mapping[str, Any]) -> dict[str, Any]:
