@@ -3,7 +3,7 @@
 SLURM tells a job to stop with the signal asked for before its time limit (SIGUSR2 here), and with SIGTERM for
 preemption and for scancel. At that moment a cancelled job is COMPLETING, and so is one that SLURM has put
 back itself (preemption without a grace time, scontrol requeue); to put a cancelled one back would bring it to
-life again. A job that is RUNNING is put back here: one that just ends within its grace time would not come back.
+life again. A job that is RUNNING is put back here: one that just ends in its grace time would not come back.
 """
 
 import signal
