@@ -22,7 +22,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -96,6 +96,7 @@ def _attempt(composed: DictConfig, work: Callable[[Config, RunDirectory], None])
         _check_mode()
         run = _run_of(composed, dict(HydraConfig.get().runtime.choices))
         run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
+        _check_device(run.config)
         run.check_config()
         if run.finished:
             return run.status["state"], f"{run.summary()} (finished before)"
@@ -186,11 +187,13 @@ def _planned_run(overrides: tuple[str, ...]) -> RunDirectory:
     return _run_of(composed, dict(composed.hydra.runtime.choices))
 
 
-def members_to_start(members: Sequence[Sequence[str]], failed: str) -> tuple[list[list[str]], list[Outcome]]:
+def members_to_start(
+    members: Sequence[Sequence[str]], failed: str, here: bool
+) -> tuple[list[list[str]], list[Outcome]]:
     """Check every member of a sweep; those to be started. UserError names the first that is wrong.
 
     Left out are those that have ended, and, unless `failed` is "again", those that have failed, whose
-    outcomes come second.
+    outcomes come second. `here`: they will run on this machine.
     """
     if failed not in ("leave", "again"):
         raise UserError(f"hydra.sweeper.failed={failed}: accepted: leave, again")
@@ -200,6 +203,8 @@ def members_to_start(members: Sequence[Sequence[str]], failed: str) -> tuple[lis
             raise KeyboardInterrupt
         try:
             run = planned_run(overrides)
+            if here:
+                _check_device(run.config)
             run.check_config()
         except UserError as error:
             raise UserError(f"{error} (member {' '.join(overrides)})") from error
@@ -257,11 +262,15 @@ def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
             "model.norm=sync: needs a training shared by several processes, which train.py does not start; "
             "accepted: none, batch, ghost"
         )
+    return config
+
+
+def _check_device(config: Config) -> None:
+    """UserError where the device is not here. Of members that run elsewhere, it is for them to see."""
     if config.device == "cuda":
         from bn.train import take_device
 
         take_device(config.device)
-    return config
 
 
 def _experiment_and_scale(mapping: Mapping[str, Any], choices: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -334,6 +343,8 @@ def wants_progress() -> bool | None:
 
 def explain(error: Exception) -> str:
     """One line for an error of the user's or of Hydra's."""
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, UserError):  # of a plugin
+        return str(error.__cause__)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={name}: unknown; accepted: {', '.join(error.options)}"

@@ -23,8 +23,10 @@ class CheckedSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         assert self.launcher is not None
+        assert self.config is not None
         members = launch.members(self.params, arguments)
-        to_start, launch.outcomes[:] = launch.members_to_start(members, self.failed)
+        here = self.config.hydra.runtime.choices["hydra/launcher"] != "slurm"
+        to_start, launch.outcomes[:] = launch.members_to_start(members, self.failed, here)
         if not to_start:
             return []
         left = list(launch.outcomes)
