@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from bn import launch
 from bn.code_state import REPOSITORY, code_state
 from bn.errors import UserError
+from bn.jobs import Member, watch
 from bn.records import RunDirectory
 from bn.slurm import queue
 from bn.submission import record_job, record_submission, submission, withdraw_submission
-from bn.watch import Member, watch
 
 if TYPE_CHECKING:
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as Submitit

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bn import watch as module
-from bn.watch import Member, watch
+from bn import jobs as module
+from bn.jobs import Member, watch
 
 
 @pytest.fixture
