@@ -1,0 +1,72 @@
+"""What Figure 2 costs on GPUs, predicted from multiply-adds: 7 networks, 3 seeds, at each scale.
+
+    python scripts/make_figures.py gpu_hours
+
+A training image costs three times the multiply-adds of a forward pass (the gradients of inputs and weights).
+The floor has all of them at the peak rate of the GPU's data sheet, which no training reaches; the prediction
+has them at the rate that scripts/benchmark_images.py measured for BN-Inception at 224 on a GPU, where its
+record (results/benchmark/images-cuda.json) is there, else at a fifth of the peak, a guess marked as one.
+Evaluations and start-up are not counted; small pictures use a GPU less well than large ones.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from bn import launch
+from bn.models.build import build_model
+from bn.models.counts import counts
+from bn.models.inception import Inception
+from experiments.networks import NETWORKS, SCALE
+
+SCALES = ("imagenet", "tiny_imagenet", "cifar10")
+SEEDS = 3
+GPUS = 8
+PASSES = 3
+PEAK = 989e12  # operations per second of an H100 SXM in bf16, dense: its data sheet
+GUESSED_SHARE = 0.2
+MEASURED = "../benchmark/images-cuda.json"
+
+
+class Rate(NamedTuple):
+    operations: float  # per second, two for each multiply-add
+    words: str
+
+
+def draw(folder: Path, out: Path) -> None:
+    """table.md."""
+    rate = training_rate(folder / MEASURED)
+    lines = [
+        f"| Figure 2 at `scale=` | images in a run | multiply-adds an image (M) | GPU hours of a run: floor "
+        f"| {rate.words} | its {len(NETWORKS) * SEEDS} runs on {GPUS} GPUs, hours |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for scale in SCALES:
+        config = launch.planned_run(["experiment=bn_x5", f"scale={scale}"]).config
+        network = build_model(config)
+        assert isinstance(network, Inception)
+        images = config.steps * config.optim.batch
+        multiply_adds = sum(count.multiply_adds for count in counts(network))
+        operations = 2 * PASSES * multiply_adds * images
+        floor, predicted = (operations / r / 3600 for r in (PEAK, rate.operations))
+        all_runs = len(NETWORKS) * SEEDS * predicted / GPUS
+        lines.append(
+            f"| `{scale}` ({SCALE[scale]}) | {images / 1e6:,.1f}M | {multiply_adds / 1e6:,.0f} "
+            f"| {hours(floor)} | {hours(predicted)} | {hours(all_runs)} |"
+        )
+    (out / "table.md").write_text("\n".join(lines) + "\n")
+
+
+def training_rate(record: Path) -> Rate:
+    """That of BN-Inception at 224 as measured, or a guess."""
+    if not record.exists():
+        share = f"{GUESSED_SHARE:.0%} of the peak (a guess: not measured yet)"
+        return Rate(GUESSED_SHARE * PEAK, f"at {share}")
+    document = json.loads(record.read_text())
+    best = max(found["images_per_second"] for found in document["training"])
+    operations = 2 * PASSES * document["multiply_adds"] * best
+    return Rate(operations, f"as measured on {document['device']}")
+
+
+def hours(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
