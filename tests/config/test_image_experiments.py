@@ -35,6 +35,18 @@ CHANGES = {
 }
 
 
+# What each file of configs/ablation sets back to the base's value.
+SWITCHES = {
+    "rate": "optim.lr_factor",
+    "dropout": "model.dropout",
+    "l2": "optim.weight_decay_factor",
+    "decay": "optim.decay.speed",
+    "lrn": "model.lrn",
+    "shuffle": "data.shuffle",
+    "distortion": "data.distortion",
+}
+
+
 def values(*overrides):
     return flatten(to_dict(planned_run(list(overrides)).config))
 
@@ -55,6 +67,25 @@ def test_each_experiment_is_its_factors_of_the_base(scale):
             None if experiment == "inception" else ("inception", experiment)
         )
         assert changed == CHANGES[experiment], experiment
+
+
+@pytest.mark.parametrize(("experiment", "scale"), [("bn_x5", "cifar10"), ("bn_x30", "imagenet")])
+def test_each_ablation_sets_its_switch_back_to_the_base_and_nothing_else(experiment, scale):
+    base = values("experiment=inception", f"scale={scale}")
+    whole = values(f"experiment={experiment}", f"scale={scale}")
+    assert set(SWITCHES.values()) == {
+        key for key, value in whole.items() if key not in ("experiment", "model.norm") and base[key] != value
+    }
+    assert set(names_of("ablation")) == {"none", *SWITCHES}
+    assert values(f"experiment={experiment}", f"scale={scale}", "ablation=none") == whole
+    for name, key in SWITCHES.items():
+        found = values(f"experiment={experiment}", f"scale={scale}", f"ablation={name}")
+        assert found == {**whole, key: base[key]}, name
+
+
+def test_a_member_of_the_ensemble_can_be_ablated_too():
+    found = values("experiment=ensemble", "scale=smoke", "member=2", "ablation=dropout")
+    assert found == {**values("experiment=ensemble", "scale=smoke", "member=2"), "model.dropout": 0.4}
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -108,6 +139,9 @@ def test_where_an_image_run_goes():
         "bn_x5/scale-smoke__optim.lr-0.003/seed_2"
     )
     assert path("experiment=ensemble", "scale=smoke", "member=3") == "ensemble/member-3__scale-smoke/seed_0"
+    assert path("ablation=lrn", "experiment=bn_x5", "scale=smoke", "model.dropout=0.1") == (
+        "bn_x5/ablation-lrn__scale-smoke__model.dropout-0.1/seed_0"
+    )
     assert path("experiment=bn_x5", "scale=smoke", "data=cifar10") == "bn_x5/data-cifar10__scale-smoke/seed_0"
 
 
