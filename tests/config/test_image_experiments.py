@@ -8,6 +8,7 @@ from bn.config import ImageData, InceptionModel, flatten, to_dict
 from bn.errors import UserError
 from bn.launch import names_of, planned_run
 from bn.models import inception
+from bn.optim import rate_of
 
 NETWORKS = (
     "inception", "bn_baseline", "bn_x5", "bn_x30", "bn_x5_sigmoid", "inception_x5", "inception_sigmoid"
@@ -113,8 +114,17 @@ def test_the_papers_numbers_at_its_own_scale():
         ("bn_x30", 0.045),
     ):
         config = planned_run([f"experiment={experiment}", "scale=imagenet"]).config
-        assert config.optim.initial_rate == pytest.approx(rate, rel=1e-12)
-        assert (config.optim.batch, config.optim.momentum) == (32, 0.9)
+        assert (config.optim.batch, config.optim.lr_batch, config.optim.momentum) == (256, 32, 0.9)
+        assert config.steps * config.optim.batch == 31_000_000 * 32
+        assert config.optim.initial_rate == pytest.approx(8 * rate, rel=1e-12)
+        literal = dataclasses.replace(config.optim, batch=32)
+        assert literal.initial_rate == pytest.approx(rate, rel=1e-12)
+        for examples in (
+            2560,
+            32_000_000,
+        ):  # the same decay, and eight times the rate, after as many examples
+            ours, papers = (rate_of(o)(examples // o.batch + 1) for o in (config.optim, literal))
+            assert ours == pytest.approx(8 * papers)
         assert isinstance(config.data, ImageData)
         assert (config.data.resize, config.data.crop, config.data.classes) == (256, 224, 1000)
         assert (config.data.area, config.data.aspect) == (0.08, pytest.approx(4 / 3))
@@ -123,8 +133,13 @@ def test_the_papers_numbers_at_its_own_scale():
         assert (config.model.norm_group, config.model.pool_proj, config.model.stem) == (32, 96, "separable")
 
 
+def test_the_papers_mini_batch_to_the_letter():
+    config = planned_run(["experiment=bn_x5", "scale=imagenet", "optim.batch=32", "steps=31000000"]).config
+    assert (config.optim.initial_rate, config.steps) == (pytest.approx(0.0075, rel=1e-12), 31_000_000)
+
+
 def test_the_rate_is_scaled_with_the_mini_batch():
-    config = planned_run(["experiment=bn_x5", "scale=imagenet", "optim.batch=256"]).config
+    config = planned_run(["experiment=bn_x5", "scale=cifar10", "optim.batch=256"]).config
     assert config.optim.initial_rate == pytest.approx(0.0075 * 8)
     fixed = dataclasses.replace(config.optim, lr_batch=None)
     assert fixed.initial_rate == pytest.approx(0.0075)
