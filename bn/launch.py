@@ -235,6 +235,7 @@ def composed_config(overrides: Sequence[str]) -> DictConfig:
 def _run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
     """The checked config and its run directory, of which nothing is created yet."""
     config = _checked(composed, choices)
+    _check_ablation(config, choices.get("ablation", "none"))
     root = REPOSITORY / config.output
     return RunDirectory(root / config.experiment / run_name(config, choices) / f"seed_{config.seed}", config)
 
@@ -288,6 +289,9 @@ def _experiment_and_scale(mapping: Mapping[str, Any], choices: Mapping[str, Any]
         )
     if scale is not None and not takes_images:
         raise UserError(f"scale={scale}: experiment={experiment} takes no scale (its data is fixed)")
+    ablation = choices.get("ablation", "none")
+    if ablation != "none" and not takes_images:
+        raise UserError(f"ablation={ablation}: accepted with experiment={experiment}: none")
     member, members = mapping.get("member"), mapping.get("members")
     if members is not None and str(member) not in members:
         shown = "required" if member is None else f"{member}"
@@ -295,14 +299,28 @@ def _experiment_and_scale(mapping: Mapping[str, Any], choices: Mapping[str, Any]
     return experiment, scale
 
 
+def _check_ablation(config: Config, ablation: str) -> None:
+    """UserError for an ablation that leaves the experiment as it is."""
+    alone = _alone(config)
+    experiment, _ = _composed_alone(alone)
+
+    def changes(name: str) -> bool:
+        return _composed_alone((*alone, f"ablation={name}"))[0] != experiment
+
+    if ablation != "none" and not changes(ablation):
+        accepted = ("none", *filter(changes, names_of("ablation")))
+        raise UserError(
+            f"ablation={ablation}: changes nothing of experiment={config.experiment}; "
+            f"accepted: {', '.join(accepted)}"
+        )
+
+
 def run_name(config: Config, choices: Mapping[str, Any]) -> str:
     """What differs from the experiment alone: `model.init_std-0.01__optim.lr-1.0`, or `default`.
 
     Of an image experiment "alone" is with its scale (and its member), which the name says first.
     """
-    chosen = {"scale": config.scale, "member": config.member}
-    chosen = {key: value for key, value in chosen.items() if value is not None}
-    alone = (f"experiment={config.experiment}", *(f"{key}={value}" for key, value in chosen.items()))
+    chosen, alone = _chosen(config), _alone(config)
     base, default_choices = _composed_alone(alone)
     groups = {
         group: choice
@@ -320,6 +338,17 @@ def run_name(config: Config, choices: Mapping[str, Any]) -> str:
     if len(name) > NAME_LENGTH:
         name = f"{name[: NAME_LENGTH - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return name
+
+
+def _chosen(config: Config) -> dict[str, Any]:
+    """What is chosen besides the experiment and is part of "alone": its scale and its member."""
+    chosen = {"scale": config.scale, "member": config.member}
+    return {key: value for key, value in chosen.items() if value is not None}
+
+
+def _alone(config: Config) -> tuple[str, ...]:
+    """The overrides of the experiment alone."""
+    return f"experiment={config.experiment}", *(f"{key}={value}" for key, value in _chosen(config).items())
 
 
 @functools.lru_cache

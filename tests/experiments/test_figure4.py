@@ -96,7 +96,7 @@ def test_the_table_says_what_the_evaluations_say(runs, evaluated, tmp_path):
         ["-", "6.67"], ["-", "7.96"], ["24.88", "7.42"], ["-", "5.98"],
     ]  # fmt: skip
     text = (tmp_path / "table.md").read_text()
-    assert "CIFAR-10, 28 x 28 crops, width 0.25, 300 steps of 32; 1,000 validation images" in text
+    assert "CIFAR-10, 28 x 28 crops, width 0.25, 300 mini-batches of 32; 1,000 validation images" in text
     assert "over 2 seeds of BN-x30" in text
 
 

@@ -79,8 +79,9 @@ def test_finished_members_are_not_started_again(trained, cli, typed, planned, sn
     assert planned("experiment=mnist_bn", "seed=1").finished
 
 
-def test_a_sweep_file_and_an_axis_of_its_own(cli, typed, planned):
-    arguments = ("sweep=figure1", "seed=3", "steps=2", "optim.lr=0.5", "hydra.launcher.n_jobs=1")
+@pytest.mark.parametrize("flag", [[], ["-m"]], ids=["alone", "with -m"])
+def test_a_sweep_file_and_an_axis_of_its_own(cli, typed, planned, flag):
+    arguments = (*flag, "sweep=figure1", "seed=3", "steps=2", "optim.lr=0.5", "hydra.launcher.n_jobs=1")
     code, out, err = cli(*typed(*arguments))
     assert (code, err) == (0, "")
     assert "sweep of 2 runs, 0 finished before" in out
