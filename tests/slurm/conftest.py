@@ -1,0 +1,209 @@
+"""The project's throwaway SLURM (scripts/slurm/throwaway_cluster.py) for the tests of one file."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bn.records import REPOSITORY, RunDirectory
+
+SCRIPT = REPOSITORY / "scripts" / "slurm" / "throwaway_cluster.py"
+MISSING = [name for name in ("slurmctld", "slurmdbd", "mariadbd", "munged") if shutil.which(name, path=(
+    f"{os.environ['PATH']}:/usr/sbin"
+)) is None]  # fmt: skip
+WHY = (
+    "no root" if os.geteuid() else
+    f"no {', '.join(MISSING)}: python scripts/slurm/throwaway_cluster.py --help says what to install"
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(item.path).is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.slurm)
+            item.add_marker(pytest.mark.skipif(bool(MISSING) or os.geteuid() != 0, reason=WHY))
+
+
+class Cluster:
+    """A running throwaway cluster, and commands in it. `hurry`: requeued jobs do not wait for two minutes."""
+
+    def __init__(self, folder, *options):
+        self.folder = folder
+        self.started = []
+        said = folder / "cluster.err"
+        with said.open("w") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, str(SCRIPT), *options, "sleep", "infinity"],
+                stdin=subprocess.DEVNULL, stderr=err, start_new_session=True,
+                env={**os.environ, "TMPDIR": str(folder)},
+            )  # fmt: skip
+        while not (ready := re.search(r"logs: (\S+)/log", said.read_text())):
+            if self.process.poll() is not None:
+                raise AssertionError(said.read_text())
+            time.sleep(0.05)
+        self.files = Path(ready[1])
+        self.inside = children(children(self.process.pid)[0])[0]
+        self.stopped = threading.Event()
+        self.hurry = True
+        self.thread = threading.Thread(target=self._hurry, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        self.stopped.set()
+        self.thread.join()
+        for process in self.started:
+            process.kill()
+            process.communicate()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # and the kernel everything in its namespaces
+            self.process.wait()
+
+    def start(self, *command, **environment):
+        """A command in the cluster, on the machine of its controller."""
+        names = {"OMP_NUM_THREADS", *(name for name in os.environ if name.startswith(("PYTEST", "SLURM")))}
+        kept = {name: value for name, value in os.environ.items() if name not in names}
+        process = subprocess.Popen(
+            ["nsenter", f"--target={self.inside}", "--net", "--mount", "--uts", "--pid", *map(str, command)],
+            env={**kept, "SLURM_CONF": str(self.files / "slurm.conf"), **environment},
+            cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def run(self, *command, timeout=120, **environment):
+        """Exit code, stdout and stderr."""
+        process = self.start(*command, **environment)
+        out, err = process.communicate(timeout=timeout)
+        return process.returncode, out, err
+
+    def ask(self, *command):
+        code, out, err = self.run(*command)
+        assert (code, err) == (0, "")
+        return out.strip()
+
+    def train(self, *arguments, **environment):
+        """`python train.py` of a sweep on SLURM, as a process."""
+        small = ("gpus_per_node=null", "cpus_per_task=1", "mem_gb=0.5", "timeout_min=30")
+        chosen = {argument.partition("=")[0] for argument in arguments}
+        launcher = [f"hydra.launcher.{one}" for one in small]
+        return self.start(
+            sys.executable, REPOSITORY / "train.py", "-m", "hydra/launcher=slurm", *arguments,
+            *(one for one in launcher if one.partition("=")[0] not in chosen), **environment,
+        )  # fmt: skip
+
+    def queue(self):
+        """State and reason by job id."""
+        lines = self.ask("squeue", "--noheader", "--array", "--format", "%i %T %r").splitlines()
+        return {line.split()[0]: tuple(line.split(maxsplit=2)[1:]) for line in lines}
+
+    def kill(self, pid, number=signal.SIGKILL):
+        """Of a process that knows itself by `pid`."""
+        self.run("kill", f"-{int(number)}", pid)
+
+    def preempt(self, node):
+        """Take a whole node for a moment."""
+        return self.ask(
+            "sbatch", "--parsable", "--partition=urgent", "--cpus-per-task=4", f"--nodelist={node}",
+            "--output=/dev/null", "--wrap", "sleep 1",
+        )  # fmt: skip
+
+    def _hurry(self):
+        while not self.stopped.wait(0.5):
+            with contextlib.suppress(AssertionError):
+                if self.hurry:
+                    for job, (state, reason) in self.queue().items():
+                        if (state, reason) == ("PENDING", "BeginTime"):
+                            self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+def children(pid):
+    """Of a process, once it has some."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if found:
+            return [int(child) for child in found]
+        time.sleep(0.01)
+    raise AssertionError(f"process {pid} has no children")
+
+
+@pytest.fixture(scope="module")
+def made_cluster():
+    """Make a cluster with these options, which ends with the tests of the file."""
+    made = []
+
+    def make(*options):
+        folder = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")
+        folder = folder / f"bn-test-{os.getpid()}-{len(made)}"
+        folder.mkdir()
+        made.append((folder, Cluster(folder, *options)))
+        return made[-1][1]
+
+    yield make
+    for folder, cluster in made:
+        cluster.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def cluster(made_cluster):
+    return made_cluster()
+
+
+@pytest.fixture
+def until():
+    def wait(condition, timeout=60):
+        end = time.monotonic() + timeout
+        while not (found := condition()):
+            assert time.monotonic() < end, "it did not come to that"
+            time.sleep(0.05)
+        return found
+
+    return wait
+
+
+@pytest.fixture
+def ended():
+    """A sweep command's exit code, stdout and stderr."""
+
+    def wait(process, timeout=150):
+        out, err = process.communicate(timeout=timeout)
+        return process.returncode, out, err
+
+    return wait
+
+
+@pytest.fixture
+def in_the_middle():
+    """Whether a run is training, past its first checkpoint of this start."""
+
+    def ask(run: RunDirectory, job=None):
+        status = run.status
+        if status.get("state") != "running" or (job and status.get("job") != job):
+            return False
+        try:
+            env = json.loads((run.path / "env.json").read_text())
+        except (OSError, ValueError):
+            return False
+        return status["step"] > [env, *env["resumed"]][-1]["step"]
+
+    return ask
+
+
+def starts(run):
+    """At which steps a run has been started, as it recorded them."""
+    env = json.loads((run.path / "env.json").read_text())
+    return [start["step"] for start in [env, *env["resumed"]]]
