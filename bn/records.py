@@ -67,8 +67,9 @@ class RunDirectory:
         """One line: where, state, step, reason, the last accuracies."""
         status = self.status
         latest: dict[str, Any] = {}
-        for line in read_lines(self.path / "metrics.jsonl"):
-            latest.update({key: value for key, value in line.items() if "accuracy" in key})
+        with contextlib.suppress(OSError):  # it may be what went wrong
+            for line in read_lines(self.path / "metrics.jsonl"):
+                latest.update({key: value for key, value in line.items() if "accuracy" in key})
         parts = [f"{self.name}: {status.get('state')} at step {status.get('step'):,}"]
         if status.get("reason"):
             parts.append(status["reason"])

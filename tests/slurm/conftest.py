@@ -113,11 +113,11 @@ class Cluster:
         """Of a process that knows itself by `pid`."""
         self.run("kill", f"-{int(number)}", pid)
 
-    def preempt(self, node):
-        """Take a whole node for a moment."""
+    def preempt(self, node, seconds=1):
+        """Take a whole node for a while; the job that has it."""
         return self.ask(
             "sbatch", "--parsable", "--partition=urgent", "--cpus-per-task=4", f"--nodelist={node}",
-            "--output=/dev/null", "--wrap", "sleep 1",
+            "--output=/dev/null", "--wrap", f"sleep {seconds}",
         )  # fmt: skip
 
     def _hurry(self):
