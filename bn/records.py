@@ -4,9 +4,12 @@ config.yaml       the resolved config
 env.json          commit, versions, device, command; of later starts under "resumed"
 metrics.jsonl     one object per logged step; the source of truth
 activations.npz   percentiles of the nonlinearities' inputs
-status.json       state (running, done, diverged, failed, interrupted), step, reason
+status.json       state (running, done, diverged, failed, interrupted), step, reason, SLURM job
+submitted.json    of a run submitted to SLURM: its job, commit and config, written before it starts
 checkpoints/      the last two
-lock              held by the process that works here
+lock              held and touched by the process that works here, and naming it (bn/heartbeat.py)
+
+bn/run_state.py reads from it how the run stands.
 """
 
 import contextlib
@@ -27,6 +30,7 @@ from bn.code_state import REPOSITORY as REPOSITORY
 from bn.code_state import code_state
 from bn.config import Config, flatten, to_dict
 from bn.errors import UserError
+from bn.heartbeat import Heartbeat, introduction
 from bn.slurm import job_id
 
 ENDED = ("done", "diverged")
@@ -44,6 +48,7 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
         self.activations = path / "activations.npz"
         self._lock: IO[str] | None = None
+        self._heartbeat: Heartbeat | None = None
         self._metrics: IO[str] | None = None
 
     @property
@@ -115,16 +120,17 @@ class RunDirectory:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.seek(0)
-            holder = self._lock.read().strip() or "another process"
+            holder = self._lock.readline().strip() or "another process"
             self.close()
             raise UserError(f"{self.name}: in use by {holder}: wait for it, or stop it") from None
         except OSError as error:
             self.close()
             raise UserError(f"{self.name}: cannot be locked ({error.strerror})") from error
         self.check_config()  # again, now that nobody else can write it
+        self._heartbeat = Heartbeat(self.path / "lock")
         try:
             self._lock.truncate(0)
-            self._lock.write(f"process {os.getpid()} on {platform.node()}\n")
+            self._lock.write(introduction())
             self._lock.flush()
             write_whole(self.path / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False))
         except OSError as error:
@@ -132,11 +138,15 @@ class RunDirectory:
             raise UserError(f"{self.name}: cannot be written ({error.strerror})") from error
 
     def close(self) -> None:
+        if self._lock is not None and self._heartbeat is not None:
+            self._heartbeat.stop()
+            with contextlib.suppress(OSError):
+                self._lock.truncate(0)  # nobody works here now
         for file in (self._metrics, self._lock):
             if file is not None:
                 with contextlib.suppress(OSError):  # of what a full disk did not take, told when written
                     file.close()
-        self._metrics = self._lock = None
+        self._metrics = self._lock = self._heartbeat = None
 
     def start(self, step: int, device: Mapping[str, Any]) -> None:
         """Record the start of work at `step`: the environment, and metrics.jsonl cut back to `step`."""

@@ -19,7 +19,7 @@ def abrupt(made_cluster):
 
 
 def test_a_time_limit(cluster, ended, typed, planned, undisturbed, bits, until, in_the_middle):
-    """It is reached as often as may be; then the member is left as interrupted, and the same command goes on."""
+    """It is reached as often as may be; then the member is left as interrupted; the same command goes on."""
     sweep = typed("experiment=mnist_bn", *LONG)
     run = planned("experiment=mnist_bn", *LONG)
     code, _, err = ended(cluster.train(*sweep, *ONE_MINUTE, "hydra.launcher.max_num_timeout=1"))
@@ -68,8 +68,8 @@ def test_preemption(cluster, ended, typed, planned, undisturbed, bits, until, in
 
 
 def test_without_grace_and_accounting(abrupt, ended, typed, planned, undisturbed, bits, until, in_the_middle):
-    """SLURM requeues by itself, at once; the job saves meanwhile and does not interfere. And a killed member is
-    found to be gone although no accounting says so."""
+    """SLURM requeues by itself, at once; the job saves meanwhile and does not interfere. And a killed member
+    is found to be gone although no accounting says so."""
     sweep = typed("experiment=mnist_bn", "seed=0,1", *SHORTER)
     runs = [planned("experiment=mnist_bn", f"seed={seed}", *SHORTER) for seed in (0, 1)]
     command = abrupt.train(*sweep, "hydra.launcher.cpus_per_task=4")
@@ -90,7 +90,7 @@ def test_without_grace_and_accounting(abrupt, ended, typed, planned, undisturbed
 
 
 def test_a_lost_node(abrupt, ended, typed, planned, undisturbed, bits, until, in_the_middle):
-    """A node that is down takes its job with it; SLURM puts the job back, and it goes on elsewhere or later."""
+    """A node that is down takes its job with it; SLURM puts the job back, and it goes on elsewhere."""
     sweep = typed("experiment=mnist_bn", *SHORTER)
     run = planned("experiment=mnist_bn", *SHORTER)
     command = abrupt.train(*sweep)
