@@ -22,7 +22,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -30,8 +30,11 @@ from tqdm import tqdm
 
 from bn.config import Config, InceptionModel, config_from, flatten, to_dict
 from bn.errors import Interrupted, UserError
-from bn.records import REPOSITORY, RunDirectory, compared, read_lines
+from bn.records import REPOSITORY, RunDirectory, compared
+from bn.requeue import Limits, put_back
 from bn.signals import install_handlers, stop_signal
+from bn.slurm import job_id
+from bn.submission import check_submission
 
 CONFIGS = str(REPOSITORY / "configs")
 NAME_LENGTH = 150
@@ -63,14 +66,17 @@ def entry(main: Callable[..., Any]) -> None:
         main()
     if signal_received := stop_signal():
         sys.exit(128 + signal_received)
-    stopped = sum(state == "interrupted" for state, _ in outcomes)
-    if stopped:  # a worker was told to stop, and not this command
-        sys.exit(f"train.py: {stopped} of {len(outcomes)} members were interrupted: the same command goes on")
+    stopped = sum(state in ("interrupted", "lost") for state, _ in outcomes)
     failed = [line for state, line in outcomes if state == "failed"]
-    if failed:
-        if len(outcomes) > 1:
-            print(f"train.py: {len(failed)} of {len(outcomes)} members failed:", file=sys.stderr)
-            print(*failed, sep="\n", file=sys.stderr)
+    if stopped:  # a worker was told to stop, or a job killed, and not this command
+        print(
+            f"train.py: {stopped} of {len(outcomes)} members were interrupted: the same command goes on",
+            file=sys.stderr,
+        )
+    if failed and len(outcomes) > 1:
+        print(f"train.py: {len(failed)} of {len(outcomes)} members failed:", file=sys.stderr)
+        print(*failed, sep="\n", file=sys.stderr)
+    if stopped or failed:
         sys.exit(1)
 
 
@@ -85,26 +91,51 @@ def member(composed: DictConfig, work: Callable[[Config, RunDirectory], None]) -
 
 
 def _attempt(composed: DictConfig, work: Callable[[Config, RunDirectory], None]) -> Outcome:
+    launcher = HydraConfig.get().launcher
     try:
+        _check_mode()
         run = _run_of(composed, dict(HydraConfig.get().runtime.choices))
         run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
+        _check_device(run.config)
         run.check_config()
         if run.finished:
-            return run.status["state"], f"{summary(run)} (finished before)"
+            return run.status["state"], f"{run.summary()} (finished before)"
         if stop_signal():
             return "interrupted", f"{run.name}: not started"
+    except UserError as error:
+        return "failed", str(error)
+    job = job_id()
+    if job is not None and launcher.get("changed") == "stop":
+        try:
+            check_submission(run, job)
+        except UserError as error:
+            return _record_failure(run, error)
+    try:
         run.open()
     except UserError as error:
         return "failed", str(error)
     try:
         work(run.config, run)
-    except Interrupted:
-        return "interrupted", f"{summary(run)}: the same command goes on"
+    except Interrupted as interruption:
+        number = interruption.signal
     except Exception as error:
         return _record_failure(run, error)
+    else:
+        return run.status["state"], run.summary()
     finally:
         run.close()
-    return run.status["state"], summary(run)
+    limits = None
+    if "max_num_timeout" in launcher:
+        limits = Limits(launcher.signal_delay_s, launcher.max_num_timeout)
+    what_next = put_back(run, number, limits)
+    return "interrupted", f"{run.summary()}: {what_next}"
+
+
+def _check_mode() -> None:
+    """UserError for a launcher of sweeps without a sweep: Hydra would train here, without a word."""
+    chosen = HydraConfig.get().runtime.choices["hydra/launcher"]
+    if HydraConfig.get().mode == RunMode.RUN and chosen != "local":
+        raise UserError(f"hydra/launcher={chosen}: needs a sweep, which may be of one run: add -m")
 
 
 def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
@@ -122,20 +153,6 @@ def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
     with contextlib.suppress(OSError):
         run.set_status("failed", run.status.get("step", 0), reason)
     return "failed", f"{run.name}: {reason}"
-
-
-def summary(run: RunDirectory) -> str:
-    """One line: where, state, step, the last accuracies."""
-    status = run.status
-    latest: dict[str, Any] = {}
-    for line in read_lines(run.path / "metrics.jsonl"):
-        latest.update({key: value for key, value in line.items() if "accuracy" in key})
-    parts = [f"{run.name}: {status.get('state')} at step {status.get('step'):,}"]
-    if status.get("reason"):
-        parts.append(status["reason"])
-    if latest:
-        parts.append(", ".join(f"{key} {value:.4f}" for key, value in latest.items()))
-    return "; ".join(parts)
 
 
 def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[str]]:
@@ -160,18 +177,34 @@ def planned_runs(sweep: str, arguments: Sequence[str] = ()) -> list[RunDirectory
 
 
 def planned_run(overrides: Sequence[str]) -> RunDirectory:
+    """The run directory of one command. The same object for the same overrides: composing takes its time."""
+    return _planned_run(tuple(overrides))
+
+
+@functools.cache
+def _planned_run(overrides: tuple[str, ...]) -> RunDirectory:
     composed = composed_config(overrides)
     return _run_of(composed, dict(composed.hydra.runtime.choices))
 
 
-def unfinished_members(members: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Check every member of a sweep; those that have not ended. UserError names the first that is wrong."""
-    unfinished, seen = [], {}
+def members_to_start(
+    members: Sequence[Sequence[str]], failed: str, here: bool
+) -> tuple[list[list[str]], list[Outcome]]:
+    """Check every member of a sweep; those to be started. UserError names the first that is wrong.
+
+    Left out are those that have ended, and, unless `failed` is "again", those that have failed, whose
+    outcomes come second. `here`: they will run on this machine.
+    """
+    if failed not in ("leave", "again"):
+        raise UserError(f"hydra.sweeper.failed={failed}: accepted: leave, again")
+    to_start, left, seen = [], [], {}
     for overrides in tqdm(members, desc="checking", unit=" runs", disable=None, leave=False):
         if stop_signal():
             raise KeyboardInterrupt
         try:
             run = planned_run(overrides)
+            if here:
+                _check_device(run.config)
             run.check_config()
         except UserError as error:
             raise UserError(f"{error} (member {' '.join(overrides)})") from error
@@ -181,11 +214,14 @@ def unfinished_members(members: Sequence[Sequence[str]]) -> list[list[str]]:
                 f"{' '.join(seen[run.path])} and {' '.join(overrides)}"
             )
         seen[run.path] = overrides
-        if not run.finished:
-            unfinished.append(list(overrides))
-    done = len(members) - len(unfinished)
-    print(f"train.py: sweep of {len(members)} runs, {done} finished before", flush=True)
-    return unfinished
+        if run.status.get("state") == "failed" and failed == "leave":
+            left.append(("failed", f"{run.summary()} (hydra.sweeper.failed=again runs it again)"))
+        elif not run.finished:
+            to_start.append(list(overrides))
+    done = len(members) - len(to_start) - len(left)
+    also = f", {len(left)} failed before" if left else ""
+    print(f"train.py: sweep of {len(members)} runs, {done} finished before{also}", flush=True)
+    return to_start, left
 
 
 def composed_config(overrides: Sequence[str]) -> DictConfig:
@@ -199,6 +235,7 @@ def composed_config(overrides: Sequence[str]) -> DictConfig:
 def _run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
     """The checked config and its run directory, of which nothing is created yet."""
     config = _checked(composed, choices)
+    _check_ablation(config, choices.get("ablation", "none"))
     root = REPOSITORY / config.output
     return RunDirectory(root / config.experiment / run_name(config, choices) / f"seed_{config.seed}", config)
 
@@ -226,11 +263,15 @@ def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
             "model.norm=sync: needs a training shared by several processes, which train.py does not start; "
             "accepted: none, batch, ghost"
         )
+    return config
+
+
+def _check_device(config: Config) -> None:
+    """UserError where the device is not here. Of members that run elsewhere, it is for them to see."""
     if config.device == "cuda":
         from bn.train import take_device
 
         take_device(config.device)
-    return config
 
 
 def _experiment_and_scale(mapping: Mapping[str, Any], choices: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -248,6 +289,9 @@ def _experiment_and_scale(mapping: Mapping[str, Any], choices: Mapping[str, Any]
         )
     if scale is not None and not takes_images:
         raise UserError(f"scale={scale}: experiment={experiment} takes no scale (its data is fixed)")
+    ablation = choices.get("ablation", "none")
+    if ablation != "none" and not takes_images:
+        raise UserError(f"ablation={ablation}: accepted with experiment={experiment}: none")
     member, members = mapping.get("member"), mapping.get("members")
     if members is not None and str(member) not in members:
         shown = "required" if member is None else f"{member}"
@@ -255,14 +299,28 @@ def _experiment_and_scale(mapping: Mapping[str, Any], choices: Mapping[str, Any]
     return experiment, scale
 
 
+def _check_ablation(config: Config, ablation: str) -> None:
+    """UserError for an ablation that leaves the experiment as it is."""
+    alone = _alone(config)
+    experiment, _ = _composed_alone(alone)
+
+    def changes(name: str) -> bool:
+        return _composed_alone((*alone, f"ablation={name}"))[0] != experiment
+
+    if ablation != "none" and not changes(ablation):
+        accepted = ("none", *filter(changes, names_of("ablation")))
+        raise UserError(
+            f"ablation={ablation}: changes nothing of experiment={config.experiment}; "
+            f"accepted: {', '.join(accepted)}"
+        )
+
+
 def run_name(config: Config, choices: Mapping[str, Any]) -> str:
     """What differs from the experiment alone: `model.init_std-0.01__optim.lr-1.0`, or `default`.
 
     Of an image experiment "alone" is with its scale (and its member), which the name says first.
     """
-    chosen = {"scale": config.scale, "member": config.member}
-    chosen = {key: value for key, value in chosen.items() if value is not None}
-    alone = (f"experiment={config.experiment}", *(f"{key}={value}" for key, value in chosen.items()))
+    chosen, alone = _chosen(config), _alone(config)
     base, default_choices = _composed_alone(alone)
     groups = {
         group: choice
@@ -280,6 +338,17 @@ def run_name(config: Config, choices: Mapping[str, Any]) -> str:
     if len(name) > NAME_LENGTH:
         name = f"{name[: NAME_LENGTH - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return name
+
+
+def _chosen(config: Config) -> dict[str, Any]:
+    """What is chosen besides the experiment and is part of "alone": its scale and its member."""
+    chosen = {"scale": config.scale, "member": config.member}
+    return {key: value for key, value in chosen.items() if value is not None}
+
+
+def _alone(config: Config) -> tuple[str, ...]:
+    """The overrides of the experiment alone."""
+    return f"experiment={config.experiment}", *(f"{key}={value}" for key, value in _chosen(config).items())
 
 
 @functools.lru_cache
@@ -303,6 +372,8 @@ def wants_progress() -> bool | None:
 
 def explain(error: Exception) -> str:
     """One line for an error of the user's or of Hydra's."""
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, UserError):  # of a plugin
+        return str(error.__cause__)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={name}: unknown; accepted: {', '.join(error.options)}"

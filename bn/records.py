@@ -4,9 +4,12 @@ config.yaml       the resolved config
 env.json          commit, versions, device, command; of later starts under "resumed"
 metrics.jsonl     one object per logged step; the source of truth
 activations.npz   percentiles of the nonlinearities' inputs
-status.json       state (running, done, diverged, failed, interrupted), step, reason
+status.json       state (running, done, diverged, failed, interrupted), step, reason, SLURM job
+submitted.json    of a run submitted to SLURM: its job, commit and config, written before it starts
 checkpoints/      the last two
-lock              held by the process that works here
+lock              held and touched by the process that works here, and naming it (bn/heartbeat.py)
+
+bn/run_state.py reads from it how the run stands.
 """
 
 import contextlib
@@ -15,7 +18,6 @@ import json
 import os
 import platform
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -24,10 +26,13 @@ from typing import IO, Any
 
 import yaml
 
+from bn.code_state import REPOSITORY as REPOSITORY
+from bn.code_state import code_state
 from bn.config import Config, flatten, to_dict
 from bn.errors import UserError
+from bn.heartbeat import Heartbeat, introduction
+from bn.slurm import job_id
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 ENDED = ("done", "diverged")
 # A run goes on with other values of these: they change where numbers go, not the numbers.
 NOT_COMPARED = ("output", "data.workers", "logger.")
@@ -43,6 +48,7 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
         self.activations = path / "activations.npz"
         self._lock: IO[str] | None = None
+        self._heartbeat: Heartbeat | None = None
         self._metrics: IO[str] | None = None
 
     @property
@@ -61,6 +67,20 @@ class RunDirectory:
     @property
     def finished(self) -> bool:
         return self.status.get("state") in ENDED
+
+    def summary(self) -> str:
+        """One line: where, state, step, reason, the last accuracies."""
+        status = self.status
+        latest: dict[str, Any] = {}
+        with contextlib.suppress(OSError):  # it may be what went wrong
+            for line in read_lines(self.path / "metrics.jsonl"):
+                latest.update({key: value for key, value in line.items() if "accuracy" in key})
+        parts = [f"{self.name}: {status.get('state')} at step {status.get('step'):,}"]
+        if status.get("reason"):
+            parts.append(status["reason"])
+        if latest:
+            parts.append(", ".join(f"{key} {value:.4f}" for key, value in latest.items()))
+        return "; ".join(parts)
 
     def check_config(self) -> None:
         """UserError naming the keys if this directory holds a run of another config."""
@@ -100,16 +120,17 @@ class RunDirectory:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.seek(0)
-            holder = self._lock.read().strip() or "another process"
+            holder = self._lock.readline().strip() or "another process"
             self.close()
             raise UserError(f"{self.name}: in use by {holder}: wait for it, or stop it") from None
         except OSError as error:
             self.close()
             raise UserError(f"{self.name}: cannot be locked ({error.strerror})") from error
         self.check_config()  # again, now that nobody else can write it
+        self._heartbeat = Heartbeat(self.path / "lock")
         try:
             self._lock.truncate(0)
-            self._lock.write(f"process {os.getpid()} on {platform.node()}\n")
+            self._lock.write(introduction())
             self._lock.flush()
             write_whole(self.path / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False))
         except OSError as error:
@@ -117,11 +138,15 @@ class RunDirectory:
             raise UserError(f"{self.name}: cannot be written ({error.strerror})") from error
 
     def close(self) -> None:
+        if self._lock is not None and self._heartbeat is not None:
+            self._heartbeat.stop()
+            with contextlib.suppress(OSError):
+                self._lock.truncate(0)  # nobody works here now
         for file in (self._metrics, self._lock):
             if file is not None:
                 with contextlib.suppress(OSError):  # of what a full disk did not take, told when written
                     file.close()
-        self._metrics = self._lock = None
+        self._metrics = self._lock = self._heartbeat = None
 
     def start(self, step: int, device: Mapping[str, Any]) -> None:
         """Record the start of work at `step`: the environment, and metrics.jsonl cut back to `step`."""
@@ -159,6 +184,7 @@ class RunDirectory:
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "pid": os.getpid(),
             "host": platform.node(),
+            "job": job_id(),
         }
         write_whole(self.path / "status.json", json.dumps(status, indent=2) + "\n")
 
@@ -183,11 +209,10 @@ def environment() -> dict[str, Any]:
     import numpy
     import torch
 
-    # What scripts/reproduce.py writes is left out: collected records make the tree differ, not the code.
-    changes = _git("status", "--porcelain", "--", ".", ":!results", ":!README.md")
+    code = code_state()
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": None if changes is None else bool(changes),
+        "commit": code.commit,
+        "dirty": None if code.commit is None else bool(code.changes),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "host": platform.node(),
         "platform": platform.platform(),
@@ -206,15 +231,6 @@ def processor() -> str:
         return platform.processor()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return f"{names[0]}, {len(names)} cores" if names else platform.processor()
-
-
-def _git(*arguments: str) -> str | None:
-    """The output of git in the repository, or None where there is no git or no repository."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
 
 
 def compared(config: Mapping[str, Any]) -> dict[str, Any]:

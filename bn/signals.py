@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM: noted here, acted on by the loop at its next step, passed on to a sweep's workers."""
+"""Signals to stop: noted here, acted on by the loop at its next step, passed on to a sweep's workers.
+
+SIGINT and SIGTERM, and SIGUSR2, which SLURM sends a while before a job's time limit (bn/requeue.py).
+"""
 
 import contextlib
 import ctypes
@@ -10,16 +13,17 @@ import threading
 import time
 from typing import Any
 
+STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 _received: list[int] = []
 
 
 def stop_signal() -> int | None:
-    """The first SIGINT or SIGTERM received, if any."""
+    """The first signal to stop, if any was received."""
     return _received[0] if _received else None
 
 
 def install_handlers() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP:
         signal.signal(number, _on_signal)
     if _in_worker():
         end_with_parent()
@@ -33,7 +37,9 @@ def end_with_parent() -> None:
 
 
 def _in_worker() -> bool:
-    return multiprocessing.parent_process() is not None
+    """Of a sweep, or one of several that train together: Ctrl-C at a terminal comes once from there, and
+    once more from the parent or from torchrun."""
+    return multiprocessing.parent_process() is not None or "RANK" in os.environ
 
 
 def _on_signal(number: int, _frame: Any) -> None:

@@ -8,7 +8,16 @@ once more, `evaluations(runs)` gives the arguments of each evaluate.py.
 
 from types import ModuleType
 
-from experiments import benchmark, fair_comparison, figure1, figure2, figure3, figure4, figure5
+from experiments import (
+    benchmark,
+    fair_comparison,
+    figure1,
+    figure2,
+    figure3,
+    figure4,
+    figure5,
+    gpu_hours,
+)
 
 EXPERIMENTS: dict[str, ModuleType] = {
     "figure1": figure1,
@@ -17,5 +26,6 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "figure4": figure4,
     "figure5": figure5,
     "fair_comparison": fair_comparison,
+    "gpu_hours": gpu_hours,
     "benchmark": benchmark,
 }

@@ -3,14 +3,14 @@
     python scripts/benchmark.py --compiled --save
 
 The floor is the step's matrix products alone, timed in the same process. The folder's other records come from
-scripts/benchmark_images.py and scripts/benchmark_data.py. One table for each record.
+scripts/benchmark_images.py, benchmark_data.py and benchmark_cluster.py. One table for each record.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from experiments import benchmark_data, benchmark_images
+from experiments import benchmark_cluster, benchmark_data, benchmark_images
 
 
 def draw(folder: Path, out: Path) -> None:
@@ -53,4 +53,9 @@ def table(document: dict[str, Any]) -> str:
 
 
 # By the kind of the record.
-TABLES = {"step": table, "images": benchmark_images.table, "data": benchmark_data.table}
+TABLES = {
+    "step": table,
+    "images": benchmark_images.table,
+    "data": benchmark_data.table,
+    "cluster": benchmark_cluster.table,
+}

@@ -15,7 +15,7 @@ from bn.records import REPOSITORY
 from experiments import style
 
 RESULTS = REPOSITORY / "results"
-README = REPOSITORY / "README.md"
+PAGES = (REPOSITORY / "README.md", REPOSITORY / "scripts" / "slurm" / "README.md")  # with tables
 DRAWN = "drawn.json"
 _BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -70,16 +70,16 @@ def differences(name: str, experiment: ModuleType, results: Path = RESULTS) -> l
     return found
 
 
-def readme_with_tables(results: Path = RESULTS, readme: Path = README) -> tuple[str, str]:
-    """The README as it is, and with each `<!-- begin results/... -->` block as the file it names."""
+def page_with_tables(page: Path, results: Path = RESULTS) -> tuple[str, str]:
+    """The page as it is, and with each `<!-- begin results/... -->` block as the file it names."""
 
     def fill(match: re.Match) -> str:
         path = results.parent / match[2]
         if not path.exists():
-            raise UserError(f"{readme.name}: names {match[2]}, which is missing")
+            raise UserError(f"{page.name}: names {match[2]}, which is missing")
         return f"{match[1]}{path.read_text().rstrip()}\n{match[3]}"
 
-    text = readme.read_text()
+    text = page.read_text()
     return text, _BLOCK.sub(fill, text)
 
 

@@ -4,7 +4,8 @@ its training steps, at a higher rate in fewer still, and with a sigmoid it train
     python scripts/reproduce.py figure2                    7 networks x 3 seeds (configs/sweep/figure2.yaml)
     python scripts/reproduce.py figure2 scale=imagenet     the same at the paper's scale
 
-Single-crop validation accuracy (top-1, moving averages) against training steps: mean and range of the seeds.
+Single-crop validation accuracy (top-1, moving averages) against training steps, counted in mini-batches of 32
+as the paper's are, whatever the run's own: mean and range of the seeds.
 The line is the maximum of Inception (the mean of its seeds' maxima); a diamond marks where a network reaches
 it: the mean of the steps at which its seeds first do, between evaluations, interpolated, where all of them
 do; of Inception itself the mean of the steps of its seeds' own maxima. The paper's numbers and ours, with n:
@@ -99,8 +100,9 @@ def _draw(found: Sequence[Training], config: Mapping[str, Any], stem: Path) -> N
     if any(training.diverged for training in found):
         axis.plot([], [], **CROSS, color="0.3", label="diverged")
     axis.set(
-        xlim=(0, config["steps"]), ylim=(0, None), xlabel="training step", ylabel="validation accuracy",
-        title=networks.setting(config),
+        xlim=(0, networks.counted(config["steps"], config)), ylim=(0, None),
+        xlabel=f"training step, in mini-batches of {networks.mini_batch(config)}",
+        ylabel="validation accuracy", title=networks.setting(config),
     )  # fmt: skip
     style.thousands(axis.xaxis)
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=3.2, labelspacing=0.8)

@@ -7,14 +7,15 @@ The paper, on ImageNet: Inception 72.2% at 31.0M steps; BN-Baseline 13.3M, 72.7%
 fewer), 73.0%; BN-x30 2.7M, 74.8%; BN-x5-Sigmoid 69.8%; Inception at five times the rate reaches machine
 infinity, Inception with sigmoids is never better than 1/1000. Ours, with n: results/figure3/table.md.
 
-Deviations and assumptions: accuracy is single-crop top-1 on the validation images. The level is the mean of
-the maxima of Inception's seeds; a run reaches it between two evaluations, interpolated. Of Inception itself
-the steps are those of each seed's own maximum. The ratio is that of the same seeds. Maxima are those of the
-accuracies with moving averages, as evaluated in training; the paper does not say which statistics it used. A
-maximum over noisy evaluations lies above the accuracy that a network keeps, which is in the last column: at
-the end, with Algorithm 2's statistics. A run is at chance if its best evaluation is not above what 0.1% of
-runs that guess exceed: p + z sqrt(p (1 - p) / n), p the share of one class, n the validation pictures, z
-corrected for the number of evaluations. The scale is in the table's head.
+Deviations and assumptions: steps are counted in mini-batches of 32 as the paper's are, whatever the run's
+own. Accuracy is single-crop top-1 on the validation images. The level is the mean of the maxima of
+Inception's seeds; a run reaches it between two evaluations, interpolated. Of Inception itself the steps are
+those of each seed's own maximum. The ratio is that of the same seeds. Maxima are those of the accuracies with
+moving averages, as evaluated in training; the paper does not say which statistics it used. A maximum over
+noisy evaluations lies above the accuracy that a network keeps, which is in the last column: at the end, with
+Algorithm 2's statistics. A run is at chance if its best evaluation is not above what 0.1% of runs that guess
+exceed: p + z sqrt(p (1 - p) / n), p the share of one class, n the validation pictures, z corrected for the
+number of evaluations. The scale is in the table's head.
 """
 
 from collections.abc import Mapping, Sequence
@@ -82,7 +83,8 @@ def _table(final: Sequence[Row], config: Mapping[str, Any]) -> str:
     numbers = sorted({len(group) for group in groups.values() if group})
     note = (
         f"Ours: {networks.setting(config)}; validation accuracy (top-1, single crop), mean ± half-width of "
-        f"the 95% confidence interval, n = {' or '.join(map(str, numbers))} seeds. Steps: to the mean of "
+        f"the 95% confidence interval, n = {' or '.join(map(str, numbers))} seeds. Steps, counted in "
+        f"mini-batches of {networks.mini_batch(config)}: to the mean of "
         "Inception's maxima, between evaluations, interpolated; of Inception itself to each seed's own "
         "maximum. Times fewer: Inception's steps over the network's, seed by seed. Maximum: over the "
         "evaluations of a run, with moving averages; a run that diverged before its first counts as chance; "

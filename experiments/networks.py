@@ -1,7 +1,9 @@
 """The seven networks of section 4.2 as trained: each run's validation accuracy, and what Figures 2 and 3 ask
 of it.
 
-Validation accuracy is top-1, single crop, with the moving averages. Decisions (D):
+Validation accuracy is top-1, single crop, with the moving averages. Steps are counted in mini-batches of
+`optim.lr_batch` examples, 32 as the paper's are, whatever the mini-batch of the run: a run is as far as the
+examples it has seen. Decisions (D):
 - a network's maximum is the highest of a run's evaluations, and the base network's the mean of its seeds'
   maxima: one run is one seed in the paper;
 - a run is at chance if its best evaluation is not above what a network that guesses exceeds in 0.1% of runs:
@@ -38,7 +40,7 @@ LEVEL = 0.001  # share of the runs that guess and are not taken to be at chance
 
 
 class Training(NamedTuple):
-    """One run. `end` is the last step it made; accuracies are shares of 1."""
+    """One run. Steps are `counted`, `end` is the last it made; accuracies are shares of 1."""
 
     network: str
     seed: int
@@ -94,12 +96,22 @@ def _training(run: RunDirectory) -> Training:
     evaluated = [line for line in lines if "validation/accuracy" in line]
     status, config = run.status, flatten(to_dict(run.config))
     return Training(
-        run.config.experiment, run.config.seed, status["state"], status["step"],
+        run.config.experiment, run.config.seed, status["state"], counted(status["step"], config),
         config["data.classes"], VALIDATION[config["data.name"]],
-        np.array([line["step"] for line in evaluated], dtype=int),
+        np.array([counted(line["step"], config) for line in evaluated], dtype=int),
         np.array([line["validation/accuracy"] for line in evaluated], dtype=float),
         lines[-1].get("validation/accuracy_population") if lines else None,
     )  # fmt: skip
+
+
+def counted(step: int, config: Mapping[str, Any]) -> int:
+    """A step of a run of this flattened config, in mini-batches of the size `mini_batch` says."""
+    return round(step * config["optim.batch"] / mini_batch(config))
+
+
+def mini_batch(config: Mapping[str, Any]) -> int:
+    """How many examples are in the mini-batches that steps are counted in."""
+    return config["optim.lr_batch"] or config["optim.batch"]
 
 
 def by_network(found: Sequence[Training]) -> dict[str, list[Training]]:
@@ -117,9 +129,11 @@ def base_maximum(found: Sequence[Training]) -> float:
 def setting(config: Mapping[str, Any]) -> str:
     """Scale and size in words, of the flattened config that the runs share."""
     side, width = config["data.crop"], config["model.width"]
+    batch, counts = config["optim.batch"], mini_batch(config)
     return (
         f"{SCALE[config['scale']]}, {side} x {side} crops, width {width:g}, "
-        f"{config['steps']:,} steps of {config['optim.batch']}"
+        f"{counted(config['steps'], config):,} mini-batches of {counts}"
+        f"{f' in steps of {batch}' if batch != counts else ''}"
     )
 
 

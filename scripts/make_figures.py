@@ -11,7 +11,7 @@ import sys
 
 from bn.errors import UserError
 from experiments import EXPERIMENTS
-from experiments.committed import README, differences, has_records, make, readme_with_tables
+from experiments.committed import PAGES, differences, has_records, make, page_with_tables
 
 
 def main() -> None:
@@ -27,14 +27,14 @@ def main() -> None:
     names = arguments.names or [name for name in EXPERIMENTS if has_records(name, EXPERIMENTS[name])]
     try:
         found = [line for name in names for line in run(name, arguments.check)]
-        now, wanted = readme_with_tables()
+        pages = {page: page_with_tables(page) for page in PAGES}
     except UserError as error:
         sys.exit(f"make_figures.py: {error}")
-    if now != wanted:
-        if arguments.check:
-            found.append(f"{README}: a table is not the one in results/")
-        else:
-            README.write_text(wanted)
+    for page, (now, wanted) in pages.items():
+        if now != wanted and arguments.check:
+            found.append(f"{page}: a table is not the one in results/")
+        elif now != wanted:
+            page.write_text(wanted)
     if found:
         sys.exit("\n".join(f"make_figures.py: {line}" for line in found))
 

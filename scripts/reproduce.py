@@ -17,7 +17,7 @@ from bn import launch
 from bn.errors import UserError
 from bn.records import REPOSITORY
 from experiments import EXPERIMENTS
-from experiments.committed import README, RESULTS, make, readme_with_tables
+from experiments.committed import PAGES, RESULTS, make, page_with_tables
 
 ALLOWED = ("hydra", "output=", "logger", "device=", "scale=", "data.root=")
 
@@ -49,7 +49,8 @@ def main() -> None:
                 run("evaluate.py", [*chosen, *device])
         experiment.collect(runs, RESULTS / arguments.name)
         make(arguments.name, experiment)
-        README.write_text(readme_with_tables()[1])
+        for page in PAGES:
+            page.write_text(page_with_tables(page)[1])
     except UserError as error:
         sys.exit(f"reproduce.py: {error}")
     print(f"reproduce.py: results/{arguments.name} is up to date")

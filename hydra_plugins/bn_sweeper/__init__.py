@@ -12,6 +12,10 @@ from bn.signals import stop_signal
 
 
 class CheckedSweeper(BasicSweeper):
+    def __init__(self, failed: str, **params: Any) -> None:
+        super().__init__(**params)
+        self.failed = failed
+
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         # Relative to the repository, as the runs themselves, and not to the current directory.
         config.hydra.sweep.dir = str(REPOSITORY / config.hydra.sweep.dir)
@@ -19,16 +23,20 @@ class CheckedSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         assert self.launcher is not None
-        unfinished = launch.unfinished_members(launch.members(self.params, arguments))
-        if not unfinished:
+        assert self.config is not None
+        members = launch.members(self.params, arguments)
+        here = self.config.hydra.runtime.choices["hydra/launcher"] != "slurm"
+        to_start, launch.outcomes[:] = launch.members_to_start(members, self.failed, here)
+        if not to_start:
             return []
+        left = list(launch.outcomes)
         try:
-            results = self.launcher.launch(unfinished, initial_job_idx=0)
+            results = self.launcher.launch(to_start, initial_job_idx=0)
         except BrokenProcessPool as error:
             if stop_signal() is None:
                 raise UserError("a process of the sweep was killed: the same command completes it") from error
             return []  # told to stop so early that it could not leave in order
         except OSError as error:  # the folder that Hydra wants for a sweep
             raise UserError(f"{error.filename}: cannot be written ({error.strerror})") from error
-        launch.outcomes[:] = [result.return_value for result in results]
+        launch.outcomes[:] = [*left, *(result.return_value for result in results)]
         return [results]

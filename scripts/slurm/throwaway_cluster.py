@@ -64,7 +64,8 @@ SlurmctldHost=controller({controller})
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-# cred_expire is also how long a requeued job waits
+# cred_expire is also how long a requeued job waits, which must be longer than KillWait: started again on a
+# node where its old processes still are, it is held and the node drained
 AuthInfo=socket={folder}/munge/socket,cred_expire=10
 CredType=cred/munge
 StateSaveLocation={folder}/state
@@ -85,7 +86,7 @@ SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmdParameters=config_overrides
-ReturnToService=2
+ReturnToService=1
 KillWait=5
 MinJobAge=86400
 SlurmdTimeout=30

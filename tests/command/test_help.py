@@ -9,11 +9,12 @@ def test_help(command, tmp_path, snapshot):
     assert code == 0
     assert re.search(r"^experiment: .*\bmnist_baseline, mnist_bn\b", out, re.MULTILINE)
     for group in (
+        "ablation: decay, distortion, dropout, l2, lrn, none, rate, shuffle",
         "data: cifar10, imagenet, mnist, smoke, tiny_imagenet",
         "logger: none, wandb",
         "model: inception, mlp",
         "scale: cifar10, imagenet, smoke, tiny_imagenet",
-        "sweep: ensemble, fair_comparison, figure1, figure2",
+        "sweep: ablation, ensemble, fair_comparison, figure1, figure2",
     ):
         assert f"\n{group}\n" in out
     assert re.search(r"^optim:\n  lr: 0\.1$", out, re.MULTILINE)

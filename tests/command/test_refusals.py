@@ -22,7 +22,7 @@ WRONG = {
     ),
     "unknown sweep": (
         ["sweep=figure9"],
-        "sweep=figure9: unknown; accepted: ensemble, fair_comparison, figure1, figure2",
+        "sweep=figure9: unknown; accepted: ablation, ensemble, fair_comparison, figure1, figure2",
     ),
     "unknown key": (
         ["experiment=mnist_bn", "optim.learning_rate=1"],
@@ -36,6 +36,22 @@ WRONG = {
     "no scale": (["experiment=bn_x5"], f"scale: required by experiment=bn_x5; accepted: {SCALES}"),
     "unknown scale": (["experiment=bn_x5", "scale=big"], f"scale=big: unknown; accepted: {SCALES}"),
     "scale with +": (["experiment=bn_x5", "+scale=smoke"], "scale: given twice; accepted: once, without +"),
+    "unknown ablation": (
+        ["experiment=bn_x5", "scale=smoke", "ablation=batch"],
+        "ablation=batch: unknown; accepted: decay, distortion, dropout, l2, lrn, none, rate, shuffle",
+    ),
+    "ablation of the base": (
+        ["experiment=inception", "scale=smoke", "ablation=lrn"],
+        "ablation=lrn: changes nothing of experiment=inception; accepted: none",
+    ),
+    "ablation of what is as in the base": (
+        ["experiment=inception_x5", "scale=smoke", "ablation=lrn"],
+        "ablation=lrn: changes nothing of experiment=inception_x5; accepted: none, rate",
+    ),
+    "ablation for MNIST": (
+        ["experiment=mnist_bn", "ablation=dropout"],
+        "ablation=dropout: accepted with experiment=mnist_bn: none",
+    ),
     "no member": (
         ["experiment=ensemble", "scale=smoke"],
         "member: required; accepted with experiment=ensemble: 1, 2, 3, 4, 5, 6",

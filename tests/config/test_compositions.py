@@ -56,10 +56,11 @@ IMAGE_SWEEPS = {
     "figure2": set(itertools.product(IMAGES, ["cifar10"], [None], range(3))),
     "ensemble": set(itertools.product(["ensemble"], ["cifar10"], range(1, 7), [0])),
 }
+ABLATIONS = {"decay", "distortion", "dropout", "l2", "lrn", "none", "rate", "shuffle"}
 
 
 def test_every_sweep_file_has_its_members_stated_here():
-    assert names("sweep") == sorted([*SWEEPS, *IMAGE_SWEEPS])
+    assert names("sweep") == sorted([*SWEEPS, *IMAGE_SWEEPS, "ablation"])
 
 
 @pytest.mark.parametrize("sweep", sorted(IMAGE_SWEEPS))
@@ -68,6 +69,20 @@ def test_the_members_of_the_image_sweeps(sweep):
     found = [(config.experiment, config.scale, config.member, config.seed) for config in configs]
     assert len(found) == len(IMAGE_SWEEPS[sweep])
     assert set(found) == IMAGE_SWEEPS[sweep]
+
+
+def test_the_ablation_is_each_switch_with_each_seed_and_none_of_it_is_figure_2s():
+    runs = planned_runs("ablation")
+    assert set(names("ablation")) == ABLATIONS
+    assert len({run.path for run in runs}) == len(runs) == len(ABLATIONS) * 3
+    found = {(run.path.parent.name, run.config.seed) for run in runs}
+    switches = {f"ablation-{name}__scale-cifar10" for name in ABLATIONS - {"none"}}
+    assert found == set(itertools.product({*switches, "scale-cifar10"}, range(3)))
+    assert {(run.config.experiment, run.config.scale) for run in runs} == {("bn_x5", "cifar10")}
+    of_figure2 = planned_runs("figure2", ["experiment=bn_x5"])
+    assert [(run.path, run.config) for run in runs if run.path.parent.name == "scale-cifar10"] == [
+        (run.path, run.config) for run in of_figure2
+    ]
 
 
 def test_another_scale_takes_the_place_of_a_sweeps():

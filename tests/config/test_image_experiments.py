@@ -8,6 +8,7 @@ from bn.config import ImageData, InceptionModel, flatten, to_dict
 from bn.errors import UserError
 from bn.launch import names_of, planned_run
 from bn.models import inception
+from bn.optim import rate_of
 
 NETWORKS = (
     "inception", "bn_baseline", "bn_x5", "bn_x30", "bn_x5_sigmoid", "inception_x5", "inception_sigmoid"
@@ -35,6 +36,18 @@ CHANGES = {
 }
 
 
+# What each file of configs/ablation sets back to the base's value.
+SWITCHES = {
+    "rate": "optim.lr_factor",
+    "dropout": "model.dropout",
+    "l2": "optim.weight_decay_factor",
+    "decay": "optim.decay.speed",
+    "lrn": "model.lrn",
+    "shuffle": "data.shuffle",
+    "distortion": "data.distortion",
+}
+
+
 def values(*overrides):
     return flatten(to_dict(planned_run(list(overrides)).config))
 
@@ -55,6 +68,25 @@ def test_each_experiment_is_its_factors_of_the_base(scale):
             None if experiment == "inception" else ("inception", experiment)
         )
         assert changed == CHANGES[experiment], experiment
+
+
+@pytest.mark.parametrize(("experiment", "scale"), [("bn_x5", "cifar10"), ("bn_x30", "imagenet")])
+def test_each_ablation_sets_its_switch_back_to_the_base_and_nothing_else(experiment, scale):
+    base = values("experiment=inception", f"scale={scale}")
+    whole = values(f"experiment={experiment}", f"scale={scale}")
+    assert set(SWITCHES.values()) == {
+        key for key, value in whole.items() if key not in ("experiment", "model.norm") and base[key] != value
+    }
+    assert set(names_of("ablation")) == {"none", *SWITCHES}
+    assert values(f"experiment={experiment}", f"scale={scale}", "ablation=none") == whole
+    for name, key in SWITCHES.items():
+        found = values(f"experiment={experiment}", f"scale={scale}", f"ablation={name}")
+        assert found == {**whole, key: base[key]}, name
+
+
+def test_a_member_of_the_ensemble_can_be_ablated_too():
+    found = values("experiment=ensemble", "scale=smoke", "member=2", "ablation=dropout")
+    assert found == {**values("experiment=ensemble", "scale=smoke", "member=2"), "model.dropout": 0.4}
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -82,8 +114,17 @@ def test_the_papers_numbers_at_its_own_scale():
         ("bn_x30", 0.045),
     ):
         config = planned_run([f"experiment={experiment}", "scale=imagenet"]).config
-        assert config.optim.initial_rate == pytest.approx(rate, rel=1e-12)
-        assert (config.optim.batch, config.optim.momentum) == (32, 0.9)
+        assert (config.optim.batch, config.optim.lr_batch, config.optim.momentum) == (256, 32, 0.9)
+        assert config.steps * config.optim.batch == 31_000_000 * 32
+        assert config.optim.initial_rate == pytest.approx(8 * rate, rel=1e-12)
+        literal = dataclasses.replace(config.optim, batch=32)
+        assert literal.initial_rate == pytest.approx(rate, rel=1e-12)
+        for examples in (
+            2560,
+            32_000_000,
+        ):  # the same decay, and eight times the rate, after as many examples
+            ours, papers = (rate_of(o)(examples // o.batch + 1) for o in (config.optim, literal))
+            assert ours == pytest.approx(8 * papers)
         assert isinstance(config.data, ImageData)
         assert (config.data.resize, config.data.crop, config.data.classes) == (256, 224, 1000)
         assert (config.data.area, config.data.aspect) == (0.08, pytest.approx(4 / 3))
@@ -92,8 +133,13 @@ def test_the_papers_numbers_at_its_own_scale():
         assert (config.model.norm_group, config.model.pool_proj, config.model.stem) == (32, 96, "separable")
 
 
+def test_the_papers_mini_batch_to_the_letter():
+    config = planned_run(["experiment=bn_x5", "scale=imagenet", "optim.batch=32", "steps=31000000"]).config
+    assert (config.optim.initial_rate, config.steps) == (pytest.approx(0.0075, rel=1e-12), 31_000_000)
+
+
 def test_the_rate_is_scaled_with_the_mini_batch():
-    config = planned_run(["experiment=bn_x5", "scale=imagenet", "optim.batch=256"]).config
+    config = planned_run(["experiment=bn_x5", "scale=cifar10", "optim.batch=256"]).config
     assert config.optim.initial_rate == pytest.approx(0.0075 * 8)
     fixed = dataclasses.replace(config.optim, lr_batch=None)
     assert fixed.initial_rate == pytest.approx(0.0075)
@@ -108,6 +154,9 @@ def test_where_an_image_run_goes():
         "bn_x5/scale-smoke__optim.lr-0.003/seed_2"
     )
     assert path("experiment=ensemble", "scale=smoke", "member=3") == "ensemble/member-3__scale-smoke/seed_0"
+    assert path("ablation=lrn", "experiment=bn_x5", "scale=smoke", "model.dropout=0.1") == (
+        "bn_x5/ablation-lrn__scale-smoke__model.dropout-0.1/seed_0"
+    )
     assert path("experiment=bn_x5", "scale=smoke", "data=cifar10") == "bn_x5/data-cifar10__scale-smoke/seed_0"
 
 

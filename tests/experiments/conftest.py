@@ -11,10 +11,10 @@ from bn.records import RunDirectory
 
 
 @functools.cache
-def config_of(experiment, member, scale):
+def config_of(experiment, member, scale, batch):
     members = () if member is None else (f"member={member}",)
     width = "0.25" if scale == "cifar10" else "0.05"
-    sizes = (f"model.width={width}", "optim.batch=32", "evaluate.population_batches=2")
+    sizes = (f"model.width={width}", f"optim.batch={batch}", "evaluate.population_batches=2")
     return planned_run((f"experiment={experiment}", f"scale={scale}", *members, *sizes)).config
 
 
@@ -23,14 +23,14 @@ def ended_run(tmp_path):
     """`ended_run("bn_x5", 0, {100: 0.3, 200: 0.5})`: a run of CIFAR-10 with these validation accuracies.
 
     It ended at `end` (the last evaluation if not given), as done unless `diverged`, with `population` as its
-    accuracy with Algorithm 2's statistics.
+    accuracy with Algorithm 2's statistics. Besides, `member`, `scale` and `batch` can be given.
     """
 
     def make(experiment, seed, accuracy, *, end=None, diverged=False, population=None, **which):
         end = max(accuracy, default=0) if end is None else end
         output = str(tmp_path / "runs")
         member, scale = which.get("member"), which.get("scale", "cifar10")
-        config = config_of(experiment, member, scale)
+        config = config_of(experiment, member, scale, which.get("batch", 32))
         config = dataclasses.replace(config, seed=seed, steps=300, output=output)
         run = RunDirectory(Path(output) / experiment / f"member_{member}" / f"seed_{seed}", config)
         run.open()

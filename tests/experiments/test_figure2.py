@@ -95,7 +95,34 @@ def test_runs_at_chance_are_counted_and_drawn_one_by_one(axis):
 
 
 def test_the_title_names_the_scale(axis):
-    assert axis.get_title() == "CIFAR-10, 28 x 28 crops, width 0.25, 300 steps of 32"
+    assert axis.get_xlabel() == "training step, in mini-batches of 32"
+    assert axis.get_title() == "CIFAR-10, 28 x 28 crops, width 0.25, 300 mini-batches of 32"
+
+
+def test_with_a_larger_mini_batch_steps_are_counted_in_mini_batches_of_32(ended_run, tmp_path, monkeypatch):
+    """Of 256: each step is eight of the paper's, at which accuracies, maxima and divergence then are."""
+    figures = []
+    monkeypatch.setattr(style, "save", lambda fig, stem: figures.append(fig))
+    runs = [
+        ended_run("inception", 0, {100: 0.2, 200: 0.4, 300: 0.6}, batch=256),
+        ended_run("bn_x5", 0, {100: 0.5, 200: 0.7, 300: 0.8}, population=0.81, batch=256),
+        ended_run("inception_x5", 0, {}, end=40, diverged=True, batch=256),
+    ]
+    figure2.collect(runs, tmp_path)
+    rows = [list(row.values()) for row in collected.read_csv(tmp_path / "accuracy.csv")]
+    assert [row[2] for row in rows] == ["800", "1600", "2400"] * 2
+    assert [row["step"] for row in collected.read_csv(tmp_path / "final.csv")] == ["2400", "2400", "320"]
+    figure2.draw(tmp_path, tmp_path)
+    axis = figures[0].axes[0]
+    assert points(axis, "BN-x5 (n = 1)") == [([800, 1600, 2400], [0.5, 0.7, 0.8])]
+    assert [np.round(x[0], 6) for x, _ in points(axis, marker="D")] == [
+        2400,
+        1200,
+    ]  # halfway from 800 to 1600
+    assert points(axis, "Inception at x5 (n = 1)\ndiverged by step 320 (1 of 1)") == [([320], [0.1])]
+    assert axis.get_xlim() == (0, 2400)
+    assert axis.get_xlabel() == "training step, in mini-batches of 32"
+    assert axis.get_title() == "CIFAR-10, 28 x 28 crops, width 0.25, 2,400 mini-batches of 32 in steps of 256"
 
 
 def test_the_legend_says_all_of_it(axis):

@@ -55,7 +55,7 @@ def test_the_table_says_what_the_runs_say(runs, tmp_path):
         "Inception at x5": ["never; diverged by step 40 to 140 (2 of 2)", "-", "10.00, 25.00", "-"],
         "Inception, sigmoid": ["never; at chance (2 of 2)", "-", "10.50 ± 6.35", "-"],
     }
-    assert "Ours: CIFAR-10, 28 x 28 crops, width 0.25, 300 steps of 32;" in text
+    assert "Ours: CIFAR-10, 28 x 28 crops, width 0.25, 300 mini-batches of 32;" in text
     assert "n = 2 seeds" in text
 
 
@@ -82,6 +82,20 @@ def test_collected_numbers_of_a_run(runs, tmp_path):
     assert list(rows["bn_x30", "1"].values())[2:] == ["done", "300", "0.548", "no", "", "0.55"]
     assert list(rows["inception_x5", "0"].values())[2:] == ["diverged", "40", "0.1", "no", "", ""]
     assert rows["inception_sigmoid", "1"]["at_chance"] == "yes"
+
+
+def test_with_a_larger_mini_batch_steps_are_counted_in_mini_batches_of_32(ended_run, tmp_path):
+    runs = [
+        ended_run("inception", 0, {100: 0.2, 200: 0.6}, batch=256),
+        ended_run("bn_x5", 0, {100: 0.5, 200: 0.7}, population=0.69, batch=256),
+        ended_run("inception_x5", 0, {}, end=40, diverged=True, batch=256),
+    ]
+    rows, text = drawn(runs, tmp_path)
+    assert rows["Inception"][3:5] == ["1,600", "1"]
+    assert rows["BN-x5"][3:5] == ["1,200", "1.3"]
+    assert rows["Inception at x5"][3] == "never; diverged by step 320 (1 of 1)"
+    assert "2,400 mini-batches of 32 in steps of 256;" in text
+    assert "Steps, counted in mini-batches of 32: to the mean" in text
 
 
 def test_a_base_that_learns_nothing_is_said_to(ended_run, tmp_path):

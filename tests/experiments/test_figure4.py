@@ -96,7 +96,7 @@ def test_the_table_says_what_the_evaluations_say(runs, evaluated, tmp_path):
         ["-", "6.67"], ["-", "7.96"], ["24.88", "7.42"], ["-", "5.98"],
     ]  # fmt: skip
     text = (tmp_path / "table.md").read_text()
-    assert "CIFAR-10, 28 x 28 crops, width 0.25, 300 steps of 32; 1,000 validation images" in text
+    assert "CIFAR-10, 28 x 28 crops, width 0.25, 300 mini-batches of 32; 1,000 validation images" in text
     assert "over 2 seeds of BN-x30" in text
 
 
@@ -176,9 +176,9 @@ def test_reproduce_trains_then_evaluates_then_draws(runs, evaluated, tmp_path, m
     monkeypatch.setattr(reproduce, "run", lambda entry, arguments: commands.append([entry, *arguments]))
     monkeypatch.setattr(reproduce.launch, "planned_runs", lambda sweep, arguments: planned[sweep])
     monkeypatch.setattr(reproduce, "RESULTS", results)
-    monkeypatch.setattr(reproduce, "README", tmp_path / "README.md")
+    monkeypatch.setattr(reproduce, "PAGES", [tmp_path / "README.md"])
     monkeypatch.setattr(reproduce, "make", lambda name, experiment: make(name, experiment, results))
-    monkeypatch.setattr(reproduce, "readme_with_tables", lambda: ("", "the README"))
+    monkeypatch.setattr(reproduce, "page_with_tables", lambda page: ("", "the README"))
     monkeypatch.setattr(sys, "argv", ["reproduce.py", "figure4", "device=cpu"])
     reproduce.main()
     assert commands == [

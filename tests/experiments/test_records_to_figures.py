@@ -15,7 +15,7 @@ from bn.config import flatten, to_dict
 from bn.errors import UserError
 from bn.records import REPOSITORY
 from experiments import EXPERIMENTS, collected, fair_comparison, figure1, style
-from experiments.committed import RESULTS, differences, has_records, make, readme_with_tables
+from experiments.committed import RESULTS, differences, has_records, make, page_with_tables
 
 
 @pytest.fixture(scope="module")
@@ -215,17 +215,17 @@ def test_mean_and_interval_against_a_known_case() -> None:
     assert np.isnan(collected.mean_and_interval([1.0])[1])
 
 
-def test_readme_tables_are_filled_from_results(tmp_path) -> None:
+def test_tables_of_a_page_are_filled_from_results(tmp_path) -> None:
     (tmp_path / "results" / "a").mkdir(parents=True)
     (tmp_path / "results" / "a" / "t.md").write_text("| new |\n")
     readme = tmp_path / "README.md"
     readme.write_text("x\n<!-- begin results/a/t.md -->\nold\n<!-- end -->\ny\n")
-    now, wanted = readme_with_tables(tmp_path / "results", readme)
+    now, wanted = page_with_tables(readme, tmp_path / "results")
     assert now != wanted
     assert wanted == "x\n<!-- begin results/a/t.md -->\n| new |\n<!-- end -->\ny\n"
     (tmp_path / "results" / "a" / "t.md").unlink()
     with pytest.raises(UserError, match=r"names results/a/t\.md, which is missing"):
-        readme_with_tables(tmp_path / "results", readme)
+        page_with_tables(readme, tmp_path / "results")
 
 
 COMMITTED = [name for name, e in EXPERIMENTS.items() if hasattr(e, "SWEEPS") and has_records(name, e)]

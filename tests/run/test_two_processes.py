@@ -28,6 +28,8 @@ def test_a_lock_file_without_its_process_is_no_lock(trained, planned):
     run = planned("experiment=mnist_bn")
     run.path.mkdir(parents=True)
     (run.path / "lock").write_text("process 1 on elsewhere\n")
-    trained("experiment=mnist_bn")
+    said = []
+    trained("experiment=mnist_bn", stop_signal=lambda: said.append((run.path / "lock").read_text()))
     assert run.finished
-    assert (run.path / "lock").read_text().startswith(f"process {os.getpid()} on ")
+    assert said[0].startswith(f"process {os.getpid()} on ")
+    assert (run.path / "lock").read_text() == ""

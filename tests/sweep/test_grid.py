@@ -79,8 +79,9 @@ def test_finished_members_are_not_started_again(trained, cli, typed, planned, sn
     assert planned("experiment=mnist_bn", "seed=1").finished
 
 
-def test_a_sweep_file_and_an_axis_of_its_own(cli, typed, planned):
-    arguments = ("sweep=figure1", "seed=3", "steps=2", "optim.lr=0.5", "hydra.launcher.n_jobs=1")
+@pytest.mark.parametrize("flag", [[], ["-m"]], ids=["alone", "with -m"])
+def test_a_sweep_file_and_an_axis_of_its_own(cli, typed, planned, flag):
+    arguments = (*flag, "sweep=figure1", "seed=3", "steps=2", "optim.lr=0.5", "hydra.launcher.n_jobs=1")
     code, out, err = cli(*typed(*arguments))
     assert (code, err) == (0, "")
     assert "sweep of 2 runs, 0 finished before" in out
@@ -97,3 +98,25 @@ def test_a_process_that_was_killed_ends_the_sweep_in_one_line(cli, typed, monkey
     code, _, err = cli(*typed("-m", "experiment=mnist_bn", "seed=0,1"))
     assert code == 1
     assert err == "train.py: a process of the sweep was killed: the same command completes it\n"
+
+
+def test_a_member_that_failed_is_run_again_only_when_asked(cli, typed, planned, undisturbed, bits):
+    run = planned("experiment=mnist_bn")
+    run.path.mkdir(parents=True)
+    run.set_status("failed", 0, "no space left on the device")
+    sweep = ("-m", "experiment=mnist_bn", "seed=0,1", "hydra.launcher.n_jobs=1")
+    code, out, err = cli(*typed(*sweep))
+    assert code == 1
+    assert out.startswith("train.py: sweep of 2 runs, 0 finished before, 1 failed before\n")
+    assert err.startswith("train.py: 1 of 2 members failed:\n")
+    assert "failed at step 0; no space left on the device (hydra.sweeper.failed=again runs it again)" in err
+    assert run.status["state"] == "failed"
+    assert planned("experiment=mnist_bn", "seed=1").status["state"] == "done"
+
+    code, out, err = cli(*typed(*sweep))  # nothing is left to start, and the sweep is not complete
+    assert code == 1
+    assert "sweep of 2 runs, 1 finished before, 1 failed before" in out
+
+    code, out, err = cli(*typed(*sweep, "hydra.sweeper.failed=again"))
+    assert (code, err) == (0, "")
+    assert bits(run) == bits(undisturbed("experiment=mnist_bn"))

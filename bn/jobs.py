@@ -1,0 +1,78 @@
+"""A sweep's jobs, watched until all are over: by their run directories, and by what squeue shows."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from bn.records import ENDED, RunDirectory
+from bn.signals import stop_signal
+from bn.slurm import queue
+from bn.submission import submission
+
+LOOK_S = 1.0  # between two looks at the run directories
+ASK_S = 10.0  # between two questions to SLURM's controller, which the whole cluster asks
+GONE = 2  # answers without a job, after which it is gone: between two states it may be missing from one
+
+
+class Member(NamedTuple):
+    run: RunDirectory
+    job: str  # its id, as squeue shows it
+
+
+def watch(members: Sequence[Member]) -> list[tuple[str, str]]:
+    """Of each member, in their order, the state it ended in and one line about it, printed as soon as known.
+
+    A member is over when its run has ended or failed, or when its job has left the queue: then it was
+    interrupted for good, or is lost. KeyboardInterrupt, after a line that says what goes on and how to stop
+    it, where this process is told to stop: the jobs do not depend on it.
+    """
+    outcomes: dict[int, tuple[str, str]] = {}
+    missing = dict.fromkeys(range(len(members)), 0)
+    asked = 0.0
+    with tqdm(total=len(members), unit=" runs", disable=None, leave=False) as bar:
+        while missing:
+            if stop_signal():
+                _say_what_goes_on([members[i].job for i in missing])
+                raise KeyboardInterrupt
+            answer = None
+            if time.monotonic() - asked >= ASK_S:
+                answer, asked = queue(), time.monotonic()
+            for i in list(missing):
+                run, job = members[i]
+                status = run.status if run.status.get("job") == job else {}  # else that of an earlier job
+                if answer is not None:
+                    missing[i] = 0 if job in answer else missing[i] + 1
+                if status.get("state") in (*ENDED, "failed"):
+                    outcomes[i] = (status["state"], run.summary())
+                elif missing[i] >= GONE:
+                    outcomes[i] = _left(run, job, status.get("state"))
+                else:
+                    continue
+                del missing[i]
+                bar.update()
+                state, line = outcomes[i]
+                tqdm.write(f"train.py: {line}", file=sys.stdout if state in ENDED else sys.stderr)
+            time.sleep(LOOK_S)
+    return [outcomes[i] for i in range(len(members))]
+
+
+def _left(run: RunDirectory, job: str, state: str | None) -> tuple[str, str]:
+    """Of a member whose job has left the queue before its end."""
+    if state == "interrupted":
+        return state, f"{run.summary()}: the same command goes on"
+    return "lost", (
+        f"{run.name}: job {job} is gone (cancelled, killed, out of memory, or its node was lost): "
+        f"the same command goes on; its log: {submission(run).get('log')}"
+    )
+
+
+def _say_what_goes_on(jobs: Sequence[str]) -> None:
+    arrays = sorted({job.partition("_")[0] for job in jobs}, key=int)
+    print(
+        f"train.py: {len(jobs)} members go on in the queue: `python scripts/runs.py` shows them, "
+        f"`scancel {' '.join(arrays)}` stops them, the same command waits for them",
+        file=sys.stderr,
+    )

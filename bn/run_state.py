@@ -1,0 +1,165 @@
+"""The state of a run at a glance, from its directory alone, while it goes on and after."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import yaml
+
+from bn.heartbeat import holder_of
+from bn.records import ENDED
+
+STATES = {
+    "done": "trained to its last step",
+    "diverged": "left the finite numbers, which is a result",
+    "queued": "submitted to SLURM, not started since",
+    "running": "a process works on it",
+    "interrupted": "told to stop, and saved",
+    "lost": "its process is gone without a word",
+    "failed": "ended by an error",
+}
+# In the order of preference where one line of metrics.jsonl holds several.
+ACCURACIES = (
+    "test/accuracy_population", "validation/accuracy_population", "test/accuracy", "validation/accuracy",
+)  # fmt: skip
+PACE = "train/images_per_second"
+
+
+class RunState(NamedTuple):
+    """None: not known, or not yet."""
+
+    path: Path
+    experiment: str
+    state: str  # of STATES
+    step: int | None  # the latest recorded; a run that was killed goes on from its last checkpoint
+    steps: int | None
+    accuracy: float | None  # the latest, a share of 1
+    accuracy_of: str | None  # which one, of ACCURACIES
+    images_per_second: float | None
+    age: float | None  # seconds since it was submitted (queued), last touched (lost), last written (others)
+    job: str | None  # of SLURM
+    log: str | None  # of that job
+    reason: str | None  # one line
+
+
+def find_runs(root: Path) -> list[Path]:
+    """The run directories in a folder, itself included. Hidden folders, such as `.sweeps`, hold none."""
+    found = []
+    for folder, folders, files in os.walk(root):
+        if {"config.yaml", "status.json", "submitted.json"} & set(files):
+            found.append(Path(folder))
+            folders.clear()
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return found
+
+
+def state_of(path: Path) -> RunState:
+    """The state of the run in this directory. What cannot be read, or is half-written, is left out."""
+    # The lock first: a run that ends in between shows as ended then, not as lost.
+    holder = holder_of(path / "lock")
+    status, submission = _read_object(path / "status.json"), _read_object(path / "submitted.json")
+    # Compared are the times of files, which one clock gives; those of nodes may be seconds apart.
+    touched, told, submitted = (_changed(path / name) for name in ("lock", "status.json", "submitted.json"))
+    reason = status.get("reason")
+    if status.get("state") in ENDED:
+        state = status["state"]
+    elif holder and holder.alive:
+        state, reason = "running", None
+    elif submitted > max(told, touched):
+        state, reason = "queued", None
+    elif status.get("state") in ("interrupted", "failed"):
+        state = status["state"]
+    else:
+        state = "lost"
+        reason = f"{holder.name} is gone" if holder else "no process works here"
+        if told and not status:
+            reason += "; status.json is damaged"
+    written = max(told, *(_changed(path / name) for name in ("config.yaml", "metrics.jsonl")))
+    sign = {"queued": submitted, "lost": touched}.get(state) or written or touched
+    latest = _latest_numbers(path / "metrics.jsonl")
+    accuracy_of = next((key for key in ACCURACIES if key in latest), None)
+    job = (submission if submitted > told else status).get("job")
+    return RunState(
+        path=path,
+        experiment=path.resolve().parent.parent.name,
+        state=state,
+        step=max(_numbers([status.get("step"), latest.get("step")]), default=None),
+        steps=next(_numbers(_said_of_steps(path, status, submission)), None),
+        accuracy=latest[accuracy_of] if accuracy_of else None,
+        accuracy_of=accuracy_of,
+        images_per_second=latest.get(PACE),
+        age=max(0.0, time.time() - sign) if sign else None,
+        job=None if job is None else str(job),
+        log=submission.get("log") if job is not None and job == submission.get("job") else None,
+        reason=None if reason is None else " ".join(str(reason).split()),
+    )
+
+
+def _latest_numbers(metrics: Path) -> dict[str, Any]:
+    """The last step, pace and accuracy in metrics.jsonl, which is read from its end, since it may be long."""
+    latest: dict[str, Any] = {}
+    with contextlib.suppress(OSError), metrics.open("rb") as file:
+        for line in _lines_from_the_end(file):
+            if PACE in latest and b"accuracy" not in line:
+                continue
+            record = _object(line)
+            for key in ("step", PACE, *ACCURACIES):
+                for number in _numbers([record.get(key)]):
+                    latest.setdefault(key, number)
+            if any(key in latest for key in ACCURACIES):
+                break
+    return latest
+
+
+def _lines_from_the_end(file: BinaryIO, block: int = 1 << 16) -> Iterator[bytes]:
+    end, rest = file.seek(0, os.SEEK_END), b""
+    while end:
+        begin = max(0, end - block)
+        file.seek(begin)
+        rest, *lines = (file.read(end - begin) + rest).split(b"\n")
+        yield from reversed(lines)
+        end = begin
+    yield rest
+
+
+def _said_of_steps(path: Path, status: dict[str, Any], submission: dict[str, Any]) -> Iterator[Any]:
+    """How many the run has, by those who may know, the nearest first."""
+    yield status.get("steps")
+    config = submission.get("config")
+    yield config.get("steps") if isinstance(config, dict) else None
+    with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
+        config = yaml.safe_load((path / "config.yaml").read_text(errors="replace"))
+        yield config.get("steps") if isinstance(config, dict) else None
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        return _object(path.read_bytes())
+    except OSError:
+        return {}
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    """The JSON object in `text`; empty where it is none, or was cut off."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _numbers(values: Iterable[Any]) -> Iterator[Any]:
+    """Those that are numbers: a damaged file may hold anything."""
+    return (value for value in values if isinstance(value, (int, float)))
+
+
+def _changed(path: Path) -> float:
+    """When the file was last written or touched, in seconds since the epoch; 0 where there is none."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,106 @@
+"""What was submitted to a cluster's queue, kept in the run directory, so that what runs is that.
+
+Jobs wait for hours, and compose their YAML again when they start: by then code and config may be others.
+
+submitted.json   job id, when and where, commit, digest of the changes, the resolved config, the job's log
+submitted.diff   the changes, where the tree was dirty
+"""
+
+import json
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bn.code_state import CodeState, code_state
+from bn.config import flatten, to_dict
+from bn.errors import UserError
+from bn.records import NOT_COMPARED, RunDirectory, write_whole
+
+FILE = "submitted.json"
+DIFF = "submitted.diff"
+ANYWAY = "hydra.launcher.changed=run runs it all the same"
+
+
+def submission(run: RunDirectory) -> dict[str, Any]:
+    """What `submitted.json` says; empty where there is none, or where it cannot be read."""
+    try:
+        return json.loads((run.path / FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def record_submission(run: RunDirectory, code: CodeState) -> None:
+    """Before the job is in the queue, where it may start at once: its id is not known yet."""
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+        if code.changes:
+            write_whole(run.path / DIFF, code.changes)
+        else:
+            (run.path / DIFF).unlink(missing_ok=True)
+        _write(run, {
+            "job": None,
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "host": platform.node(),
+            "commit": code.commit,
+            "changes": code.digest,
+            "config": to_dict(run.config),
+            "log": None,
+            "time_limits": 0,  # how often the job has reached its own since
+        })  # fmt: skip
+    except OSError as error:
+        raise UserError(f"{run.name}: cannot be written ({error.strerror})") from error
+
+
+def withdraw_submission(run: RunDirectory) -> None:
+    (run.path / FILE).unlink(missing_ok=True)
+    (run.path / DIFF).unlink(missing_ok=True)
+
+
+def record_job(run: RunDirectory, job: str, log: Path) -> None:
+    _write(run, {**submission(run), "job": job, "log": str(log)})
+
+
+def count_time_limit(run: RunDirectory) -> int:
+    """How often the job has reached its time limit, this one included."""
+    submitted = submission(run)
+    count = submitted.get("time_limits", 0) + 1
+    _write(run, {**submitted, "time_limits": count})
+    return count
+
+
+def check_submission(run: RunDirectory, job: str) -> None:
+    """UserError if this job of the queue finds other code, or makes another config, than was submitted."""
+    submitted = submission(run)
+    if not submitted or submitted["job"] not in (None, job):
+        return  # submitted by other means than a sweep
+    code = code_state()
+    changed = []
+    if code.commit != submitted["commit"]:
+        changed.append(f"the commit (then {_short(submitted['commit'])}, now {_short(code.commit)})")
+    elif code.digest != submitted["changes"]:
+        changed.append(f"the code (it differs from {_short(code.commit)} otherwise than {DIFF} says)")
+    changed += _changed_keys(submitted["config"], to_dict(run.config))
+    if changed:
+        raise UserError(f"changed since it was submitted: {', '.join(changed)}: submit it again; {ANYWAY}")
+
+
+def _changed_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    before, after = (
+        {k: v for k, v in flatten(c).items() if not k.startswith(NOT_COMPARED)} for c in (then, now)
+    )
+    absent = object()
+    return [
+        f"{key} (then {before.get(key, 'absent')}, now {after.get(key, 'absent')})"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key, absent) != after.get(key, absent)
+    ]
+
+
+def _short(commit: str | None) -> str:
+    return commit[:10] if commit else "unknown: no git"
+
+
+def _write(run: RunDirectory, submitted: Mapping[str, Any]) -> None:
+    write_whole(run.path / FILE, json.dumps(submitted, indent=2) + "\n")

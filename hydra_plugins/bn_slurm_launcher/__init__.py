@@ -1,0 +1,111 @@
+"""Hydra's submitit launcher for SLURM, with members that are watched in their run directories.
+
+Submission is submitit's: one array of jobs. Waiting is not, since it learns of a job's end from SLURM's
+accounting, which may be absent, and tells of a failure only when all are over; and requeueing is not
+(bn/requeue.py), since it stops a program in the middle of whatever it does.
+"""
+
+import contextlib
+import io
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bn import launch
+from bn.code_state import REPOSITORY, code_state
+from bn.errors import UserError
+from bn.jobs import Member, watch
+from bn.records import RunDirectory
+from bn.slurm import queue
+from bn.submission import record_job, record_submission, submission, withdraw_submission
+
+if TYPE_CHECKING:
+    from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as Submitit
+else:
+    try:
+        from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as Submitit
+    except ImportError:  # the extra is not installed; Hydra imports all plugins, whichever is chosen
+        from hydra.plugins.launcher import Launcher as Submitit
+
+# Of configs/hydra/launcher/slurm.yaml, what the jobs are told by other ways than sbatch.
+OWN = ("submitit_folder", "max_num_timeout", "changed")
+# Known to all of submitit's executors; the others are SLURM's.
+SHARED = ("name", "nodes", "tasks_per_node", "gpus_per_node", "cpus_per_task", "mem_gb", "timeout_min")
+
+
+class SlurmLauncher(Submitit):
+    def __init__(self, **params: Any) -> None:
+        if not hasattr(Submitit, "checkpoint"):
+            raise UserError('hydra/launcher=slurm: needs submitit: pip install -e ".[cluster]"')
+        if params["changed"] not in ("stop", "run"):
+            raise UserError(f"hydra.launcher.changed={params['changed']}: accepted: stop, run")
+        super().__init__(**params)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
+        """Submit the members that are not in the queue yet, and wait for the ends of all."""
+        from hydra.core.utils import JobReturn, JobStatus
+
+        members = [(list(overrides), launch.planned_run(overrides)) for overrides in job_overrides]
+        waiting = queue()
+        if waiting is None:
+            raise UserError(
+                "hydra/launcher=slurm: squeue does not answer: is this a login node of a SLURM cluster?"
+            )
+        queued = [run for _, run in members if submission(run).get("job") in waiting]
+        new = [(overrides, run) for overrides, run in members if run not in queued]
+        if queued:
+            print(f"train.py: {len(queued)} of them are in the queue already", flush=True)
+        if new:
+            self._submit(new)
+        outcomes = watch([Member(run, submission(run)["job"]) for _, run in members])
+        results = [JobReturn(status=JobStatus.COMPLETED) for _ in outcomes]
+        for result, outcome in zip(results, outcomes, strict=True):
+            result.return_value = outcome
+        return results
+
+    def _submit(self, members: Sequence[tuple[list[str], RunDirectory]]) -> None:
+        from hydra.core.singleton import Singleton
+        from submitit import AutoExecutor
+        from submitit.core.utils import FailedJobError
+
+        code = code_state()
+        for _, run in members:
+            record_submission(run, code)
+        # The jobs find this code wherever the sweep was started, and however it is installed.
+        setup = [f"export PYTHONPATH={REPOSITORY}:$PYTHONPATH", *self.params["setup"]]
+        chosen = {key: value for key, value in {**self.params, "setup": setup}.items() if key not in OWN}
+        folder = Path(self.params["submitit_folder"])  # of all jobs: SLURM makes none for their logs
+        columns = [
+            [overrides for overrides, _ in members],
+            ["hydra.sweep.dir"] * len(members),
+            list(range(len(members))),
+            [run.name for _, run in members],
+            [Singleton.get_state()] * len(members),
+        ]
+        try:
+            executor = AutoExecutor(folder, cluster="slurm")
+            executor.update_parameters(
+                **{key if key in SHARED else f"slurm_{key}": value for key, value in chosen.items()}
+            )
+            with contextlib.redirect_stderr(io.StringIO()):  # what sbatch says comes with its exception
+                jobs = executor.map_array(self, *columns)
+        except (FailedJobError, subprocess.CalledProcessError, OSError, RuntimeError, ValueError) as error:
+            for _, run in members:
+                withdraw_submission(run)
+            raise UserError(f"hydra/launcher=slurm: {_said(error)}") from error
+        for (_, run), job in zip(members, jobs, strict=True):
+            record_job(run, job.job_id, job.paths.stdout)
+        array = jobs[0].job_id.partition("_")[0]
+        print(
+            f"train.py: {len(jobs)} submitted as job {array}; python scripts/runs.py --watch shows them; "
+            f"logs: {folder}/{array}*",
+            flush=True,
+        )
+
+
+def _said(error: Exception) -> str:
+    """What sbatch says, in one line."""
+    lines = str(error).splitlines()
+    errors = [line.removeprefix("sbatch: error: ") for line in lines if line.startswith("sbatch: error: ")]
+    return (errors or lines)[0]

@@ -1,0 +1,145 @@
+"""What a member of a sweep costs on SLURM on top of its training: the launcher, and the records.
+
+    python scripts/slurm/throwaway_cluster.py python scripts/benchmark_cluster.py --save
+    python scripts/benchmark_cluster.py hydra.launcher.partition=short     on a cluster of yours
+
+Runs of one step, so that nearly all of it is what is measured: as a command of its own; as members of two
+sweeps of different sizes, one member at a time, whose difference is what a member more takes; and a job that
+does nothing. What follows the options goes to train.py.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bn import launch
+from bn.code_state import REPOSITORY, code_state
+from bn.records import RunDirectory, environment
+from bn.submission import check_submission, record_job, record_submission
+from bn.train import device_name, take_device
+from experiments import benchmark
+from experiments.benchmark_cluster import table
+from experiments.committed import RESULTS, make
+
+RUN = ("experiment=mnist_bn", "steps=1", "probe.examples=60", "evaluate.population_batches=1", "device=cpu")
+FEW, MANY = 2, 8  # members
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--save", action="store_true", help="write results/benchmark/")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    arguments = parser.parse_args()
+    found: dict[str, list[float]] = {}
+    (REPOSITORY / "runs").mkdir(exist_ok=True)  # which the nodes see, as they do not a folder in /tmp
+    with tempfile.TemporaryDirectory(dir=REPOSITORY / "runs", prefix=".benchmark-") as name:
+        for i in range(arguments.rounds):
+            for what, seconds in one_round(Path(name) / str(i), arguments.overrides).items():
+                found.setdefault(what, []).append(seconds)
+        records = cost_of_records(Path(name))
+    document: dict[str, Any] = {
+        "kind": "cluster",
+        "seconds": {what: statistics.median(values) for what, values in found.items()},
+        "records_ms": {what: 1000 * seconds for what, seconds in records.items()},
+        "rounds": arguments.rounds,
+        "device": device_name(take_device("cpu")),
+        "slurm": said("sinfo", "--version"),
+        "environment": environment(),
+    }
+    print(table(document))
+    if arguments.save:
+        folder = RESULTS / "benchmark"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cluster-cpu.json").write_text(json.dumps(document, indent=1) + "\n")
+        make("benchmark", benchmark)
+
+
+def one_round(folder: Path, overrides: list[str]) -> dict[str, float]:
+    """Seconds of each of the things that are compared."""
+    alone = timed(lambda: train([*RUN, f"output={folder}/alone"]))
+    idle = timed(lambda: said("sbatch", "--wait", "--output=/dev/null", "--wrap", "true"))
+    submitted, few = sweep(folder / "few", FEW, overrides)
+    _, many = sweep(folder / "many", MANY, overrides)
+    return {
+        "a run as a command of its own": alone,
+        "a job that does nothing, from sbatch to its end": idle,
+        "a member more of a sweep on SLURM, one at a time": (many - few) / (MANY - FEW),
+        f"from the command to the array in the queue, {FEW} members": submitted,
+    }
+
+
+def sweep(folder: Path, members: int, overrides: list[str]) -> tuple[float, float]:
+    """Seconds from the command to the submission, and to its end."""
+    seeds = ",".join(map(str, range(members)))
+    own = ["hydra.launcher.gpus_per_node=null", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1"]
+    command = [*RUN, f"seed={seeds}", f"output={folder}", "hydra/launcher=slurm", *own]
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        train_command(["-m", *command, "hydra.launcher.array_parallelism=1", *overrides]),
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    submitted = next(time.perf_counter() for line in process.stdout if " submitted as job " in line)
+    process.communicate()
+    if process.returncode:
+        sys.exit(f"benchmark_cluster.py: the sweep ended with exit code {process.returncode}")
+    return submitted - began, time.perf_counter() - began
+
+
+def cost_of_records(folder: Path) -> dict[str, float]:
+    """Seconds of what is written and checked once a job, or as often as said."""
+    config = launch.planned_run([*RUN, f"output={folder}"]).config
+    run = RunDirectory(folder / "records", config)
+    code = code_state()
+
+    def once() -> None:
+        record_submission(run, code)
+        record_job(run, "1", folder)
+
+    costs = {
+        "submission: record the code's state and the config": median_of(lambda: (code_state(), once())),
+        "start: compare both with what is there": median_of(lambda: check_submission(run, "1")),
+        "start: open the run directory": median_of(lambda: (run.open(), run.close())),
+    }
+    run.open()
+    run.start(0, {"type": "cpu"})
+    costs["each status (start, saves, end)"] = median_of(lambda: run.set_status("running", 0))
+    costs["each logged step"] = median_of(lambda: run.log({"step": 1, "train/loss": 2.3}))
+    run.close()
+    return costs
+
+
+def median_of(work: Callable[[], object], times: int = 20) -> float:
+    return statistics.median(timed(work) for _ in range(times))
+
+
+def timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def train(arguments: list[str]) -> None:
+    subprocess.run(train_command(arguments), check=True, stdout=subprocess.DEVNULL)
+
+
+def train_command(arguments: list[str]) -> list[str]:
+    return [sys.executable, str(REPOSITORY / "train.py"), *arguments]
+
+
+def said(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

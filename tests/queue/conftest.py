@@ -1,0 +1,72 @@
+"""SLURM's commands as small programs that say what a test wants: what of the queue can be tested anywhere."""
+
+import json
+import stat
+
+import pytest
+
+
+class FakeSlurm:
+    """`queue` is what squeue prints (None: it fails), `left` the time left; `asked` the scontrol calls."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.asked_file = folder / "asked"
+        self.asked_file.write_text("")
+        self.queue, self.left, self.refusal = "", "UNLIMITED", ""
+        self._write("squeue", 'case "$*" in *%L*) cat "$0.left";; *) cat "$0.answer";; esac')
+        self._write(
+            "scontrol", f'echo "$@" >> {self.asked_file}; cat "$0.refusal" >&2; [ ! -s "$0.refusal" ]'
+        )
+
+    def _write(self, name, script):
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    def __setattr__(self, name, value):
+        files = {"queue": "squeue.answer", "left": "squeue.left", "refusal": "scontrol.refusal"}
+        if name not in files:
+            object.__setattr__(self, name, value)
+        elif value is None:
+            (self.folder / files[name]).unlink(missing_ok=True)
+        else:
+            (self.folder / files[name]).write_text(value)
+
+    @property
+    def asked(self):
+        return self.asked_file.read_text().splitlines()
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A cluster of nothing but its commands, and this process in no job of it."""
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
+        monkeypatch.delenv(name, raising=False)
+    return FakeSlurm(folder)
+
+
+@pytest.fixture
+def in_job(monkeypatch):
+    """This process is task 4 of array 123, whose raw id is 127."""
+    monkeypatch.setenv("SLURM_JOB_ID", "127")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "123")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "4")
+
+
+@pytest.fixture
+def with_status(planned):
+    """A run directory with nothing but a status: `with_status("interrupted", 40, job="123_4")`."""
+
+    def make(state, step=0, reason=None, job=None, seed=0):
+        run = planned("experiment=mnist_bn", f"seed={seed}")
+        run.path.mkdir(parents=True, exist_ok=True)
+        run.set_status(state, step, reason)
+        (run.path / "status.json").write_text(json.dumps({**run.status, "job": job}))
+        return run
+
+    return make

@@ -1,0 +1,87 @@
+"""A job that was told to stop is put back into the queue, unless somebody or something ended it."""
+
+import signal
+
+import pytest
+
+from bn.requeue import Limits, put_back
+from bn.submission import submission
+
+LIMITS = Limits(signal_delay_s=120, max_num_timeout=1)
+
+
+@pytest.fixture
+def waited(monkeypatch):
+    """How often it was waited for SLURM to end this process."""
+    calls = []
+    monkeypatch.setattr("bn.slurm.wait_for_the_end", lambda: calls.append(1))
+    return calls
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_a_running_job_is_put_back(slurm, in_job, waited, with_status, number):
+    run = with_status("interrupted", 40, number.name)
+    slurm.queue = "123_4 RUNNING\n"
+    assert put_back(run, number, LIMITS) == "put back into the queue as job 123_4"
+    assert slurm.asked == ["requeue 123_4"]
+    assert waited == [1]
+    assert (run.status["state"], run.status["step"]) == ("interrupted", 40)
+    assert run.status["reason"] == f"{number.name}: back in the queue as job 123_4"
+
+
+@pytest.mark.parametrize(
+    ("queue", "why"),
+    [
+        ("123_4 COMPLETING\n", "job 123_4 is completing; the same command goes on"),  # by scancel
+        ("123_5 RUNNING\n", "job 123_4 is not in the queue; the same command goes on"),
+        (
+            None,
+            "job 123_4 is not put back into the queue, as squeue does not answer; the same command goes on",
+        ),
+    ],
+)
+def test_any_other_is_not(slurm, in_job, waited, with_status, queue, why):
+    run = with_status("interrupted", 40, "SIGTERM")
+    slurm.queue = queue
+    assert put_back(run, signal.SIGTERM, LIMITS) == why
+    assert (slurm.asked, waited) == ([], [])
+    assert run.status["reason"] == "SIGTERM"
+
+
+def test_outside_slurm_nothing_is_asked(slurm, waited, with_status):
+    assert put_back(with_status("interrupted"), signal.SIGTERM, None) == "the same command goes on"
+    assert (slurm.asked, waited) == ([], [])
+
+
+def test_what_slurm_refuses(slurm, in_job, waited, with_status):
+    run = with_status("interrupted", 40, "SIGTERM")
+    slurm.queue, slurm.refusal = "123_4 RUNNING\n", "Requested operation is presently disabled\n"
+    said = put_back(run, signal.SIGTERM, None)
+    assert said == (
+        "job 123_4 cannot be put back into the queue (Requested operation is presently disabled); "
+        "the same command goes on"
+    )
+    assert waited == []
+    assert (run.status["state"], run.status["reason"]) == ("interrupted", "SIGTERM")
+
+
+def test_a_job_reaches_its_time_limit_as_often_as_it_may(slurm, in_job, waited, with_status):
+    run = with_status("interrupted", 40, "SIGUSR2")
+    slurm.queue, slurm.left = "123_4 RUNNING\n", "2:30\n"
+    assert put_back(run, signal.SIGUSR2, LIMITS).startswith("put back")
+    assert submission(run)["time_limits"] == 1
+    assert put_back(run, signal.SIGUSR2, LIMITS) == (
+        "job 123_4 has reached its time limit 2 times (hydra.launcher.max_num_timeout=1); "
+        "the same command goes on"
+    )
+    assert len(slurm.asked) == 1
+    # A job script of the user's own sets no such limit.
+    assert put_back(run, signal.SIGUSR2, None).startswith("put back")
+
+
+def test_preemption_is_no_time_limit(slurm, in_job, waited, with_status):
+    run = with_status("interrupted", 40, "SIGUSR2")
+    slurm.queue, slurm.left = "123_4 RUNNING\n", "3:30:00\n"  # some clusters preempt with this signal too
+    for _ in range(3):
+        assert put_back(run, signal.SIGUSR2, LIMITS).startswith("put back")
+    assert "time_limits" not in submission(run)
