@@ -37,6 +37,12 @@ SHORT = (
 TIMES = ("wall_s", "train/images_per_second")  # no two runs have the same
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Why tests were skipped, each reason once."""
+    for reason in sorted({report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())}):
+        terminalreporter.write_line(reason)
+
+
 @pytest.fixture(autouse=True)
 def _quiet_environment(monkeypatch):
     """What the user's shell may hold must not decide a test; one thread is what the runs take."""

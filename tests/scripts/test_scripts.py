@@ -18,7 +18,7 @@ TRAININGS = {(one.name, one.precision): one for one in benchmark_images.training
 INFERENCES = {(one.name, one.precision): one for one in benchmark_images.inferences(SMALL, compiled=False)}
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "scripts").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "scripts").rglob("*.py")), ids=lambda path: path.stem)
 def test_help_says_what_the_script_is_for(path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(path), "--help"])
     with pytest.raises(SystemExit) as stop:
