@@ -50,9 +50,10 @@ def put_back(run: RunDirectory, number: int, limits: Limits | None) -> str:
                 )
     name = signal.Signals(number).name
     run.set_status("interrupted", run.status["step"], f"{name}: back in the queue as job {job}")
+    print(f"train.py: {run.summary()}", flush=True)  # for the job's log: it may not come to another line
     refusal = slurm.requeue(job)
     if refusal is None:
         slurm.wait_for_the_end()
-        return f"put back into the queue as job {job}"
+        return f"back in the queue as job {job}"
     run.set_status("interrupted", run.status["step"], name)
     return f"job {job} cannot be put back into the queue ({refusal}); {GOES_ON}"

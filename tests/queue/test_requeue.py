@@ -19,10 +19,11 @@ def waited(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
-def test_a_running_job_is_put_back(slurm, in_job, waited, with_status, number):
+def test_a_running_job_is_put_back(slurm, in_job, waited, with_status, number, capsys):
     run = with_status("interrupted", 40, number.name)
     slurm.queue = "123_4 RUNNING\n"
-    assert put_back(run, number, LIMITS) == "put back into the queue as job 123_4"
+    assert put_back(run, number, LIMITS) == "back in the queue as job 123_4"
+    assert capsys.readouterr().out.endswith(f"at step 40; {number.name}: back in the queue as job 123_4\n")
     assert slurm.asked == ["requeue 123_4"]
     assert waited == [1]
     assert (run.status["state"], run.status["step"]) == ("interrupted", 40)
@@ -68,7 +69,7 @@ def test_what_slurm_refuses(slurm, in_job, waited, with_status):
 def test_a_job_reaches_its_time_limit_as_often_as_it_may(slurm, in_job, waited, with_status):
     run = with_status("interrupted", 40, "SIGUSR2")
     slurm.queue, slurm.left = "123_4 RUNNING\n", "2:30\n"
-    assert put_back(run, signal.SIGUSR2, LIMITS).startswith("put back")
+    assert put_back(run, signal.SIGUSR2, LIMITS).startswith("back in the queue")
     assert submission(run)["time_limits"] == 1
     assert put_back(run, signal.SIGUSR2, LIMITS) == (
         "job 123_4 has reached its time limit 2 times (hydra.launcher.max_num_timeout=1); "
@@ -76,12 +77,12 @@ def test_a_job_reaches_its_time_limit_as_often_as_it_may(slurm, in_job, waited, 
     )
     assert len(slurm.asked) == 1
     # A job script of the user's own sets no such limit.
-    assert put_back(run, signal.SIGUSR2, None).startswith("put back")
+    assert put_back(run, signal.SIGUSR2, None).startswith("back in the queue")
 
 
 def test_preemption_is_no_time_limit(slurm, in_job, waited, with_status):
     run = with_status("interrupted", 40, "SIGUSR2")
     slurm.queue, slurm.left = "123_4 RUNNING\n", "3:30:00\n"  # some clusters preempt with this signal too
     for _ in range(3):
-        assert put_back(run, signal.SIGUSR2, LIMITS).startswith("put back")
+        assert put_back(run, signal.SIGUSR2, LIMITS).startswith("back in the queue")
     assert "time_limits" not in submission(run)
