@@ -286,7 +286,11 @@ class Cluster:
     def start_accounting(self) -> None:
         folder = FOLDER / "database"
         database = f"--no-defaults --datadir={folder} --user=root"
-        do(f"mariadb-install-db {database} --auth-root-authentication-method=normal --skip-test-db")
+        # Its temporary files are named by process ids, which in two clusters are the same.
+        do(
+            f"env TMPDIR={folder} mariadb-install-db {database} "
+            "--auth-root-authentication-method=normal --skip-test-db"
+        )
         self.start_daemon(
             "mariadbd",
             f"mariadbd {database} --socket={folder}/socket --pid-file={folder}/pid --tmpdir={folder}"
