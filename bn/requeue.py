@@ -1,9 +1,10 @@
 """What becomes of a SLURM job whose run was told to stop: back into the queue, unless somebody ended it.
 
 SLURM tells a job to stop with the signal asked for before its time limit (SIGUSR2 here), and with SIGTERM for
-preemption and for scancel. At that moment a cancelled job is COMPLETING, and so is one that SLURM has put
-back itself (preemption without a grace time, scontrol requeue); to put a cancelled one back would bring it to
-life again. A job that is RUNNING is put back here: one that just ends in its grace time would not come back.
+preemption, for scancel, and at the time limit itself. At that moment the job is RUNNING where it has a grace
+time: it is put back here, since one that just ends in that time does not come back. Else it is COMPLETING:
+where the reason is the time limit it is put back too; where it was cancelled that would bring it to life;
+where SLURM has put it back itself (preemption without a grace time, scontrol requeue) nothing is left to do.
 """
 
 import signal
@@ -14,6 +15,7 @@ from bn.records import RunDirectory
 from bn.submission import count_time_limit
 
 GOES_ON = "the same command goes on"
+WITH_TIME = ("RUNNING", "SIGNALING")
 EARLY_S = 60  # SLURM may send the signal so much before it was asked to
 
 
@@ -33,21 +35,23 @@ def put_back(run: RunDirectory, number: int, limits: Limits | None) -> str:
     job = slurm.job_id()
     if job is None:
         return GOES_ON
-    queue = slurm.queue()
-    if queue is None:
+    found = slurm.state_of(job)
+    if found is None:
         return f"job {job} is not put back into the queue, as squeue does not answer; {GOES_ON}"
-    state = queue.get(job, "not in the queue")
-    if state != "RUNNING":
+    state, reason = found
+    at_limit = reason == "TimeLimit"
+    if state not in WITH_TIME and not at_limit:
         return f"job {job} is {state.lower()}; {GOES_ON}"
     if number == signal.SIGUSR2 and limits is not None:
         left = slurm.time_left_s(job)
-        if left is not None and left <= limits.signal_delay_s + EARLY_S:
-            count = count_time_limit(run)
-            if count > limits.max_num_timeout:
-                return (
-                    f"job {job} has reached its time limit {count} times "
-                    f"(hydra.launcher.max_num_timeout={limits.max_num_timeout}); {GOES_ON}"
-                )
+        at_limit = left is not None and left <= limits.signal_delay_s + EARLY_S
+    if at_limit and limits is not None:
+        count = count_time_limit(run)
+        if count > limits.max_num_timeout:
+            return (
+                f"job {job} has reached its time limit {count} times "
+                f"(hydra.launcher.max_num_timeout={limits.max_num_timeout}); {GOES_ON}"
+            )
     name = signal.Signals(number).name
     run.set_status("interrupted", run.status["step"], f"{name}: back in the queue as job {job}")
     print(f"train.py: {run.summary()}", flush=True)  # for the job's log: it may not come to another line

@@ -28,6 +28,13 @@ def queue() -> dict[str, str] | None:
     return dict(line.split(maxsplit=1) for line in answer.splitlines())
 
 
+def state_of(job: str) -> tuple[str, str] | None:
+    """A job's state and the reason for it (None: there is none; TimeLimit); None: no answer."""
+    answer = _ask("squeue", "--noheader", "--job", job, "--format", "%T %r")
+    state, _, reason = (answer or "").strip().partition(" ")
+    return (state, reason) if state else None
+
+
 def time_left_s(job: str) -> int | None:
     """Seconds until the job reaches its time limit; None where there is none, or no answer."""
     answer = _ask("squeue", "--noheader", "--job", job, "--format", "%L")

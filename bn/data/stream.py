@@ -27,7 +27,7 @@ from bn.data.pictures import Pictures
 from bn.data.resize import central_crop, random_crop
 from bn.data.source import Cropped, Split
 from bn.errors import UserError
-from bn.signals import end_with_parent
+from bn.signals import STOP, end_with_parent
 
 PREFETCH = 2  # mini-batches ready, or in the making, for each worker
 # A fork starts in milliseconds and shares the listing of a million files; where forks are not safe (macOS),
@@ -227,6 +227,6 @@ def _end_workers(reference: weakref.ref) -> None:
 
 def _start_worker(_worker: int) -> None:
     """Signals are for the parent: it takes its last mini-batches, saves, and then ends its workers."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP:
         signal.signal(number, signal.SIG_IGN)
     end_with_parent()

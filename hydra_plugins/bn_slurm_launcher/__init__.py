@@ -72,8 +72,12 @@ class SlurmLauncher(Submitit):
         code = code_state()
         for _, run in members:
             record_submission(run, code)
-        # The jobs find this code wherever the sweep was started, and however it is installed.
-        setup = [f"export PYTHONPATH={REPOSITORY}:$PYTHONPATH", *self.params["setup"]]
+        setup = [
+            # The jobs find this code wherever the sweep was started, and however it is installed.
+            f"export PYTHONPATH={REPOSITORY}:$PYTHONPATH",
+            "export SLURM_KILL_BAD_EXIT=1",  # srun: where one process of several is killed, the others go too
+            *self.params["setup"],
+        ]
         chosen = {key: value for key, value in {**self.params, "setup": setup}.items() if key not in OWN}
         folder = Path(self.params["submitit_folder"])  # of all jobs: SLURM makes none for their logs
         columns = [

@@ -37,6 +37,8 @@ class CheckedSweeper(BasicSweeper):
                 raise UserError("a process of the sweep was killed: the same command completes it") from error
             return []  # told to stop so early that it could not leave in order
         except OSError as error:  # the folder that Hydra wants for a sweep
+            if error.filename is None:
+                raise
             raise UserError(f"{error.filename}: cannot be written ({error.strerror})") from error
         launch.outcomes[:] = [*left, *(result.return_value for result in results)]
         return [results]

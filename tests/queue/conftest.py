@@ -7,14 +7,18 @@ import pytest
 
 
 class FakeSlurm:
-    """`queue` is what squeue prints (None: it fails), `left` the time left; `asked` the scontrol calls."""
+    """What squeue prints (None: it fails) of the `queue`, of one `job`, of the time `left`.
+
+    `asked` are the calls of scontrol, which says `refusal` where that is not empty.
+    """
 
     def __init__(self, folder):
         self.folder = folder
         self.asked_file = folder / "asked"
         self.asked_file.write_text("")
-        self.queue, self.left, self.refusal = "", "UNLIMITED", ""
-        self._write("squeue", 'case "$*" in *%L*) cat "$0.left";; *) cat "$0.answer";; esac')
+        self.queue, self.job, self.left, self.refusal = "", "", "UNLIMITED", ""
+        answers = 'case "$*" in *%L*) cat "$0.left";; *--job*) cat "$0.job";; *) cat "$0.answer";; esac'
+        self._write("squeue", answers)
         self._write(
             "scontrol", f'echo "$@" >> {self.asked_file}; cat "$0.refusal" >&2; [ ! -s "$0.refusal" ]'
         )
@@ -25,7 +29,10 @@ class FakeSlurm:
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     def __setattr__(self, name, value):
-        files = {"queue": "squeue.answer", "left": "squeue.left", "refusal": "scontrol.refusal"}
+        files = {
+            "queue": "squeue.answer", "job": "squeue.job", "left": "squeue.left",
+            "refusal": "scontrol.refusal",
+        }  # fmt: skip
         if name not in files:
             object.__setattr__(self, name, value)
         elif value is None:

@@ -18,10 +18,18 @@ def waited(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
-def test_a_running_job_is_put_back(slurm, in_job, waited, with_status, number, capsys):
+@pytest.mark.parametrize(
+    ("number", "job"),
+    [
+        (signal.SIGTERM, "RUNNING None\n"),
+        (signal.SIGUSR2, "RUNNING None\n"),
+        (signal.SIGUSR2, "SIGNALING None\n"),  # while the signal is being sent
+        (signal.SIGTERM, "COMPLETING TimeLimit\n"),
+    ],
+)
+def test_a_running_job_is_put_back(slurm, in_job, waited, with_status, number, job, capsys):
     run = with_status("interrupted", 40, number.name)
-    slurm.queue = "123_4 RUNNING\n"
+    slurm.job = job
     assert put_back(run, number, LIMITS) == "back in the queue as job 123_4"
     assert capsys.readouterr().out.endswith(f"at step 40; {number.name}: back in the queue as job 123_4\n")
     assert slurm.asked == ["requeue 123_4"]
@@ -31,19 +39,19 @@ def test_a_running_job_is_put_back(slurm, in_job, waited, with_status, number, c
 
 
 @pytest.mark.parametrize(
-    ("queue", "why"),
+    ("job", "why"),
     [
-        ("123_4 COMPLETING\n", "job 123_4 is completing; the same command goes on"),  # by scancel
-        ("123_5 RUNNING\n", "job 123_4 is not in the queue; the same command goes on"),
+        ("COMPLETING None\n", "job 123_4 is completing; the same command goes on"),  # by scancel
+        ("PENDING BeginTime\n", "job 123_4 is pending; the same command goes on"),  # SLURM has put it back
         (
             None,
             "job 123_4 is not put back into the queue, as squeue does not answer; the same command goes on",
         ),
     ],
 )
-def test_any_other_is_not(slurm, in_job, waited, with_status, queue, why):
+def test_any_other_is_not(slurm, in_job, waited, with_status, job, why):
     run = with_status("interrupted", 40, "SIGTERM")
-    slurm.queue = queue
+    slurm.job = job
     assert put_back(run, signal.SIGTERM, LIMITS) == why
     assert (slurm.asked, waited) == ([], [])
     assert run.status["reason"] == "SIGTERM"
@@ -56,7 +64,7 @@ def test_outside_slurm_nothing_is_asked(slurm, waited, with_status):
 
 def test_what_slurm_refuses(slurm, in_job, waited, with_status):
     run = with_status("interrupted", 40, "SIGTERM")
-    slurm.queue, slurm.refusal = "123_4 RUNNING\n", "Requested operation is presently disabled\n"
+    slurm.job, slurm.refusal = "RUNNING None\n", "Requested operation is presently disabled\n"
     said = put_back(run, signal.SIGTERM, None)
     assert said == (
         "job 123_4 cannot be put back into the queue (Requested operation is presently disabled); "
@@ -68,7 +76,7 @@ def test_what_slurm_refuses(slurm, in_job, waited, with_status):
 
 def test_a_job_reaches_its_time_limit_as_often_as_it_may(slurm, in_job, waited, with_status):
     run = with_status("interrupted", 40, "SIGUSR2")
-    slurm.queue, slurm.left = "123_4 RUNNING\n", "2:30\n"
+    slurm.job, slurm.left = "RUNNING None\n", "2:30\n"
     assert put_back(run, signal.SIGUSR2, LIMITS).startswith("back in the queue")
     assert submission(run)["time_limits"] == 1
     assert put_back(run, signal.SIGUSR2, LIMITS) == (
@@ -82,7 +90,7 @@ def test_a_job_reaches_its_time_limit_as_often_as_it_may(slurm, in_job, waited, 
 
 def test_preemption_is_no_time_limit(slurm, in_job, waited, with_status):
     run = with_status("interrupted", 40, "SIGUSR2")
-    slurm.queue, slurm.left = "123_4 RUNNING\n", "3:30:00\n"  # some clusters preempt with this signal too
+    slurm.job, slurm.left = "RUNNING None\n", "3:30:00\n"  # some clusters preempt with this signal too
     for _ in range(3):
         assert put_back(run, signal.SIGUSR2, LIMITS).startswith("back in the queue")
     assert "time_limits" not in submission(run)

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -122,21 +121,17 @@ def children(pid):
 
 
 @pytest.fixture(scope="module")
-def made_cluster():
+def made_cluster(tmp_path_factory):
     """Make a cluster with these options, which ends with the tests of the file."""
     made = []
 
     def make(*options):
-        folder = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")
-        folder = folder / f"bn-test-{os.getpid()}-{len(made)}"
-        folder.mkdir()
-        made.append((folder, Cluster(folder, *options)))
-        return made[-1][1]
+        made.append(Cluster(tmp_path_factory.mktemp("cluster"), *options))
+        return made[-1]
 
     yield make
-    for folder, cluster in made:
+    for cluster in made:
         cluster.close()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

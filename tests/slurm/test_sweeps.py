@@ -17,15 +17,15 @@ def submitted(out):
     return int(count), job
 
 
-def test_a_sweep_is_one_array(cluster, ended, typed, planned, undisturbed, bits, snapshot, tmp_path):
+def test_a_sweep_is_one_array(cluster, ended, typed, planned, undisturbed, bits, snapshot, until, tmp_path):
     sweep = typed("experiment=mnist_baseline,mnist_bn", "seed=0,1")
     code, out, err = ended(cluster.train(*sweep, "hydra.launcher.array_parallelism=2"))
     assert (code, err) == (0, "")
     assert out.startswith("train.py: sweep of 4 runs, 0 finished before\n")
     count, job = submitted(out)
     assert count == 4
-    account = cluster.ask("sacct", "-X", "-n", "-P", "-j", job, "-o", "JobID,State")
-    assert sorted(account.split()) == [f"{job}_{i}|COMPLETED" for i in range(4)]
+    account = ("sacct", "-X", "-n", "-P", "-j", job, "-o", "JobID,State")  # which lags behind
+    until(lambda: sorted(cluster.ask(*account).split()) == [f"{job}_{i}|COMPLETED" for i in range(4)])
     for network in ("mnist_baseline", "mnist_bn"):
         for seed in (0, 1):
             run = planned(f"experiment={network}", f"seed={seed}")
