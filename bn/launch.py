@@ -5,7 +5,6 @@ there would end the sweep for the others) but returns an outcome of plain string
 """
 
 import contextlib
-import errno
 import functools
 import hashlib
 import os
@@ -28,9 +27,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from bn.config import Config, InceptionModel, config_from, flatten, to_dict
-from bn.errors import Interrupted, UserError
-from bn.records import REPOSITORY, RunDirectory, compared, read_lines
+from bn.config import Config, config_from, flatten, to_dict
+from bn.errors import Interrupted, PeerFailed, UserError, reason_of
+from bn.ranks import Ranks, check_shared, ranks_here
+from bn.records import REPOSITORY, NoRunDirectory, RunDirectory, compared, read_lines
 from bn.signals import install_handlers, stop_signal
 
 CONFIGS = str(REPOSITORY / "configs")
@@ -64,6 +64,8 @@ def entry(main: Callable[..., Any]) -> None:
     if signal_received := stop_signal():
         sys.exit(128 + signal_received)
     stopped = sum(state == "interrupted" for state, _ in outcomes)
+    if stopped and len(outcomes) == 1:  # another rank was killed, or hangs: said already
+        sys.exit(1)
     if stopped:  # a worker was told to stop, and not this command
         sys.exit(f"train.py: {stopped} of {len(outcomes)} members were interrupted: the same command goes on")
     failed = [line for state, line in outcomes if state == "failed"]
@@ -78,45 +80,56 @@ def member(composed: DictConfig, work: Callable[[Config, RunDirectory], None]) -
     """One run, from its composed config to its outcome, which is printed and recorded at once."""
     install_handlers()
     outcome = _attempt(composed, work)
-    stream = sys.stderr if outcome[0] == "failed" else sys.stdout
-    print(f"train.py: {outcome[1]}", file=stream, flush=True)
+    if outcome[1]:
+        stream = sys.stderr if outcome[0] == "failed" else sys.stdout
+        print(f"train.py: {outcome[1]}", file=stream, flush=True)
     outcomes.append(outcome)
     return outcome
 
 
 def _attempt(composed: DictConfig, work: Callable[[Config, RunDirectory], None]) -> Outcome:
+    """Of a rank other than 0 the line is empty, unless it has to say why it failed itself."""
+    ranks = Ranks()
     try:
+        ranks = ranks_here()
         run = _run_of(composed, dict(HydraConfig.get().runtime.choices))
+        if ranks.rank:
+            run = NoRunDirectory(run.path, run.config)
         run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
         run.check_config()
         if run.finished:
-            return run.status["state"], f"{summary(run)} (finished before)"
+            return run.status["state"], "" if ranks.rank else f"{summary(run)} (finished before)"
+        check_shared(run.config, ranks.size)
+        if ranks.size > 1 and run.config.device != "cpu":
+            from bn.distributed import check_gpus
+
+            check_gpus(run.config, ranks)
         if stop_signal():
-            return "interrupted", f"{run.name}: not started"
+            return "interrupted", "" if ranks.rank else f"{run.name}: not started"
         run.open()
-    except UserError as error:
-        return "failed", str(error)
+    except UserError as error:  # all ranks raise it: one on each machine says so
+        return "failed", "" if ranks.local_rank else str(error)
     try:
         work(run.config, run)
     except Interrupted:
-        return "interrupted", f"{summary(run)}: the same command goes on"
+        return "interrupted", "" if ranks.rank else f"{summary(run)}: the same command goes on"
+    except PeerFailed as failure:
+        if ranks.rank and failure.rank:
+            return failure.state, ""
+        run.set_status(failure.state, run.status.get("step", 0), str(failure))
+        goes_on = ": the same command goes on" * (failure.state == "interrupted")
+        return failure.state, f"{run.name}: {failure}{goes_on}"
     except Exception as error:
         return _record_failure(run, error)
     finally:
         run.close()
-    return run.status["state"], summary(run)
+    return ("done", "") if ranks.rank else (run.status["state"], summary(run))
 
 
 def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
     """What a run that raised leaves behind."""
-    if isinstance(error, UserError):
-        reason = str(error)
-    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        reason = "no space left on the device: free some, and the same command goes on"
-    elif isinstance(error, OSError) and error.filename:
-        reason = f"{error.filename}: {error.strerror}"
-    else:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+    reason = reason_of(error)
+    if not isinstance(error, (UserError, OSError)):
         traceback.print_exc()
     # A full disk may refuse even this line.
     with contextlib.suppress(OSError):
@@ -221,11 +234,6 @@ def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
     from bn.wandb_logger import check_logger
 
     check_logger(config)
-    if isinstance(config.model, InceptionModel) and config.model.norm == "sync":
-        raise UserError(
-            "model.norm=sync: needs a training shared by several processes, which train.py does not start; "
-            "accepted: none, batch, ghost"
-        )
     if config.device == "cuda":
         from bn.train import take_device
 
