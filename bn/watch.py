@@ -174,7 +174,8 @@ class Watch:
         if entry.said["verdict"]:
             return PeerFailed(*entry.said["verdict"])
         if now - min(self._heard, entry.at) > SILENCE_S:
-            return PeerFailed(0, "interrupted", f"{self._named(0)} is gone: {_no_sign()}")
+            why = "its connections are closed" if self._heard < 0 else _no_sign()
+            return PeerFailed(0, "interrupted", f"{self._named(0)} is gone: {why}")
         return None
 
     def _find_in_rank_0(self, now: float) -> PeerFailed | None:
