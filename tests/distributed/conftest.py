@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from bn.checkpoint import list_checkpoints
+from bn.config import to_dict
 from bn.records import REPOSITORY, read_lines
+from tests.conftest import composed
 
 NETWORK = (
     "experiment=bn_x5", "scale=smoke", "model.width=0.01", "model.norm_group=8", "optim.batch=32", "steps=24",
@@ -109,7 +111,8 @@ def together(start_ranks):
     """What a function of rank_work.py gives on each of `size` ranks; of 1, alone in this process."""
     from rank_work import __dict__ as work
 
-    def run(size, function, *arguments):
+    def run(size, function, overrides, *rest):
+        arguments = to_dict(composed((*NETWORK, *overrides)).config), *rest
         if size == 1:
             return work[function](*arguments)
         ranks = start_ranks(size, arguments, function=function)

@@ -4,13 +4,13 @@ import contextlib
 import functools
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from bn import launch
-from bn.config import ImageData
+from bn.config import ImageData, config_from
 from bn.data.images import open_images
 from bn.distributed import joined, mean_statistics
 from bn.errors import UserError
@@ -19,6 +19,7 @@ from bn.models.build import build_model
 from bn.norm import BatchNorm, SyncBatchNorm, population_statistics
 from bn.optim import sgd
 from bn.ranks import ranks_here
+from bn.records import NoRunDirectory
 from bn.seeds import generator
 from bn.steps import AutogradStep
 from bn.tasks import build_task
@@ -28,21 +29,21 @@ CPU = torch.device("cpu")
 
 
 @contextlib.contextmanager
-def team_of(overrides):
-    """The config, and the team that the environment says (alone where it says none)."""
+def team_of(mapping):
+    """The config of a mapping, and the team that the environment says (alone where it says none)."""
     torch.set_num_threads(1)
-    run = launch.planned_run(overrides)
-    with joined(run.config, run, ranks_here(), lambda: None) as team:
-        yield run.config, team
+    config = config_from(mapping)
+    with joined(config, NoRunDirectory(Path("nowhere"), config), ranks_here(), lambda: None) as team:
+        yield config, team
 
 
 def tensors(model):
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def trained_task(overrides, steps):
+def trained_task(mapping, steps):
     """Of the task itself: its tensors after these steps, and with the mean statistics, and again after."""
-    with team_of(overrides) as (config, team):
+    with team_of(mapping) as (config, team):
         task = build_task(config, CPU, 0, team)
         for n in range(1, steps + 1):
             task.advance(n)
@@ -52,9 +53,9 @@ def trained_task(overrides, steps):
         return own, mean, tensors(task.model)
 
 
-def float64_steps(overrides, steps):
+def float64_steps(mapping, steps):
     """The same network and steps in float64."""
-    with team_of(overrides) as (config, team):
+    with team_of(mapping) as (config, team):
         assert isinstance(config.data, ImageData)
         images = open_images(
             config.data, batch=config.optim.batch, seed=0, device=CPU, steps=steps,
@@ -68,9 +69,9 @@ def float64_steps(overrides, steps):
         return tensors(model)
 
 
-def evaluated(overrides):
+def evaluated(mapping):
     """Of the untrained network with statistics of one mini-batch: what the task finds; or what it says."""
-    with team_of(overrides) as (config, team):
+    with team_of(mapping) as (config, team):
         task = build_task(config, CPU, 0, team)
         assert isinstance(task, ImageTask)
         x = torch.randn(32, 3, 28, 28, generator=generator(0, "x"))
@@ -81,9 +82,9 @@ def evaluated(overrides):
             return str(error)
 
 
-def classified(overrides, count):
+def classified(mapping, count):
     """`count` points shared out, by a linear network."""
-    with team_of(overrides) as (_, team):
+    with team_of(mapping) as (_, team):
         points = torch.randn(count, 8, generator=generator(0, "points"))
         labels = torch.randint(6, (count,), generator=generator(0, "labels"))
         model = nn.Linear(8, 6)
@@ -94,9 +95,9 @@ def classified(overrides, count):
         return classify(model, batches, team.sum)
 
 
-def population(overrides, batches):
+def population(mapping, batches):
     """Algorithm 2 over the shares of `batches` mini-batches, in float64."""
-    with team_of(overrides) as (config, team):
+    with team_of(mapping) as (config, team):
         model = build_model(config).double()
         size = config.optim.batch // team.size
         shares = [
@@ -107,9 +108,9 @@ def population(overrides, batches):
         return tensors(model)
 
 
-def normalized(overrides, shape, shares):
+def normalized(mapping, shape, shares):
     """A layer over all ranks: its outputs, gradients and statistics for the share of this rank."""
-    with team_of(overrides) as (_, team):
+    with team_of(mapping) as (_, team):
         x = torch.randn(*shape, generator=generator(0, "x"), dtype=torch.float64) * 2 + 1
         weights = torch.randn(*shape, generator=generator(0, "w"), dtype=torch.float64)
         layer = (SyncBatchNorm if team.size > 1 else BatchNorm)(shape[1], 1e-3, 0.3).double()

@@ -9,12 +9,9 @@ from PIL import Image
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from bn import launch
 from bn.tasks import build_task
-from tests.conftest import SHORT
+from tests.conftest import composed
 from tests.distributed.conftest import NETWORK
-
-OVERRIDES = (*SHORT, *NETWORK)
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +25,9 @@ def _one_thread():
 
 def test_two_ranks_are_one_process_that_adds_up_the_gradients_of_two_groups(together):
     """Bit for bit, for the parameters and for each rank's own statistics, over four steps with momentum."""
-    overrides = (*OVERRIDES, "model.norm_group=16", "optim.momentum=0.9")
+    overrides = ("model.norm_group=16", "optim.momentum=0.9")
     ranks = together(2, "trained_task", overrides, 4)
-    task = build_task(launch.planned_run(overrides).config, torch.device("cpu"), 0)
+    task = build_task(composed((*NETWORK, *overrides)).config, torch.device("cpu"), 0)
     twins = [copy.deepcopy(task.model) for _ in range(2)]  # each with the statistics of one group
     optimizer = task.step.optimizer
     for n in range(4):
@@ -56,7 +53,7 @@ def test_two_ranks_are_one_process_that_adds_up_the_gradients_of_two_groups(toge
 
 def test_two_ranks_are_one_process_with_two_ghost_groups(together):
     """In one pass, to the rounding of float64; its kept statistics are the mean of the ranks'."""
-    overrides = (*OVERRIDES, "model.norm_group=16")
+    overrides = ("model.norm_group=16",)
     first, second = together(2, "float64_steps", overrides, 4)
     one = together(1, "float64_steps", overrides, 4)
     for name, tensor in one.items():
@@ -67,7 +64,7 @@ def test_two_ranks_are_one_process_with_two_ghost_groups(together):
 
 
 def test_the_mean_statistics_are_the_same_on_all_ranks_and_leave_no_trace(together):
-    ranks = together(3, "trained_task", (*OVERRIDES, "optim.batch=48", "model.norm_group=16"), 2)
+    ranks = together(3, "trained_task", ("optim.batch=48", "model.norm_group=16"), 2)
     for own, mean, after in ranks:
         for name, tensor in own.items():
             assert torch.equal(after[name], tensor), name
@@ -81,15 +78,15 @@ def test_the_mean_statistics_are_the_same_on_all_ranks_and_leave_no_trace(togeth
 @pytest.mark.parametrize("count", [101, 2])
 def test_shares_of_any_size_are_counted_exactly(together, count):
     """101 over three ranks come out uneven; of 2 one rank has none."""
-    one = together(1, "classified", OVERRIDES, count)
-    for found in together(3, "classified", OVERRIDES, count):
+    one = together(1, "classified", (), count)
+    for found in together(3, "classified", (), count):
         assert (found["accuracy"], found["accuracy_top5"]) == (one["accuracy"], one["accuracy_top5"])
         assert found["loss"] == pytest.approx(one["loss"], rel=1e-14)
 
 
 def test_validation_is_shared_out_without_padding(together):
     """500 pictures over three ranks."""
-    overrides = (*OVERRIDES, "optim.batch=48")
+    overrides = ("optim.batch=48",)
     one = together(1, "evaluated", overrides)
     assert 0 < one["validation/accuracy"] < one["validation/accuracy_top5"] < 1
     for found in together(3, "evaluated", overrides):
@@ -113,7 +110,7 @@ def tree(tmp_path):
         for path in sorted((tmp_path / "tree" / "val").glob("*/*"))[:broken]:
             path.write_bytes(path.read_bytes()[:50])
         return (
-            *OVERRIDES, "data=cifar10", f"data.root={tmp_path / 'tree'}", "data.classes=2",
+            "data=cifar10", f"data.root={tmp_path / 'tree'}", "data.classes=2",
             "data.feed=stream", "data.workers=0", "optim.batch=48", "probe.layers=[]",
         )  # fmt: skip
 
@@ -138,8 +135,8 @@ def test_no_validation_picture_can_be_read(together, tree):
 @pytest.mark.parametrize("norm", ["ghost", "batch"])
 def test_algorithm_2_over_two_ranks(together, norm):
     """Its mini-batches are those of the ranks: one process with groups of their size finds the same."""
-    overrides = (*OVERRIDES, f"model.norm={norm}", "model.norm_group=16")
-    one = together(1, "population", (*OVERRIDES, "model.norm=ghost", "model.norm_group=16"), 3)
+    overrides = (f"model.norm={norm}", "model.norm_group=16")
+    one = together(1, "population", ("model.norm=ghost", "model.norm_group=16"), 3)
     first, second = together(2, "population", overrides, 3)
     for name, tensor in one.items():
         assert torch.equal(first[name], second[name]), name
@@ -148,8 +145,8 @@ def test_algorithm_2_over_two_ranks(together, norm):
 
 def test_algorithm_2_with_statistics_over_all_ranks(together):
     """Its mini-batches are the whole ones."""
-    one = together(1, "population", (*OVERRIDES, "model.norm=batch"), 3)
-    first, second = together(2, "population", (*OVERRIDES, "model.norm=sync"), 3)
+    one = together(1, "population", ("model.norm=batch",), 3)
+    first, second = together(2, "population", ("model.norm=sync",), 3)
     for name, tensor in one.items():
         assert torch.equal(first[name], second[name]), name
         assert_close(first[name], tensor, rtol=1e-9, atol=1e-11, msg=name)
@@ -158,8 +155,8 @@ def test_algorithm_2_with_statistics_over_all_ranks(together):
 @pytest.mark.parametrize(("shape", "shares"), [((6, 5, 3, 2), (4, 2)), ((5, 4), (1, 4))])
 def test_normalization_over_all_ranks_is_that_of_the_whole_mini_batch(together, shape, shares):
     """Of shares of different sizes, one of them of a single example."""
-    ranks = together(2, "normalized", OVERRIDES, shape, shares)
-    y, dx, gradients, layer = together(1, "normalized", OVERRIDES, shape, shares)
+    ranks = together(2, "normalized", (), shape, shares)
+    y, dx, gradients, layer = together(1, "normalized", (), shape, shares)
     assert_close(torch.cat([rank[0] for rank in ranks]), y, rtol=1e-11, atol=1e-12)
     assert_close(torch.cat([rank[1] for rank in ranks]), dx, rtol=1e-10, atol=1e-11)
     for _, _, summed, its_layer in ranks:
@@ -168,8 +165,8 @@ def test_normalization_over_all_ranks_is_that_of_the_whole_mini_batch(together, 
 
 
 def test_training_with_statistics_over_all_ranks_is_that_of_one_process(together):
-    one = together(1, "float64_steps", (*OVERRIDES, "model.norm=batch"), 3)
-    first, second = together(2, "float64_steps", (*OVERRIDES, "model.norm=sync"), 3)
+    one = together(1, "float64_steps", ("model.norm=batch",), 3)
+    first, second = together(2, "float64_steps", ("model.norm=sync",), 3)
     for name, tensor in one.items():
         assert torch.equal(first[name], second[name]), name
         assert_close(first[name], tensor, rtol=1e-7, atol=1e-9, msg=name)
