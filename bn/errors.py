@@ -26,6 +26,11 @@ class PeerFailed(Exception):
         self.rank = rank
         self.state = state
 
+    @property
+    def advice(self) -> str:
+        """The message, with what to do."""
+        return f"{self}: the same command goes on" if self.state == "interrupted" else str(self)
+
 
 class Diverged(Exception):
     """A result, not a failure: training left the finite numbers (section 4.2.2 reports such a run)."""

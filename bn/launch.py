@@ -117,8 +117,7 @@ def _attempt(composed: DictConfig, work: Callable[[Config, RunDirectory], None])
         if ranks.rank and failure.rank:
             return failure.state, ""
         run.set_status(failure.state, run.status.get("step", 0), str(failure))
-        goes_on = ": the same command goes on" * (failure.state == "interrupted")
-        return failure.state, f"{run.name}: {failure}{goes_on}"
+        return failure.state, f"{run.name}: {failure.advice}"
     except Exception as error:
         return _record_failure(run, error)
     finally:
@@ -177,8 +176,17 @@ def planned_run(overrides: Sequence[str]) -> RunDirectory:
     return _run_of(composed, dict(composed.hydra.runtime.choices))
 
 
-def unfinished_members(members: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Check every member of a sweep; those that have not ended. UserError names the first that is wrong."""
+def unfinished_members(members: Sequence[Sequence[str]], processes: int = 1) -> list[list[str]]:
+    """Check every member of a sweep, each to be trained by so many processes; those that have not ended.
+
+    UserError names the first that is wrong.
+    """
+    here = ranks_here().size
+    if here > 1:
+        raise UserError(
+            f"{here} processes: a sweep (-m) is started by one; its members are trained by as many as its "
+            "launcher starts"
+        )
     unfinished, seen = [], {}
     for overrides in tqdm(members, desc="checking", unit=" runs", disable=None, leave=False):
         if stop_signal():
@@ -186,6 +194,7 @@ def unfinished_members(members: Sequence[Sequence[str]]) -> list[list[str]]:
         try:
             run = planned_run(overrides)
             run.check_config()
+            check_shared(run.config, processes)
         except UserError as error:
             raise UserError(f"{error} (member {' '.join(overrides)})") from error
         if run.path in seen:

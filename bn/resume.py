@@ -56,7 +56,8 @@ def restore_own(
     if ranks:
         put_statistics(model, ranks["statistics"][team.rank])
         losses.losses.copy_(ranks["losses"][team.rank])
-        random = {name: rows[team.rank] for name, rows in ranks["random"].items()}
+        # Copies: of a view torch reads the beginning of what it is a view of.
+        random = {name: rows[team.rank].clone() for name, rows in ranks["random"].items()}
         set_random_state(random, device)
     else:
         set_random_state(saved["random"], device)

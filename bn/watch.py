@@ -156,7 +156,7 @@ class Watch:
         if self.verdict.rank == self._rank:
             faulthandler.dump_traceback(sys.stderr)
         if self._rank == 0 or self.verdict.rank == 0:
-            print(f"train.py: {self.verdict}", file=sys.stderr, flush=True)
+            print(f"train.py: {self.verdict.advice}", file=sys.stderr, flush=True)
         os._exit(1)
 
     def _find(self) -> PeerFailed | None:

@@ -19,7 +19,10 @@ class CheckedSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         assert self.launcher is not None
-        unfinished = launch.unfinished_members(launch.members(self.params, arguments))
+        assert self.config is not None
+        launcher = self.config.hydra.launcher
+        processes = (launcher.get("nodes") or 1) * (launcher.get("tasks_per_node") or 1)
+        unfinished = launch.unfinished_members(launch.members(self.params, arguments), processes)
         if not unfinished:
             return []
         try:

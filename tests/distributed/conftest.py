@@ -19,9 +19,10 @@ from bn.records import REPOSITORY, read_lines
 from tests.conftest import composed
 
 NETWORK = (
-    "experiment=bn_x5", "scale=smoke", "model.width=0.01", "model.norm_group=8", "optim.batch=32", "steps=24",
-    "log_every=3", "checkpoint_every=10", "evaluate.at.early=[]", "evaluate.at.every=12",
-    "evaluate.population_batches=3", "probe.at.early=[0]", "probe.at.every=12", "probe.examples=16",
+    "experiment=bn_x5", "scale=smoke", "model.width=0.01", "data.crop=16", "model.norm_group=8",
+    "optim.batch=16", "steps=24", "log_every=3", "checkpoint_every=10", "evaluate.at.early=[]",
+    "evaluate.at.every=12", "evaluate.population_batches=3", "probe.at.early=[0]", "probe.at.every=12",
+    "probe.examples=16",
 )  # fmt: skip
 
 

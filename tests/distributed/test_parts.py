@@ -1,6 +1,7 @@
 """Two ranks are one process with two ghost groups; statistics and evaluations are those of all ranks."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,16 +26,16 @@ def _one_thread():
 
 def test_two_ranks_are_one_process_that_adds_up_the_gradients_of_two_groups(together):
     """Bit for bit, for the parameters and for each rank's own statistics, over four steps with momentum."""
-    overrides = ("model.norm_group=16", "optim.momentum=0.9")
+    overrides = "optim.momentum=0.9"
     ranks = together(2, "trained_task", overrides, 4)
-    task = build_task(composed((*NETWORK, *overrides)).config, torch.device("cpu"), 0)
+    task: Any = build_task(composed((*NETWORK, *overrides)).config, torch.device("cpu"), 0)
     twins = [copy.deepcopy(task.model) for _ in range(2)]  # each with the statistics of one group
     optimizer = task.step.optimizer
     for n in range(4):
         images, labels = task.images.feed(n)
         images = images.contiguous(memory_format=torch.channels_last)
         gradients = []
-        for twin, x, y in zip(twins, images.split(16), labels.split(16), strict=True):
+        for twin, x, y in zip(twins, images.split(8), labels.split(8), strict=True):
             for mine, his in zip(task.model.parameters(), twin.parameters(), strict=True):
                 his.data.copy_(mine)
             twin.zero_grad()
@@ -53,7 +54,7 @@ def test_two_ranks_are_one_process_that_adds_up_the_gradients_of_two_groups(toge
 
 def test_two_ranks_are_one_process_with_two_ghost_groups(together):
     """In one pass, to the rounding of float64; its kept statistics are the mean of the ranks'."""
-    overrides = ("model.norm_group=16",)
+    overrides = ()
     first, second = together(2, "float64_steps", overrides, 4)
     one = together(1, "float64_steps", overrides, 4)
     for name, tensor in one.items():
@@ -64,7 +65,7 @@ def test_two_ranks_are_one_process_with_two_ghost_groups(together):
 
 
 def test_the_mean_statistics_are_the_same_on_all_ranks_and_leave_no_trace(together):
-    ranks = together(3, "trained_task", ("optim.batch=48", "model.norm_group=16"), 2)
+    ranks = together(3, "trained_task", ("optim.batch=24",), 2)
     for own, mean, after in ranks:
         for name, tensor in own.items():
             assert torch.equal(after[name], tensor), name
@@ -86,7 +87,7 @@ def test_shares_of_any_size_are_counted_exactly(together, count):
 
 def test_validation_is_shared_out_without_padding(together):
     """500 pictures over three ranks."""
-    overrides = ("optim.batch=48",)
+    overrides = ("optim.batch=24",)
     one = together(1, "evaluated", overrides)
     assert 0 < one["validation/accuracy"] < one["validation/accuracy_top5"] < 1
     for found in together(3, "evaluated", overrides):
@@ -111,7 +112,7 @@ def tree(tmp_path):
             path.write_bytes(path.read_bytes()[:50])
         return (
             "data=cifar10", f"data.root={tmp_path / 'tree'}", "data.classes=2",
-            "data.feed=stream", "data.workers=0", "optim.batch=48", "probe.layers=[]",
+            "data.feed=stream", "data.workers=0", "optim.batch=24", "probe.layers=[]",
         )  # fmt: skip
 
     return make
@@ -135,8 +136,8 @@ def test_no_validation_picture_can_be_read(together, tree):
 @pytest.mark.parametrize("norm", ["ghost", "batch"])
 def test_algorithm_2_over_two_ranks(together, norm):
     """Its mini-batches are those of the ranks: one process with groups of their size finds the same."""
-    overrides = (f"model.norm={norm}", "model.norm_group=16")
-    one = together(1, "population", ("model.norm=ghost", "model.norm_group=16"), 3)
+    overrides = f"model.norm={norm}"
+    one = together(1, "population", ("model.norm=ghost",), 3)
     first, second = together(2, "population", overrides, 3)
     for name, tensor in one.items():
         assert torch.equal(first[name], second[name]), name
