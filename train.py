@@ -9,14 +9,17 @@ from omegaconf import DictConfig
 
 from bn import launch
 from bn.config import Config
+from bn.ranks import ranks_here
 from bn.records import RunDirectory
 from bn.signals import stop_signal
 
 
 def work(config: Config, run: RunDirectory) -> None:
-    from bn.train import train  # imports torch, which --help and a refused config do without
+    from bn.distributed import joined  # imports torch, which --help and a refused config do without
+    from bn.train import train
 
-    train(config, run, stop_signal, progress=launch.wants_progress())
+    with joined(config, run, ranks_here(), stop_signal) as team:
+        train(config, run, stop_signal, launch.wants_progress(), team)
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")

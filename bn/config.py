@@ -175,6 +175,8 @@ class Config:
     probe: Probe
     log_every: Count
     checkpoint_every: Count
+    checkpoint_minutes: Positive  # a checkpoint comes no later than this after the last
+    rank_timeout_s: Positive  # of several processes: how long one may keep the others waiting
     output: str  # where run directories go, relative to the repository
     logger: NoLogger | WandbLogger
 
@@ -245,6 +247,8 @@ def _check_image_run(config: Config, model: InceptionModel) -> None:
         )
     if model.per_activation and model.norm not in ("batch", "ghost"):
         raise UserError(f"model.per_activation: accepted with model.norm={model.norm}: []")
+    if model.norm == "sync" and config.compile == "always":
+        raise UserError("compile=always: accepted with model.norm=sync: auto, never")
     if (config.member is None) != (config.experiment != "ensemble"):
         accepted = "1 to 6" if config.member is None else "null (only experiment=ensemble has members)"
         raise UserError(f"member={config.member}: accepted with experiment={config.experiment}: {accepted}")

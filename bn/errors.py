@@ -1,4 +1,6 @@
-"""The exceptions that are not programming errors."""
+"""The exceptions that are not programming errors, and what to say of any."""
+
+import errno
 
 
 class UserError(Exception):
@@ -13,5 +15,33 @@ class Interrupted(Exception):
         self.signal = signal
 
 
+class PeerFailed(Exception):
+    """Another process of this training raised (`state` failed), was killed or hangs (interrupted).
+
+    `rank` is the first of those; the message says which they are and why.
+    """
+
+    def __init__(self, rank: int, state: str, reason: str) -> None:
+        super().__init__(reason)
+        self.rank = rank
+        self.state = state
+
+    @property
+    def advice(self) -> str:
+        """The message, with what to do."""
+        return f"{self}: the same command goes on" if self.state == "interrupted" else str(self)
+
+
 class Diverged(Exception):
     """A result, not a failure: training left the finite numbers (section 4.2.2 reports such a run)."""
+
+
+def reason_of(error: BaseException) -> str:
+    """One line that says why a run failed."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "no space left on the device: free some, and the same command goes on"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(f"{type(error).__name__}: {error}".split())

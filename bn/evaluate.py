@@ -40,15 +40,22 @@ def evaluate(model: nn.Module, data: Mnist) -> dict[str, float]:
 
 
 @torch.no_grad()
-def classify(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
+def classify(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    total: Callable[[Tensor], Tensor] = lambda mine: mine,
+) -> dict[str, float]:
     """`accuracy` (top-1), `accuracy_top5` and `loss` (mean cross-entropy) over batches of images and labels.
 
     In evaluation mode. Answers are counted, so batches may differ in size; one with a logit that is not
     finite is wrong. The device is waited for once, at the end. The training flags return to what they were.
+
+    Of several processes each has some of the batches, maybe none; `total` gives the sum over them of a vector
+    that each has. ValueError where there is no image in all.
     """
     was_training = model.training
     model.eval()
-    totals: Tensor | None = None
+    totals = torch.zeros(3, dtype=torch.float64)
     count = 0
     try:
         for images, labels in batches:
@@ -57,29 +64,34 @@ def classify(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict
             best &= logits.isfinite().all(1, keepdim=True)
             loss = F.cross_entropy(logits, labels, reduction="sum")
             found = torch.stack([best[:, 0].sum().double(), best.sum().double(), loss])
-            totals = found if totals is None else totals + found
+            totals = totals.to(found.device) + found
             count += len(labels)
     finally:
         model.train(was_training)
-    if totals is None:
+    totals = total(torch.cat((totals, totals.new_tensor([count]))))
+    if totals[-1] == 0:
         raise ValueError("no images to evaluate on")
-    top1, top5, loss = (totals / count).tolist()
+    top1, top5, loss = (totals[:-1] / totals[-1]).tolist()
     return {"accuracy": top1, "accuracy_top5": top5, "loss": loss}
 
 
 def evaluate_population(
-    model: nn.Module, batches: Iterable[Tensor], evaluate: Callable[[], dict[str, float]]
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    evaluate: Callable[[], dict[str, float]],
+    total: Callable[[Tensor], Tensor] = lambda mine: mine,
 ) -> dict[str, float]:
     """What `evaluate` gives with the population statistics of `batches` (Algorithm 2), `..._population`.
 
     The moving averages are put back afterwards, so that the saved network is the one that was trained. A
     network without BN has no statistics, and nothing to report. Diverged if the statistics are not finite.
+    `total`: of several processes, as `population_statistics` has it.
     """
     if not any(map(is_normalization, model.modules())):
         return {}
     moving = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        population_statistics(model, batches)
+        population_statistics(model, batches, total)
         return {f"{name}_population": value for name, value in evaluate().items()}
     except NotFinite as error:
         raise Diverged(str(error)) from error

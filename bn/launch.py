@@ -5,7 +5,6 @@ there would end the sweep for the others) but returns an outcome of plain string
 """
 
 import contextlib
-import errno
 import functools
 import hashlib
 import os
@@ -13,7 +12,6 @@ import re
 import shlex
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,18 +26,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from bn.config import Config, InceptionModel, config_from, flatten, to_dict
-from bn.errors import Interrupted, UserError
+from bn.attempt import Outcome, Work, attempt, check_device
+from bn.config import Config, config_from, flatten, to_dict
+from bn.errors import UserError
+from bn.ranks import Ranks, check_shared, ranks_here
 from bn.records import REPOSITORY, RunDirectory, compared
-from bn.requeue import Limits, put_back
 from bn.signals import install_handlers, stop_signal
-from bn.slurm import job_id
-from bn.submission import check_submission
 
 CONFIGS = str(REPOSITORY / "configs")
 NAME_LENGTH = 150
 
-Outcome = tuple[str, str]  # the state a member ended in, and one line about it
 outcomes: list[Outcome] = []  # of this command's members
 
 
@@ -68,7 +64,7 @@ def entry(main: Callable[..., Any]) -> None:
         sys.exit(128 + signal_received)
     stopped = sum(state in ("interrupted", "lost") for state, _ in outcomes)
     failed = [line for state, line in outcomes if state == "failed"]
-    if stopped:  # a worker was told to stop, or a job killed, and not this command
+    if stopped and len(outcomes) > 1:  # a worker was told to stop, or a job killed, and not this command
         print(
             f"train.py: {stopped} of {len(outcomes)} members were interrupted: the same command goes on",
             file=sys.stderr,
@@ -80,55 +76,23 @@ def entry(main: Callable[..., Any]) -> None:
         sys.exit(1)
 
 
-def member(composed: DictConfig, work: Callable[[Config, RunDirectory], None]) -> Outcome:
+def member(composed: DictConfig, work: Work) -> Outcome:
     """One run, from its composed config to its outcome, which is printed and recorded at once."""
     install_handlers()
-    outcome = _attempt(composed, work)
-    stream = sys.stderr if outcome[0] == "failed" else sys.stdout
-    print(f"train.py: {outcome[1]}", file=stream, flush=True)
-    outcomes.append(outcome)
-    return outcome
-
-
-def _attempt(composed: DictConfig, work: Callable[[Config, RunDirectory], None]) -> Outcome:
-    launcher = HydraConfig.get().launcher
+    ranks = Ranks()
     try:
         _check_mode()
+        ranks = ranks_here()
         run = _run_of(composed, dict(HydraConfig.get().runtime.choices))
         run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
-        _check_device(run.config)
-        run.check_config()
-        if run.finished:
-            return run.status["state"], f"{run.summary()} (finished before)"
-        if stop_signal():
-            return "interrupted", f"{run.name}: not started"
-    except UserError as error:
-        return "failed", str(error)
-    job = job_id()
-    if job is not None and launcher.get("changed") == "stop":
-        try:
-            check_submission(run, job)
-        except UserError as error:
-            return _record_failure(run, error)
-    try:
-        run.open()
-    except UserError as error:
-        return "failed", str(error)
-    try:
-        work(run.config, run)
-    except Interrupted as interruption:
-        number = interruption.signal
-    except Exception as error:
-        return _record_failure(run, error)
-    else:
-        return run.status["state"], run.summary()
-    finally:
-        run.close()
-    limits = None
-    if "max_num_timeout" in launcher:
-        limits = Limits(launcher.signal_delay_s, launcher.max_num_timeout)
-    what_next = put_back(run, number, limits)
-    return "interrupted", f"{run.summary()}: {what_next}"
+        outcome = attempt(run, ranks, HydraConfig.get().launcher, work)
+    except UserError as error:  # all ranks raise it: one on each machine says so
+        outcome = "failed", "" if ranks.local_rank else str(error)
+    if outcome[1]:
+        stream = sys.stderr if outcome[0] == "failed" else sys.stdout
+        print(f"train.py: {outcome[1]}", file=stream, flush=True)
+    outcomes.append(outcome)
+    return outcome
 
 
 def _check_mode() -> None:
@@ -136,23 +100,6 @@ def _check_mode() -> None:
     chosen = HydraConfig.get().runtime.choices["hydra/launcher"]
     if HydraConfig.get().mode == RunMode.RUN and chosen != "local":
         raise UserError(f"hydra/launcher={chosen}: needs a sweep, which may be of one run: add -m")
-
-
-def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
-    """What a run that raised leaves behind."""
-    if isinstance(error, UserError):
-        reason = str(error)
-    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        reason = "no space left on the device: free some, and the same command goes on"
-    elif isinstance(error, OSError) and error.filename:
-        reason = f"{error.filename}: {error.strerror}"
-    else:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        traceback.print_exc()
-    # A full disk may refuse even this line.
-    with contextlib.suppress(OSError):
-        run.set_status("failed", run.status.get("step", 0), reason)
-    return "failed", f"{run.name}: {reason}"
 
 
 def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[str]]:
@@ -188,15 +135,20 @@ def _planned_run(overrides: tuple[str, ...]) -> RunDirectory:
 
 
 def members_to_start(
-    members: Sequence[Sequence[str]], failed: str, here: bool
+    members: Sequence[Sequence[str]], failed: str, processes: int, here: bool
 ) -> tuple[list[list[str]], list[Outcome]]:
     """Check every member of a sweep; those to be started. UserError names the first that is wrong.
 
     Left out are those that have ended, and, unless `failed` is "again", those that have failed, whose
-    outcomes come second. `here`: they will run on this machine.
+    outcomes come second. Each will be trained by so many `processes`; `here`: on this machine.
     """
     if failed not in ("leave", "again"):
         raise UserError(f"hydra.sweeper.failed={failed}: accepted: leave, again")
+    if (started := ranks_here().size) > 1:
+        raise UserError(
+            f"{started} processes: a sweep (-m) is started by one; its members are trained by as many as its "
+            "launcher starts"
+        )
     to_start, left, seen = [], [], {}
     for overrides in tqdm(members, desc="checking", unit=" runs", disable=None, leave=False):
         if stop_signal():
@@ -204,8 +156,9 @@ def members_to_start(
         try:
             run = planned_run(overrides)
             if here:
-                _check_device(run.config)
+                check_device(run.config, Ranks())
             run.check_config()
+            check_shared(run.config, processes)
         except UserError as error:
             raise UserError(f"{error} (member {' '.join(overrides)})") from error
         if run.path in seen:
@@ -258,20 +211,7 @@ def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
     from bn.wandb_logger import check_logger
 
     check_logger(config)
-    if isinstance(config.model, InceptionModel) and config.model.norm == "sync":
-        raise UserError(
-            "model.norm=sync: needs a training shared by several processes, which train.py does not start; "
-            "accepted: none, batch, ghost"
-        )
     return config
-
-
-def _check_device(config: Config) -> None:
-    """UserError where the device is not here. Of members that run elsewhere, it is for them to see."""
-    if config.device == "cuda":
-        from bn.train import take_device
-
-        take_device(config.device)
 
 
 def _experiment_and_scale(mapping: Mapping[str, Any], choices: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -34,8 +34,8 @@ from bn.heartbeat import Heartbeat, introduction
 from bn.slurm import job_id
 
 ENDED = ("done", "diverged")
-# A run goes on with other values of these: they change where numbers go, not the numbers.
-NOT_COMPARED = ("output", "data.workers", "logger.")
+# A run goes on with other values of these: they change where numbers go, or when, not the numbers.
+NOT_COMPARED = ("output", "data.workers", "logger.", "checkpoint_minutes", "rank_timeout_s")
 
 
 class RunDirectory:
@@ -187,6 +187,25 @@ class RunDirectory:
             "job": job_id(),
         }
         write_whole(self.path / "status.json", json.dumps(status, indent=2) + "\n")
+
+
+class NoRunDirectory(RunDirectory):
+    """For the processes that train together with the one that writes: it can be read, and stays as it is."""
+
+    def open(self) -> None:
+        pass
+
+    def start(self, step: int, device: Mapping[str, Any]) -> None:
+        pass
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        pass
+
+    def sync(self) -> None:
+        pass
+
+    def set_status(self, state: str, step: int, reason: str | None = None) -> None:
+        pass
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -7,18 +7,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from bn.checkpoint import load_latest, save_checkpoint
 from bn.config import Config, to_dict
+from bn.distributed import ALONE, Team, mean_statistics
 from bn.errors import Diverged, Interrupted, UserError
+from bn.losses import LossWindow
 from bn.records import RunDirectory, processor
+from bn.resume import own_state, restore_own
 from bn.seeds import derive_seed
 from bn.tasks import Task, build_task
-from bn.wandb_logger import open_logger
+from bn.wandb_logger import NullLogger, open_logger
 
 ON_THE_BAR = {  # the other numbers are in metrics.jsonl alone
     "train/loss": "loss",
@@ -33,56 +35,68 @@ def train(
     run: RunDirectory,
     stop_signal: Callable[[], int | None] = lambda: None,
     progress: bool | None = None,
+    team: Team = ALONE,
 ) -> None:
     """Train to the end, from the last checkpoint if there is one. `run` is open (its lock held).
 
     Ends with status done or diverged, or raises: Interrupted where `stop_signal` gave a signal (after a
     checkpoint), UserError, or whatever went wrong. `progress`: a bar on stderr; None: where it is a terminal.
+
+    Of a `team` of several processes every one calls this, and they take the same steps; rank 0 alone writes,
+    and the others' `run` is one that is not written to.
     """
+    writes = team.rank == 0
     device = take_device(config.device)
     torch.set_num_threads(config.threads)
-    torch.manual_seed(derive_seed(config.seed, "torch"))
-    saved, complaints = load_latest(run.checkpoints)
-    for complaint in complaints:
-        print(f"{complaint}: taking the one before", file=sys.stderr)
+    torch.manual_seed(derive_seed(config.seed, "torch", *[team.rank] * (not writes)))
+    saved = team.of_rank_0(lambda: last_checkpoint(run))
     first, earlier_wall = (saved["step"], saved["wall_s"]) if saved else (0, 0.0)
 
-    task = build_task(config, device, first)
+    task = build_task(config, device, first, team)
     losses = LossWindow(config.log_every, device, skips=config.precision == "fp16")
     if saved is not None:
         task.load_state_dict(saved)
-        losses.load_state_dict(saved["losses"])
-        set_random_state(saved["random"], device)
-    if device.type == "cuda" and config.cuda_graph:
+        inexact = restore_own(saved, team, losses, device, task.model, config)
+        if inexact and writes:
+            print(f"{run.name}: {inexact}", file=sys.stderr, flush=True)
+    if device.type == "cuda" and config.cuda_graph and team.size == 1:
         task.capture()
 
-    run.start(first, {"type": device.type, "name": device_name(device), "threads": config.threads})
+    facts = {"type": device.type, "name": device_name(device), "threads": config.threads}
+    run.start(first, {**facts, "processes": team.size})
     run.set_status("running", first)
-    print(describe(config, run, device, task, first), flush=True)
+    if writes:
+        print(describe(config, run, device, task, first), flush=True)
     began = time.perf_counter() - earlier_wall
     evaluate_at = config.evaluate.at.steps(config.steps)
     observe_at = config.probe.at.steps(config.steps)
-    logger = open_logger(config, run)
+    logger = open_logger(config, run) if writes else NullLogger()
+    hidden = None if progress is None else not progress
     bar = tqdm(
-        total=config.steps, initial=first, unit=" steps", disable=None if progress is None else not progress,
+        total=config.steps, initial=first, unit=" steps", disable=hidden if writes else True,
         desc=config.experiment, mininterval=0.5, dynamic_ncols=True,
     )  # fmt: skip
 
     latest: dict[str, str] = {}  # of each number, on the bar
 
     def save(n: int) -> None:
-        state = {
-            "step": n,
-            "wall_s": time.perf_counter() - began,
-            "config": to_dict(config),  # so that the file alone says what network it holds
-            "losses": losses.state_dict(),
-            "random": random_state(device),
-            **task.state_dict(),
-        }
-        task.probe.save(run.activations)  # first: a run that has its last checkpoint does nothing more
-        run.sync()
-        save_checkpoint(run.checkpoints, n, state)
+        nonlocal saved_at
+        with mean_statistics(task.model, team) as statistics:
+            state = {
+                "step": n,
+                "wall_s": time.perf_counter() - began,
+                "config": to_dict(config),  # so that the file alone says what network it holds
+                **own_state(team, losses, device, statistics),
+                **task.state_dict(),
+            }
+            if writes:
+                task.probe.save(
+                    run.activations
+                )  # first: a run that has its last checkpoint does nothing more
+                run.sync()
+                save_checkpoint(run.checkpoints, n, state)
         run.set_status("running", n)
+        saved_at = time.monotonic()
 
     def log(n: int, record: dict[str, float]) -> None:
         # JSON has no infinity: of a skipped step in fp16 there is no gradient norm, of a network that gives
@@ -97,6 +111,7 @@ def train(
             bar.set_postfix(latest, refresh=False)
 
     n = first
+    saved_at = time.monotonic()
     try:
         if first == 0 and 0 in observe_at:
             task.probe.observe(0)
@@ -104,24 +119,27 @@ def train(
         pace = Pace(first)
         for n in range(first + 1, config.steps + 1):
             losses.add(task.advance(n))
+            team.tick()
             bar.update()
 
             record: dict[str, float] = {}
             if losses.full or n == config.steps:
-                record["train/loss"] = losses.mean(n)
+                record["train/loss"] = losses.mean(n, team)
                 record["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
                 record |= task.observations(n)
             if n in evaluate_at:
-                check_finite(task.model, n)
-                record |= task.evaluate()
+                with mean_statistics(task.model, team):
+                    check_finite(task.model, n)
+                    record |= task.evaluate()
             if n in observe_at:
                 task.probe.observe(n)
             if n == config.steps:
                 record |= task.evaluate_population()
             log(n, record)
 
-            stop = stop_signal()
-            saves = stop is not None or n % config.checkpoint_every == 0 or n == config.steps
+            late = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
+            stop, due = team.agree(stop_signal(), late)
+            saves = stop is not None or due or n % config.checkpoint_every == 0 or n == config.steps
             if saves:
                 save(n)
             if stop is not None and n < config.steps:
@@ -131,12 +149,21 @@ def train(
                 pace = Pace(n)
         run.set_status("done", n)
     except Diverged as divergence:
-        task.probe.save(run.activations)
+        if writes:
+            task.probe.save(run.activations)
         run.set_status("diverged", n, str(divergence))
     finally:
         task.close()
         bar.close()
         logger.finish(0 if run.finished else 1)
+
+
+def last_checkpoint(run: RunDirectory) -> dict[str, Any] | None:
+    """The newest sound one; a line on stderr for each that is not. UserError if none of several is."""
+    saved, complaints = load_latest(run.checkpoints)
+    for complaint in complaints:
+        print(f"{complaint}: taking the one before", file=sys.stderr)
+    return saved
 
 
 def check_finite(model: nn.Module, step: int) -> None:
@@ -145,45 +172,6 @@ def check_finite(model: nn.Module, step: int) -> None:
         bad = tensor[~tensor.isfinite()]
         if len(bad):
             raise Diverged(f"{name} holds {bad[0].item()} at step {step}")
-
-
-class LossWindow:
-    """The losses since the last log, kept on the device: reading them is the only wait for it.
-
-    With `skips` a loss that is not finite is that of a step that was skipped, as in fp16, and no divergence
-    as long as others are.
-    """
-
-    def __init__(self, size: int, device: torch.device, skips: bool = False) -> None:
-        self.losses = torch.zeros(size, device=device)
-        self.count = 0
-        self.skips = skips
-
-    @property
-    def full(self) -> bool:
-        return self.count == len(self.losses)
-
-    def add(self, loss: Tensor) -> None:
-        self.losses[self.count] = loss
-        self.count += 1
-
-    def mean(self, step: int) -> float:
-        """The mean of the window that ends at `step`, which starts anew. Diverged if a loss is not finite."""
-        losses = self.losses[: self.count].double().cpu().numpy()
-        finite = np.isfinite(losses)
-        bad = np.flatnonzero(~finite)
-        if len(bad) and not (self.skips and finite.any()):
-            at = step - len(losses) + 1 + int(bad[0])
-            raise Diverged(f"train/loss is {losses[bad[0]]} at step {at}")
-        self.count = 0
-        return float(losses[finite].mean())
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"losses": self.losses, "count": self.count}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.losses.copy_(state["losses"])
-        self.count = state["count"]
 
 
 def take_device(wanted: str) -> torch.device:
@@ -215,15 +203,3 @@ class Pace:
 
     def steps_per_second(self, n: int) -> float:
         return round((n - self.first) / (time.perf_counter() - self.began), 3)
-
-
-def random_state(device: torch.device) -> dict[str, Tensor]:
-    """Of torch's generators, which dropout draws from; everything else is keyed by the seed."""
-    cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
-    return {"cpu": torch.get_rng_state(), **cuda}
-
-
-def set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)

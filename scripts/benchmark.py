@@ -39,12 +39,13 @@ from bn.data.mnist import Mnist, Split, load_mnist
 from bn.data.order import EpochOrder
 from bn.evaluate import evaluate, evaluate_population
 from bn.launch import planned_run
+from bn.losses import LossWindow
 from bn.models.build import build_model
 from bn.models.mlp import MLP
 from bn.records import REPOSITORY, RunDirectory, environment
 from bn.steps import CudaGraphStep
 from bn.tasks.mnist import build_probe, build_step, population_batches
-from bn.train import LossWindow, device_name
+from bn.train import device_name
 from experiments import benchmark
 from experiments.benchmark import table
 from experiments.committed import RESULTS, make

@@ -7,7 +7,7 @@ large ones are decoded as they are needed (bn/data/stream.py): the same crops, f
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -158,25 +158,27 @@ class Images:
             normalize(distort(cropped.images, cropped.colour, self._data.distortion)), cropped.labels
         )
 
-    def validation(self) -> Iterator[Batch]:
+    def validation(self, total: Callable[[int], int] = lambda made: made) -> Iterator[Batch]:
         """Central crops of this process's share of the validation pictures, once and in order.
 
-        UserError if none of them can be read.
+        UserError if none of them can be read, of all shares: `total` gives the sum over processes of what
+        each has.
         """
         made = 0
         for batch in self._central("val", self._validation, VALIDATION_BATCH):
             made += len(batch.labels)
             yield batch
-        if not made:
+        if not total(made):
             raise UserError(f"data.root={self._data.root}: none of the validation pictures can be read")
 
-    def training_examples(self, count: int) -> Iterator[Batch]:
+    def training_examples(self, count: int, size: int | None = None) -> Iterator[Batch]:
         """Central crops of `count` training examples in whole mini-batches (rounded up, as far as there are).
 
-        They are the first by a permutation that is the same for all seeds, and are not distorted. UserError
-        if not even one mini-batch can be read.
+        A mini-batch has `size` examples; None: as many as this process's share of one. They are the first by
+        a permutation that is the same for all seeds, and are not distorted. UserError if not even one
+        mini-batch can be read.
         """
-        share, made = self._share, 0
+        share, made = size or self._share, 0
         wanted = min(-(-count // share), self._training_examples // share)
         permutation = torch.randperm(self._training_examples, generator=generator(0, "probe")).numpy()
         held: list[Batch] = []
@@ -212,16 +214,27 @@ class Images:
             if error.name not in self.broken:
                 self.broken.append(error.name)
                 self._unsaid.append(error)
-        too_many = len(self.broken) > self._data.max_broken
-        if say or too_many:
+        if say or len(self.broken) > self._data.max_broken:
             for error in self._unsaid:  # beside any bar
                 tqdm.write(f"{error.name}: cannot be read ({error.reason})", file=sys.stderr)
             self._unsaid = []
-        if too_many:
+        self._check_broken()
+
+    def note_of_all(self, names: Sequence[str]) -> None:
+        """What all processes found broken counts on each. UserError if it is more than `data.max_broken`."""
+        self.broken = list(names)
+        self._check_broken()
+
+    def _check_broken(self) -> None:
+        if len(self.broken) > self._data.max_broken:
             raise UserError(
                 f"data.max_broken={self._data.max_broken}: {len(self.broken)} pictures cannot be read, "
                 f"such as {self.broken[-1]}"
             )
+
+    def leave_unsaid(self) -> None:
+        """The broken pictures that were found so far: another process, which found them too, says them."""
+        self._unsaid = []
 
     def state_dict(self) -> dict[str, Any]:
         return {"broken": list(self.broken)}

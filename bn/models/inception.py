@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bn.models.local_response import LocalResponseNorm
 from bn.models.separable import SeparableConv2d
-from bn.norm import BatchNorm
+from bn.norm import BatchNorm, SyncBatchNorm
 
 NONLINEARITIES = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 NORMS = ("none", "batch", "ghost", "sync")
@@ -272,7 +272,7 @@ def inception(
             return nn.Identity()
         if norm == "sync":
             assert isinstance(features, int)
-            return nn.SyncBatchNorm(features, bn_eps, bn_momentum)
+            return SyncBatchNorm(features, bn_eps, bn_momentum)
         return BatchNorm(features, bn_eps, bn_momentum, norm_group if norm == "ghost" else None)
 
     network = Inception(

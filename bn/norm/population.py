@@ -1,6 +1,6 @@
 """Algorithm 2, steps 8 to 10: population statistics for inference."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bn.norm.layers import Normalization, normalization_layers
 from bn.norm.module import BatchNorm
+from bn.norm.sync import SyncBatchNorm, moments_of_all, shared
 from bn.norm.transform import check_batch, groups
 
 
@@ -16,7 +17,9 @@ class NotFinite(ValueError):
     """Statistics left the finite numbers: the network diverged, which is no misuse."""
 
 
-def population_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
+def population_statistics(
+    model: nn.Module, batches: Iterable[Tensor], total: Callable[[Tensor], Tensor] = lambda mine: mine
+) -> None:
     """Replace, in place, the moving averages of each BN in `model` by population statistics.
 
     Algorithm 2 passes several training mini-batches B of m values through the training network
@@ -36,9 +39,11 @@ def population_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
     each group is a mini-batch.
 
     `batches` yields inputs, each passed as `model(batch)`. Any inputs do: those of a new
-    distribution adapt the network to it, as the paper's conclusion proposes. BN means both
-    `BatchNorm` and torch's own layers; with torch's SyncBatchNorm, statistics are of this
-    process's data. Only these layers are in training mode meanwhile: dropout is off, as the
+    distribution adapt the network to it, as the paper's conclusion proposes. Of several processes
+    that train together each passes its own, as many as the others; `total` gives the sum over them
+    of a vector that each has, and all end with the same statistics. BN means both
+    `BatchNorm` and torch's own layers; with torch's SyncBatchNorm, mini-batches are this
+    process's. Only these layers are in training mode meanwhile: dropout is off, as the
     inference network has none. Sums are in float64.
 
     Afterwards `num_batches_tracked` is at least 1, so that evaluation is allowed. All else is as
@@ -60,6 +65,7 @@ def population_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
             passes += 1
     if passes == 0:
         raise ValueError("no data to take population statistics of: batches is empty")
+    _add_up(list(sums.values()), total)
     # All are computed before the first is written: either every layer changes or none does.
     population = {name: sums[name].population() for name in layers}
     for name, layer in layers.items():
@@ -84,6 +90,10 @@ class _Sums:
     def observe(self, _: nn.Module, args: tuple[Tensor, ...]) -> None:
         """Take in what the layer is about to normalize (a forward pre-hook)."""
         features = self.mean.shape
+        if isinstance(self.layer.module, SyncBatchNorm) and shared():
+            m, mean, var = moments_of_all(args[0])
+            self._add(m, mean, var * m / (m - 1))
+            return
         try:
             batches = groups(args[0], self.group)
             check_batch(batches[0], features)
@@ -94,10 +104,13 @@ class _Sums:
             dims = [0] if per_activation else [0, *range(2, x.dim())]
             m = x.numel() // features.numel()
             var, mean = torch.var_mean(x.double(), dims, correction=1)
-            self.values += m
-            self.freedom += m - 1
-            self.mean += m * mean
-            self.var += (m - 1) * var
+            self._add(m, mean, var)
+
+    def _add(self, m: int, mean: Tensor, var: Tensor) -> None:
+        self.values += m
+        self.freedom += m - 1
+        self.mean += m * mean
+        self.var += (m - 1) * var
 
     def population(self) -> tuple[Tensor, Tensor]:
         """E[x] and Var[x], in the type in which the layer keeps them."""
@@ -108,6 +121,18 @@ class _Sums:
         if not (mean.isfinite().all() and var.isfinite().all()):
             raise NotFinite(f"the population statistics of {self.name} are not finite")
         return mean, var
+
+
+def _add_up(sums: list[_Sums], total: Callable[[Tensor], Tensor]) -> None:
+    """The sums of all processes, in place of this one's."""
+    counts = sums[0].mean.new_tensor([(each.values, each.freedom) for each in sums])
+    parts = [counts, *(each.mean for each in sums), *(each.var for each in sums)]
+    sum_of_all = total(torch.cat([part.flatten() for part in parts])).to(counts.device)
+    counts, *parts = sum_of_all.split([part.numel() for part in parts])
+    means, variances = parts[: len(sums)], parts[len(sums) :]
+    for each, mean, var, count in zip(sums, means, variances, counts.view(-1, 2).tolist(), strict=True):
+        each.mean, each.var = mean.view_as(each.mean), var.view_as(each.var)
+        each.values, each.freedom = map(int, count)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bn.config import Config, ImageData, InceptionModel
 from bn.data.images import open_images
+from bn.distributed import Team
 from bn.errors import UserError
 from bn.evaluate import classify, evaluate_population
 from bn.models.build import build_model
@@ -22,24 +23,30 @@ from bn.tasks.task import Task
 
 
 class ImageTask(Task):
-    def __init__(self, config: Config, device: torch.device, first: int) -> None:
+    def __init__(self, config: Config, device: torch.device, first: int, team: Team) -> None:
         assert isinstance(config.data, ImageData)
         assert isinstance(config.model, InceptionModel)
         self.config = config
+        self.team = team
         self.precision = precision_on(device, config.precision)
-        self.compiled = wants_compiling(device, config.compile)
+        # Statistics over all ranks are collectives, at each of which a compiler would have to stop.
+        self.compiled = config.model.norm != "sync" and wants_compiling(device, config.compile)
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.images = open_images(
             config.data, batch=config.optim.batch, seed=config.seed, device=device,
             first=first, steps=config.steps + config.evaluate.population_batches,
+            rank=team.rank, ranks=team.size,
         )  # fmt: skip
         self.model = build_model(config).to(device, memory_format=self.format)  # type: ignore[call-overload]
         self.rate = rate_of(config.optim)
         self.step: Step = self._build_step()
         self.probe = self._build_probe()
+        if team.rank:
+            self.images.leave_unsaid()  # every rank has read the probe's
 
     def advance(self, n: int) -> Tensor:
         images, labels = self.images.feed(n - 1)
+        self.team.tick()
         self.step.set_rate(self.rate(n))
         return self.step(images.contiguous(memory_format=self.format), labels)
 
@@ -47,13 +54,16 @@ class ImageTask(Task):
         norms = [module for module in self.model.modules() if is_normalization(module)]
         if norms and norms[0].num_batches_tracked == 0:
             return {}  # in fp16, where every step so far was skipped: there are no moving averages yet
-        found = classify(InPrecision(self.model, self.precision), self.images.validation())
+        share = self.images.validation(lambda made: int(self.team.sum(torch.tensor([made]))))
+        network = InPrecision(self.model, self.precision)
+        found = classify(network, self.team.ticking(share), self.team.sum)
         return {f"validation/{name}": value for name, value in found.items()}
 
     def evaluate_population(self) -> dict[str, float]:
         steps = range(self.config.steps, self.config.steps + self.config.evaluate.population_batches)
         batches = (self.images.feed(n).images for n in steps)  # those that would have come next
-        return evaluate_population(InPrecision(self.model, self.precision), batches, self.evaluate)
+        network = InPrecision(self.model, self.precision)
+        return evaluate_population(network, self.team.ticking(batches), self.evaluate, self.team.sum)
 
     @torch.no_grad()
     def observations(self, n: int) -> dict[str, float]:
@@ -86,12 +96,17 @@ class ImageTask(Task):
             *["compiled"] * self.compiled,
         ]
         parts += ["CUDA graph"] * isinstance(self.step, CudaGraphStep)
+        if self.team.size > 1:
+            share = o.batch // self.team.size
+            parts.append(f"{self.team.size} processes with {share} examples each, no CUDA graph")
         rate = f"rate {o.initial_rate:g}"
         if o.lr_batch not in (None, o.batch):
             rate += f" = {o.lr * o.lr_factor:g} x {o.batch}/{o.lr_batch}, scaled with the mini-batch"
         return ", ".join((*parts, rate))
 
     def state_dict(self) -> dict[str, Any]:
+        if self.team.size > 1:
+            self.images.note_of_all(self.team.union(self.images.broken))
         return {**super().state_dict(), "data": self.images.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -106,14 +121,16 @@ class ImageTask(Task):
         optimizer = sgd(self.model, o.initial_rate, o.momentum, o.l2)
         # Only the training step is compiled: evaluation, Algorithm 2 and the probe look inside the network.
         forward: Any = torch.compile(self.model) if self.compiled else self.model
-        network = InPrecision(forward, self.precision)
+        network = InPrecision(self.team.data_parallel(forward), self.precision)
         return (ScaledStep if self.precision == "fp16" else AutogradStep)(network, optimizer)
 
     def _build_probe(self) -> PercentileProbe:
         """Of the chosen layers, over the same examples for all seeds and networks."""
         units = {name: unit for name, unit in self.model.named_modules() if isinstance(unit, Unit)}
         layers = {name: units[name].nonlinearity for name in self.config.probe.layers}
-        examples = self.images.training_examples(self.config.probe.examples) if layers else ()
+        # Statistics over all ranks are those of a whole mini-batch, which each rank then has a copy of.
+        size = self.config.optim.batch if self.config.model.norm == "sync" else None
+        examples = self.images.training_examples(self.config.probe.examples, size) if layers else ()
         batches = [images for images, _ in examples]
         network = InPrecision(self.model, self.precision)
         return PercentileProbe(network, layers, batches, self.config.probe.percentiles)

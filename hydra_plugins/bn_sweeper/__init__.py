@@ -25,8 +25,10 @@ class CheckedSweeper(BasicSweeper):
         assert self.launcher is not None
         assert self.config is not None
         members = launch.members(self.params, arguments)
+        launcher = self.config.hydra.launcher
+        processes = (launcher.get("nodes") or 1) * (launcher.get("tasks_per_node") or 1)
         here = self.config.hydra.runtime.choices["hydra/launcher"] != "slurm"
-        to_start, launch.outcomes[:] = launch.members_to_start(members, self.failed, here)
+        to_start, launch.outcomes[:] = launch.members_to_start(members, self.failed, processes, here)
         if not to_start:
             return []
         left = list(launch.outcomes)

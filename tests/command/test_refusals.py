@@ -70,8 +70,12 @@ WRONG = {
     ),
     "statistics over one process": (
         ["experiment=bn_x5", "scale=smoke", "model.norm=sync"],
-        "model.norm=sync: needs a training shared by several processes, which train.py does not start; "
-        "accepted: none, batch, ghost",
+        "model.norm=sync: needs a training shared by several processes, as torchrun or srun starts it; "
+        "accepted with one: none, batch, ghost",
+    ),
+    "compiled statistics over all processes": (
+        ["experiment=bn_x5", "scale=smoke", "model.norm=sync", "compile=always"],
+        "compile=always: accepted with model.norm=sync: auto, never",
     ),
     "per-activation statistics without statistics": (
         ["experiment=inception", "scale=smoke", "model.per_activation=[5b]"],

@@ -11,7 +11,7 @@ from bn.models import inception
 from bn.models.inception import StridedMaxPool, Unit
 from bn.models.local_response import LocalResponseNorm
 from bn.models.separable import SeparableConv2d
-from bn.norm import BatchNorm, population_statistics
+from bn.norm import BatchNorm, SyncBatchNorm, population_statistics
 
 SMALL = {"width": 0.125, "size": 28, "stem_stride": 1, "stem_pools": 1, "classes": 10}
 
@@ -156,7 +156,7 @@ def test_batch_normalization_options():
     assert {(norm.eps, norm.momentum, norm.group) for norm in norms} == {(1e-3, 0.05, 4)}
     sync = inception(**SMALL, norm="sync", bn_eps=1e-3, bn_momentum=0.05)
     norms = [unit.norm for unit in sync.units.values()]
-    assert {(type(n), n.eps, n.momentum) for n in norms} == {(nn.SyncBatchNorm, 1e-3, 0.05)}
+    assert {(type(n), n.eps, n.momentum) for n in norms} == {(SyncBatchNorm, 1e-3, 0.05)}
 
 
 def test_one_process_with_sync_statistics_is_one_without():

@@ -1,0 +1,92 @@
+"""One run, from its checked config to its outcome, whatever happens to it on the way.
+
+Nothing raises from here once the run directory is open: an exception would end a sweep for its other members.
+"""
+
+import contextlib
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bn.config import Config
+from bn.errors import Interrupted, PeerFailed, UserError, reason_of
+from bn.ranks import Ranks, check_shared
+from bn.records import NoRunDirectory, RunDirectory
+from bn.requeue import Limits, put_back
+from bn.signals import stop_signal
+from bn.slurm import job_id, wait_for_the_end
+from bn.submission import check_submission
+
+Outcome = tuple[str, str]  # the state a run ended in, and one line about it
+Work = Callable[[Config, RunDirectory], None]
+
+
+def attempt(run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], work: Work) -> Outcome:
+    """Train `run` as one of `ranks`. `launcher` is what started the sweep it is of, if any.
+
+    Of a rank other than 0 nothing is written; its line is empty, unless it has to say why it failed itself.
+    UserError for what cannot be trained here, or is in use; nothing has been written then.
+    """
+    if ranks.rank:
+        run = NoRunDirectory(run.path, run.config)
+    check_device(run.config, ranks)
+    run.check_config()
+    if run.finished:
+        return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before)"
+    check_shared(run.config, ranks.size)
+    if stop_signal():
+        return "interrupted", "" if ranks.rank else f"{run.name}: not started"
+    job = job_id()
+    if job is not None and launcher.get("changed") == "stop":
+        try:
+            check_submission(run, job)
+        except UserError as error:
+            return _record_failure(run, error)
+    run.open()
+    try:
+        work(run.config, run)
+    except Interrupted as interruption:
+        number = interruption.signal
+    except PeerFailed as failure:
+        if ranks.rank and failure.rank:
+            return failure.state, ""
+        run.set_status(failure.state, run.status.get("step", 0), str(failure))
+        return failure.state, f"{run.name}: {failure.advice}"
+    except Exception as error:
+        return _record_failure(run, error)
+    else:
+        return ("done", "") if ranks.rank else (run.status["state"], run.summary())
+    finally:
+        run.close()
+    if ranks.rank:
+        if job is not None:
+            wait_for_the_end()  # while rank 0 puts the job back into the queue
+        return "interrupted", ""
+    limits = None
+    if "max_num_timeout" in launcher:
+        limits = Limits(launcher["signal_delay_s"], launcher["max_num_timeout"])
+    what_next = put_back(run, number, limits)
+    return "interrupted", f"{run.summary()}: {what_next}"
+
+
+def check_device(config: Config, ranks: Ranks) -> None:
+    """UserError where the device is not here, or processes would have to share one."""
+    if config.device == "cuda":
+        from bn.train import take_device
+
+        take_device(config.device)
+    if ranks.size > 1 and config.device != "cpu":
+        from bn.distributed import check_gpus
+
+        check_gpus(config, ranks)
+
+
+def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
+    """What a run that raised leaves behind."""
+    reason = reason_of(error)
+    if not isinstance(error, (UserError, OSError)):
+        traceback.print_exc()
+    # A full disk may refuse even this line.
+    with contextlib.suppress(OSError):
+        run.set_status("failed", run.status.get("step", 0), reason)
+    return "failed", f"{run.name}: {reason}"

@@ -1,0 +1,288 @@
+"""Several processes that train one network together: how they meet, agree, and add up what each has.
+
+A `Team` is what the training loop and its tasks know of them. The one of a single process, `ALONE`, does
+nothing at no cost: a training by one process has nothing to do with torch.distributed. Values that rule the
+run go over the CPU (gloo) and are combined in float64 in the order of the ranks, so that all have the same
+bits; only gradients, and the statistics of model.norm=sync, go over NCCL where there are GPUs.
+"""
+
+import atexit
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from itertools import chain
+from typing import NamedTuple, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bn.config import Config
+from bn.errors import Interrupted, PeerFailed, UserError
+from bn.norm.layers import is_normalization, normalization_layers
+from bn.ranks import Ranks
+from bn.records import RunDirectory
+from bn.rendezvous import Rendezvous
+from bn.watch import SILENCE_S, Watch, key_of
+
+T = TypeVar("T")
+
+
+class Agreed(NamedTuple):
+    """What all ranks do at this step."""
+
+    stop: int | None = None  # after saving, because of this signal
+    save: bool = False
+
+
+class Team:
+    """The processes that train one network: here, this one alone."""
+
+    rank = 0
+    size = 1
+
+    def tick(self) -> None:
+        """Say that this rank's main thread got on. PeerFailed if another rank is dead, failed or hangs."""
+
+    def ticking(self, items: Iterable[T]) -> Iterable[T]:
+        """The same, at each of `items`."""
+        return items
+
+    def agree(self, stop: int | None, save: bool) -> Agreed:
+        """What all ranks do at this step, of what each would: they learn of it a step later, without a wait.
+
+        `stop` is the signal that this rank received, `save` whether rank 0 finds it is time to.
+        """
+        return Agreed(stop, save)
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """(size, *shape): each rank's `tensor`, in order, on the CPU."""
+        return tensor.cpu()[None]
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over ranks, in order and in the type of `tensor`, on the CPU; of one `tensor` itself."""
+        return tensor
+
+    def union(self, names: Iterable[str]) -> list[str]:
+        """The names that any rank has; of several ranks in the order of the alphabet."""
+        return list(names)
+
+    def of_rank_0(self, value: Callable[[], T]) -> T:
+        """What `value()` gives on rank 0, which is called there alone."""
+        return value()
+
+    def data_parallel(self, network: nn.Module) -> nn.Module:
+        """`network`, whose gradients in a backward pass are the mean over ranks."""
+        return network
+
+
+ALONE = Team()
+
+
+class JoinedTeam(Team):
+    def __init__(self, ranks: Ranks, watch: Watch) -> None:
+        self.rank = ranks.rank
+        self.size = ranks.size
+        self.tick = watch.tick
+        self._underway: tuple[dist.Work, Tensor] | None = None
+
+    def ticking(self, items: Iterable[T]) -> Iterator[T]:
+        for item in items:
+            self.tick()
+            yield item
+
+    def agree(self, stop: int | None, save: bool) -> Agreed:
+        agreed = self._agreed()
+        wishes = torch.tensor([stop or 0, self.rank == 0 and save and not agreed.save], dtype=torch.int32)
+        work = dist.all_reduce(wishes, dist.ReduceOp.MAX, async_op=True)
+        assert work is not None
+        self._underway = work, wishes
+        return agreed
+
+    def _agreed(self) -> Agreed:
+        """What was put to agreement at the step before."""
+        if self._underway is None:
+            return Agreed()
+        work, wishes = self._underway
+        self._underway = None
+        work.wait()
+        stop, save = wishes.tolist()
+        return Agreed(stop or None, bool(save))
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        mine = tensor.detach().cpu().contiguous()
+        rows = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(rows, mine)
+        return torch.stack(rows)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        return in_order(list(self.gather(tensor)))
+
+    def union(self, names: Iterable[str]) -> list[str]:
+        boxes: list[list[str]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(boxes, list(names))
+        return sorted(set(chain(*boxes)))
+
+    def of_rank_0(self, value: Callable[[], T]) -> T:
+        box = [value() if self.rank == 0 else None]
+        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+        return box[0]  # type: ignore[return-value]
+
+    def data_parallel(self, network: nn.Module) -> nn.Module:
+        """torch's DistributedDataParallel; statistics stay each rank's own.
+
+        Over gloo the gradients are added in the order of the ranks: neither how DistributedDataParallel puts
+        them into buckets, which it decides anew after its first iteration, nor the way around a ring decides
+        the bits, so that a resumed run has those of an undisturbed one.
+        """
+        # 1x1 kernels in channels last: their gradients are copied into the buckets.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+        with warnings.catch_warnings():
+            # Deprecated since 2.14, but its successor is too young.
+            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+            wrapped = DistributedDataParallel(network, broadcast_buffers=False)
+        if not next(network.parameters()).is_cuda:
+            wrapped.register_comm_hook(self.size, mean_in_order)
+        return wrapped
+
+    def part(self) -> None:
+        """Leave the others, once all of them do."""
+        self._agreed()
+        self.gather(torch.zeros(1))
+        dist.destroy_process_group()
+
+
+def in_order(parts: list[Tensor]) -> Tensor:
+    total = parts[0].clone()
+    for part in parts[1:]:
+        total += part
+    return total
+
+
+def mean_in_order(size: int, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    """A communication hook of DistributedDataParallel."""
+    mine = bucket.buffer()
+    parts = [torch.empty_like(mine) for _ in range(size)]
+    work = dist.all_gather(parts, mine, async_op=True)
+    assert work is not None
+    return work.get_future().then(lambda _: in_order(parts).div_(size))
+
+
+@contextmanager
+def mean_statistics(model: nn.Module, team: Team) -> Iterator[Tensor | None]:
+    """`model` with the mean over ranks of the moving averages of each BN; then each rank has its own again.
+
+    The mean is the same on all ranks. Gives (ranks, values) with each rank's own, None of one process alone.
+    """
+    if team.size == 1:
+        yield None
+        return
+    kept = _statistics(model)
+    own = _flat(kept)
+    rows = team.gather(own.double())
+    try:
+        _put(in_order(list(rows)) / team.size, kept)
+        yield rows.to(own.dtype)
+    finally:
+        _put(own, kept)
+
+
+def put_statistics(model: nn.Module, row: Tensor) -> None:
+    """A row of what `mean_statistics` gave, of this rank."""
+    _put(row, _statistics(model))
+
+
+def _statistics(model: nn.Module) -> list[Tensor]:
+    if not any(map(is_normalization, model.modules())):
+        return []
+    return [tensor for layer in normalization_layers(model).values() for tensor in (layer.mean, layer.var)]
+
+
+def _flat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([torch.empty(0), *(tensor.detach().cpu().flatten() for tensor in tensors)])
+
+
+@torch.no_grad()
+def _put(flat: Tensor, tensors: list[Tensor]) -> None:
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view(tensor.shape))
+
+
+def check_gpus(config: Config, ranks: Ranks) -> None:
+    """UserError if processes on this machine would share a GPU."""
+    if ranks.size == 1 or config.device == "cpu" or ranks.own_gpu or not torch.cuda.is_available():
+        return
+    count = torch.cuda.device_count()
+    if ranks.local_size > count:
+        raise UserError(
+            f"{ranks.local_size} processes on this machine, which has {count} GPU{'s' * (count > 1)}: "
+            "accepted: one for each, or device=cpu"
+        )
+
+
+@contextmanager
+def joined(
+    config: Config, run: RunDirectory, ranks: Ranks, stop_signal: Callable[[], int | None]
+) -> Iterator[Team]:
+    """The team of this process and its peers, who meet here, and part on leaving.
+
+    An exception on one rank ends the training on all: the others raise PeerFailed, as all do when one is
+    killed or hangs. A process whose main thread cannot, since it is stuck, ends with exit code 1. PeerFailed
+    and Interrupted too where the others do not come, or a signal while they are waited for.
+    """
+    if ranks.size == 1:
+        yield ALONE
+        return
+    use_cuda = config.device != "cpu" and torch.cuda.is_available()
+    if use_cuda:
+        torch.cuda.set_device(0 if ranks.own_gpu else ranks.local_rank)
+    timeout_s = config.rank_timeout_s
+    rendezvous = Rendezvous(ranks, timeout_s, stop_signal)
+    store = rendezvous.client(timeout_s)
+    watch = Watch(rendezvous.client(SILENCE_S), ranks, timeout_s, lambda failure: _record(run, failure))
+    rendezvous.wait_for_keys(store, [key_of(rank) for rank in range(ranks.size)])
+    watch.start()
+    team = JoinedTeam(ranks, watch)
+    try:
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if use_cuda else "gloo",
+            store=dist.PrefixStore("group", store),
+            rank=ranks.rank,
+            world_size=ranks.size,
+            timeout=timedelta(seconds=timeout_s + 60),  # the watch, which knows more, speaks first
+        )
+        try:
+            yield team
+        except Interrupted:  # which all raise, at the same step
+            team.part()
+            raise
+        team.part()
+    except Interrupted:
+        raise
+    except BaseException as error:
+        # Collectives may be underway that never end, and at its end Python would wait for them.
+        atexit.register(_end_process)
+        explained = watch.explain(error)
+        if explained is error:
+            raise
+        raise explained from None
+    finally:
+        watch.leave()
+
+
+def _record(run: RunDirectory, failure: PeerFailed) -> None:
+    if not run.finished:
+        with suppress(OSError):
+            run.set_status(failure.state, run.status.get("step", 0), str(failure))
+
+
+def _end_process() -> None:
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(1)

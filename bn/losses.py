@@ -1,0 +1,52 @@
+"""The losses of the last steps, and their mean."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bn.distributed import ALONE, Team
+from bn.errors import Diverged
+
+
+class LossWindow:
+    """The losses since the last log, kept on the device: reading them is the only wait for it.
+
+    With `skips` a loss that is not finite is that of a step that was skipped, as in fp16, and no divergence
+    as long as others are.
+    """
+
+    def __init__(self, size: int, device: torch.device, skips: bool = False) -> None:
+        self.losses = torch.zeros(size, device=device)
+        self.count = 0
+        self.skips = skips
+
+    @property
+    def full(self) -> bool:
+        return self.count == len(self.losses)
+
+    def add(self, loss: Tensor) -> None:
+        self.losses[self.count] = loss
+        self.count += 1
+
+    def mean(self, step: int, team: Team = ALONE) -> float:
+        """The mean of the window that ends at `step`, over all ranks; the window starts anew.
+
+        Diverged if a loss is not finite.
+        """
+        losses = (team.sum(self.losses[: self.count].double().cpu()) / team.size).numpy()
+        finite = np.isfinite(losses)
+        bad = np.flatnonzero(~finite)
+        if len(bad) and not (self.skips and finite.any()):
+            at = step - len(losses) + 1 + int(bad[0])
+            raise Diverged(f"train/loss is {losses[bad[0]]} at step {at}")
+        self.count = 0
+        return float(losses[finite].mean())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"losses": self.losses, "count": self.count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.losses.copy_(state["losses"])
+        self.count = state["count"]

@@ -1,0 +1,91 @@
+"""What a checkpoint holds of the processes that trained: what the next step depends on besides the task.
+
+Of one process `losses` and `random`. Of several these are the mean of their losses and the state of rank 0,
+as if it had been one; each one's own are under `ranks`, a row for each rank, beside its moving averages, of
+which the checkpoint's `model` has the mean.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bn.config import Config, InceptionModel
+from bn.distributed import Team, put_statistics
+from bn.losses import LossWindow
+from bn.seeds import derive_seed
+
+
+def own_state(
+    team: Team, losses: LossWindow, device: torch.device, statistics: Tensor | None
+) -> dict[str, Any]:
+    """For a checkpoint; `statistics` are those of `mean_statistics`, None of one process."""
+    random = random_state(device)
+    if statistics is None:
+        return {"losses": losses.state_dict(), "random": random}
+    rows = team.gather(losses.losses)
+    mean = rows.double().mean(0).to(rows.dtype)
+    ranks = {
+        "statistics": statistics,
+        "losses": rows,
+        "random": {name: team.gather(state) for name, state in random.items()},
+    }
+    return {"losses": {"losses": mean, "count": losses.count}, "random": random, "ranks": ranks}
+
+
+def restore_own(
+    saved: Mapping[str, Any],
+    team: Team,
+    losses: LossWindow,
+    device: torch.device,
+    model: nn.Module,
+    config: Config,
+) -> str | None:
+    """Put it back, once the task has its part. Where as many processes trained before, what follows is exact;
+    else the line says what is not."""
+    ranks = saved.get("ranks")
+    before = len(ranks["losses"]) if ranks else 1
+    losses.load_state_dict(saved["losses"])
+    if before != team.size:
+        if team.rank == 0:
+            set_random_state(saved["random"], device)
+        else:
+            torch.manual_seed(derive_seed(config.seed, "torch", team.rank, saved["step"]))
+        return what_changes(config, before, team.size)
+    if ranks:
+        put_statistics(model, ranks["statistics"][team.rank])
+        losses.losses.copy_(ranks["losses"][team.rank])
+        # Copies: of a view torch reads the beginning of what it is a view of.
+        random = {name: rows[team.rank].clone() for name, rows in ranks["random"].items()}
+        set_random_state(random, device)
+    else:
+        set_random_state(saved["random"], device)
+    return None
+
+
+def what_changes(config: Config, before: int, now: int) -> str:
+    """One line: what is no longer exact where another number of processes goes on."""
+    assert isinstance(config.model, InceptionModel)
+    norm, batch = config.model.norm, config.optim.batch
+    parts = ["the rounding of sums over processes"]
+    if norm == "batch":
+        parts.append(f"mini-batches of {batch // now} examples are normalized, before {batch // before}")
+    if norm in ("batch", "ghost"):
+        parts.append("each process starts from the mean of the moving averages")
+    if config.model.dropout:
+        parts.append("dropout draws other numbers")
+    processes = f"{before} process{'es' * (before > 1)} before and {now} now"
+    return f"{processes}: what follows is not exact: {'; '.join(parts)}"
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Of torch's generators, which dropout draws from; everything else is keyed by the seed."""
+    cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return {"cpu": torch.get_rng_state(), **cuda}
+
+
+def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

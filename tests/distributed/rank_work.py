@@ -1,0 +1,146 @@
+"""What ranks do in the tests of parts, each in a process of its own, as one of a team."""
+
+import contextlib
+import functools
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from bn.config import ImageData, config_from
+from bn.data.images import open_images
+from bn.distributed import joined, mean_statistics
+from bn.errors import UserError
+from bn.evaluate import classify
+from bn.models.build import build_model
+from bn.norm import BatchNorm, SyncBatchNorm, population_statistics
+from bn.optim import sgd
+from bn.ranks import ranks_here
+from bn.records import NoRunDirectory
+from bn.seeds import generator
+from bn.steps import AutogradStep
+from bn.tasks import build_task
+from bn.tasks.images import ImageTask
+
+CPU = torch.device("cpu")
+
+
+@contextlib.contextmanager
+def team_of(mapping):
+    """The config of a mapping, and the team that the environment says (alone where it says none)."""
+    torch.set_num_threads(1)
+    config = config_from(mapping)
+    with joined(config, NoRunDirectory(Path("nowhere"), config), ranks_here(), lambda: None) as team:
+        yield config, team
+
+
+def tensors(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def trained_task(mapping, steps):
+    """Of the task itself: its tensors after these steps, and with the mean statistics, and again after."""
+    with team_of(mapping) as (config, team):
+        task = build_task(config, CPU, 0, team)
+        for n in range(1, steps + 1):
+            task.advance(n)
+        own = tensors(task.model)
+        with mean_statistics(task.model, team):
+            mean = tensors(task.model)
+        return own, mean, tensors(task.model)
+
+
+def float64_steps(mapping, steps):
+    """The same network and steps in float64."""
+    with team_of(mapping) as (config, team):
+        assert isinstance(config.data, ImageData)
+        images = open_images(
+            config.data, batch=config.optim.batch, seed=0, device=CPU, steps=steps,
+            rank=team.rank, ranks=team.size,
+        )  # fmt: skip
+        model = build_model(config).double()
+        step = AutogradStep(team.data_parallel(model), sgd(model, 0.05, 0.9, 1e-3))
+        for n in range(steps):
+            batch = images.feed(n)
+            step(batch.images.double(), batch.labels)
+        return tensors(model)
+
+
+def evaluated(mapping):
+    """Of the untrained network with statistics of one mini-batch: what the task finds; or what it says."""
+    with team_of(mapping) as (config, team):
+        task = build_task(config, CPU, 0, team)
+        assert isinstance(task, ImageTask)
+        x = torch.randn(32, 3, 28, 28, generator=generator(0, "x"))
+        task.model.train()(x)
+        try:
+            return task.evaluate()
+        except UserError as error:
+            return str(error)
+
+
+def classified(mapping, count):
+    """`count` points shared out, by a linear network."""
+    with team_of(mapping) as (_, team):
+        points = torch.randn(count, 8, generator=generator(0, "points"))
+        labels = torch.randint(6, (count,), generator=generator(0, "labels"))
+        model = nn.Linear(8, 6)
+        nn.init.normal_(model.weight, generator=generator(0, "weight"))
+        nn.init.zeros_(model.bias)
+        share = np.array_split(np.arange(count), team.size)[team.rank]
+        batches = [(points[chosen], labels[chosen]) for chosen in np.array_split(share, 2) if len(chosen)]
+        return classify(model, batches, team.sum)
+
+
+def population(mapping, batches):
+    """Algorithm 2 over the shares of `batches` mini-batches, in float64."""
+    with team_of(mapping) as (config, team):
+        model = build_model(config).double()
+        size = config.optim.batch // team.size
+        shares = [
+            torch.randn(config.optim.batch, 3, 28, 28, generator=generator(i, "x"), dtype=torch.float64)
+            [team.rank * size :][:size] for i in range(batches)
+        ]  # fmt: skip
+        population_statistics(model, shares, team.sum)
+        return tensors(model)
+
+
+def normalized(mapping, shape, shares):
+    """A layer over all ranks: its outputs, gradients and statistics for the share of this rank."""
+    with team_of(mapping) as (_, team):
+        x = torch.randn(*shape, generator=generator(0, "x"), dtype=torch.float64) * 2 + 1
+        weights = torch.randn(*shape, generator=generator(0, "w"), dtype=torch.float64)
+        layer = (SyncBatchNorm if team.size > 1 else BatchNorm)(shape[1], 1e-3, 0.3).double()
+        nn.init.normal_(layer.weight, generator=generator(0, "gamma"))
+        nn.init.normal_(layer.bias, generator=generator(0, "beta"))
+        ends = np.cumsum([0, *shares]) if team.size > 1 else [0, len(x)]
+        share = slice(ends[team.rank], ends[team.rank + 1])
+        mine = x[share].clone().requires_grad_()
+        layer(mine)  # so that the statistics are of two
+        y = layer(mine)
+        (y.square() * weights[share]).sum().backward()
+        assert layer.weight.grad is not None
+        assert layer.bias.grad is not None
+        assert mine.grad is not None
+        gradients = team.sum(torch.stack((layer.weight.grad, layer.bias.grad)))
+        return y.detach(), mine.grad, gradients, tensors(layer)
+
+
+def trouble(kind, rank, step):
+    """Let rank `rank` of a training raise or stand still in step `step`."""
+    if int(os.environ["RANK"]) != rank:
+        return
+    advance = ImageTask.advance
+
+    @functools.wraps(advance)
+    def troubled(self, n):
+        if n == step and kind == "raise":
+            raise UserError("a disk is broken")
+        if n == step:
+            time.sleep(1000)
+        return advance(self, n)
+
+    ImageTask.advance = troubled

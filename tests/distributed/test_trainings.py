@@ -1,0 +1,197 @@
+"""Whole trainings by several processes: disturbed in every way, the same bits in the end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from bn.checkpoint import list_checkpoints, load_checkpoint
+from bn.errors import Interrupted
+from bn.records import REPOSITORY
+from tests.conftest import SHORT, run_directory
+from tests.distributed.conftest import NETWORK, Started, has_passed
+
+LONG = (
+    *NETWORK, "steps=60", "evaluate.at.every=30", "probe.at.every=30", "model.dropout=0.2",
+    "optim.momentum=0.9",
+)  # fmt: skip
+FOUR = (
+    *NETWORK, "steps=9", "log_every=1", "checkpoint_every=3", "evaluate.at.every=9", "probe.layers=[]",
+    "optim.batch=32",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed_ranks(server, tmp_path_factory):
+    """The run directory of the same run by `size` ranks in one go."""
+    known = {}
+
+    def run_of(size, overrides):
+        if (size, overrides) not in known:
+            output = tmp_path_factory.mktemp("undisturbed")
+            arguments = [*SHORT, *overrides, f"output={output}"]
+            codes, texts = Started(server, output / "ranks", size, {"arguments": arguments}).wait()
+            assert codes == [0] * size, texts
+            known[size, overrides] = run_directory(overrides, output)
+        return known[size, overrides]
+
+    return run_of
+
+
+def test_killed_told_to_stop_and_stopped_for_good(
+    start_ranks, typed, planned, until, bits, undisturbed_ranks
+):
+    """Rank 1 is killed, both are told to stop, rank 1 hangs; with a checkpoint after almost each step."""
+    run, arguments = planned(*LONG), typed(*LONG, "checkpoint_minutes=1e-5")
+    ranks = start_ranks(2, arguments)
+    until(lambda: has_passed(run, 10))
+    (_, killed) = ranks.pids
+    ranks.kill(ranks=[1])
+    codes, ((out, _), (silent, _)) = ranks.wait()
+    assert codes == [1, -signal.SIGKILL]
+    reason = run.status["reason"]
+    assert (run.status["state"], reason.startswith(f"rank 1 (process {killed} on ")) == ("interrupted", True)
+    assert reason.endswith(" is gone: no sign of life for 3 s")
+    assert out.splitlines()[-1].endswith(f"/seed_0: {reason}: the same command goes on")
+    assert silent == ""
+
+    ranks = start_ranks(2, arguments)
+    until(lambda: has_passed(run, 24))
+    ranks.kill(signal.SIGTERM)
+    codes, ((out, _), others) = ranks.wait()
+    assert codes == [128 + signal.SIGTERM] * 2
+    assert (run.status["state"], run.status["reason"]) == ("interrupted", "SIGTERM")
+    assert out.splitlines()[-1].endswith("SIGTERM: the same command goes on")
+    assert others == ("", "")
+    assert run.status["step"] == load_checkpoint(list_checkpoints(run.checkpoints)[-1])["step"]
+
+    ranks = start_ranks(2, arguments)
+    until(lambda: has_passed(run, 39))
+    (first, hangs) = ranks.pids
+    os.kill(hangs, signal.SIGSTOP)
+    until(lambda: run.status["state"] == "interrupted")
+    assert run.status["reason"].startswith(f"rank 1 (process {hangs} on ")
+    until(lambda: not os.path.exists(f"/proc/{first}/fd/0"))
+    ranks.kill(ranks=[1])
+    codes, ((_, err), _) = ranks.wait()
+    assert codes == [1, -signal.SIGKILL]
+    assert err.splitlines()[-1].endswith("is gone: no sign of life for 3 s: the same command goes on")
+
+    codes, _ = start_ranks(2, arguments).wait()
+    assert codes == [0, 0]
+    assert bits(run) == bits(undisturbed_ranks(2, LONG))
+    env = json.loads((run.path / "env.json").read_text())
+    assert [start["device"]["processes"] for start in (env, *env["resumed"])] == [2] * 4
+
+
+def test_rank_0_is_killed(start_ranks, typed, planned, until):
+    run = planned(*LONG)
+    ranks = start_ranks(2, typed(*LONG))
+    until(lambda: has_passed(run, 10))
+    (killed, _) = ranks.pids
+    ranks.kill(ranks=[0])
+    codes, (_, (out, _)) = ranks.wait()
+    assert codes == [-signal.SIGKILL, 1]
+    assert f"rank 0 (process {killed} on " in out.splitlines()[-1]
+    assert run.status["state"] == "running"  # nobody is left who may write
+
+
+def test_four_ranks_go_on_exactly(start_ranks, typed, planned, until, bits, undisturbed_ranks):
+    """After a resume DistributedDataParallel's buckets are those of a first step again."""
+    run, arguments = planned(*FOUR), typed(*FOUR)
+    ranks = start_ranks(4, arguments)
+    until(lambda: has_passed(run, 3))
+    ranks.kill()
+    ranks.wait()
+    codes, texts = start_ranks(4, arguments).wait()
+    assert codes == [0] * 4, texts
+    assert bits(run) == bits(undisturbed_ranks(4, FOUR))
+
+
+def test_another_number_of_processes_goes_on_and_says_what_is_not_exact(
+    start_ranks, typed, planned, trained, stop_after, until, capsys
+):
+    """2, then 1, then 2 again."""
+    overrides = (*NETWORK, "model.norm=batch", "model.dropout=0.1")
+    run = planned(*overrides)
+    ranks = start_ranks(2, typed(*overrides))
+    until(lambda: has_passed(run, 10))
+    ranks.kill(signal.SIGTERM)
+    ranks.wait()
+    with pytest.raises(Interrupted):
+        trained(*overrides, stop_signal=stop_after(2))
+    assert (
+        "2 processes before and 1 now: what follows is not exact: the rounding of sums over processes; "
+        "mini-batches of 16 examples are normalized, before 8; each process starts from the mean of the "
+        "moving averages; dropout draws other numbers" in capsys.readouterr().err
+    )
+    codes, ((_, err), _) = start_ranks(2, typed(*overrides)).wait()
+    assert codes == [0, 0]
+    assert "1 process before and 2 now: what follows is not exact" in err
+    assert run.status["state"] == "done"
+
+
+def test_a_rank_that_raises_fails_the_run_with_its_reason(start_ranks, typed, planned):
+    run = planned(*NETWORK)
+    codes, ((out, err), (_, its_err)) = start_ranks(2, typed(*NETWORK), trouble=["raise", 1, 7]).wait()
+    assert codes == [1, 1]
+    assert run.status["state"] == "failed"
+    assert run.status["reason"].startswith("rank 1 on ")
+    assert run.status["reason"].endswith(": a disk is broken")
+    for said, reason in ((err, run.status["reason"]), (its_err, "a disk is broken")):
+        (line,) = said.splitlines()
+        assert line.endswith(f"/seed_0: {reason}")
+    assert len(out.splitlines()) == 1
+
+
+def test_a_rank_that_stands_still_ends_the_training(start_ranks, typed, planned):
+    """Its process lives; where its main thread is stuck is on its stderr."""
+    run = planned(*NETWORK)
+    ranks = start_ranks(2, typed(*NETWORK, "rank_timeout_s=4"), trouble=["stand still", 1, 7])
+    (_, stuck) = ranks.pids
+    codes, ((_, err), (_, its_err)) = ranks.wait()
+    assert codes == [1, 1]
+    assert run.status["state"] == "interrupted"
+    assert f"rank 1 (process {stuck} on " in run.status["reason"]
+    assert run.status["reason"].endswith(" stands still since 4 s (rank_timeout_s)")
+    assert run.status["reason"] in err
+    assert "in troubled" in its_err
+
+
+def test_a_rank_that_does_not_come(start_ranks, typed, planned):
+    run = planned(*NETWORK)
+    codes, ((out, _),) = start_ranks(2, typed(*NETWORK, "rank_timeout_s=1"), only=[0]).wait()
+    assert codes == [1]
+    assert run.status["state"] == "interrupted"
+    assert run.status["reason"].startswith("rank 1 of 2 did not come to 127.0.0.1:")
+    assert run.status["reason"] in out
+
+
+def test_torchrun_is_told_to_stop(start_ranks, typed, planned, until, bits, undisturbed_ranks, tmp_path):
+    """It passes SIGTERM on; the same training goes on to the same bits, however it is started."""
+    run, arguments = planned(*LONG), typed(*LONG)
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    process = subprocess.Popen(
+        [*torchrun, str(REPOSITORY / "train.py"), *arguments],
+        cwd=tmp_path, env={**environment, "PYTHONPATH": str(REPOSITORY)}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        until(lambda: has_passed(run, 10), 60)
+        process.terminate()
+        out, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    assert process.returncode != 0
+    assert (run.status["state"], run.status["reason"]) == ("interrupted", "SIGTERM")
+    assert len(out.splitlines()) == 2
+    codes, ((out, _), _) = start_ranks(2, arguments).wait()
+    assert codes == [0, 0]
+    assert " from step " in out
+    assert bits(run) == bits(undisturbed_ranks(2, LONG))
