@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import chain
+from signal import Signals
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -242,10 +243,14 @@ def joined(
     if use_cuda:
         torch.cuda.set_device(0 if ranks.own_gpu else ranks.local_rank)
     timeout_s = config.rank_timeout_s
-    rendezvous = Rendezvous(ranks, timeout_s, stop_signal)
-    store = rendezvous.client(timeout_s)
-    watch = Watch(rendezvous.client(SILENCE_S), ranks, timeout_s, lambda failure: _record(run, failure))
-    rendezvous.wait_for_keys(store, [key_of(rank) for rank in range(ranks.size)])
+    try:
+        rendezvous = Rendezvous(ranks, timeout_s, stop_signal)
+        store = rendezvous.client(timeout_s)
+        watch = Watch(rendezvous.client(SILENCE_S), ranks, timeout_s, lambda failure: _record(run, failure))
+        rendezvous.wait_for_keys(store, [key_of(rank) for rank in range(ranks.size)])
+    except Interrupted as stop:
+        run.set_status("interrupted", run.status.get("step", 0), Signals(stop.signal).name)
+        raise
     watch.start()
     team = JoinedTeam(ranks, watch)
     try:
