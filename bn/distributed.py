@@ -270,9 +270,10 @@ def joined(
     except Interrupted:
         raise
     except BaseException as error:
-        # Collectives may be underway that never end, and at its end Python would wait for them.
-        atexit.register(_end_process)
         explained = watch.explain(error)
+        # Collectives may be underway that never end, and at its end Python would wait for them.
+        concerned = not isinstance(explained, PeerFailed) or explained.concerns(ranks.rank)
+        atexit.register(_end_process, int(concerned))
         if explained is error:
             raise
         raise explained from None
@@ -286,8 +287,8 @@ def _record(run: RunDirectory, failure: PeerFailed) -> None:
             run.set_status(failure.state, run.status.get("step", 0), str(failure))
 
 
-def _end_process() -> None:
+def _end_process(code: int) -> None:
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(1)
+    os._exit(code)

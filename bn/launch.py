@@ -61,10 +61,12 @@ def entry(main: Callable[..., Any]) -> None:
     install_handlers()
     with one_line_errors("train.py"):
         main()
+    if outcomes and not any(line for _, line in outcomes):
+        return  # another rank says it, and may still be at it when an exit code ends them all
     if signal_received := stop_signal():
         sys.exit(128 + signal_received)
     stopped = sum(state == "interrupted" for state, _ in outcomes)
-    if stopped and len(outcomes) == 1:  # another rank was killed, or hangs: said already
+    if stopped and len(outcomes) == 1:  # a rank was killed, or hangs, which is said already
         sys.exit(1)
     if stopped:  # a worker was told to stop, and not this command
         sys.exit(f"train.py: {stopped} of {len(outcomes)} members were interrupted: the same command goes on")
@@ -92,6 +94,9 @@ def _attempt(composed: DictConfig, work: Callable[[Config, RunDirectory], None])
     ranks = Ranks()
     try:
         ranks = ranks_here()
+        if ranks.size > 1:
+            # What torch warns of when a rank is gone, a page each, is said in a line.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         run = _run_of(composed, dict(HydraConfig.get().runtime.choices))
         if ranks.rank:
             run = NoRunDirectory(run.path, run.config)
@@ -114,7 +119,7 @@ def _attempt(composed: DictConfig, work: Callable[[Config, RunDirectory], None])
     except Interrupted:
         return "interrupted", "" if ranks.rank else f"{summary(run)}: the same command goes on"
     except PeerFailed as failure:
-        if ranks.rank and failure.rank:
+        if not failure.concerns(ranks.rank):
             return failure.state, ""
         run.set_status(failure.state, run.status.get("step", 0), str(failure))
         return failure.state, f"{run.name}: {failure.advice}"
