@@ -48,7 +48,7 @@ def attempt(run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], work: 
     except Interrupted as interruption:
         number = interruption.signal
     except PeerFailed as failure:
-        if ranks.rank and failure.rank:
+        if not failure.concerns(ranks.rank):
             return failure.state, ""
         run.set_status(failure.state, run.status.get("step", 0), str(failure))
         return failure.state, f"{run.name}: {failure.advice}"

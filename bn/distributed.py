@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import chain
+from signal import Signals
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -242,10 +243,14 @@ def joined(
     if use_cuda:
         torch.cuda.set_device(0 if ranks.own_gpu else ranks.local_rank)
     timeout_s = config.rank_timeout_s
-    rendezvous = Rendezvous(ranks, timeout_s, stop_signal)
-    store = rendezvous.client(timeout_s)
-    watch = Watch(rendezvous.client(SILENCE_S), ranks, timeout_s, lambda failure: _record(run, failure))
-    rendezvous.wait_for_keys(store, [key_of(rank) for rank in range(ranks.size)])
+    try:
+        rendezvous = Rendezvous(ranks, timeout_s, stop_signal)
+        store = rendezvous.client(timeout_s)
+        watch = Watch(rendezvous.client(SILENCE_S), ranks, timeout_s, lambda failure: _record(run, failure))
+        rendezvous.wait_for_keys(store, [key_of(rank) for rank in range(ranks.size)])
+    except Interrupted as stop:
+        run.set_status("interrupted", run.status.get("step", 0), Signals(stop.signal).name)
+        raise
     watch.start()
     team = JoinedTeam(ranks, watch)
     try:
@@ -265,9 +270,10 @@ def joined(
     except Interrupted:
         raise
     except BaseException as error:
-        # Collectives may be underway that never end, and at its end Python would wait for them.
-        atexit.register(_end_process)
         explained = watch.explain(error)
+        # Collectives may be underway that never end, and at its end Python would wait for them.
+        concerned = not isinstance(explained, PeerFailed) or explained.concerns(ranks.rank)
+        atexit.register(_end_process, int(concerned))
         if explained is error:
             raise
         raise explained from None
@@ -281,8 +287,8 @@ def _record(run: RunDirectory, failure: PeerFailed) -> None:
             run.set_status(failure.state, run.status.get("step", 0), str(failure))
 
 
-def _end_process() -> None:
+def _end_process(code: int) -> None:
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(1)
+    os._exit(code)

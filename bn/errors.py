@@ -26,6 +26,10 @@ class PeerFailed(Exception):
         self.rank = rank
         self.state = state
 
+    def concerns(self, rank: int) -> bool:
+        """Whether this rank has to say it and to exit with an error: rank 0, or all if that is the one."""
+        return rank == 0 or self.rank in (0, rank)
+
     @property
     def advice(self) -> str:
         """The message, with what to do."""

@@ -60,6 +60,8 @@ def entry(main: Callable[..., Any]) -> None:
     install_handlers()
     with one_line_errors("train.py"):
         main()
+    if outcomes and not any(line for _, line in outcomes):
+        return  # another rank says it, and may still be at it when an exit code ends them all
     if signal_received := stop_signal():
         sys.exit(128 + signal_received)
     stopped = sum(state in ("interrupted", "lost") for state, _ in outcomes)
@@ -83,6 +85,9 @@ def member(composed: DictConfig, work: Work) -> Outcome:
     try:
         _check_mode()
         ranks = ranks_here()
+        if ranks.size > 1:
+            # What torch warns of when a rank is gone, a page each, is said in a line.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         run = _run_of(composed, dict(HydraConfig.get().runtime.choices))
         run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
         outcome = attempt(run, ranks, HydraConfig.get().launcher, work)

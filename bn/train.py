@@ -48,7 +48,7 @@ def train(
     writes = team.rank == 0
     device = take_device(config.device)
     torch.set_num_threads(config.threads)
-    torch.manual_seed(derive_seed(config.seed, "torch", *[team.rank] * (not writes)))
+    torch.manual_seed(derive_seed(config.seed, "torch", *([] if writes else [team.rank])))
     saved = team.of_rank_0(lambda: last_checkpoint(run))
     first, earlier_wall = (saved["step"], saved["wall_s"]) if saved else (0, 0.0)
 
@@ -90,9 +90,8 @@ def train(
                 **task.state_dict(),
             }
             if writes:
-                task.probe.save(
-                    run.activations
-                )  # first: a run that has its last checkpoint does nothing more
+                # First: a run that has its last checkpoint does nothing more.
+                task.probe.save(run.activations)
                 run.sync()
                 save_checkpoint(run.checkpoints, n, state)
         run.set_status("running", n)

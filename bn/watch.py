@@ -120,11 +120,13 @@ class Watch:
             left = self._mine["left"]
             try:
                 self._publish()
+                if left and self._rank:
+                    return  # rank 0 may be gone now
                 self._read()
             except Exception:  # the process that holds the store is gone
                 self._heard = float("-inf")
                 return
-            if left and all(entry.said["left"] for entry in self._entries.values() if self._rank == 0):
+            if left and all(entry.said["left"] for entry in self._entries.values()):
                 return
             self._wake.wait(BEAT_S / 10 if left else BEAT_S)
             self._wake.clear()
@@ -148,16 +150,17 @@ class Watch:
                 return
             self.verdict = self._find()
         if self._rank == 0:
+            self._record(self.verdict)
             self._mine["verdict"] = [self.verdict.rank, self.verdict.state, str(self.verdict)]
             self._wake.set()
-            self._record(self.verdict)
         if self._over.wait(GRACE_S):
             return
         if self.verdict.rank == self._rank:
             faulthandler.dump_traceback(sys.stderr)
-        if self._rank == 0 or self.verdict.rank == 0:
+        concerned = self.verdict.concerns(self._rank)
+        if concerned:
             print(f"train.py: {self.verdict.advice}", file=sys.stderr, flush=True)
-        os._exit(1)
+        os._exit(concerned)
 
     def _find(self) -> PeerFailed | None:
         now = time.monotonic()

@@ -172,7 +172,9 @@ def _take_population_statistics(
         data, batch=config.optim.batch, seed=config.seed, device=device, first=first, steps=last
     )
     try:
-        batches = (images.feed(n).images for n in range(first, last))
+        # Each process normalized its share of a mini-batch; in groups, or over all, that makes no difference.
+        shares = network.processes if config.model.norm == "batch" else 1
+        batches = (share for n in range(first, last) for share in images.feed(n).images.chunk(shares))
         population_statistics(InPrecision(network.model, precision), batches)
     except ValueError as error:
         raise UserError(f"statistics=population: {network.path}: {error}") from error

@@ -28,6 +28,7 @@ class Trained:
     config: Config | None
     classes: int
     model: nn.Module  # on the CPU, in evaluation mode
+    processes: int = 1  # that trained it, each with its share of a mini-batch
 
     @property
     def name(self) -> str:
@@ -59,7 +60,8 @@ def load_trained(path: Path) -> Trained:
     state = load_checkpoint(path) if path in list_checkpoints(path.parent) else _load(path)
     try:
         if {"model", "config"} <= state.keys():
-            return Trained(path, sha256, state["step"], *_ours(state))
+            processes = len(state["ranks"]["losses"]) if "ranks" in state else 1
+            return Trained(path, sha256, state["step"], *_ours(state), processes)
         return Trained(path, sha256, None, None, *_public(state))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

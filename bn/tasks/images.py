@@ -98,7 +98,9 @@ class ImageTask(Task):
         parts += ["CUDA graph"] * isinstance(self.step, CudaGraphStep)
         if self.team.size > 1:
             share = o.batch // self.team.size
-            parts.append(f"{self.team.size} processes with {share} examples each, no CUDA graph")
+            parts.append(f"{self.team.size} processes with {share} examples each")
+            on_gpu = next(self.model.parameters()).is_cuda
+            parts += ["no CUDA graph"] * (self.config.cuda_graph and on_gpu)
         rate = f"rate {o.initial_rate:g}"
         if o.lr_batch not in (None, o.batch):
             rate += f" = {o.lr * o.lr_factor:g} x {o.batch}/{o.lr_batch}, scaled with the mini-batch"

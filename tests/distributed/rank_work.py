@@ -82,6 +82,15 @@ def evaluated(mapping):
             return str(error)
 
 
+def broken(mapping):
+    """The broken pictures of a checkpoint, after an evaluation."""
+    with team_of(mapping) as (config, team):
+        task = build_task(config, CPU, 0, team)
+        task.model.train()(torch.randn(32, 3, 28, 28))
+        task.evaluate()
+        return task.state_dict()["data"]["broken"]
+
+
 def classified(mapping, count):
     """`count` points shared out, by a linear network."""
     with team_of(mapping) as (_, team):

@@ -26,7 +26,7 @@ def _one_thread():
 
 def test_two_ranks_are_one_process_that_adds_up_the_gradients_of_two_groups(together):
     """Bit for bit, for the parameters and for each rank's own statistics, over four steps with momentum."""
-    overrides = "optim.momentum=0.9"
+    overrides = ("optim.momentum=0.9",)
     ranks = together(2, "trained_task", overrides, 4)
     task: Any = build_task(composed((*NETWORK, *overrides)).config, torch.device("cpu"), 0)
     twins = [copy.deepcopy(task.model) for _ in range(2)]  # each with the statistics of one group
@@ -127,6 +127,13 @@ def test_fewer_validation_pictures_than_ranks(together, tree, broken):
         assert found == {**one, "validation/loss": pytest.approx(one["validation/loss"], rel=1e-6)}
 
 
+def test_what_any_rank_found_broken_is_in_the_checkpoint_of_all(together, tree):
+    """One of the two validation pictures, which only one rank reads."""
+    found = together(3, "broken", tree(1))
+    assert [name.rpartition("/")[2] for name in found[0]] == ["00.png"]
+    assert found == [found[0]] * 3
+
+
 def test_no_validation_picture_can_be_read(together, tree):
     found = together(3, "evaluated", tree(2))
     assert len(found) == 3
@@ -136,7 +143,7 @@ def test_no_validation_picture_can_be_read(together, tree):
 @pytest.mark.parametrize("norm", ["ghost", "batch"])
 def test_algorithm_2_over_two_ranks(together, norm):
     """Its mini-batches are those of the ranks: one process with groups of their size finds the same."""
-    overrides = f"model.norm={norm}"
+    overrides = (f"model.norm={norm}",)
     one = together(1, "population", ("model.norm=ghost",), 3)
     first, second = together(2, "population", overrides, 3)
     for name, tensor in one.items():

@@ -100,6 +100,26 @@ def test_population_statistics_are_of_the_mini_batches_of_its_training(
     assert (probabilities_of(network(path), images, central) - expected).abs().max() > 0.01
 
 
+def test_population_statistics_are_of_the_shares_of_the_processes_that_trained(
+    checkpoint, evaluate, network, tmp_path, probabilities_of
+):
+    """Without groups each of two normalized 16 of the 32 examples."""
+    state = torch.load(checkpoint(), weights_only=True)
+    state["config"]["model"]["norm"] = "batch"
+    state["ranks"] = {"losses": torch.zeros(2, 1)}
+    path = tmp_path / "by_two.pt"
+    torch.save(state, path)
+    record = evaluate(path, statistics="population")
+    model = network(path)
+    data = config_from(state["config"]).data
+    assert isinstance(data, ImageData)
+    images = open_images(data, batch=32, seed=0, device=torch.device("cpu"), first=7, steps=10)
+    population_statistics(model, [share for n in (7, 8, 9) for share in images.feed(n).images.split(16)])
+    with torch.no_grad():
+        expected = torch.cat([model(x).double().softmax(1) for x, _ in images.validation()])
+    torch.testing.assert_close(record["probabilities"][:, 0], expected, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("feed", ["stream", "auto"])
 def test_photographs_of_any_size(checkpoint, evaluate, on_tree, network, probabilities_of, tmp_path, feed):
     """Landscapes, portraits and squares are streamed as ImageNet is, few as they are."""
