@@ -75,7 +75,8 @@ class SlurmLauncher(Submitit):
         setup = [
             # The jobs find this code wherever the sweep was started, and however it is installed.
             f"export PYTHONPATH={REPOSITORY}:$PYTHONPATH",
-            "export SLURM_KILL_BAD_EXIT=1",  # srun: where one process of several is killed, the others go too
+            # Of several processes, where one has ended: the others get a minute to find out and to say so.
+            "export SLURM_KILL_BAD_EXIT=0 SLURM_WAIT=60",
             *self.params["setup"],
         ]
         chosen = {key: value for key, value in {**self.params, "setup": setup}.items() if key not in OWN}
