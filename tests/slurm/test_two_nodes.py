@@ -13,10 +13,10 @@ from tests.slurm.conftest import starts
 FOUR = (
     *NETWORK,
     "optim.batch=32",
-    "steps=150",
-    "checkpoint_every=10",
-    "evaluate.at.every=50",
-    "probe.at.every=75",
+    "steps=80",
+    "checkpoint_every=5",
+    "evaluate.at.every=40",
+    "probe.at.every=40",
 )
 PROCESSES = (
     "hydra.launcher.nodes=2", "hydra.launcher.tasks_per_node=2", "hydra.launcher.mem_gb=3",
@@ -36,7 +36,7 @@ def in_one_go(cluster, tmp_path_factory):
 
 
 def test_by_the_launcher(cluster, ended, typed, planned, until, bits, in_the_middle, in_one_go):
-    """One process is killed; all end, rank 0 says which it was, and the same command goes on to the same bits."""
+    """One process is killed; all end, rank 0 says which it was, and the same command goes on."""
     sweep = typed(*FOUR)
     run = planned(*FOUR)
     command = cluster.train(*sweep, *PROCESSES)
