@@ -25,7 +25,7 @@ from bn.records import RunDirectory, environment
 from bn.submission import check_submission, record_job, record_submission
 from bn.train import device_name, take_device
 from experiments import benchmark
-from experiments.benchmark_cluster import table
+from experiments.benchmark_cluster import ALONE, MEMBER, table
 from experiments.committed import RESULTS, make
 
 RUN = ("experiment=mnist_bn", "steps=1", "probe.examples=60", "evaluate.population_batches=1", "device=cpu")
@@ -71,9 +71,9 @@ def one_round(folder: Path, overrides: list[str]) -> dict[str, float]:
     submitted, few = sweep(folder / "few", FEW, overrides)
     _, many = sweep(folder / "many", MANY, overrides)
     return {
-        "a run as a command of its own": alone,
+        ALONE: alone,
         "a job that does nothing, from sbatch to its end": idle,
-        "a member more of a sweep on SLURM, one at a time": (many - few) / (MANY - FEW),
+        MEMBER: (many - few) / (MANY - FEW),
         f"from the command to the array in the queue, {FEW} members": submitted,
     }
 
