@@ -4,6 +4,7 @@ Nothing raises from here once the run directory is open: an exception would end 
 """
 
 import contextlib
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 from bn.config import Config
 from bn.errors import Interrupted, PeerFailed, UserError, reason_of
 from bn.ranks import Ranks, check_shared
-from bn.records import NoRunDirectory, RunDirectory
-from bn.requeue import Limits, put_back
+from bn.records import InUse, NoRunDirectory, RunDirectory
+from bn.requeue import GOES_ON, Limits, put_back, wanted
 from bn.signals import stop_signal
 from bn.slurm import job_id, wait_for_the_end
-from bn.submission import check_submission
+from bn.submission import check_submission, submission
+
+# In a job: how long the process of its last start, on a node that was lost, may seem to hold the directory.
+PATIENCE_S = 180.0
 
 Outcome = tuple[str, str]  # the state a run ended in, and one line about it
 Work = Callable[[Config, RunDirectory], None]
@@ -25,30 +29,38 @@ def attempt(run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], work: 
     """Train `run` as one of `ranks`. `launcher` is what started the sweep it is of, if any.
 
     Of a rank other than 0 nothing is written; its line is empty, unless it has to say why it failed itself.
-    UserError for what cannot be trained here, or is in use; nothing has been written then.
+    UserError for what cannot be trained here, or is in use; nothing has been written then. Of a job that was
+    submitted for this run nobody would see that: there it is recorded.
     """
     if ranks.rank:
         run = NoRunDirectory(run.path, run.config)
-    check_device(run.config, ranks)
-    run.check_config()
-    if run.finished:
-        return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before)"
-    check_shared(run.config, ranks.size)
-    if stop_signal():
-        return "interrupted", "" if ranks.rank else f"{run.name}: not started"
     job = job_id()
-    if job is not None and launcher.get("changed") == "stop":
-        try:
+    limits = None
+    if "max_num_timeout" in launcher:
+        limits = Limits(launcher["signal_delay_s"], launcher["max_num_timeout"])
+    try:
+        check_device(run.config, ranks)
+        run.check_config()
+        if run.finished:
+            return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before)"
+        check_shared(run.config, ranks.size)
+        if job is not None and launcher.get("changed") == "stop":
             check_submission(run, job)
-        except UserError as error:
-            return _record_failure(run, error)
-    run.open()
+        if (number := stop_signal()) is not None:
+            _told_to_stop(run, ranks, number, limits)
+            return "interrupted", "" if ranks.rank else f"{run.name}: not started"
+        _open(run, 0.0 if job is None else PATIENCE_S)
+    except UserError as error:
+        if isinstance(error, InUse) or job is None or submission(run).get("job", "") not in (None, job):
+            raise
+        state, line = _record_failure(run, error)
+        return state, "" if ranks.rank else line
     try:
         work(run.config, run)
     except Interrupted as interruption:
         number = interruption.signal
     except PeerFailed as failure:
-        if not failure.concerns(ranks.rank):
+        if run.finished or not failure.concerns(ranks.rank):
             return failure.state, ""
         run.set_status(failure.state, run.status.get("step", 0), str(failure))
         return failure.state, f"{run.name}: {failure.advice}"
@@ -58,15 +70,8 @@ def attempt(run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], work: 
         return ("done", "") if ranks.rank else (run.status["state"], run.summary())
     finally:
         run.close()
-    if ranks.rank:
-        if job is not None:
-            wait_for_the_end()  # while rank 0 puts the job back into the queue
-        return "interrupted", ""
-    limits = None
-    if "max_num_timeout" in launcher:
-        limits = Limits(launcher["signal_delay_s"], launcher["max_num_timeout"])
-    what_next = put_back(run, number, limits)
-    return "interrupted", f"{run.summary()}: {what_next}"
+    what_next = _told_to_stop(run, ranks, number, limits)
+    return "interrupted", "" if ranks.rank else f"{run.summary()}: {what_next}"
 
 
 def check_device(config: Config, ranks: Ranks) -> None:
@@ -81,12 +86,35 @@ def check_device(config: Config, ranks: Ranks) -> None:
         check_gpus(config, ranks)
 
 
+def _open(run: RunDirectory, patience_s: float) -> None:
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            return run.open()
+        except InUse:
+            if time.monotonic() >= end or stop_signal():
+                raise
+            time.sleep(1)
+
+
+def _told_to_stop(run: RunDirectory, ranks: Ranks, number: int, limits: Limits | None) -> str:
+    """What comes next, in a few words; it may be that SLURM ends this process first."""
+    if ranks.rank:
+        if wanted(number, limits):
+            wait_for_the_end()  # while rank 0 puts the job back into the queue
+        return ""
+    with contextlib.suppress(OSError):  # as of a full disk, which refuses the status
+        return put_back(run, number, limits)
+    return GOES_ON
+
+
 def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
     """What a run that raised leaves behind."""
     reason = reason_of(error)
     if not isinstance(error, (UserError, OSError)):
         traceback.print_exc()
-    # A full disk may refuse even this line.
-    with contextlib.suppress(OSError):
-        run.set_status("failed", run.status.get("step", 0), reason)
+    if not run.finished:
+        # A full disk may refuse even this line.
+        with contextlib.suppress(OSError):
+            run.set_status("failed", run.status.get("step", 0), reason)
     return "failed", f"{run.name}: {reason}"

@@ -241,7 +241,8 @@ def joined(
         return
     use_cuda = config.device != "cpu" and torch.cuda.is_available()
     if use_cuda:
-        torch.cuda.set_device(0 if ranks.own_gpu else ranks.local_rank)
+        sees_all = torch.cuda.device_count() >= ranks.local_size
+        torch.cuda.set_device(ranks.local_rank if sees_all else 0)
     timeout_s = config.rank_timeout_s
     try:
         rendezvous = Rendezvous(ranks, timeout_s, stop_signal)

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from tqdm import tqdm
@@ -32,17 +33,18 @@ def watch(members: Sequence[Member]) -> list[tuple[str, str]]:
     outcomes: dict[int, tuple[str, str]] = {}
     missing = dict.fromkeys(range(len(members)), 0)
     asked = 0.0
-    with tqdm(total=len(members), unit=" runs", disable=None, leave=False) as bar:
+    with tqdm(total=len(members), unit=" runs", disable=None, leave=False) as bar, _stopped(members, missing):
         while missing:
             if stop_signal():
-                _say_what_goes_on([members[i].job for i in missing])
                 raise KeyboardInterrupt
             answer = None
             if time.monotonic() - asked >= ASK_S:
                 answer, asked = queue(), time.monotonic()
             for i in list(missing):
                 run, job = members[i]
-                status = run.status if run.status.get("job") == job else {}  # else that of an earlier job
+                status = run.status
+                if status.get("job") != job and status.get("state") not in ENDED:
+                    status = {}  # that of an earlier job
                 if answer is not None:
                     missing[i] = 0 if job in answer else missing[i] + 1
                 if status.get("state") in (*ENDED, "failed"):
@@ -67,6 +69,16 @@ def _left(run: RunDirectory, job: str, state: str | None) -> tuple[str, str]:
         f"{run.name}: job {job} is gone (cancelled, killed, out of memory, or its node was lost): "
         f"the same command goes on; its log: {submission(run).get('log')}"
     )
+
+
+@contextmanager
+def _stopped(members: Sequence[Member], left: Mapping[int, int]) -> Iterator[None]:
+    """Say what goes on where this process is told to stop, also while it waits for an answer of SLURM's."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say_what_goes_on([members[i].job for i in left])
+        raise
 
 
 def _say_what_goes_on(jobs: Sequence[str]) -> None:

@@ -49,7 +49,8 @@ def ranks_here(environment: Mapping[str, str] = os.environ) -> Ranks:
     port = FIRST_PORT + (job * 31 + step) % PORTS
     if "MASTER_PORT" in environment:
         port = _number(environment, "MASTER_PORT")
-    bound = "SLURM_GPUS_PER_TASK" in environment
+    names = ("SLURM_GPUS_PER_TASK", "SLURM_TRES_PER_TASK", "SLURM_GPU_BIND")
+    bound = any(name in environment for name in names)
     return Ranks(rank, size, local_rank, local_size, address, port, bound)
 
 

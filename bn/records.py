@@ -19,6 +19,7 @@ import os
 import platform
 import shlex
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,10 @@ from bn.slurm import job_id
 ENDED = ("done", "diverged")
 # A run goes on with other values of these: they change where numbers go, or when, not the numbers.
 NOT_COMPARED = ("output", "data.workers", "logger.", "checkpoint_minutes", "rank_timeout_s")
+
+
+class InUse(UserError):
+    """Another process works in the run directory."""
 
 
 class RunDirectory:
@@ -110,7 +115,7 @@ class RunDirectory:
             )
 
     def open(self) -> None:
-        """Create the directory and take its lock. UserError if unwritable or in use by another process."""
+        """Create the directory and take its lock. UserError if unwritable, InUse if it is taken."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / "lock").open("a+")
@@ -122,7 +127,7 @@ class RunDirectory:
             self._lock.seek(0)
             holder = self._lock.readline().strip() or "another process"
             self.close()
-            raise UserError(f"{self.name}: in use by {holder}: wait for it, or stop it") from None
+            raise InUse(f"{self.name}: in use by {holder}: wait for it, or stop it") from None
         except OSError as error:
             self.close()
             raise UserError(f"{self.name}: cannot be locked ({error.strerror})") from error
@@ -264,7 +269,7 @@ def compared(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_whole(path: Path, text: str) -> None:
     """Replace a file whole or not at all."""
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")  # two threads may write
     try:
         part.write_text(text)
         part.replace(path)

@@ -47,7 +47,9 @@ def requeue(job: str) -> str | None:
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    return " ".join((done.stderr or done.stdout).split()) if done.returncode else None
+    if done.returncode <= 0:  # below 0: it was killed with the job that it had put back
+        return None
+    return " ".join((done.stderr or done.stdout).split())
 
 
 def wait_for_the_end() -> None:

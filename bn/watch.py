@@ -25,6 +25,7 @@ from bn.ranks import Ranks
 
 BEAT_S = 1.0
 SILENCE_S = 15.0  # a process without a beat is gone; torchrun, which sees it too, gives the others 30 s
+START_S = 3600.0  # for a rank's first step, at least
 GRACE_S = 5.0  # for the main thread to leave by itself after a verdict
 
 
@@ -195,7 +196,8 @@ class Watch:
         progress = {rank: entry.said["progress"] for rank, entry in here.items()}
         if sum(progress.values()) != self._progress or len(here) == 1:
             self._progress, self._moved = sum(progress.values()), now
-        if now - self._moved > self._timeout_s:
+        began = min(progress.values()) > 0  # before that data are listed and decoded, and networks compiled
+        if now - self._moved > (self._timeout_s if began else max(self._timeout_s, START_S)):
             behind = [rank for rank, count in progress.items() if count == min(progress.values())]
             stuck = self._named(*behind) if len(behind) < len(here) else "each rank"
             reason = f"{stuck} stands still since {self._timeout_s:g} s (rank_timeout_s)"

@@ -23,7 +23,7 @@ def table(document: dict[str, Any]) -> str:
         "|---|--:|",
         *(f"| {what} | {milliseconds:.3g} |" for what, milliseconds in document["records_ms"].items()),
         "",
-        f"A member of a sweep takes {member - alone:.1f} s more on SLURM than the same run as a command of its own.",
+        f"A member of a sweep takes {member - alone:.1f} s more on SLURM than the same run on its own.",
         f"{document['device']}, {document['slurm']} on the same machine, torch {env['torch']}, "
         f"{env['time'][:10]}; median of {document['rounds']} rounds, records of 20.",
     ]) + "\n"  # fmt: skip

@@ -91,7 +91,8 @@ class _Sums:
         """Take in what the layer is about to normalize (a forward pre-hook)."""
         features = self.mean.shape
         if isinstance(self.layer.module, SyncBatchNorm) and shared():
-            m, mean, var = moments_of_all(args[0])
+            count, mean, var = moments_of_all(args[0])
+            m = int(count)
             self._add(m, mean, var * m / (m - 1))
             return
         try:

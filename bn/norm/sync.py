@@ -45,8 +45,8 @@ def shared() -> bool:
 
 
 @torch.no_grad()
-def moments_of_all(x: Tensor) -> tuple[int, Tensor, Tensor]:
-    """m, mean and biased variance, (C,) float64, of all ranks' `x` together: the same bits on each."""
+def moments_of_all(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """m, mean and biased variance, float64, () and (C,), of all ranks' `x`: each has the same bits."""
     channels = x.shape[1]
     x = x if x.dtype == torch.float64 else x.float()
     var, mean = torch.var_mean(x, (0, *range(2, x.dim())), correction=0)
@@ -54,11 +54,11 @@ def moments_of_all(x: Tensor) -> tuple[int, Tensor, Tensor]:
     rows = _gather(mine)
     counts, means, variances = rows[:, -1:], rows[:, :channels], rows[:, channels:-1]
     count = counts.sum()
-    if count < 2:
+    if x.numel() < 2 * channels and count < 2:  # else this rank has enough: nothing to wait for on a GPU
         raise ValueError(f"batch statistics need more than one value per channel, got {int(count)} in all")
     mean = (counts * means).sum(0) / count
     var = (counts * (variances + (means - mean) ** 2)).sum(0) / count
-    return int(count), mean, var
+    return count, mean, var
 
 
 def _gather(mine: Tensor) -> Tensor:
@@ -72,26 +72,25 @@ class _Normalize(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, m: int, eps: float
+        ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, m: Tensor, eps: float
     ) -> Tensor:
         shape = (1, -1, *[1] * (x.dim() - 2))
         scale = torch.rsqrt(var + eps).to(gamma.dtype)
         mean = mean.to(gamma.dtype)
-        ctx.save_for_backward(x, gamma, mean, scale)
-        ctx.m = m
+        ctx.save_for_backward(x, gamma, mean, scale, m)
         y = (x - mean.view(shape)) * (scale * gamma).view(shape) + beta.view(shape)
         return y.to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = gradients
-        x, gamma, mean, scale = ctx.saved_tensors
+        x, gamma, mean, scale, m = ctx.saved_tensors
         shape = (1, -1, *[1] * (x.dim() - 2))
         over = (0, *range(2, x.dim()))
         dy = dy.to(gamma.dtype)
         xhat = (x - mean.view(shape)) * scale.view(shape)
         dgamma, dbeta = (dy * xhat).sum(over), dy.sum(over)
-        total = _gather(torch.cat((dgamma, dbeta)).double()).sum(0) / ctx.m
+        total = _gather(torch.cat((dgamma, dbeta)).double()).sum(0) / m
         mean_dy_xhat, mean_dy = total.to(gamma.dtype).split(len(gamma))
         dx = (dy - mean_dy.view(shape) - xhat * mean_dy_xhat.view(shape)) * (scale * gamma).view(shape)
         return dx.to(x.dtype), dgamma, dbeta, None, None, None, None

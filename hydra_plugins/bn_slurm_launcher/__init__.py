@@ -7,6 +7,7 @@ accounting, which may be absent, and tells of a failure only when all are over; 
 
 import contextlib
 import io
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,12 +75,17 @@ class SlurmLauncher(Submitit):
             record_submission(run, code)
         setup = [
             # The jobs find this code wherever the sweep was started, and however it is installed.
-            f"export PYTHONPATH={REPOSITORY}:$PYTHONPATH",
+            f"export PYTHONPATH={shlex.quote(str(REPOSITORY))}:$PYTHONPATH",
+            # srun takes it no longer from the job by itself, and would bind all to one core.
+            '[ -z "$SLURM_CPUS_PER_TASK" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK',
             # Of several processes, where one has ended: the others get a minute to find out and to say so.
             "export SLURM_KILL_BAD_EXIT=0 SLURM_WAIT=60",
             *self.params["setup"],
         ]
-        chosen = {key: value for key, value in {**self.params, "setup": setup}.items() if key not in OWN}
+        # A cluster may not requeue jobs that do not ask for it.
+        others = {"requeue": True, **self.params["additional_parameters"]}
+        chosen = {**self.params, "setup": setup, "additional_parameters": others}
+        chosen = {key: value for key, value in chosen.items() if key not in OWN}
         folder = Path(self.params["submitit_folder"])  # of all jobs: SLURM makes none for their logs
         columns = [
             [overrides for overrides, _ in members],
@@ -113,4 +119,4 @@ def _said(error: Exception) -> str:
     """What sbatch says, in one line."""
     lines = str(error).splitlines()
     errors = [line.removeprefix("sbatch: error: ") for line in lines if line.startswith("sbatch: error: ")]
-    return (errors or lines)[0]
+    return (errors or lines or [type(error).__name__])[0]

@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from bn.requeue import Limits, put_back
+from bn.run_state import state_of
 from bn.submission import submission
 
 LIMITS = Limits(signal_delay_s=120, max_num_timeout=1)
@@ -41,20 +42,20 @@ def test_a_running_job_is_put_back(slurm, in_job, waited, with_status, number, j
 @pytest.mark.parametrize(
     ("job", "why"),
     [
-        ("COMPLETING None\n", "job 123_4 is completing; the same command goes on"),  # by scancel
-        ("PENDING BeginTime\n", "job 123_4 is pending; the same command goes on"),  # SLURM has put it back
+        ("COMPLETING None\n", "job 123_4 is completing"),  # by scancel
+        ("PENDING BeginTime\n", "job 123_4 is pending"),  # SLURM has put it back
         (
             None,
-            "job 123_4 is not put back into the queue, as squeue does not answer; the same command goes on",
+            "job 123_4 is not put back into the queue, as squeue does not answer",
         ),
     ],
 )
 def test_any_other_is_not(slurm, in_job, waited, with_status, job, why):
     run = with_status("interrupted", 40, "SIGTERM")
     slurm.job = job
-    assert put_back(run, signal.SIGTERM, LIMITS) == why
+    assert put_back(run, signal.SIGTERM, LIMITS) == "the same command goes on"
     assert (slurm.asked, waited) == ([], [])
-    assert run.status["reason"] == "SIGTERM"
+    assert run.status["reason"] == f"SIGTERM; {why}"
 
 
 def test_outside_slurm_nothing_is_asked(slurm, waited, with_status):
@@ -65,26 +66,29 @@ def test_outside_slurm_nothing_is_asked(slurm, waited, with_status):
 def test_what_slurm_refuses(slurm, in_job, waited, with_status):
     run = with_status("interrupted", 40, "SIGTERM")
     slurm.job, slurm.refusal = "RUNNING None\n", "Requested operation is presently disabled\n"
-    said = put_back(run, signal.SIGTERM, None)
-    assert said == (
-        "job 123_4 cannot be put back into the queue (Requested operation is presently disabled); "
-        "the same command goes on"
-    )
+    assert put_back(run, signal.SIGTERM, LIMITS) == "the same command goes on"
     assert waited == []
-    assert (run.status["state"], run.status["reason"]) == ("interrupted", "SIGTERM")
+    assert (run.status["state"], run.status["reason"]) == (
+        "interrupted",
+        "SIGTERM; job 123_4 cannot be put back into the queue (Requested operation is presently disabled)",
+    )
 
 
-def test_a_job_reaches_its_time_limit_as_often_as_it_may(slurm, in_job, waited, with_status):
+def test_a_job_reaches_its_time_limit_as_often_as_it_may(slurm, in_job, waited, with_status, monkeypatch):
     run = with_status("interrupted", 40, "SIGUSR2")
     slurm.job, slurm.left = "RUNNING None\n", "2:30\n"
     assert put_back(run, signal.SIGUSR2, LIMITS).startswith("back in the queue")
     assert submission(run)["time_limits"] == 1
-    assert put_back(run, signal.SIGUSR2, LIMITS) == (
-        "job 123_4 has reached its time limit 2 times (hydra.launcher.max_num_timeout=1); "
-        "the same command goes on"
+    assert put_back(run, signal.SIGUSR2, LIMITS) == "the same command goes on"
+    assert run.status["reason"] == (
+        "SIGUSR2; job 123_4 has reached its time limit 2 times (hydra.launcher.max_num_timeout=1)"
     )
+    assert state_of(run.path).state == "interrupted"  # and not queued, though its submission was touched
     assert len(slurm.asked) == 1
-    # A job script of the user's own sets no such limit.
+    # A job script of the user's own sets no such limit, and has to ask for it.
+    assert put_back(run, signal.SIGUSR2, None) == "the same command goes on"
+    assert len(slurm.asked) == 1
+    monkeypatch.setenv("BN_REQUEUE", "1")
     assert put_back(run, signal.SIGUSR2, None).startswith("back in the queue")
 
 
@@ -94,3 +98,10 @@ def test_preemption_is_no_time_limit(slurm, in_job, waited, with_status):
     for _ in range(3):
         assert put_back(run, signal.SIGUSR2, LIMITS).startswith("back in the queue")
     assert "time_limits" not in submission(run)
+
+
+def test_ctrl_c_puts_nothing_back(slurm, in_job, waited, with_status):
+    """Somebody works in that job."""
+    slurm.job = "RUNNING None\n"
+    assert put_back(with_status("interrupted", 40), signal.SIGINT, LIMITS) == "the same command goes on"
+    assert slurm.asked == []

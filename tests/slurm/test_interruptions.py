@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from bn.run_state import state_of
 from tests.slurm.conftest import starts
 
 LONG = ("steps=30000", "checkpoint_every=2000", "evaluate.at.every=10000", "log_every=500")
@@ -31,6 +32,8 @@ def test_a_time_limit(cluster, ended, typed, planned, undisturbed, bits, until, 
     else:
         assert re.search(r"SIGUSR2.*: the same command goes on", err)
         assert "has reached its time limit 2 times (hydra.launcher.max_num_timeout=1)" in said
+        assert state_of(run.path).state == "interrupted"
+        assert "has reached its time limit 2 times" in run.status["reason"]
         assert len(starts(run)) == 2
         job = run.status["job"]
         code, _, err = ended(cluster.train(*sweep))

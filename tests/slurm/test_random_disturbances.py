@@ -27,7 +27,7 @@ def test_ten_members_disturbed_at_random(cluster, typed, planned, until, tmp_pat
         for seed in range(5)
     ]
     runs = [planned(*member, *LENGTH) for member in members]
-    done = {"killed": 0, "preempted": 0, "timed out": 0, "commands": 0}
+    done = {"killed": 0, "preempted": 0, "signalled": 0, "commands": 0}
 
     def disturb():
         running = [run for run in runs if run.status.get("state") == "running"]
@@ -36,12 +36,12 @@ def test_ten_members_disturbed_at_random(cluster, typed, planned, until, tmp_pat
         if not running:
             return
         run = draws.choice(running)
-        what = min(("killed", "preempted", "timed out"), key=lambda what: (done[what], draws.random()))
+        what = min(("killed", "preempted", "signalled"), key=lambda what: (done[what], draws.random()))
         if what == "killed":
             cluster.kill(run.status["pid"])
         elif what == "preempted":
             cluster.preempt(run.status["host"])
-        else:  # the signal that SLURM sends before the limit, at a moment of our choosing
+        else:  # as before a time limit, whose own moments test_interruptions.py waits for
             cluster.run("scancel", "--signal=USR2", run.status["job"])
         done[what] += 1
 

@@ -85,7 +85,7 @@ def test_killed_cancelled_and_told_to_stop(
     assert re.search(r"seed_1: interrupted at step [\d,]+; SIGTERM.*: the same command goes on", err)
     assert "train.py: 2 of 3 members were interrupted: the same command goes on" in err
     assert [run.status["state"] for run in runs] == ["running", "interrupted", "done"]
-    assert "requeue" not in cluster.ask("squeue", "--noheader", "--array")  # cancelled stays cancelled
+    assert cancelled.status["job"] not in cluster.queue()  # cancelled stays cancelled
 
     # The command that goes on with them is stopped, as by Ctrl-C: the jobs are not.
     command = cluster.train(*sweep)
