@@ -256,7 +256,7 @@ def processor() -> str:
 
 
 def is_compared(key: str, config: Config) -> bool:
-    """Whether this flattened key is part of what makes a run what it is: with another value it is another run.
+    """Whether this flattened key makes a run what it is: with another value it is another run.
 
     So is the folder of its pictures, since two may hold other ones; MNIST is verified wherever it is.
     """

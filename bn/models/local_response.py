@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-
 ALPHA = 1e-4  # GoogLeNet's, for images whose pixels run over 0..255
 
 
