@@ -14,7 +14,7 @@ def test_help(command, tmp_path, snapshot):
         "logger: none, wandb",
         "model: inception, mlp",
         "scale: cifar10, imagenet, smoke, tiny_imagenet",
-        "sweep: ablation, ensemble, fair_comparison, figure1, figure2",
+        "sweep: ablation, ensemble, fair_comparison, fair_comparison_chosen, figure1, figure2",
     ):
         assert f"\n{group}\n" in out
     assert re.search(r"^optim:\n  lr: 0\.1$", out, re.MULTILINE)

@@ -22,7 +22,8 @@ WRONG = {
     ),
     "unknown sweep": (
         ["sweep=figure9"],
-        "sweep=figure9: unknown; accepted: ablation, ensemble, fair_comparison, figure1, figure2",
+        "sweep=figure9: unknown; accepted: ablation, ensemble, fair_comparison, fair_comparison_chosen, "
+        "figure1, figure2",
     ),
     "unknown key": (
         ["experiment=mnist_bn", "optim.learning_rate=1"],
