@@ -153,13 +153,14 @@ def _draw(grid: Grid, stem: Path) -> None:
             axis.plot(rates, together.mean(1), marker="o", ms=3.5, label=style.LABEL[network], **look)
             axis.fill_between(rates, together.min(1), together.max(1), color=color, alpha=0.25, lw=0)
             for lr, seeds in zip(rates[apart], error[apart], strict=True):
-                axis.plot([lr] * len(seeds), seeds, color=color, **SINGLE)
+                beside = lr * 1.09 ** (np.arange(len(seeds)) - (len(seeds) - 1) / 2)  # equal ones, too
+                axis.plot(beside, seeds, color=color, **SINGLE)
             lost = [lr for lr in rates if any(cells[std, lr].diverged)]
             axis.plot(lost, [90] * len(lost), "x", color=color, ms=7, mew=2)
             chosen = best(cells, std)
             axis.plot(
                 chosen[1], 100 - 100 * np.mean(cells[chosen].test),
-                marker="*", ms=13, color=color, mec="white", mew=0.7, linestyle="none", zorder=5,
+                marker="*", ms=11, color=color, mec="white", mew=0.7, linestyle="none", zorder=5,
             )  # fmt: skip
         axis.set(
             xscale="log", yscale="log", xlabel="learning rate", title=f"initial std {std:g}", ylim=(95, 1.8)
@@ -167,7 +168,7 @@ def _draw(grid: Grid, stem: Path) -> None:
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.set_yticks([100 - tick for tick in TICKS], [f"{tick}" for tick in TICKS])
         axis.minorticks_off()
-    axes[0].set_ylabel("test accuracy (%),\nlogarithmic in the error, 100 - accuracy")
+    axes[0].set_ylabel("test accuracy (%),\nlogarithmic in the error, 100 \N{MINUS SIGN} accuracy")
     axes[0].plot([], [], marker="*", ms=10, color="0.4", linestyle="none", label="chosen on validation")
     axes[0].plot([], [], color="0.4", label=f"single seeds, over {APART:g} points apart", **SINGLE)
     axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="lower center")

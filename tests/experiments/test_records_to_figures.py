@@ -169,11 +169,13 @@ def test_the_figure1_table_says_what_the_records_say(tmp_path) -> None:
     figure1.draw(folder, folder)
     cells = [
         [cell.strip() for cell in line.split("|")[3:5]]
-        for line in (folder / "table.md").read_text().splitlines()[2:10]
+        for line in (folder / "table.md").read_text().splitlines()[2:12]
     ]
     assert cells == [
         ["232 ± 439", "100 ± 0"],  # 100 + 40 / 41 * 100 and 200 + 10 / 15 * 100; 12.706 * half their distance
         ["290 ± 127", "187 ± 159"],
+        ["-", "2.32 ± 4.39"],  # 197.6 / 100 and 266.7 / 100
+        ["-", "1.56 ± 2.00"],  # 280 / 200 and 300 / 175
         ["95.50 ± 6.35", "98.00 ± 12.71"],
         ["-", "98.00 ± 0.00"],
         ["4.00 ± 0.00", "1.00 ± 0.00"],  # the medians
