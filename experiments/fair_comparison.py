@@ -15,7 +15,7 @@ committed grid as it is.
 
 Accuracies are the final ones: with BN, with Algorithm 2's statistics. A run that diverged counts as chance,
 10%, and is marked. Where the seeds of a setting lie more than 5 points apart, some of them trained and others
-failed or nearly failed. A mean and a t interval do not describe such seeds: tables and figure show each one.
+failed or trained badly. A mean and a t interval do not describe such seeds: tables and figure show each one.
 
 The figure's accuracy axis is logarithmic in the error, 100 - accuracy, so that 96 to 98% and chance can be
 read in one panel: equal distances are equal ratios of the error.
