@@ -1,15 +1,17 @@
 """The task of section 4.2: an Inception network on photographs."""
 
-import shutil
+import sys
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from bn.compiling import missing_for_compiling, wants_compiling
 from bn.config import Config, ImageData, InceptionModel
 from bn.data.images import open_images
 from bn.distributed import Team
-from bn.errors import UserError
+from bn.errors import CaptureFailed, UserError, reason_of
 from bn.evaluate import classify, evaluate_population
 from bn.models.build import build_model
 from bn.models.inception import Unit
@@ -86,7 +88,29 @@ class ImageTask(Task):
         images = torch.randn(o.batch, 3, data.crop, data.crop, generator=draws)
         labels = torch.randint(data.classes, (o.batch,), generator=draws)
         images = images.to(device).contiguous(memory_format=self.format)
-        self.step = CudaGraphStep(self.step, self.model, images, labels.to(device))
+        self.step = self._graph_step(images, labels.to(device))
+
+    def _graph_step(self, *inputs: Tensor) -> Step:
+        """The step as a graph; with one line as it is, or not compiled, where that cannot be done here.
+
+        UserError where the compiling fails that was asked for.
+        """
+        try:
+            return CudaGraphStep(self.step, self.model, *inputs)
+        except CaptureFailed as failure:
+            tqdm.write(f"no CUDA graph, steps are launched one by one: {failure}", file=sys.stderr)
+            return self.step
+        except Exception as error:
+            if not self.compiled or isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
+            if self.config.compile == "always":
+                raise UserError(f"compile=always: {reason_of(error)}; accepted: auto, never") from error
+            tqdm.write(f"not compiled: {reason_of(error)}", file=sys.stderr)
+        self.compiled = False
+        state = self.step.state_dict()
+        self.step = self._build_step()
+        self.step.load_state_dict(state)
+        return self._graph_step(*inputs)
 
     def describe(self) -> str:
         o = self.config.optim
@@ -95,11 +119,14 @@ class ImageTask(Task):
             *["channels last"] * self.config.channels_last,
             *["compiled"] * self.compiled,
         ]
+        on_gpu = next(self.model.parameters()).is_cuda
+        if self.config.compile == "auto" and on_gpu and not self.compiled:
+            missing = missing_for_compiling(torch.device("cuda"))
+            parts += [f"not compiled, for want of {missing}"] * (missing is not None)
         parts += ["CUDA graph"] * isinstance(self.step, CudaGraphStep)
         if self.team.size > 1:
             share = o.batch // self.team.size
             parts.append(f"{self.team.size} processes with {share} examples each")
-            on_gpu = next(self.model.parameters()).is_cuda
             parts += ["no CUDA graph"] * (self.config.cuda_graph and on_gpu)
         rate = f"rate {o.initial_rate:g}"
         if o.lr_batch not in (None, o.batch):
@@ -136,11 +163,3 @@ class ImageTask(Task):
         batches = [images for images, _ in examples]
         network = InPrecision(self.model, self.precision)
         return PercentileProbe(network, layers, batches, self.config.probe.percentiles)
-
-
-def wants_compiling(device: torch.device, wanted: str) -> bool:
-    """What `auto` means: on a GPU, if there is a compiler. UserError if there is none and it is asked for."""
-    compiler = any(map(shutil.which, ("c++", "g++", "clang++")))
-    if wanted == "always" and not compiler:
-        raise UserError("compile=always: needs a C++ compiler (c++, g++ or clang++); accepted: auto, never")
-    return wanted == "always" or (wanted == "auto" and device.type == "cuda" and compiler)
