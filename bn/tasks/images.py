@@ -44,7 +44,7 @@ class ImageTask(Task):
         self.step: Step = self._build_step()
         self.probe = self._build_probe()
         if team.rank:
-            self.images.leave_unsaid()  # every rank has read the probe's
+            self.images.leave_unsaid()  # rank 0 has read the probe's too
 
     def advance(self, n: int) -> Tensor:
         images, labels = self.images.feed(n - 1)
@@ -154,12 +154,16 @@ class ImageTask(Task):
         return (ScaledStep if self.precision == "fp16" else AutogradStep)(network, optimizer)
 
     def _build_probe(self) -> PercentileProbe:
-        """Of the chosen layers, over the same examples for all seeds and networks."""
+        """Of the chosen layers, over the same examples for all seeds and networks; by rank 0 alone."""
         units = {name: unit for name, unit in self.model.named_modules() if isinstance(unit, Unit)}
         layers = {name: units[name].nonlinearity for name in self.config.probe.layers}
-        # Statistics over all ranks are those of a whole mini-batch, which each rank then has a copy of.
-        size = self.config.optim.batch if self.config.model.norm == "sync" else None
-        examples = self.images.training_examples(self.config.probe.examples, size) if layers else ()
+        # Statistics over all ranks are those of a whole mini-batch, which each rank then has a copy of: there
+        # the others take part in the passes.
+        shared = self.config.model.norm == "sync"
+        size = self.config.optim.batch if shared else None
+        takes_part = bool(layers) and (shared or self.team.rank == 0)
+        examples = self.images.training_examples(self.config.probe.examples, size) if takes_part else ()
         batches = [images for images, _ in examples]
         network = InPrecision(self.model, self.precision)
-        return PercentileProbe(network, layers, batches, self.config.probe.percentiles)
+        observed = {} if self.team.rank else layers
+        return PercentileProbe(network, observed, batches, self.config.probe.percentiles)

@@ -16,8 +16,8 @@ from bn.tasks import build_task, images
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SAID = (
-    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which 1.00 GiB "
-    "is free. Of the allocated memory 70.00 GiB is allocated by PyTorch, and 1.00 GiB is reserved."
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which "
+    "1.00 GiB is free. Of the allocated memory 70.00 GiB is allocated by PyTorch, and 1.00 GiB is reserved."
 )
 
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_compiled_is_captured_as_it_is(task, graph, capfd):
 def test_compiling_that_was_asked_for_is_not_left_out(task, graph):
     graph(RuntimeError("no kernel"))
     one = task("compile=always")
-    with pytest.raises(UserError, match="^compile=always: RuntimeError: no kernel; accepted: auto, never$"):
+    with pytest.raises(UserError, match=r"^compile=always: RuntimeError: no kernel; accepted: auto, never$"):
         one.capture()
 
 
@@ -99,9 +99,9 @@ def test_out_of_memory_is_a_line_that_names_batch_and_memory(planned, capfd):
     state, line = attempt(run, Ranks(), {}, work)
     assert state == "failed"
     assert line == (
-        f"{run.name}: optim.batch=60: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity "
-        "of 79.10 GiB of which 1.00 GiB is free: accepted: a smaller mini-batch, or more processes (torchrun), "
-        "which share it"
+        f"{run.name}: optim.batch=60: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total "
+        "capacity of 79.10 GiB of which 1.00 GiB is free: accepted: a smaller mini-batch, or more processes "
+        "(torchrun), which share it"
     )
     assert "Traceback" not in capfd.readouterr().err
 
