@@ -53,7 +53,7 @@ class ImageData:
     shuffle: Literal["by_shard", "within_shards", "complete"]
     shard_size: Count  # examples
     feed: Literal["auto", "resident", "stream"]  # on the device as bytes | from JPEG by workers
-    workers: Natural  # processes that decode, where the data stream
+    workers: Natural | None  # processes that decode, where the data stream; null: by the cores there are
     max_broken: Natural  # a run fails when more images than this cannot be read
 
 
