@@ -1,7 +1,7 @@
 """The losses of the first 100 steps of three experiments, pinned at full precision.
 
-A change that is not about numerics leaves them identical. Where it is, `python -m tests.integration.test_losses`
-records them again, and the commit says why.
+A change that is not about numerics leaves them identical. One that is records them again, with
+`python -m tests.integration.test_losses`, and its commit says why.
 """
 
 import platform
@@ -21,7 +21,7 @@ EXPERIMENTS = {
     "bn_x5": ["experiment=bn_x5", "scale=smoke"],
 }
 STEPS = 100
-# On another processor or another torch sums round otherwise, and training amplifies it. With the kernels of AVX2
+# Another processor or another torch rounds sums otherwise, and training amplifies it. With AVX2 kernels
 # (ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2) the losses were up to 5e-7 and 0.13 away, in nats.
 ELSEWHERE = {"mnist_baseline": 1e-4, "mnist_bn": 1e-4, "bn_x5": 0.5}
 SHORT = [
