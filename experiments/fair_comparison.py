@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bn.config import MlpModel
-from bn.records import RunDirectory
+from bn.records import RunDirectory, read_lines
 from experiments import collected, style
 
 SWEEPS = {"fair_comparison": ()}
@@ -48,9 +48,10 @@ Grid = dict[str, dict[tuple[float, float], Cell]]  # network: (std, lr): cell
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """final.csv (one row a run) and runs.json."""
+    collected.check_all_ended(runs)  # a choice is among all of them
     rows = []
-    for run in runs:
-        lines = collected.metrics(run)
+    for run in collected.ended(runs):
+        lines = read_lines(run.path / "metrics.jsonl")
         last = next((line for line in reversed(lines) if "test/accuracy" in line), {})
         keys = [name.replace("_accuracy", "/accuracy") for name in HEADER[6:]]
         config, model = run.config, run.config.model
@@ -132,8 +133,7 @@ def _table(grid: Grid) -> str:
             )
         plain, with_bn = (grid[network][keys[network]].test for network in NETWORKS)
         gain = [100 * (b - a) for a, b in zip(plain, with_bn, strict=True)]  # seed by seed
-        mean, interval = collected.mean_and_interval(gain)
-        return f"| {name} | {cells[0]} | {cells[1]} | {mean:+.2f} ± {interval:.2f} |"
+        return f"| {name} | {cells[0]} | {cells[1]} | {collected.mean_text(gain, 2, '+')} |"
 
     stds = sorted({std for std, _ in grid[NETWORKS[0]]})
     same: dict[str, tuple[float, float]] = dict.fromkeys(NETWORKS, (SAME_STD, SAME_RATE))
@@ -174,5 +174,4 @@ def _grid_table(grid: Grid) -> str:
 
 
 def _percent(values: Sequence[float]) -> str:
-    mean, interval = collected.mean_and_interval([100 * value for value in values])
-    return f"{mean:.2f} ± {interval:.2f}"
+    return collected.mean_text([100 * value for value in values], 2)
