@@ -85,7 +85,7 @@ def load_latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     if complaints:
         raise UserError(
             f"{folder}: no sound checkpoint is left ({len(complaints)} damaged): "
-            f"remove {folder.parent} to start again"
+            "choose another output=... to start again"
         )
     return None, complaints
 

@@ -2,6 +2,9 @@
 
 `config_from` turns a mapping (such as a composed YAML) into a `Config` or raises a UserError of one line that
 names the key and what is accepted.
+
+Runs outlive the schema. A key that is added later has a default here, the value that earlier runs had without
+it; a key that is removed goes into `REMOVED` with the default it had. `recorded` reads a saved config so.
 """
 
 import dataclasses
@@ -11,11 +14,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from bn.errors import UserError
-from bn.schema import checked
+from bn.schema import checked, defaults
 
 Positive = Annotated[float, "> 0"]
 Count = Annotated[int, ">= 1"]
 Natural = Annotated[int, ">= 0"]
+
+
+REMOVED: dict[str, Any] = {}  # keys that are gone, such as "optim.lr", with the default they had
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class MnistData:
     validation: Annotated[int, ">= 0, <= 50000"]  # examples held out of the 60,000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageData:
     """A data set of photographs (section 4.2 and its smaller stand-ins)."""
 
@@ -52,6 +58,7 @@ class ImageData:
     distortion: Literal["none", "reduced", "googlenet"]
     shuffle: Literal["by_shard", "within_shards", "complete"]
     shard_size: Count  # examples
+    validation: Natural = 0  # training images held out, and validated on in place of the validation images
     feed: Literal["auto", "resident", "stream"]  # on the device as bytes | from JPEG by workers
     workers: Natural  # processes that decode, where the data stream
     max_broken: Natural  # a run fails when more images than this cannot be read
@@ -154,13 +161,14 @@ class WandbLogger:
     tags: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     experiment: str
     scale: str | None  # the base of an image experiment: its data, sizes, rate and length
     member: Annotated[int, ">= 1, <= 6"] | None  # of experiment=ensemble
     seed: Natural
-    steps: Count
+    steps: Count  # the scale's length
+    steps_factor: Positive = 1.0  # an experiment's change of it
     device: Literal["auto", "cpu", "cuda"]
     threads: Count  # CPU threads; part of the config because the bits depend on it
     step_path: Literal["auto", "fused", "autograd"]
@@ -175,10 +183,15 @@ class Config:
     probe: Probe
     log_every: Count
     checkpoint_every: Count
-    checkpoint_minutes: Positive  # a checkpoint comes no later than this after the last
-    rank_timeout_s: Positive  # of several processes: how long one may keep the others waiting
+    checkpoint_minutes: Positive = 10.0  # a checkpoint comes no later than this after the last
+    rank_timeout_s: Positive = 600.0  # of several processes: how long one may keep the others waiting
     output: str  # where run directories go, relative to the repository
     logger: NoLogger | WandbLogger
+
+    @property
+    def length(self) -> int:
+        """How many steps the run has."""
+        return max(1, round(self.steps * self.steps_factor))
 
 
 def config_from(mapping: Mapping[str, Any]) -> Config:
@@ -186,6 +199,49 @@ def config_from(mapping: Mapping[str, Any]) -> Config:
     config = checked(Config, mapping)
     _check_combinations(config)
     return config
+
+
+def recorded(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved config, nested as it was, in today's keys: less those of `REMOVED` that had their default.
+
+    `config_from` gives the keys that it lacks the default that they had when they came.
+    """
+
+    def kept(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        return {
+            name: kept(value, f"{prefix}{name}.") if isinstance(value, Mapping) else value
+            for name, value in mapping.items()
+            if REMOVED.get(f"{prefix}{name}", _NEVER) != value
+        }
+
+    return kept(saved, "")
+
+
+def changes(saved: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, Any]]:
+    """The flattened keys in which a saved config is not `config`: (the value there, the value here).
+
+    "absent" where one of them lacks a key that has no default.
+    """
+    there = {**_later(config), **flatten(recorded(saved))}
+    here = flatten(to_dict(config))
+    return {
+        key: (there.get(key, "absent"), here.get(key, "absent"))
+        for key in sorted(there.keys() | here.keys())
+        if there.get(key, _NEVER) != here.get(key, _NEVER)
+    }
+
+
+_NEVER = object()  # equal to no value
+
+
+def _later(config: Any, prefix: str = "") -> dict[str, Any]:
+    """The defaults of all keys of `config` that have one, flattened."""
+    found = {f"{prefix}{name}": value for name, value in defaults(type(config)).items()}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= _later(value, f"{prefix}{field.name}.")
+    return found
 
 
 def _check_combinations(config: Config) -> None:

@@ -30,11 +30,12 @@ from bn.attempt import Outcome, Work, attempt, check_device
 from bn.config import Config, config_from, flatten, to_dict
 from bn.errors import UserError
 from bn.ranks import Ranks, check_shared, ranks_here
-from bn.records import REPOSITORY, RunDirectory, compared
+from bn.records import REPOSITORY, RunDirectory, is_compared
 from bn.signals import install_handlers, stop_signal
 
 CONFIGS = str(REPOSITORY / "configs")
 NAME_LENGTH = 150
+SWITCHES = ("ablation", "switch")  # groups, each choice of which is a change of section 4.2.1
 
 outcomes: list[Outcome] = []  # of this command's members
 
@@ -193,7 +194,8 @@ def composed_config(overrides: Sequence[str]) -> DictConfig:
 def _run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
     """The checked config and its run directory, of which nothing is created yet."""
     config = _checked(composed, choices)
-    _check_ablation(config, choices.get("ablation", "none"))
+    for group in SWITCHES:
+        _check_switch(config, group, choices.get(group, "none"))
     root = REPOSITORY / config.output
     return RunDirectory(root / config.experiment / run_name(config, choices) / f"seed_{config.seed}", config)
 
@@ -234,9 +236,9 @@ def _experiment_and_scale(mapping: Mapping[str, Any], choices: Mapping[str, Any]
         )
     if scale is not None and not takes_images:
         raise UserError(f"scale={scale}: experiment={experiment} takes no scale (its data is fixed)")
-    ablation = choices.get("ablation", "none")
-    if ablation != "none" and not takes_images:
-        raise UserError(f"ablation={ablation}: accepted with experiment={experiment}: none")
+    for group in SWITCHES:
+        if (choice := choices.get(group, "none")) != "none" and not takes_images:
+            raise UserError(f"{group}={choice}: accepted with experiment={experiment}: none")
     member, members = mapping.get("member"), mapping.get("members")
     if members is not None and str(member) not in members:
         shown = "required" if member is None else f"{member}"
@@ -244,18 +246,18 @@ def _experiment_and_scale(mapping: Mapping[str, Any], choices: Mapping[str, Any]
     return experiment, scale
 
 
-def _check_ablation(config: Config, ablation: str) -> None:
-    """UserError for an ablation that leaves the experiment as it is."""
+def _check_switch(config: Config, group: str, choice: str) -> None:
+    """UserError for a choice of a group of `SWITCHES` that leaves the experiment as it is."""
     alone = _alone(config)
     experiment, _ = _composed_alone(alone)
 
     def changes(name: str) -> bool:
-        return _composed_alone((*alone, f"ablation={name}"))[0] != experiment
+        return _composed_alone((*alone, f"{group}={name}"))[0] != experiment
 
-    if ablation != "none" and not changes(ablation):
-        accepted = ("none", *filter(changes, names_of("ablation")))
+    if choice != "none" and not changes(choice):
+        accepted = ("none", *filter(changes, names_of(group)))
         raise UserError(
-            f"ablation={ablation}: changes nothing of experiment={config.experiment}; "
+            f"{group}={choice}: changes nothing of experiment={config.experiment}; "
             f"accepted: {', '.join(accepted)}"
         )
 
@@ -276,8 +278,8 @@ def run_name(config: Config, choices: Mapping[str, Any]) -> str:
     if groups:
         base, _ = _composed_alone((*alone, *(f"{group}={choice}" for group, choice in groups.items())))
     parts = [f"{key}-{value}" for key, value in sorted({**chosen, **groups}.items())]
-    for key, value in compared(to_dict(config)).items():
-        if key != "seed" and base.get(key, object()) != value:
+    for key, value in flatten(to_dict(config)).items():
+        if key != "seed" and is_compared(key, config) and base.get(key, object()) != value:
             parts.append(f"{key}-{_shown(value)}")
     name = re.sub(r"[^A-Za-z0-9._-]", "_", "__".join(parts)) or "default"
     if len(name) > NAME_LENGTH:

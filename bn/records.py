@@ -29,7 +29,7 @@ import yaml
 
 from bn.code_state import REPOSITORY as REPOSITORY
 from bn.code_state import code_state
-from bn.config import Config, flatten, to_dict
+from bn.config import Config, MnistData, changes, to_dict
 from bn.errors import UserError
 from bn.heartbeat import Heartbeat, introduction
 from bn.slurm import job_id
@@ -96,22 +96,20 @@ class RunDirectory:
         except OSError as error:
             raise UserError(f"{self.name}/config.yaml: cannot be read ({error.strerror})") from error
         try:
-            saved = compared(yaml.safe_load(text))
+            saved = yaml.safe_load(text)
+            different = [
+                f"{key} (there {there}, here {here})"
+                for key, (there, here) in changes(saved, self.config).items()
+                if is_compared(key, self.config)
+            ]
         except (yaml.YAMLError, AttributeError) as error:  # not YAML, or not a mapping
             raise UserError(
-                f"{self.name}/config.yaml: damaged: remove it if this directory holds the run you mean"
+                f"{self.name}/config.yaml: damaged: restore it, or choose another output=..."
             ) from error
-        wanted = compared(to_dict(self.config))
-        missing = object()
-        different = [
-            f"{key} (there {saved.get(key, 'absent')}, here {wanted.get(key, 'absent')})"
-            for key in sorted(saved.keys() | wanted.keys())
-            if saved.get(key, missing) != wanted.get(key, missing)
-        ]
         if different:
             raise UserError(
                 f"{self.name}: holds a run of another config: {', '.join(different)}: "
-                "choose another output=..., or remove it"
+                "choose another output=..."
             )
 
     def open(self) -> None:
@@ -184,7 +182,7 @@ class RunDirectory:
         status = {
             "state": state,
             "step": step,
-            "steps": self.config.steps,
+            "steps": self.config.length,
             "reason": reason,
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "pid": os.getpid(),
@@ -257,14 +255,13 @@ def processor() -> str:
     return f"{names[0]}, {len(names)} cores" if names else platform.processor()
 
 
-def compared(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a config, flattened, makes a run what it is: with other values it is another run.
+def is_compared(key: str, config: Config) -> bool:
+    """Whether this flattened key makes a run what it is: with another value it is another run.
 
-    So does the folder of its pictures, since two may hold other ones; MNIST is verified wherever it is.
+    So is the folder of its pictures, since two may hold other ones; MNIST is verified wherever it is.
     """
-    flat = flatten(config)
-    free = (*NOT_COMPARED, "data.root") if flat.get("data.name") == "mnist" else NOT_COMPARED
-    return {k: v for k, v in flat.items() if not k.startswith(free)}
+    free = (*NOT_COMPARED, "data.root") if isinstance(config.data, MnistData) else NOT_COMPARED
+    return not key.startswith(free)
 
 
 def write_whole(path: Path, text: str) -> None:

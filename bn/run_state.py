@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -129,11 +130,17 @@ def _lines_from_the_end(file: BinaryIO, block: int = 1 << 16) -> Iterator[bytes]
 def _said_of_steps(path: Path, status: dict[str, Any], submission: dict[str, Any]) -> Iterator[Any]:
     """How many the run has, by those who may know, the nearest first."""
     yield status.get("steps")
-    config = submission.get("config")
-    yield config.get("steps") if isinstance(config, dict) else None
+    yield _length(submission.get("config"))
     with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
-        config = yaml.safe_load((path / "config.yaml").read_text(errors="replace"))
-        yield config.get("steps") if isinstance(config, dict) else None
+        yield _length(yaml.safe_load((path / "config.yaml").read_text(errors="replace")))
+
+
+def _length(config: Any) -> int | None:
+    """The steps of a run with this config; None where it is none, or does not say."""
+    if not isinstance(config, dict):
+        return None
+    numbers = list(_numbers([config.get("steps"), config.get("steps_factor", 1.0)]))
+    return round(math.prod(numbers)) if len(numbers) == 2 else None
 
 
 def _read_object(path: Path) -> dict[str, Any]:

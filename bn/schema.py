@@ -1,7 +1,7 @@
 """Mappings checked against frozen dataclasses.
 
 A range is written where the field is (`Annotated[float, "> 0"]`), a choice as a `Literal`, a choice between
-dataclasses as a union told apart by its `name`.
+dataclasses as a union told apart by its `name`. A field with a default may be missing.
 """
 
 import dataclasses
@@ -56,10 +56,19 @@ def _build_dataclass(schema: Any, value: Any, key: str) -> Any:
     for name in value:
         if name not in hints:
             raise UserError(f"{prefix}{name}: unknown key; accepted: {', '.join(hints)}")
+    later = defaults(schema)
     for name in hints:
-        if name not in value:
+        if name not in value and name not in later:
             raise UserError(f"{prefix}{name}: missing")
-    return schema(**{name: _build(hint, value[name], prefix + name) for name, hint in hints.items()})
+    return schema(
+        **{name: _build(hints[name], value[name], prefix + name) for name in hints if name in value}
+    )
+
+
+def defaults(schema: Any) -> dict[str, Any]:
+    """The fields of a dataclass that have a default, by name."""
+    fields = dataclasses.fields(schema)
+    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
 
 
 def _build_union(options: tuple[Any, ...], value: Any, key: str) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bn.code_state import CodeState, code_state
-from bn.config import flatten, to_dict
+from bn.config import changes, to_dict
 from bn.errors import UserError
 from bn.records import NOT_COMPARED, RunDirectory, write_whole
 
@@ -81,21 +81,13 @@ def check_submission(run: RunDirectory, job: str) -> None:
         changed.append(f"the commit (then {_short(submitted['commit'])}, now {_short(code.commit)})")
     elif code.digest != submitted["changes"]:
         changed.append(f"the code (it differs from {_short(code.commit)} otherwise than {DIFF} says)")
-    changed += _changed_keys(submitted["config"], to_dict(run.config))
+    changed += [
+        f"{key} (then {then}, now {now})"
+        for key, (then, now) in changes(submitted["config"], run.config).items()
+        if not key.startswith(NOT_COMPARED)
+    ]
     if changed:
         raise UserError(f"changed since it was submitted: {', '.join(changed)}: submit it again; {ANYWAY}")
-
-
-def _changed_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    before, after = (
-        {k: v for k, v in flatten(c).items() if not k.startswith(NOT_COMPARED)} for c in (then, now)
-    )
-    absent = object()
-    return [
-        f"{key} (then {before.get(key, 'absent')}, now {after.get(key, 'absent')})"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key, absent) != after.get(key, absent)
-    ]
 
 
 def _short(commit: str | None) -> str:

@@ -68,12 +68,12 @@ def train(
     if writes:
         print(describe(config, run, device, task, first), flush=True)
     began = time.perf_counter() - earlier_wall
-    evaluate_at = config.evaluate.at.steps(config.steps)
-    observe_at = config.probe.at.steps(config.steps)
+    evaluate_at = config.evaluate.at.steps(config.length)
+    observe_at = config.probe.at.steps(config.length)
     logger = open_logger(config, run) if writes else NullLogger()
     hidden = None if progress is None else not progress
     bar = tqdm(
-        total=config.steps, initial=first, unit=" steps", disable=hidden if writes else True,
+        total=config.length, initial=first, unit=" steps", disable=hidden if writes else True,
         desc=config.experiment, mininterval=0.5, dynamic_ncols=True,
     )  # fmt: skip
 
@@ -116,13 +116,13 @@ def train(
             task.probe.observe(0)
         task.model.train()
         pace = Pace(first)
-        for n in range(first + 1, config.steps + 1):
+        for n in range(first + 1, config.length + 1):
             losses.add(task.advance(n))
             team.tick()
             bar.update()
 
             record: dict[str, float] = {}
-            if losses.full or n == config.steps:
+            if losses.full or n == config.length:
                 record["train/loss"] = losses.mean(n, team)
                 record["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
                 record |= task.observations(n)
@@ -132,16 +132,16 @@ def train(
                     record |= task.evaluate()
             if n in observe_at:
                 task.probe.observe(n)
-            if n == config.steps:
+            if n == config.length:
                 record |= task.evaluate_population()
             log(n, record)
 
             late = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
             stop, due = team.agree(stop_signal(), late)
-            saves = stop is not None or due or n % config.checkpoint_every == 0 or n == config.steps
+            saves = stop is not None or due or n % config.checkpoint_every == 0 or n == config.length
             if saves:
                 save(n)
-            if stop is not None and n < config.steps:
+            if stop is not None and n < config.length:
                 run.set_status("interrupted", n, signal.Signals(stop).name)
                 raise Interrupted(stop)
             if record or saves or n in observe_at:
@@ -188,7 +188,7 @@ def describe(config: Config, run: RunDirectory, device: torch.device, task: Task
     """The first line printed: what runs, on what, and where."""
     start = f"from step {first:,} of" if first else "for"
     return (
-        f"{config.experiment}: seed {config.seed}, {start} {config.steps:,} steps on {device_name(device)} "
+        f"{config.experiment}: seed {config.seed}, {start} {config.length:,} steps on {device_name(device)} "
         f"({task.describe()}, {config.threads} thread{'s' * (config.threads > 1)}) -> {run.name}"
     )
 

@@ -47,11 +47,11 @@ def draw(folder: Path, out: Path) -> None:
         config = launch.planned_run(["experiment=bn_x5", f"scale={scale}"]).config
         network = build_model(config)
         assert isinstance(network, Inception)
-        images = config.steps * config.optim.batch
+        images = config.length * config.optim.batch
         multiply_adds = sum(count.multiply_adds for count in counts(network))
         operations = 2 * PASSES * multiply_adds * images
         floor = operations / PEAK / 3600
-        predicted = max(operations / rate.operations, config.steps * STEP_S) / 3600
+        predicted = max(operations / rate.operations, config.length * STEP_S) / 3600
         all_runs = len(NETWORKS) * SEEDS * predicted / GPUS
         lines.append(
             f"| `{scale}` ({SCALE[scale]}) | {images / 1e6:,.1f}M | {multiply_adds / 1e6:,.0f} "

@@ -86,7 +86,7 @@ def main() -> None:
         "ms_per_step": steps,
         "records_s": records,
         "records_share": [
-            sum(found.values()) / (config.steps * ms / 1000)
+            sum(found.values()) / (config.length * ms / 1000)
             for found, config, ms in zip(records, configs, ours, strict=True)
         ],
         "full_training_s": None if arguments.no_full else full_training_seconds(arguments.device),
@@ -313,7 +313,7 @@ def record_seconds(config: Config, data: Mnist, device: torch.device) -> dict[st
         def median(record: Run) -> float:
             return statistics.median(seconds(record, 1, device) for _ in range(7))
 
-        steps = config.steps
+        steps = config.length
         return {
             "evaluation": median(lambda: evaluate(model, data)) * len(config.evaluate.at.steps(steps)),
             "percentiles": median(lambda: probe.observe(0)) * len(config.probe.at.steps(steps)),

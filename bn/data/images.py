@@ -75,7 +75,7 @@ def open_images(
         source: Source = Stream(data, pictures, order, seed, device, first, steps)
         return Images(data, pictures, source, batch // ranks, rank, ranks)
     decoded: dict[Split, Decoded] = {
-        split: decode_all(found, data.resize, CACHE, f"{data.name}-{split}")
+        split: decode_all(found, data.resize, CACHE, _cached_as(data, split))
         for split, found in pictures.items()
     }
     source = Resident(data, decoded, order, seed, device)
@@ -83,6 +83,10 @@ def open_images(
     for found in decoded.values():
         images.note(found.broken.values(), say=False)
     return images
+
+
+def _cached_as(data: ImageData, split: Split) -> str:
+    return f"{data.name}-{split}-less-{data.validation}" if data.validation else f"{data.name}-{split}"
 
 
 def _fits(pictures: Splits, data: ImageData) -> bool:
@@ -102,8 +106,23 @@ def _size_of_first(pictures: Pictures) -> tuple[int, int] | None:
 def find_pictures(data: ImageData, *, training: bool = True) -> Splits:
     """The pictures of both splits; without `training`, those for validation.
 
-    UserError with one line if they are not there, or are not what `data` says.
+    Where `data.validation` holds training images out, these are the split "val", and the validation images
+    are not looked at. UserError with one line if the pictures are not there, or are not what `data` says.
     """
+    if not data.validation:
+        return _find(data, training)
+    found = _find(data, training=True)["train"]
+    if data.validation >= len(found):
+        raise UserError(
+            f"data.validation={data.validation}: accepted: fewer than the {len(found)} training images"
+        )
+    # The same ones for all seeds, so that settings are compared on the same images.
+    order = torch.randperm(len(found), generator=generator(0, "held out")).numpy()
+    held_out, kept = np.sort(order[: data.validation]), np.sort(order[data.validation :])
+    return {"train": found.subset(kept), "val": found.subset(held_out)}
+
+
+def _find(data: ImageData, training: bool) -> Splits:
     root = REPOSITORY / data.root
     is_tree = any((root / split).exists() for split in ("train", "val"))
     in_arrays = data.name == "smoke" or (data.name == "cifar10" and not is_tree)

@@ -41,6 +41,12 @@ class ArrayPictures:
         self.labels = labels
         self.names = [f"{name} {i}" for i in range(len(labels))]
 
+    def subset(self, chosen: np.ndarray) -> "ArrayPictures":
+        """Those of these indices, in their order, under their names."""
+        found = ArrayPictures(self.images[chosen], self.labels[chosen], "")
+        found.names = [self.names[i] for i in chosen]
+        return found
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -57,6 +63,10 @@ class FolderPictures:
     def __init__(self, listing: Listing) -> None:
         self.names = listing
         self.labels = listing.labels
+
+    def subset(self, chosen: np.ndarray) -> "FolderPictures":
+        """Those of these indices, in their order."""
+        return FolderPictures(self.names.subset(chosen))
 
     def __len__(self) -> int:
         return len(self.labels)

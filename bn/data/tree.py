@@ -1,5 +1,6 @@
 """The pictures of an ImageFolder tree, {train,val}/<class>/*, listed and checked before one is read."""
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,12 @@ class Listing(Sequence[str]):
         self.classes = classes
         self.labels = np.repeat(np.arange(len(classes)), [len(of_class) for of_class in files])
         self._files = np.array([os.fsencode(file) for of_class in files for file in of_class])
+
+    def subset(self, chosen: np.ndarray) -> "Listing":
+        """Those of these indices, in their order."""
+        listing = copy.copy(self)
+        listing.labels, listing._files = self.labels[chosen], self._files[chosen]
+        return listing
 
     def __len__(self) -> int:
         return len(self.labels)

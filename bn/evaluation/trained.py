@@ -10,14 +10,12 @@ import torch
 from torch import nn
 
 from bn.checkpoint import list_checkpoints, load_checkpoint
-from bn.config import Config, ImageData, config_from
+from bn.config import Config, ImageData, config_from, recorded
 from bn.errors import UserError
 from bn.models.build import build_model
 from bn.models.inception import inception
 from bn.models.public_weights import convert
 from bn.norm.layers import is_normalization
-
-LATER = {"checkpoint_minutes": 10.0, "rank_timeout_s": 600.0}  # keys that an older checkpoint's config lacks
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _ours(state: Mapping[str, Any]) -> tuple[Config, int, nn.Module]:
-    config = config_from({**LATER, **state["config"]})
+    config = config_from(recorded(state["config"]))
     if not isinstance(config.data, ImageData):
         raise UserError(
             f"a network on {config.data.name}; evaluate.py takes image networks "

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bn.data.photometric import STD
 from bn.models.local_response import LocalResponseNorm
 from bn.models.separable import SeparableConv2d
 from bn.norm import BatchNorm, SyncBatchNorm
@@ -161,7 +162,7 @@ class Inception(nn.Module):
         make: MakeUnit,
         *,
         size: int,
-        lrn: bool,
+        lrn: Sequence[nn.Module],
         dropout: float,
         stem_stride: int,
         stem_pools: int,
@@ -171,10 +172,9 @@ class Inception(nn.Module):
         self.sides = sides = size_of(size, stem_stride, stem_pools)
         self.conv1 = make("conv1", 3, conv1.channels, conv1.patch, stem_stride, size)
         self.pool1 = StridedMaxPool() if stem_pools >= 1 else nn.Identity()
-        self.lrn1 = LocalResponseNorm() if lrn else nn.Identity()
+        self.lrn1, self.lrn2 = lrn
         self.conv2_reduce = make("conv2", conv1.channels, conv2.reduce, 1, 1, sides["pool1"])
         self.conv2 = make("conv2", conv2.reduce, conv2.conv_3x3, conv2.patch, 1, sides["conv2"])
-        self.lrn2 = LocalResponseNorm() if lrn else nn.Identity()
         self.pool2 = StridedMaxPool() if stem_pools == 2 else nn.Identity()
         channels, side = conv2.conv_3x3, sides["pool2"]
         for row in modules:
@@ -227,7 +227,10 @@ def inception(
     - `norm`: BN after each convolution, before the nonlinearity: over the mini-batch ("batch"), over groups
       of `norm_group` of its examples ("ghost"), over those of all processes ("sync"), or "none" and biases.
     - `lrn`: local response normalization in GoogLeNet's places, after the first max pool and after conv2.
-      `dropout`: of the features before the classifier.
+      (D) Without BN its alpha is in units of the input, as GoogLeNet had it: inputs here are divided by
+      `bn.data.photometric.STD`. With BN activations have unit variance whatever the input, and alpha is
+      GoogLeNet's number: LRN is then the identity to within 1e-3, which is why these networks need none.
+    - `dropout`: of the features before the classifier.
     - `stem`: the first convolution is "separable" (depth multiplier 8; BN and nonlinearity after its 1x1
       only, (D)) or "dense". `stem_stride` is its stride; of the two max pools before 3a the first
       `stem_pools` are there (for small images).
@@ -280,7 +283,7 @@ def inception(
         classes,
         make,
         size=size,
-        lrn=lrn,
+        lrn=[LocalResponseNorm(STD if norm == "none" else 1.0) if lrn else nn.Identity() for _ in range(2)],
         dropout=dropout,
         stem_stride=stem_stride,
         stem_pools=stem_pools,

@@ -34,7 +34,7 @@ class ImageTask(Task):
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.images = open_images(
             config.data, batch=config.optim.batch, seed=config.seed, device=device,
-            first=first, steps=config.steps + config.evaluate.population_batches,
+            first=first, steps=config.length + config.evaluate.population_batches,
             rank=team.rank, ranks=team.size,
         )  # fmt: skip
         self.model = build_model(config).to(device, memory_format=self.format)  # type: ignore[call-overload]
@@ -60,7 +60,7 @@ class ImageTask(Task):
         return {f"validation/{name}": value for name, value in found.items()}
 
     def evaluate_population(self) -> dict[str, float]:
-        steps = range(self.config.steps, self.config.steps + self.config.evaluate.population_batches)
+        steps = range(self.config.length, self.config.length + self.config.evaluate.population_batches)
         batches = (self.images.feed(n).images for n in steps)  # those that would have come next
         network = InPrecision(self.model, self.precision)
         return evaluate_population(network, self.team.ticking(batches), self.evaluate, self.team.sum)

@@ -97,4 +97,4 @@ def build_probe(config: Config, model: MLP, train: Split) -> PercentileProbe:
 def population_batches(config: Config, data: Mnist, order: EpochOrder) -> Iterator[Tensor]:
     """The training mini-batches that Algorithm 2 takes: those that would have come next."""
     for i in range(config.evaluate.population_batches):
-        yield data.train.images[order(config.steps + i)].float()
+        yield data.train.images[order(config.length + i)].float()
