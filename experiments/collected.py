@@ -31,7 +31,7 @@ def ended(runs: Sequence[RunDirectory], needed: Sequence[str] = ()) -> list[RunD
     for experiment in needed or sorted({run.config.experiment for run in runs if not found}):
         own = [run for run in runs if run.config.experiment == experiment]
         if not any(run.finished for run in own):
-            raise UserError(f"{experiment}: none of its {len(own)} runs has ended: {_state(own[0])}")
+            raise UserError(f"{experiment}: none of its {len(own)} runs has ended")
     for run in found:
         run.check_config()
         _check_evaluations(run)
@@ -43,11 +43,8 @@ def check_all_ended(runs: Sequence[RunDirectory]) -> None:
     """UserError for the first that has not ended."""
     for run in runs:
         if not run.finished:
-            raise UserError(f"{_state(run)}, not finished: run the same command again")
-
-
-def _state(run: RunDirectory) -> str:
-    return f"{run.name}: {run.status.get('state', 'absent')}"
+            state = run.status.get("state", "absent")
+            raise UserError(f"{run.name}: {state}, not finished: run the same command again")
 
 
 def _check_evaluations(run: RunDirectory) -> None:
@@ -100,7 +97,7 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def ratio_and_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
-    """The geometric mean of positive ratios and its 95% confidence interval, Student's t on the logarithms."""
+    """The geometric mean of ratios and its 95% confidence interval: Student's t on their logarithms."""
     mean, half = mean_and_interval([math.log(ratio) for ratio in ratios])
     return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
@@ -187,7 +184,7 @@ def origin(document: Mapping[str, Any]) -> str:
 
     commits = all_of((run["commit"] or "unknown")[:7] for run in runs)
     return (
-        f"{len(runs)} runs on {all_of(run['device']['name'] for run in runs)}; "
+        f"{len(runs)} run{'s' * (len(runs) > 1)} on {all_of(run['device']['name'] for run in runs)}; "
         f"torch {all_of(run['torch'] for run in runs)}; "
         f"commit{'s' * (',' in commits)} {commits}."
     )

@@ -3,6 +3,7 @@
     python scripts/reproduce.py figure1
     python scripts/reproduce.py fair_comparison hydra.launcher.n_jobs=4
     python scripts/reproduce.py figure2 scale=imagenet
+    python scripts/reproduce.py figure2 --collect     only what has ended: no training, no evaluation
 
 Interrupted or killed, the same command goes on. What follows the name goes to train.py; it may say how, where
 and at what scale the runs are made, not what they are, since they replace the committed results.
@@ -28,8 +29,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", choices=names)
+    parser.add_argument("--collect", action="store_true", help="train nothing, take what has ended")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="passed on to train.py")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     experiment = EXPERIMENTS[arguments.name]
     for override in arguments.overrides:
         if not override.startswith(ALLOWED):
@@ -41,9 +43,10 @@ def main() -> None:
     try:
         for sweep, axes in experiment.SWEEPS.items():
             chosen = [*axes, *arguments.overrides]
-            run("train.py", [f"sweep={sweep}", *chosen])
+            if not arguments.collect:
+                run("train.py", [f"sweep={sweep}", *chosen])
             runs += launch.planned_runs(sweep, chosen)
-        if hasattr(experiment, "evaluations"):
+        if hasattr(experiment, "evaluations") and not arguments.collect:
             device = [override for override in arguments.overrides if override.startswith("device=")]
             for chosen in experiment.evaluations(runs):
                 run("evaluate.py", [*chosen, *device])
@@ -53,7 +56,8 @@ def main() -> None:
             page.write_text(page_with_tables(page)[1])
     except UserError as error:
         sys.exit(f"reproduce.py: {error}")
-    print(f"reproduce.py: results/{arguments.name} is up to date")
+    ended = sum(run_directory.finished for run_directory in runs)
+    print(f"reproduce.py: results/{arguments.name} is up to date: {ended} of its {len(runs)} runs have ended")
 
 
 def run(entry: str, arguments: list[str]) -> None:

@@ -28,6 +28,16 @@ def test_other_runs_do_not_replace_the_committed_results(override: str) -> None:
     assert done.stderr.startswith(f"reproduce.py: {override}: accepted: ")
 
 
+def test_collect_trains_nothing(tmp_path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--collect", f"output={tmp_path}"],
+        cwd=REPOSITORY, env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "reproduce.py: mnist_baseline: none of its 5 runs has ended\n"
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_it_leaves_checkpoints_and_no_process(tmp_path, left_of_group, number) -> None:
     process = subprocess.Popen(
