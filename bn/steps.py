@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bn.norm.layers import is_normalization
+from bn.norm.module import BatchNorm, counted_together
 
 
 class Step(Protocol):
@@ -38,21 +39,24 @@ class AutogradStep:
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.model = model
         self.optimizer = optimizer
+        self.norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         images, labels = inputs
-        loss = F.cross_entropy(self.model(images), labels)
+        with counted_together(self.norms):
+            loss = F.cross_entropy(self.model(images), labels)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         return loss.detach()
 
     def set_rate(self, rate: float) -> None:
+        written = None
         for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)  # in place: a captured step reads it there
-            else:
+            if not isinstance(group["lr"], Tensor):
                 group["lr"] = rate
+            elif group["lr"] is not written:  # the groups share it
+                written = group["lr"].fill_(rate)  # in place: a captured step reads it there
 
     def tensors(self) -> list[Tensor]:
         return [tensor for entry in self.optimizer.state.values() for tensor in entry.values()]
@@ -88,7 +92,8 @@ class ScaledStep(AutogradStep):
     def __call__(self, *inputs: Tensor) -> Tensor:
         images, labels = inputs
         before = [tensor.clone() for tensor in self.statistics]
-        loss = F.cross_entropy(self.model(images), labels)
+        with counted_together(self.norms):
+            loss = F.cross_entropy(self.model(images), labels)
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)

@@ -1,5 +1,8 @@
 """Algorithm 1 as a module, with the moving averages of section 3.1."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -84,6 +87,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
         # Reading num_batches_tracked waits for the device, so evaluation looks at it only once.
         self._statistics_exist = False
+        self._counts = True
 
     def forward(self, x: Tensor) -> Tensor:
         check_shape(x, self.weight.shape)
@@ -103,7 +107,7 @@ class BatchNorm(nn.Module):
             with torch.no_grad():
                 self.running_mean.lerp_(mean.mean(0), self.momentum)
                 self.running_var.lerp_(var.mean(0), self.momentum)
-        self.num_batches_tracked.add_(1)
+        self._count()
         return y
 
     def reset_statistics(self) -> None:
@@ -116,6 +120,10 @@ class BatchNorm(nn.Module):
     def extra_repr(self) -> str:
         group = "" if self.group is None else f", group={self.group}"
         return f"{self.features}, eps={self.eps}, momentum={self.momentum}{group}"
+
+    def _count(self) -> None:
+        if self._counts:
+            self.num_batches_tracked.add_(1)
 
     def _normalize(self, x: Tensor) -> Tensor:
         kept = self.running_mean, self.running_var
@@ -131,3 +139,18 @@ class BatchNorm(nn.Module):
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self._statistics_exist = False
+
+
+@contextmanager
+def counted_together(norms: Sequence[BatchNorm]) -> Iterator[None]:
+    """One forward pass in training mode through all of `norms`, once each: their batches are counted in one
+    operation at its end, and not in one of each layer, which on a GPU are kernels of their own."""
+    for norm in norms:
+        norm._counts = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm._counts = True
+    if norms:
+        torch._foreach_add_([norm.num_batches_tracked for norm in norms], 1)

@@ -35,7 +35,7 @@ class SyncBatchNorm(BatchNorm):
         with torch.no_grad():
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_((var * (count / (count - 1))).to(self.running_var.dtype), self.momentum)
-            self.num_batches_tracked.add_(1)
+        self._count()
         return _Normalize.apply(x, self.weight, self.bias, mean, var, count, self.eps)  # type: ignore
 
 
@@ -50,7 +50,8 @@ def moments_of_all(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     channels = x.shape[1]
     x = x if x.dtype == torch.float64 else x.float()
     var, mean = torch.var_mean(x, (0, *range(2, x.dim())), correction=0)
-    mine = torch.cat((mean.double(), var.double(), mean.new_tensor([x.numel() // channels]).double()))
+    m = torch.full((1,), x.numel() // channels, dtype=torch.float64, device=x.device)  # without a copy to it
+    mine = torch.cat((mean.double(), var.double(), m))
     rows = _gather(mine)
     counts, means, variances = rows[:, -1:], rows[:, :channels], rows[:, channels:-1]
     count = counts.sum()

@@ -14,7 +14,8 @@ def test_help(command, tmp_path, snapshot):
         "logger: none, wandb",
         "model: inception, mlp",
         "scale: cifar10, imagenet, smoke, tiny_imagenet",
-        "sweep: ablation, ensemble, fair_comparison, figure1, figure2",
+        "switch: decay, distortion, dropout, l2, lrn, none, rate, shuffle",
+        "sweep: ablation, base_rate, ensemble, fair_comparison, figure1, figure2, rate_tolerance, switches",
     ):
         assert f"\n{group}\n" in out
     assert re.search(r"^optim:\n  lr: 0\.1$", out, re.MULTILINE)

@@ -22,7 +22,7 @@ WRONG = {
     ),
     "unknown sweep": (
         ["sweep=figure9"],
-        "sweep=figure9: unknown; accepted: ablation, ensemble, fair_comparison, figure1, figure2",
+        "sweep=figure9: unknown; accepted: ablation, base_rate, ensemble, fair_comparison, figure1, figure2, rate_tolerance, switches",
     ),
     "unknown key": (
         ["experiment=mnist_bn", "optim.learning_rate=1"],

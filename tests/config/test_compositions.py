@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hydra import initialize_config_dir
 
-from bn.config import Config, MlpModel, MnistData
+from bn.config import Config, MlpModel, MnistData, flatten, to_dict
 from bn.launch import composed_config, members, names_of, planned_run, planned_runs
 from bn.records import REPOSITORY
 
@@ -56,11 +56,12 @@ IMAGE_SWEEPS = {
     "figure2": set(itertools.product(IMAGES, ["cifar10"], [None], range(3))),
     "ensemble": set(itertools.product(["ensemble"], ["cifar10"], range(1, 7), [0])),
 }
+GRIDS = ("base_rate", "rate_tolerance")
 ABLATIONS = {"decay", "distortion", "dropout", "l2", "lrn", "none", "rate", "shuffle"}
 
 
 def test_every_sweep_file_has_its_members_stated_here():
-    assert names("sweep") == sorted([*SWEEPS, *IMAGE_SWEEPS, "ablation"])
+    assert names("sweep") == sorted([*SWEEPS, *IMAGE_SWEEPS, *GRIDS, "ablation", "switches"])
 
 
 @pytest.mark.parametrize("sweep", sorted(IMAGE_SWEEPS))
@@ -71,18 +72,48 @@ def test_the_members_of_the_image_sweeps(sweep):
     assert set(found) == IMAGE_SWEEPS[sweep]
 
 
-def test_the_ablation_is_each_switch_with_each_seed_and_none_of_it_is_figure_2s():
-    runs = planned_runs("ablation")
-    assert set(names("ablation")) == ABLATIONS
+@pytest.mark.parametrize(
+    ("sweep", "group", "experiment"),
+    [("ablation", "ablation", "bn_x5"), ("switches", "switch", "bn_baseline")],
+)
+def test_each_switch_of_421_with_each_seed_and_none_of_it_is_figure_2s(sweep, group, experiment):
+    runs = planned_runs(sweep)
+    assert set(names(group)) == ABLATIONS
     assert len({run.path for run in runs}) == len(runs) == len(ABLATIONS) * 3
-    found = {(run.path.parent.name, run.config.seed) for run in runs}
-    switches = {f"ablation-{name}__scale-cifar10" for name in ABLATIONS - {"none"}}
-    assert found == set(itertools.product({*switches, "scale-cifar10"}, range(3)))
-    assert {(run.config.experiment, run.config.scale) for run in runs} == {("bn_x5", "cifar10")}
-    of_figure2 = planned_runs("figure2", ["experiment=bn_x5"])
+    assert {(run.config.experiment, run.config.scale) for run in runs} == {(experiment, "cifar10")}
+    of_figure2 = planned_runs("figure2", [f"experiment={experiment}"])
     assert [(run.path, run.config) for run in runs if run.path.parent.name == "scale-cifar10"] == [
         (run.path, run.config) for run in of_figure2
     ]
+    found = {(run.path.parent.name, run.config.seed) for run in runs}
+    switches = {"__".join(sorted(("scale-cifar10", f"{group}-{name}"))) for name in ABLATIONS - {"none"}}
+    assert found == set(itertools.product({*switches, "scale-cifar10"}, range(3)))
+
+
+@pytest.mark.parametrize("name", sorted(ABLATIONS - {"none"}))
+def test_a_switch_set_is_that_of_bn_x5_and_set_back_that_of_the_baseline(name):
+    """Length apart: it is no switch of section 4.2.1."""
+
+    def differences(one, other):
+        one, other = (flatten(to_dict(planned_run([*o, "scale=smoke"]).config)) for o in (one, other))
+        return {key for key in one if one[key] != other[key]} - {"experiment", "steps_factor"}
+
+    bn_x5, baseline = ["experiment=bn_x5"], ["experiment=bn_baseline"]
+    back, added = [*bn_x5, f"ablation={name}"], [*baseline, f"switch={name}"]
+    changed = differences(bn_x5, back)
+    assert len(changed) == 1
+    assert differences(baseline, added) == changed
+    assert differences(bn_x5, added) == differences(baseline, back) == differences(bn_x5, baseline) - changed
+
+
+def test_the_grids_of_rates():
+    base, tolerance = planned_runs("base_rate"), planned_runs("rate_tolerance")
+    assert {run.config.experiment for run in base} == {"inception"}
+    assert {run.config.data.validation for run in base} == {5000}
+    assert len({run.config.optim.lr for run in base}) >= 5
+    assert {run.config.optim.lr_factor for run in tolerance} == {1, 2, 5, 10, 30, 100, 300}
+    assert {run.config.length for run in tolerance} == {600}
+    assert len({run.path for run in (*base, *tolerance)}) == 15 + 3 * 7 * 3
 
 
 def test_another_scale_takes_the_place_of_a_sweeps():

@@ -25,14 +25,15 @@ ALL_OF_4_2_1 = {
     "data.distortion": ("googlenet", "reduced"),
 }
 SIGMOID = {"model.nonlinearity": ("relu", "sigmoid")}
+HALF = {"steps_factor": (1.0, 0.5)}  # (D) the length that a rate decaying 6x faster needs
 CHANGES = {
     "inception": {},
     "bn_baseline": BN,
-    "bn_x5": BN | ALL_OF_4_2_1 | {"optim.lr_factor": (1.0, 5.0)},
-    "bn_x30": BN | ALL_OF_4_2_1 | {"optim.lr_factor": (1.0, 30.0)},
-    "bn_x5_sigmoid": BN | ALL_OF_4_2_1 | {"optim.lr_factor": (1.0, 5.0)} | SIGMOID,
+    "bn_x5": BN | ALL_OF_4_2_1 | HALF | {"optim.lr_factor": (1.0, 5.0)},
+    "bn_x30": BN | ALL_OF_4_2_1 | HALF | {"optim.lr_factor": (1.0, 30.0)},
+    "bn_x5_sigmoid": BN | ALL_OF_4_2_1 | HALF | {"optim.lr_factor": (1.0, 5.0)} | SIGMOID,
     "inception_x5": {"optim.lr_factor": (1.0, 5.0)},
-    "inception_sigmoid": SIGMOID,
+    "inception_sigmoid": SIGMOID | {"steps_factor": (1.0, 0.2)},
 }
 
 
@@ -75,7 +76,9 @@ def test_each_ablation_sets_its_switch_back_to_the_base_and_nothing_else(experim
     base = values("experiment=inception", f"scale={scale}")
     whole = values(f"experiment={experiment}", f"scale={scale}")
     assert set(SWITCHES.values()) == {
-        key for key, value in whole.items() if key not in ("experiment", "model.norm") and base[key] != value
+        key
+        for key, value in whole.items()
+        if key not in ("experiment", "model.norm", "steps_factor") and base[key] != value
     }
     assert set(names_of("ablation")) == {"none", *SWITCHES}
     assert values(f"experiment={experiment}", f"scale={scale}", "ablation=none") == whole
@@ -139,10 +142,10 @@ def test_the_papers_mini_batch_to_the_letter():
 
 
 def test_the_rate_is_scaled_with_the_mini_batch():
-    config = planned_run(["experiment=bn_x5", "scale=cifar10", "optim.batch=256"]).config
-    assert config.optim.initial_rate == pytest.approx(0.0075 * 8)
+    config = planned_run(["experiment=bn_x5", "scale=cifar10", "optim.batch=256", "optim.lr=0.002"]).config
+    assert config.optim.initial_rate == pytest.approx(0.002 * 5 * 8)
     fixed = dataclasses.replace(config.optim, lr_batch=None)
-    assert fixed.initial_rate == pytest.approx(0.0075)
+    assert fixed.initial_rate == pytest.approx(0.002 * 5)
 
 
 def test_where_an_image_run_goes():

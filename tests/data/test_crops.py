@@ -166,16 +166,12 @@ def test_no_images_are_no_crops():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
-def test_on_a_gpu_the_same_crops_and_colours_without_waiting_for_it():
+def test_on_a_gpu_the_same_crops_and_colours_without_waiting_for_it(no_waiting):
     images, mirrored = pictures(64, 64, 64), np.arange(64) % 2 == 0
     boxes, u = boxes_of(64, 64, 64), uniform(0, 0, np.arange(64), DRAWS)
     on_gpu = images.cuda()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         ours = normalize(distort(crop_and_resize(on_gpu, boxes, mirrored, 56), u, "googlenet"))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     expected = normalize(distort(crop_and_resize(images, boxes, mirrored, 56), u, "googlenet"))
     torch.testing.assert_close(ours.cpu(), expected, atol=1e-4, rtol=0)
 

@@ -187,4 +187,4 @@ def test_a_picture_of_another_size_is_named(make_tree, opened, one_line, split):
 
 
 def test_the_cache_is_where_git_ignores_it():
-    assert f"{CACHE.relative_to(REPOSITORY)}/" in (REPOSITORY / ".gitignore").read_text().splitlines()
+    assert str(CACHE.relative_to(REPOSITORY)) in (REPOSITORY / ".gitignore").read_text().splitlines()

@@ -124,7 +124,10 @@ PROGRAM = """
 import multiprocessing, os, signal, sys, torch
 from bn.config import ImageData
 from bn.data.images import open_images
-data = ImageData("smoke", "", 10, 32, 28, 0.08, 4 / 3, "none", "complete", 100, "stream", 1, 0)
+data = ImageData(
+    name="smoke", root="", classes=10, resize=32, crop=28, area=0.08, aspect=4 / 3, distortion="none",
+    shuffle="complete", shard_size=100, feed="stream", workers=1, max_broken=0,
+)
 images = open_images(data, batch=50, seed=0, device=torch.device("cpu"), steps=1000)
 images.feed(0)
 validation = images.validation()

@@ -47,16 +47,13 @@ def test_each_way_gives_the_eager_step(planned, experiment, precision, compile, 
 
 
 @pytest.mark.parametrize("precision", list(TOLERANCE))
-def test_a_step_does_not_wait_for_the_device(planned, precision):
+def test_a_step_does_not_wait_for_the_device(planned, no_waiting, precision):
     task = task_of(planned, "experiment=bn_x5", f"precision={precision}", "compile=never")
     for n in range(1, 4):
         task.advance(n)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         for n in range(4, 7):
             task.advance(n)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     task.close()
 
 

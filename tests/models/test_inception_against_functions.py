@@ -52,7 +52,8 @@ def reference(state, x, norm="batch", nonlinearity="relu", lrn=False, stem_strid
         return {"relu": torch.relu, "sigmoid": torch.sigmoid}[nonlinearity](x)
 
     def responses(x):
-        return F.local_response_norm(x, 5, alpha=1e-4, beta=0.75, k=1.0) if lrn else x
+        alpha = 1e-4 * 58**2 if norm == "none" else 1e-4  # inputs are divided by 58
+        return F.local_response_norm(x, 5, alpha=alpha, beta=0.75, k=1.0) if lrn else x
 
     x = unit("conv1", x, stem_stride)
     x = responses(max_pool(x) if stem_pools > 0 else x)

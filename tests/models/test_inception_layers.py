@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from bn.data.photometric import normalize
+from bn.data.smoke import smoke_pictures
 from bn.models import inception
 from bn.models.inception import StridedMaxPool, Unit
 from bn.models.local_response import LocalResponseNorm
@@ -59,6 +61,42 @@ def test_local_response_normalization_is_torchs(scale, layout):
     assert_close(torch.autograd.grad(ours, x, dy), expected, rtol=1e-12, atol=1e-12)
     single = LocalResponseNorm()(x.detach().float())
     assert_close(single, theirs.detach().float(), rtol=1e-5, atol=1e-5)
+
+
+def test_local_response_normalization_of_smaller_activations_does_what_googlenets_did():
+    pixels = 58 * draw(2, 9, 4, 3)
+    ours, googlenets = LocalResponseNorm(scale=58)(pixels / 58), nn.LocalResponseNorm(5)(pixels) / 58
+    assert_close(ours, googlenets, rtol=1e-12, atol=1e-12)
+
+
+def lrn_effects(norm, images):
+    """The median of |LRN(x) / x - 1| at each of the two places, at initialization, in training mode."""
+    g = torch.Generator().manual_seed(0)
+    network = inception(10, norm=norm, lrn=True, size=56, stem_stride=1, stem_pools=1, generator=g)
+    found = {}
+
+    def keep(name):
+        def hook(_, inputs, output):
+            active = inputs[0] > 0  # ReLU makes the others 0, which LRN leaves alone
+            found[name] = (output / inputs[0] - 1).abs()[active].median().item()
+
+        return hook
+
+    network.lrn1.register_forward_hook(keep("lrn1"))
+    network.lrn2.register_forward_hook(keep("lrn2"))
+    with torch.no_grad():
+        network(images)
+    return found
+
+
+def test_lrn_acts_without_batch_normalization_and_is_the_identity_with_it():
+    """Section 4.2.1 removes LRN, "not necessary" with BN: its constants are for pixels of 0..255."""
+    images = smoke_pictures()[0][:16].repeat(2, axis=2).repeat(2, axis=3)[:, :, :56, :56]
+    images = normalize(torch.from_numpy(images).float())
+    without, with_bn = lrn_effects("none", images), lrn_effects("batch", images)
+    assert 0.05 < without["lrn2"] < 0.8, without
+    assert 0.05 < without["lrn1"] < 0.8, without
+    assert max(with_bn.values()) < 1e-3, with_bn
 
 
 def test_local_response_normalization_in_float16_squares_large_values():
