@@ -9,6 +9,8 @@ once more, `evaluations(runs)` gives the arguments of each evaluate.py.
 from types import ModuleType
 
 from experiments import (
+    ablation,
+    base_rate,
     benchmark,
     fair_comparison,
     figure1,
@@ -17,6 +19,8 @@ from experiments import (
     figure4,
     figure5,
     gpu_hours,
+    inception_percentiles,
+    rate_tolerance,
 )
 
 EXPERIMENTS: dict[str, ModuleType] = {
@@ -25,6 +29,10 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "figure3": figure3,
     "figure4": figure4,
     "figure5": figure5,
+    "ablation": ablation,
+    "rate_tolerance": rate_tolerance,
+    "base_rate": base_rate,
+    "inception_percentiles": inception_percentiles,
     "fair_comparison": fair_comparison,
     "gpu_hours": gpu_hours,
     "benchmark": benchmark,

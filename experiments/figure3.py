@@ -61,7 +61,7 @@ def _table(final: Sequence[Final], document: Mapping[str, Any]) -> str:
     config = document["config"]
     groups = {network: [run for run in final if run.network == network] for network in networks.NETWORKS}
     base = groups[networks.BASE]
-    level = 100 * sum(run.maximum for run in base) / len(base)
+    level = 100 * networks.base_maximum(base)
     lines = [
         "| Figure 3 | the paper, ImageNet: steps to 72.2% | times fewer | maximum (%) "
         f"| ours, {networks.SCALE[config['scale']]}: seeds | steps to {level:.1f}% | times fewer "

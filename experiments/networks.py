@@ -179,9 +179,9 @@ def by_network(found: Sequence[Training]) -> dict[str, list[Training]]:
     return {name: group for name, group in groups.items() if group}
 
 
-def base_maximum(found: Sequence[Training]) -> float:
+def base_maximum(found: Sequence["Training | Final"]) -> float:
     """The accuracy that the networks are to reach (72.2% in the paper)."""
-    maxima = [training.maximum for training in found if training.network == BASE]
+    maxima = [run.maximum for run in found if run.network == BASE]
     return sum(maxima) / len(maxima)
 
 
