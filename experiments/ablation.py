@@ -92,7 +92,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
 
 def switch_of(run: RunDirectory, off: Mapping[str, Any]) -> str:
-    """The switch that is set back in a run of BN-x5, or set in one of BN-Baseline; "none" if all are as there.
+    """The switch that is set back in a run of BN-x5, or set in one of BN-Baseline; or "none".
 
     `off`: the flattened config of Inception, in which all switches are.
     """
@@ -157,7 +157,7 @@ def _draw(
             _dot(right, mean, interval, ratios, y, look)
         elif value.points:
             right.annotate(
-                _never(value), (1, y), (-2, 0), xycoords=("axes fraction", "data"), va="center", ha="right",
+                _reached(value), (1, y), (-2, 0), xycoords=("axes fraction", "data"), va="center", ha="right",
                 textcoords="offset points", fontsize=7, color=look["color"],
             )  # fmt: skip
     for label, look in ENDS.values():
@@ -201,14 +201,13 @@ def _dot(
     axis.plot(mean, y, color=look["color"], marker=look["marker"], ms=5, zorder=3)
 
 
-def _never(value: Worth) -> str:
-    """Who never reaches the level: "without it 0 of 3"."""
-    parts = []
-    for name, group in (("with it", value.with_it), ("without it", value.without)):
-        reached = sum(run.matched is not None for run in group)
-        if reached < len(group):
-            parts.append(f"{name} {reached} of {len(group)} get there")
-    return ", ".join(parts)
+def _reached(value: Worth) -> str:
+    """Of how many seeds the level was reached, where a ratio of steps cannot be given."""
+    with_it, without = (
+        f"{sum(run.matched is not None for run in group)} of {len(group)}"
+        for group in (value.with_it, value.without)
+    )
+    return f"reached by {with_it} with, {without} without"
 
 
 def _table(
@@ -240,10 +239,10 @@ def _table(
         f"{networks.setting(config)}. Worth in BN-x5: BN-x5 less BN-x5 without the switch; alone: "
         "BN-Baseline with it less BN-Baseline. Points of validation accuracy (top-1, single crop) at the "
         "end, by Algorithm 2's statistics; a run that diverged counts as chance. Steps to the mean of "
-        "Inception's maxima; - where a run does not reach it. Of the same seeds: mean ± half-width of the 95% "
-        "confidence interval, of ratios the geometric mean and the interval of Student's t on the "
-        "logarithms. With BN activations have unit scale, at which local response normalization with "
-        "GoogLeNet's constants is the identity to 1e-4: that is why networks with BN do not need it, and its "
+        "Inception's maxima, and how many seeds reach it where not all do. Of the same seeds: mean ± "
+        "half-width of the 95% confidence interval, of ratios the geometric mean and the interval of "
+        "Student's t on the logarithms. With BN activations have unit scale, at which local response "
+        "normalization with GoogLeNet's constants is the identity to 1e-4: that is why networks with BN do not need it, and its "
         f"row shows what remains between two runs of a seed. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
@@ -256,4 +255,4 @@ def _cells(value: Worth) -> tuple[str, str, str]:
     diverged = sum(run.diverged for run in (*value.with_it, *value.without))
     points += f" ({diverged} diverged)" if diverged else ""
     ratios = value.times_fewer
-    return points, collected.ratio_text(ratios) if ratios else "-", str(len(value.points))
+    return points, collected.ratio_text(ratios) if ratios else _reached(value), str(len(value.points))

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from bn.config import flatten, to_dict
 from bn.probes import typical_unit
 from bn.records import RunDirectory
 from experiments import collected, networks, style
@@ -43,6 +44,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     networks.check_scale(runs)
     paths, movements = [], []
     for run in runs:
+        config = flatten(to_dict(run.config))
         who = (run.config.experiment, run.config.seed)
         with np.load(run.activations) as record:
             for layer in run.config.probe.layers:
@@ -52,7 +54,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
                     steps, path[:, :, unit], np.median(path, axis=2), strict=True
                 ):
                     values = (f"{value:.4g}" for value in (*typical, *medians))
-                    paths.append((*who, layer, int(step), unit, *values))
+                    paths.append((*who, layer, networks.counted(int(step), config), unit, *values))
                 settled = steps >= SETTLED * run.config.length
                 movements.append((*who, layer, *(f"{movement(p):.4g}" for p in (path, path[settled]))))
     names = [f"p{p:g}" for p in runs[0].config.probe.percentiles]
@@ -80,7 +82,7 @@ def _draw(rows: Sequence[Mapping[str, str]], config: Mapping[str, Any], stem: Pa
     layers = config["probe.layers"]
     shown = [network for network in NETWORKS if any(row["network"] == network for row in rows)]
     fig, axes = style.figure(
-        2.3 * len(layers), 0.6 + 1.6 * len(shown), columns=len(layers), rows=len(shown), squeeze=False
+        2.3 * len(layers), 0.9 + 1.6 * len(shown), columns=len(layers), rows=len(shown), squeeze=False
     )
     names = [name for name in rows[0] if name.startswith("p")]
     for network, line in zip(shown, axes, strict=True):
@@ -100,15 +102,14 @@ def _draw(rows: Sequence[Mapping[str, str]], config: Mapping[str, Any], stem: Pa
             style.thousands(axis.xaxis)
             if network != shown[-1]:
                 axis.tick_params(labelbottom=False)
-        line[0].set_ylabel(style.LABEL[network])
-    for layer, axis in zip(layers, axes[0], strict=True):
-        axis.set_title(_name(layer))
+        line[0].set_ylabel(f"{style.LABEL[network]}:\ninput to the ReLU")
+    for layer, top, bottom in zip(layers, axes[0], axes[-1], strict=True):
+        top.set_title(_name(layer))
+        bottom.set_xlabel("training step")
     for name, dashes in zip(names, DASHES, strict=True):
         axes[0, 0].plot([], [], color="0.3", linestyle=dashes, lw=1.3, label=f"{name[1:]}th percentile")
     axes[0, 0].fill_between([], [], color="0.3", alpha=0.2, lw=0, label="medians of the layer's units")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    fig.supxlabel(f"training step, in mini-batches of {config['optim.batch']}", fontsize=9)
-    fig.supylabel("input to the ReLU", fontsize=9)
     fig.suptitle(networks.setting(config), fontsize=9)
     style.save(fig, stem)
 
