@@ -242,8 +242,8 @@ def _table(
         "Inception's maxima, and how many seeds reach it where not all do. Of the same seeds: mean ± "
         "half-width of the 95% confidence interval, of ratios the geometric mean and the interval of "
         "Student's t on the logarithms. With BN activations have unit scale, at which local response "
-        "normalization with GoogLeNet's constants is the identity to 1e-4: that is why networks with BN do not need it, and its "
-        f"row shows what remains between two runs of a seed. {collected.origin(document)}"
+        "normalization with GoogLeNet's constants is the identity to 1e-4: that is why networks with BN do "
+        f"not need it, and its row shows what remains between two runs of a seed. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 

@@ -1,5 +1,7 @@
 """The percentiles of Inception from made-up records."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def runs(ended_run):
     for network, scale in (("inception", 10), ("bn_baseline", 1), ("bn_x5", 1)):
         for seed in (0, 1):
             run = ended_run(network, seed, ACCURACY, changes={"probe.layers": LAYERS})
-            paths = {layer: np.float32(scale * PATH * (1 + seed)) for layer in LAYERS}
+            paths: dict[str, Any] = {layer: np.float32(scale * PATH * (1 + seed)) for layer in LAYERS}
             np.savez(run.activations, steps=np.array(STEPS), percentiles=np.array([15, 50, 85]), **paths)
             made.append(run)
     made.append(ended_run("bn_x5", 2, {}, end=40, diverged=True, changes={"probe.layers": LAYERS}))
