@@ -79,7 +79,7 @@ Groups = dict[tuple[str, str], list[Final]]  # (network, switch, "none" of the n
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """final.csv (one row an ended run; the switch is the one that differs from the network) and runs.json."""
-    ended = collected.ended(runs, needed=(networks.BASE,))
+    ended = networks.ended(runs, needed=(networks.BASE,))
     off = flatten(to_dict(next(run.config for run in runs if run.config.experiment == networks.BASE)))
     found = networks.trainings(ended)
     level = networks.base_maximum(found)
@@ -243,7 +243,8 @@ def _table(
         "half-width of the 95% confidence interval, of ratios the geometric mean and the interval of "
         "Student's t on the logarithms. With BN activations have unit scale, at which local response "
         "normalization with GoogLeNet's constants is the identity to 1e-4: that is why networks with BN do "
-        f"not need it, and its row shows what remains between two runs of a seed. {collected.origin(document)}"
+        "not need it, and its row shows what remains between two runs of a seed. "
+        f"{collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 

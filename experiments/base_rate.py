@@ -37,7 +37,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
     `rate_left` is the share of the initial rate that is left at the end of the training.
     """
-    runs = collected.ended(runs)
+    runs = networks.ended(runs)
     rows = []
     for run, training in zip(runs, networks.trainings(runs), strict=True):
         optim = run.config.optim
@@ -97,8 +97,13 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
     if best is None:
         found = "None can be chosen: all diverged."
     else:
+        edges = [
+            name
+            for name, value, tried in (("rates", best[0], rates), ("decays", best[1], decays))
+            if value in (min(tried), max(tried))
+        ]
         found = f"Chosen (bold): rate {best[0]:g}, decay every {best[1]} steps"
-        found += ", which is at the edge of these rates." if best[0] in (min(rates), max(rates)) else "."
+        found += f", at the edge of the {' and of the '.join(edges)} tried." if edges else "."
     note = (
         f"Inception, {networks.setting(config)}, on the training images but {config['data.validation']:,}: "
         f"accuracy (%) on those held out, mean of the last {LAST} evaluations, one seed. The highest is "

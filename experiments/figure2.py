@@ -39,7 +39,7 @@ CROSS = {"marker": "x", "ms": 7, "mew": 2, "linestyle": "none"}
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """accuracy.csv (one row an evaluation), final.csv (one row an ended run) and runs.json."""
-    runs = collected.ended(runs, needed=(networks.BASE,))
+    runs = networks.ended(runs, needed=(networks.BASE,))
     found = networks.trainings(runs)
     accuracy = [
         (t.network, t.seed, step, value)

@@ -42,7 +42,7 @@ PAPER_MAXIMUM = {
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """final.csv (one row an ended run) and runs.json; the curves are in results/figure2."""
-    runs = collected.ended(runs, needed=(networks.BASE,))
+    runs = networks.ended(runs, needed=(networks.BASE,))
     found = networks.trainings(runs)
     level = networks.base_maximum(found)
     rows = [networks.final_row(training, level) for training in found]

@@ -63,8 +63,7 @@ def evaluations(runs: Sequence[RunDirectory]) -> list[list[str]]:
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """evaluations.json, the records of evaluate.py without what runs.json says; and runs.json."""
-    networks.check_scale(runs)
-    ended = collected.ended(runs)
+    ended = networks.ended(runs)
     found = [
         {"experiment": experiment, **record_of(runs, experiment, crops)} for experiment, crops in EVALUATIONS
     ]

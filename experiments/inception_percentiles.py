@@ -40,8 +40,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
     Runs that diverged are left out: their last inputs are not finite.
     """
-    runs = [run for run in collected.ended(runs) if run.status["state"] == "done"]
-    networks.check_scale(runs)
+    runs = [run for run in networks.ended(runs) if run.status["state"] == "done"]
     paths, movements = [], []
     for run in runs:
         config = flatten(to_dict(run.config))

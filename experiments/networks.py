@@ -109,9 +109,16 @@ class Final(NamedTuple):
         return self.state == "diverged"
 
 
+def ended(runs: Sequence[RunDirectory], needed: Sequence[str] = ()) -> list[RunDirectory]:
+    """`collected.ended` of runs of one scale. UserError if they are of several."""
+    scales = sorted({str(run.config.scale) for run in runs})
+    if len(scales) > 1:
+        raise UserError(f"scale={','.join(scales)}: accepted: one scale, since one figure shows it")
+    return collected.ended(runs, needed)
+
+
 def trainings(runs: Sequence[RunDirectory]) -> list[Training]:
-    """Of ended runs, in their order. UserError if they are of several scales."""
-    check_scale(runs)
+    """Of ended runs, in their order."""
     return [_training(run) for run in runs]
 
 
@@ -131,13 +138,6 @@ def final_of(row: Mapping[str, str]) -> Final:
         row["network"], int(row["seed"]), row["state"], int(row["step"]), float(row["maximum"]),
         row["at_chance"] == "yes", float(at) if at else None, float(accuracy) if accuracy else None,
     )  # fmt: skip
-
-
-def check_scale(runs: Sequence[RunDirectory]) -> None:
-    """UserError unless the runs are of one scale."""
-    scales = sorted({str(run.config.scale) for run in runs})
-    if len(scales) > 1:
-        raise UserError(f"scale={','.join(scales)}: accepted: one scale, since one figure shows it")
 
 
 def _training(run: RunDirectory) -> Training:

@@ -50,7 +50,7 @@ Grid = dict[str, dict[float, Cell]]  # network: factor of the base's rate: cell
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """final.csv (one row an ended run) and runs.json."""
-    runs = collected.ended(runs)
+    runs = networks.ended(runs)
     rows = []
     for run, training in zip(runs, networks.trainings(runs), strict=True):
         final = training.final

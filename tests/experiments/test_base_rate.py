@@ -47,14 +47,14 @@ def test_the_highest_mean_of_the_last_three_evaluations_is_chosen(runs, tmp_path
     assert rows["0.001"] == ["40.00", "20.00"]
     assert rows["0.002"] == ["**48.00**", "diverged by step 150"]
     assert rows["0.004"] == ["40.00", "-"]
-    assert "Chosen (bold): rate 0.002, decay every 100 steps. " in text
+    assert "Chosen (bold): rate 0.002, decay every 100 steps, at the edge of the decays tried. " in text
     assert "on the training images but 5,000" in text
     assert "about 0.7 points" in text  # 100 sqrt(0.48 x 0.52 / 5000)
 
 
 def test_a_choice_at_the_edge_says_so(runs, tmp_path):
     _, text = drawn([*runs[:2], *runs[3:]], tmp_path)
-    assert "rate 0.002, decay every 100 steps, which is at the edge of these rates. " in text
+    assert "decay every 100 steps, at the edge of the rates and of the decays tried. " in text
 
 
 def test_of_equal_settings_the_lower_rate_is_chosen_and_none_if_all_diverged():

@@ -67,8 +67,12 @@ def test_a_shorter_experiment_is_complete_at_its_own_end(ended_run):
     [
         ({"device": "cpu"}, {"device": "cuda"}, "device is cpu and cuda"),
         ({"torch": "2.5.0"}, {"torch": "2.6.0"}, "torch is 2.5.0 and 2.6.0"),
-        ({}, {"changes": {"precision": "bf16"}}, "precision is auto and bf16"),
-        ({}, {"changes": {"compile": "never"}}, "compile is auto and never"),
+        (
+            {"changes": {"precision": "float32"}},
+            {"changes": {"precision": "bf16"}},
+            "precision is float32 and bf16",
+        ),
+        ({"changes": {"compile": "auto"}}, {"changes": {"compile": "never"}}, "compile is auto and never"),
     ],
 )
 def test_runs_computed_in_different_ways_are_not_one_figure(ended_run, one, other, named):
