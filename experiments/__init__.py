@@ -2,15 +2,17 @@
 
 Each module has `draw(folder, out)` (records in results/ -> figures and tables), and where its records come
 from training runs also SWEEPS (the files in configs/sweep with its runs, and the axes of each that are
-replaced) and `collect(runs, folder)` (run directories -> records). Where the trained networks are evaluated
-once more, `evaluations(runs)` gives the arguments of each evaluate.py. Where further runs follow from these
-records, `further_sweeps(folder)` gives their sweeps and axes, and `collect_further(runs, folder)` adds their
-records.
+replaced) and `collect(runs, folder)` (run directories -> records, of the runs that have ended). Where the
+trained networks are evaluated once more, `evaluations(runs)` gives the arguments of each evaluate.py. Where
+further runs follow from these records, `further_sweeps(folder)` gives their sweeps and axes, and
+`collect_further(runs, folder)` adds their records.
 """
 
 from types import ModuleType
 
 from experiments import (
+    ablation,
+    base_rate,
     benchmark,
     fair_comparison,
     figure1,
@@ -19,6 +21,8 @@ from experiments import (
     figure4,
     figure5,
     gpu_hours,
+    inception_percentiles,
+    rate_tolerance,
 )
 
 EXPERIMENTS: dict[str, ModuleType] = {
@@ -27,6 +31,10 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "figure3": figure3,
     "figure4": figure4,
     "figure5": figure5,
+    "ablation": ablation,
+    "rate_tolerance": rate_tolerance,
+    "base_rate": base_rate,
+    "inception_percentiles": inception_percentiles,
     "fair_comparison": fair_comparison,
     "gpu_hours": gpu_hours,
     "benchmark": benchmark,

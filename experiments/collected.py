@@ -6,22 +6,84 @@ versions, device, time taken and the resolved config.
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as students_t
 
 from bn.config import flatten, to_dict
 from bn.errors import UserError
 from bn.records import ENDED, RunDirectory, read_lines
 
-# 97.5% quantiles of Student's t for 1, 2, ... 30 degrees of freedom; the last serves for more.
-T_QUANTILE = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
+NUMERICS = ("precision", "compile", "channels_last")  # of the config; device type and torch are in env.json
+
+
+def ended(runs: Sequence[RunDirectory], needed: Sequence[str] = ()) -> list[RunDirectory]:
+    """Those of `runs` that have ended: a figure draws these and does not wait for the others.
+
+    UserError if none of an experiment in `needed` has ended, or none at all; if a directory holds a run of
+    another config, or a record in which evaluations are missing; or if the numerics of two runs differ.
+    """
+    found = [run for run in runs if run.finished]
+    for experiment in needed or sorted({run.config.experiment for run in runs if not found}):
+        own = [run for run in runs if run.config.experiment == experiment]
+        if not any(run.finished for run in own):
+            raise UserError(f"{experiment}: none of its {len(own)} runs has ended")
+    for run in found:
+        run.check_config()
+        _check_evaluations(run)
+    _check_numerics(found)
+    return found
+
+
+def check_all_ended(runs: Sequence[RunDirectory]) -> None:
+    """UserError for the first that has not ended."""
+    for run in runs:
+        if not run.finished:
+            state = run.status.get("state", "absent")
+            raise UserError(f"{run.name}: {state}, not finished: run the same command again")
+
+
+def _check_evaluations(run: RunDirectory) -> None:
+    """UserError unless metrics.jsonl has all evaluations that the config asks for up to the run's end."""
+    config, status = run.config, run.status
+    wanted = config.evaluate.at.steps(config.length)
+    if status["state"] == "diverged":  # by this step, which was not evaluated any more
+        wanted = {step for step in wanted if step < status["step"]}
+    lines = read_lines(run.path / "metrics.jsonl")
+    missing = wanted - {line["step"] for line in lines if any(key.endswith("/accuracy") for key in line)}
+    if missing:
+        raise UserError(
+            f"{run.name}/metrics.jsonl: {len(missing)} of {len(wanted)} evaluations are missing, "
+            f"the first at step {min(missing):,}: a figure needs them all"
+        )
+
+
+def _check_numerics(runs: Sequence[RunDirectory]) -> None:
+    """UserError naming two runs, or the two parts of one, that were computed in different ways."""
+    parts = [(run, part) for run in runs for part in _numerics(run)]
+    for run, part in parts[1:]:
+        first, wanted = parts[0]
+        for key, value in part.items():
+            if value != wanted[key]:
+                raise UserError(
+                    f"{first.name} and {run.name}: {key} is {wanted[key]} and {value}: "
+                    "accepted: runs with the same numerics"
+                )
+
+
+def _numerics(run: RunDirectory) -> list[dict[str, Any]]:
+    """What the numbers depend on besides the experiment, of each start of a run."""
+    env = json.loads((run.path / "env.json").read_text())
+    config = flatten(to_dict(run.config))
+    chosen = {key: config[key] for key in NUMERICS}
+    return [
+        {"device": start["device"]["type"], "torch": start["torch"], **chosen}
+        for start in (env, *env["resumed"])
+    ]
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -31,7 +93,35 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
     if n == 1:
         return mean, float("nan")
     variance = sum((value - mean) ** 2 for value in values) / (n - 1)
-    return mean, T_QUANTILE[min(n - 1, 30) - 1] * (variance / n) ** 0.5
+    return mean, float(students_t.ppf(0.975, n - 1)) * (variance / n) ** 0.5
+
+
+def ratio_and_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """The geometric mean of ratios and its 95% confidence interval: Student's t on their logarithms."""
+    mean, half = mean_and_interval([math.log(ratio) for ratio in ratios])
+    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
+
+
+def mean_text(values: Sequence[float], digits: int, sign: str = "") -> str:
+    """12.34 ± 0.56; of one value, which has no interval, the value. `sign`: "+" shows it."""
+    mean, half = mean_and_interval(values)
+    return f"{mean:{sign},.{digits}f}" + (f" ± {half:,.{digits}f}" if len(values) > 1 else "")
+
+
+def ratio_text(ratios: Sequence[float]) -> str:
+    """2.31 (1.90 to 2.80); of one ratio, which has no interval, the ratio."""
+
+    def shown(value: float) -> str:
+        return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+
+    mean, low, high = ratio_and_interval(ratios)
+    return shown(mean) + (f" ({shown(low)} to {shown(high)})" if len(ratios) > 1 else "")
+
+
+def seeds_text(counts: Iterable[int]) -> str:
+    """n = 5 seeds; n = 3 to 5 seeds."""
+    fewest, most = min(counts := list(counts)), max(counts)
+    return f"n = {most if fewest == most else f'{fewest} to {most}'} seed{'s' * (most > 1)}"
 
 
 def crossing(steps: np.ndarray, path: np.ndarray, level: float) -> float:
@@ -44,14 +134,6 @@ def crossing(steps: np.ndarray, path: np.ndarray, level: float) -> float:
         return float(steps[0])
     share = (level - path[i - 1]) / (path[i] - path[i - 1])
     return float(steps[i - 1] + share * (steps[i] - steps[i - 1]))
-
-
-def metrics(run: RunDirectory) -> list[dict[str, Any]]:
-    """The lines of an ended run's metrics.jsonl. UserError if it has not ended."""
-    if not run.finished:
-        state = run.status.get("state", "absent")
-        raise UserError(f"{run.name}: {state}, not finished: run the same command again")
-    return read_lines(run.path / "metrics.jsonl")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -91,6 +173,21 @@ def write_provenance(path: Path, runs: Sequence[RunDirectory]) -> None:
     for entry in entries:
         entry["config"] = {key: value for key, value in entry["config"].items() if key not in shared}
     path.write_text(json.dumps({"config": shared, "runs": entries}, indent=1) + "\n")
+
+
+def origin(document: Mapping[str, Any]) -> str:
+    """One sentence on where the runs of a runs.json come from: devices, torch and commits."""
+    runs = document["runs"]
+
+    def all_of(values: Iterable[str]) -> str:
+        return ", ".join(sorted(set(values)))
+
+    commits = all_of((run["commit"] or "unknown")[:7] for run in runs)
+    return (
+        f"{len(runs)} run{'s' * (len(runs) > 1)} on {all_of(run['device']['name'] for run in runs)}; "
+        f"torch {all_of(run['torch'] for run in runs)}; "
+        f"commit{'s' * (',' in commits)} {commits}."
+    )
 
 
 def _provenance(run: RunDirectory) -> dict[str, Any]:

@@ -32,7 +32,7 @@ import numpy as np
 
 from bn.config import MlpModel
 from bn.errors import UserError
-from bn.records import RunDirectory
+from bn.records import RunDirectory, read_lines
 from experiments import collected, style
 
 SWEEPS = {"fair_comparison": ()}
@@ -82,9 +82,10 @@ def collect_further(runs: Sequence[RunDirectory], folder: Path) -> None:
 
 
 def _write_final(runs: Sequence[RunDirectory], path: Path) -> None:
+    collected.check_all_ended(runs)  # a choice is among all of them
     rows = []
-    for run in runs:
-        lines = collected.metrics(run)
+    for run in collected.ended(runs):
+        lines = read_lines(run.path / "metrics.jsonl")
         last = next((line for line in reversed(lines) if "test/accuracy" in line), {})
         keys = [name.replace("_accuracy", "/accuracy") for name in HEADER[6:]]
         config, model = run.config, run.config.model
@@ -239,8 +240,7 @@ def _summary(values: Sequence[float], sign: str = "") -> str:
     """Mean and interval of the seeds' values, in points; each value where a mean does not describe them."""
     if _apart(values):
         return ", ".join(f"{value:{sign}.2f}" for value in values)
-    mean, interval = collected.mean_and_interval(values)
-    return f"{mean:{sign}.2f} ± {interval:.2f}"
+    return collected.mean_text(values, 2, sign)
 
 
 def _apart(values: Sequence[float]) -> bool:

@@ -25,7 +25,7 @@ from matplotlib.patches import Rectangle
 from bn.config import MlpModel
 from bn.errors import UserError
 from bn.probes import typical_unit
-from bn.records import RunDirectory
+from bn.records import RunDirectory, read_lines
 from experiments import collected, style
 
 SWEEPS = {"figure1": ()}
@@ -39,12 +39,13 @@ COLUMNS, CELL_RANGE = 10, 4  # of the figure of all units
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """accuracy.csv, percentiles.csv (last hidden layer, every unit), final.csv and runs.json."""
+    runs = collected.ended(runs, needed=NETWORKS)
     accuracy, percentiles, final = [], [], []
     for run in runs:
         who = (run.config.experiment, run.config.seed)
         model = run.config.model
         assert isinstance(model, MlpModel)
-        lines = collected.metrics(run)
+        lines = read_lines(run.path / "metrics.jsonl")
         if run.status["state"] != "done":
             raise UserError(f"{run.name}: {run.status['state']}: the figure needs all its runs to the end")
         for line in lines:
@@ -184,8 +185,7 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
             if values is None:
                 cells.append("-")
             else:
-                mean, interval, digits = *collected.mean_and_interval(values[0]), values[1]
-                cells.append(f"{mean:,.{digits}f} ± {interval:,.{digits}f}")
+                cells.append(collected.mean_text(*values))
         return cells
 
     def last(column: str):
@@ -244,9 +244,9 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
     ]
     lines = ["| Figure 1 | the paper | without BN | with BN |", "|---|---|---|---|"]
     lines += [f"| {name} | {claim} | {' | '.join(ours(measure))} |" for name, claim, measure in rows]
-    n = len(accuracy[NETWORKS[0]][1])
+    seeds = collected.seeds_text(len(values) for _, values in accuracy.values())
     note = (
-        f"Mean ± half-width of the 95% confidence interval, n = {n} seeds. Steps: between evaluations, "
+        f"Mean ± half-width of the 95% confidence interval, {seeds}. Steps: between evaluations, "
         "interpolated. Times as early: of the same seeds. "
         "Movement: max - min over the rest of the training, mean of the 100 units of the last hidden layer."
     )

@@ -1,11 +1,13 @@
 """Figure 2 (section 4.2.2): batch normalized Inception reaches the accuracy of Inception in a fraction of
 its training steps, at a higher rate in fewer still, and with a sigmoid it trains at all.
 
-    python scripts/reproduce.py figure2                    7 networks x 3 seeds (configs/sweep/figure2.yaml)
+    python scripts/reproduce.py figure2                    7 networks, some seeds (configs/sweep/figure2.yaml)
     python scripts/reproduce.py figure2 scale=imagenet     the same at the paper's scale
+    python scripts/reproduce.py figure2 --collect          the runs that have ended, without training
 
 Single-crop validation accuracy (top-1, moving averages) against training steps, counted in mini-batches of 32
-as the paper's are, whatever the run's own: mean and range of the seeds.
+as the paper's are, whatever the run's own, and against epochs: mean and range of the seeds whose runs have
+ended. A curve ends where its runs do: the networks of 4.2.1, whose rate decays faster, train for fewer steps.
 The line is the maximum of Inception (the mean of its seeds' maxima); a diamond marks where a network reaches
 it: the mean of the steps at which its seeds first do, between evaluations, interpolated, where all of them
 do; of Inception itself the mean of the steps of its seeds' own maxima. The paper's numbers and ours, with n:
@@ -36,7 +38,8 @@ CROSS = {"marker": "x", "ms": 7, "mew": 2, "linestyle": "none"}
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """accuracy.csv (one row an evaluation), final.csv (one row a run) and runs.json."""
+    """accuracy.csv (one row an evaluation), final.csv (one row an ended run) and runs.json."""
+    runs = networks.ended(runs, needed=(networks.BASE,))
     found = networks.trainings(runs)
     accuracy = [
         (t.network, t.seed, step, value)
@@ -57,7 +60,7 @@ def draw(folder: Path, out: Path) -> None:
 
 
 def read_trainings(folder: Path, config: Mapping[str, Any]) -> list[Training]:
-    classes, pictures = config["data.classes"], networks.VALIDATION[config["data.name"]]
+    classes, pictures = config["data.classes"], networks.pictures(config)
     accuracy = collected.read_csv(folder / "accuracy.csv")
     found = []
     for row in collected.read_csv(folder / "final.csv"):
@@ -105,6 +108,9 @@ def _draw(found: Sequence[Training], config: Mapping[str, Any], stem: Path) -> N
         ylabel="validation accuracy", title=networks.setting(config),
     )  # fmt: skip
     style.thousands(axis.xaxis)
+    an_epoch = 1 / networks.epochs(1, config)  # in steps
+    top = axis.secondary_xaxis("top", functions=(lambda step: step / an_epoch, lambda n: n * an_epoch))
+    top.set_xlabel("epoch")
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=3.2, labelspacing=0.8)
     style.save(fig, stem)
 

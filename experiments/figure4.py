@@ -1,7 +1,7 @@
 """Figure 4 (section 4.2.3): an ensemble of six networks based on BN-x30 is better than one of them, and 144
 crops are better than one.
 
-    python scripts/reproduce.py figure4     6 members (configs/sweep/ensemble.yaml), 3 seeds of BN-x30
+    python scripts/reproduce.py figure4     6 members (configs/sweep/ensemble.yaml), the seeds of BN-x30
                                             (the runs of figure2), 4 evaluations
 
 The paper, on ImageNet, top-1 and top-5 error: single crop 25.2%, 7.82%; 144 crops 21.99%, 5.82%; six
@@ -10,9 +10,9 @@ networks with 144 crops 20.1%, 4.9%. Ours, with n: results/figure4/table.md.
 Deviations and assumptions: the paper's rows of one network are taken to be BN-x30 (25.2 = 100 - 74.8); the
 crops are exactly GoogLeNet's; who of the six has which change is in configs/experiment/ensemble.yaml.
 Networks are evaluated as they are at the end of their training, with Algorithm 2's statistics, not at their
-best step. The rows of one network are means over seeds; there is one ensemble. Of a square picture
-GoogLeNet's left, centre and right squares are the same, so that of 144 crops 48 differ. The scale is in the
-table's head.
+best step. The rows of one network are means over the seeds that have ended; there is one ensemble, of all
+six. Of a square picture GoogLeNet's left, centre and right squares are the same, so that of 144 crops 48
+differ. The scale is in the table's head.
 """
 
 import json
@@ -51,10 +51,10 @@ PAPER = (
 
 
 def evaluations(runs: Sequence[RunDirectory]) -> list[list[str]]:
-    """The arguments of each evaluate.py. UserError if a run diverged."""
+    """The arguments of each evaluate.py. UserError if a run diverged, or one of the six has not ended."""
     return [
         [
-            f"checkpoint=[{','.join(run.name for run in _ended_well(runs, experiment))}]",
+            f"checkpoint=[{','.join(run.name for run in _networks(runs, experiment))}]",
             f"crops={crops}", "statistics=population", f"output={_evaluated(runs)}",
         ]
         for experiment, crops in EVALUATIONS
@@ -63,23 +63,33 @@ def evaluations(runs: Sequence[RunDirectory]) -> list[list[str]]:
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """evaluations.json, the records of evaluate.py without what runs.json says; and runs.json."""
-    networks.check_scale(runs)
-    found = []
-    for experiment, crops in EVALUATIONS:
-        record = record_of(runs, experiment, crops)
+    ended = networks.ended(runs)
+    found = [
+        {"experiment": experiment, **record_of(runs, experiment, crops)} for experiment, crops in EVALUATIONS
+    ]
+    for record in found:
+        for key in ("precision", "torch"):
+            if record[key] != found[0][key]:
+                raise UserError(
+                    f"{_evaluated(runs)}: {key} of the evaluations is {found[0][key]} and {record[key]}: "
+                    "accepted: one of them"
+                )
         for network in record["checkpoints"]:
             del network["config"]
-        found.append({"experiment": experiment, **record})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "evaluations.json").write_text(json.dumps(found, indent=1) + "\n")
-    collected.write_provenance(folder / "runs.json", runs)
+    collected.write_provenance(folder / "runs.json", ended)
 
 
-def _ended_well(runs: Sequence[RunDirectory], experiment: str) -> list[RunDirectory]:
-    found = [run for run in runs if run.config.experiment == experiment]
+def _networks(runs: Sequence[RunDirectory], experiment: str) -> list[RunDirectory]:
+    """The runs whose networks are evaluated: the seeds of BN-x30 that have ended, all six of the ensemble."""
+    own = [run for run in runs if run.config.experiment == experiment]
+    if experiment == "ensemble":
+        collected.check_all_ended(own)
+    found = collected.ended(own)
     for run in found:
-        if (state := run.status.get("state", "absent")) != "done":
-            raise UserError(f"{run.name}: {state}: the table needs all its runs to the end")
+        if run.status["state"] == "diverged":
+            raise UserError(f"{run.name}: diverged: it has no network to evaluate")
     return found
 
 
@@ -90,7 +100,7 @@ def _evaluated(runs: Sequence[RunDirectory]) -> str:
 
 def record_of(runs: Sequence[RunDirectory], experiment: str, crops: int) -> dict[str, Any]:
     """The newest record of the last checkpoints of these runs, which their names tell apart by checksum."""
-    wanted = {list_checkpoints(run.checkpoints)[-1].name for run in _ended_well(runs, experiment)}
+    wanted = {_last_checkpoint(run).name for run in _networks(runs, experiment)}
     folder = REPOSITORY / _evaluated(runs)
     records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     found = [
@@ -100,19 +110,30 @@ def record_of(runs: Sequence[RunDirectory], experiment: str, crops: int) -> dict
         and {Path(network["path"]).name for network in record["checkpoints"]} == wanted
     ]
     if not found:
-        raise UserError(f"{folder}: no record of {experiment}, {crops} crops: the same command makes it")
+        raise UserError(
+            f"{folder}: no record of the {len(wanted)} networks of {experiment} with {crops} crops: "
+            "the same command without --collect makes it"
+        )
     return max(found, key=lambda record: record["time"])
+
+
+def _last_checkpoint(run: RunDirectory) -> Path:
+    found = list_checkpoints(run.checkpoints)
+    if not found:
+        raise UserError(f"{run.name}/checkpoints: empty: its network cannot be evaluated")
+    return found[-1]
 
 
 def draw(folder: Path, out: Path) -> None:
     """table.md."""
-    config = collected.read_json(folder / "runs.json")["config"]
+    document = collected.read_json(folder / "runs.json")
     found = collected.read_json(folder / "evaluations.json")
     records = {(record["experiment"], record["crops"]): record for record in found}
-    (out / "table.md").write_text(_table(records, config))
+    (out / "table.md").write_text(_table(records, document))
 
 
-def _table(records: dict[tuple[str, int], dict[str, Any]], config: dict[str, Any]) -> str:
+def _table(records: dict[tuple[str, int], dict[str, Any]], document: dict[str, Any]) -> str:
+    config = document["config"]
     side = config["data.crop"]
     ours = {
         "BN-Inception single crop": _alone(records["bn_x30", 1]),
@@ -135,9 +156,11 @@ def _table(records: dict[tuple[str, int], dict[str, Any]], config: dict[str, Any
     seeds, examples = len(records["bn_x30", 1]["checkpoints"]), records["ensemble", 1]["n"]
     note = (
         f"Ours: {networks.setting(config)}; {examples:,} validation images, Algorithm 2's statistics. "
-        f"One network: mean ± half-width of the 95% confidence interval over {seeds} seeds of BN-x30, or "
-        f"over the {members} members. The ensemble, of which there is one: 95% interval over the images. "
-        "The paper's ensemble has 4.82% top-5 error on the test server."
+        f"One network: mean ± half-width of the 95% confidence interval over {seeds} seed{'s' * (seeds > 1)} "
+        f"of BN-x30, or over the {members} members. The ensemble, of which there is one: 95% interval over "
+        "the images. "
+        "The paper's ensemble has 4.82% top-5 error on the test server. "
+        f"{collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 
@@ -147,8 +170,7 @@ def _alone(record: dict[str, Any]) -> tuple[str, str]:
 
     def error(key: str) -> str:
         errors = [100 * (1 - network[key] / record["n"]) for network in record["checkpoints"]]
-        mean, half = collected.mean_and_interval(errors)
-        return f"{mean:.2f} ± {half:.2f}"
+        return collected.mean_text(errors, 2)
 
     return error("top1_correct"), error("top5_correct")
 

@@ -9,7 +9,8 @@ examples it has seen. Decisions (D):
 - a run is at chance if its best evaluation is not above what a network that guesses exceeds in 0.1% of runs:
   p + z sqrt(p (1 - p) / n), p the share of one class, n the validation pictures, z the normal quantile of
   0.1% over the number of its evaluations (Bonferroni);
-- a run that diverged before its first evaluation counts as chance.
+- a run that diverged before its first evaluation counts as chance;
+- two networks are compared seed by seed, over the seeds of which both have ended.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ import numpy as np
 from bn.config import flatten, to_dict
 from bn.data import smoke
 from bn.errors import UserError
-from bn.records import RunDirectory
+from bn.records import RunDirectory, read_lines
 from experiments import collected
 
 BASE = "inception"
@@ -36,6 +37,8 @@ SCALE = {
     "smoke": "images made for tests",
 }
 VALIDATION = {"imagenet": 50_000, "tiny_imagenet": 10_000, "cifar10": 10_000, "smoke": smoke.VALIDATION}
+TRAINING = {"imagenet": 1_281_167, "tiny_imagenet": 100_000, "cifar10": 50_000, "smoke": smoke.TRAIN}
+FINAL = ("network", "seed", "state", "step", "maximum", "at_chance", "matched", "accuracy")
 LEVEL = 0.001  # share of the runs that guess and are not taken to be at chance
 
 
@@ -67,9 +70,20 @@ class Training(NamedTuple):
 
     @property
     def at_chance(self) -> bool:
+        return not self.diverged and self.maximum <= self.chance_level(len(self.accuracy))
+
+    def chance_level(self, evaluations: int) -> float:
+        """What the best of so many evaluations of a network that guesses exceeds in 0.1% of runs."""
         p = 1 / self.classes
-        z = NormalDist().inv_cdf(1 - LEVEL / max(1, len(self.accuracy)))
-        return not self.diverged and self.maximum <= p + z * (p * (1 - p) / self.pictures) ** 0.5
+        z = NormalDist().inv_cdf(1 - LEVEL / max(1, evaluations))
+        return p + z * (p * (1 - p) / self.pictures) ** 0.5
+
+    @property
+    def final(self) -> float | None:
+        """The accuracy at the end, with BN by Algorithm 2's statistics; None of a run that diverged."""
+        if self.diverged:
+            return None
+        return float(self.accuracy[-1]) if self.population is None else self.population
 
     def reached(self, level: float) -> float | None:
         """The step, between evaluations, at which it first reaches `level`; None if it never does."""
@@ -78,26 +92,61 @@ class Training(NamedTuple):
         )
 
 
-def trainings(runs: Sequence[RunDirectory]) -> list[Training]:
-    """The ended runs of one scale. UserError if one has not ended, or if there are several scales."""
-    check_scale(runs)
-    return [_training(run) for run in runs]
+class Final(NamedTuple):
+    """What the tables ask of a run: a row of a final.csv, whose columns are FINAL."""
+
+    network: str
+    seed: int
+    state: str
+    end: int  # the last step, counted
+    maximum: float
+    at_chance: bool
+    matched: float | None  # the step of `matched`
+    accuracy: float | None  # at the end, `Training.final`
+
+    @property
+    def diverged(self) -> bool:
+        return self.state == "diverged"
 
 
-def check_scale(runs: Sequence[RunDirectory]) -> None:
-    """UserError unless the runs are of one scale."""
+def ended(runs: Sequence[RunDirectory], needed: Sequence[str] = ()) -> list[RunDirectory]:
+    """`collected.ended` of runs of one scale. UserError if they are of several."""
     scales = sorted({str(run.config.scale) for run in runs})
     if len(scales) > 1:
         raise UserError(f"scale={','.join(scales)}: accepted: one scale, since one figure shows it")
+    return collected.ended(runs, needed)
+
+
+def trainings(runs: Sequence[RunDirectory]) -> list[Training]:
+    """Of ended runs, in their order."""
+    return [_training(run) for run in runs]
+
+
+def final_row(training: Training, level: float) -> tuple[Any, ...]:
+    """The row of a final.csv; an accuracy or a step that is not there is left empty."""
+    at = matched(training, level)
+    return (
+        training.network, training.seed, training.state, training.end, training.maximum,
+        "yes" if training.at_chance else "no", None if at is None else f"{at:.1f}", training.final,
+    )  # fmt: skip
+
+
+def final_of(row: Mapping[str, str]) -> Final:
+    """What `final_row` wrote."""
+    at, accuracy = row["matched"], row["accuracy"]
+    return Final(
+        row["network"], int(row["seed"]), row["state"], int(row["step"]), float(row["maximum"]),
+        row["at_chance"] == "yes", float(at) if at else None, float(accuracy) if accuracy else None,
+    )  # fmt: skip
 
 
 def _training(run: RunDirectory) -> Training:
-    lines = collected.metrics(run)
+    lines = read_lines(run.path / "metrics.jsonl")
     evaluated = [line for line in lines if "validation/accuracy" in line]
     status, config = run.status, flatten(to_dict(run.config))
     return Training(
         run.config.experiment, run.config.seed, status["state"], counted(status["step"], config),
-        config["data.classes"], VALIDATION[config["data.name"]],
+        config["data.classes"], pictures(config),
         np.array([counted(line["step"], config) for line in evaluated], dtype=int),
         np.array([line["validation/accuracy"] for line in evaluated], dtype=float),
         lines[-1].get("validation/accuracy_population") if lines else None,
@@ -114,25 +163,39 @@ def mini_batch(config: Mapping[str, Any]) -> int:
     return config["optim.lr_batch"] or config["optim.batch"]
 
 
+def pictures(config: Mapping[str, Any]) -> int:
+    """How many pictures accuracy is measured on: the validation set, or the training images held out."""
+    return config["data.validation"] or VALIDATION[config["data.name"]]
+
+
+def epochs(step: float, config: Mapping[str, Any]) -> float:
+    """How often a run has seen each training image after so many `counted` steps."""
+    return step * mini_batch(config) / (TRAINING[config["data.name"]] - config["data.validation"])
+
+
 def by_network(found: Sequence[Training]) -> dict[str, list[Training]]:
     """In the order of the paper's table; networks without a run are left out."""
     groups = {name: [training for training in found if training.network == name] for name in NETWORKS}
     return {name: group for name, group in groups.items() if group}
 
 
-def base_maximum(found: Sequence[Training]) -> float:
+def base_maximum(found: Sequence["Training | Final"]) -> float:
     """The accuracy that the networks are to reach (72.2% in the paper)."""
-    maxima = [training.maximum for training in found if training.network == BASE]
+    maxima = [run.maximum for run in found if run.network == BASE]
     return sum(maxima) / len(maxima)
 
 
 def setting(config: Mapping[str, Any]) -> str:
-    """Scale and size in words, of the flattened config that the runs share."""
+    """Scale and size in words, of the flattened config that the runs share.
+
+    Where they have different lengths, those of section 4.2.1 are shorter than the scale's.
+    """
     side, width = config["data.crop"], config["model.width"]
     batch, counts = config["optim.batch"], mini_batch(config)
+    up_to = "" if "steps_factor" in config else "up to "
     return (
         f"{SCALE[config['scale']]}, {side} x {side} crops, width {width:g}, "
-        f"{counted(config['steps'], config):,} mini-batches of {counts}"
+        f"{up_to}{counted(config['steps'], config):,} mini-batches of {counts}"
         f"{f' in steps of {batch}' if batch != counts else ''}"
     )
 
@@ -144,6 +207,38 @@ def matched(training: Training, level: float) -> float | None:
     runs do not reach.
     """
     return training.maximum_step if training.network == BASE else training.reached(level)
+
+
+def steps_text(group: Sequence[Final]) -> str:
+    """The mean step to the level where all seeds reach it, each seed's where some do; and how runs failed."""
+    steps = [run.matched for run in group if run.matched is not None]
+    if len(steps) == len(group):
+        reached = collected.mean_text(steps, 0)
+    elif steps:
+        reached = f"{len(steps)} of {len(group)} seeds: {', '.join(f'{step:,.0f}' for step in steps)}"
+    else:
+        reached = "never"
+    ends = [run.end for run in group if run.diverged]
+    return "; ".join((reached, *failures(ends, sum(run.at_chance for run in group), len(group))))
+
+
+def paired(one: Sequence[Final], other: Sequence[Final]) -> list[tuple[Final, Final]]:
+    """The runs of two networks with the same seed, by seed."""
+    of_other = {run.seed: run for run in other}
+    return [
+        (run, of_other[run.seed]) for run in sorted(one, key=lambda run: run.seed) if run.seed in of_other
+    ]
+
+
+def times_fewer(group: Sequence[Final], slower: Sequence[Final]) -> list[float] | None:
+    """How many times fewer steps to the level `group` needs than `slower`, seed by seed.
+
+    None where they share no seed, or where a run of a pair never gets there.
+    """
+    pairs = [(run.matched, other.matched) for run, other in paired(group, slower)]
+    if not pairs or not all(step and other for step, other in pairs):
+        return None
+    return [other / step for step, other in pairs if step and other]
 
 
 def failures(diverged: Sequence[int], at_chance: int, runs: int) -> list[str]:

@@ -13,8 +13,7 @@ agreement to its terms), under their official names:
 The tree takes about as much again, 147 GiB in 1,331,167 files; nothing else is written. The checksums take 5
 to 15 minutes, the extraction about half an hour on an SSD, hours on a hard disk or a busy network file
 system. Killed at any moment, the same command goes on where it was; of a finished tree it says so. The
-archives are left as they are, and are not needed afterwards. Reading the development kit needs SciPy
-(pip install scipy).
+archives are left as they are, and are not needed afterwards.
 """
 
 import argparse
@@ -83,10 +82,7 @@ def prepare(archives: Path, root: Path, verify: bool = True) -> None:
 def read_devkit(devkit: Path) -> tuple[Collection[str], list[str]]:
     """The names of the classes, and the class of each validation image, through torchvision's own reader."""
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            parse_devkit_archive(folder, str(devkit.resolve()))
-        except ImportError as error:
-            raise UserError(f"{devkit}: reading it needs SciPy: pip install scipy") from error
+        parse_devkit_archive(folder, str(devkit.resolve()))
         return load_meta_file(folder)
 
 

@@ -3,6 +3,7 @@
     python scripts/reproduce.py figure1
     python scripts/reproduce.py fair_comparison hydra.launcher.n_jobs=4
     python scripts/reproduce.py figure2 scale=imagenet
+    python scripts/reproduce.py figure2 --collect     only what has ended: no training, no evaluation
     python scripts/reproduce.py fair_comparison --further-only
 
 Interrupted or killed, the same command goes on. What follows the name goes to train.py; it may say how, where
@@ -32,6 +33,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", choices=names)
+    parser.add_argument("--collect", action="store_true", help="train nothing, take what has ended")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="passed on to train.py")
     parser.add_argument(
         "--further-only",
@@ -52,31 +54,38 @@ def main() -> None:
 
     folder = RESULTS / arguments.name
     try:
+        runs = []
         if not arguments.further_only:
-            runs = trained(experiment.SWEEPS.items(), arguments.overrides)
-            if hasattr(experiment, "evaluations"):
+            runs = runs_of(experiment.SWEEPS.items(), arguments.overrides, train=not arguments.collect)
+            if hasattr(experiment, "evaluations") and not arguments.collect:
                 device = [override for override in arguments.overrides if override.startswith("device=")]
                 for chosen in experiment.evaluations(runs):
                     run("evaluate.py", [*chosen, *device])
             experiment.collect(runs, folder)
         if has_further:
-            experiment.collect_further(
-                trained(experiment.further_sweeps(folder), arguments.overrides), folder
+            further = runs_of(
+                experiment.further_sweeps(folder), arguments.overrides, train=not arguments.collect
             )
+            experiment.collect_further(further, folder)
+            runs += further
         make(arguments.name, experiment)
         for page in PAGES:
             page.write_text(page_with_tables(page)[1])
     except UserError as error:
         sys.exit(f"reproduce.py: {error}")
-    print(f"reproduce.py: results/{arguments.name} is up to date")
+    ended = sum(run_directory.finished for run_directory in runs)
+    print(f"reproduce.py: results/{arguments.name} is up to date: {ended} of its {len(runs)} runs have ended")
 
 
-def trained(sweeps: Iterable[tuple[str, Sequence[str]]], overrides: Sequence[str]) -> list[RunDirectory]:
-    """The runs of these sweeps, of each its file and the axes that are replaced, all trained."""
+def runs_of(
+    sweeps: Iterable[tuple[str, Sequence[str]]], overrides: Sequence[str], train: bool
+) -> list[RunDirectory]:
+    """The runs of these sweeps, of each its file and the axes that are replaced; with `train`, trained."""
     runs = []
     for sweep, axes in sweeps:
         chosen = [*axes, *overrides]
-        run("train.py", [f"sweep={sweep}", *chosen])
+        if train:
+            run("train.py", [f"sweep={sweep}", *chosen])
         runs += launch.planned_runs(sweep, chosen)
     return runs
 

@@ -2,10 +2,13 @@
 
 import dataclasses
 import functools
+import json
+import operator
 from pathlib import Path
 
 import pytest
 
+from bn.config import Schedule, config_from, to_dict
 from bn.launch import planned_run
 from bn.records import RunDirectory
 
@@ -18,12 +21,22 @@ def config_of(experiment, member, scale, batch):
     return planned_run((f"experiment={experiment}", f"scale={scale}", *members, *sizes)).config
 
 
+def changed(config, changes):
+    """`config` with other values of some flattened keys."""
+    values = to_dict(config)
+    for key, value in changes.items():
+        *groups, name = key.split(".")
+        functools.reduce(operator.getitem, groups, values)[name] = value
+    return config_from(values)
+
+
 @pytest.fixture
 def ended_run(tmp_path):
     """`ended_run("bn_x5", 0, {100: 0.3, 200: 0.5})`: a run of CIFAR-10 with these validation accuracies.
 
     It ended at `end` (the last evaluation if not given), as done unless `diverged`, with `population` as its
-    accuracy with Algorithm 2's statistics. Besides, `member`, `scale` and `batch` can be given.
+    accuracy with Algorithm 2's statistics. Evaluations are every 100 steps of 300. Besides, `member`,
+    `scale`, `batch`, `device` and `torch` can be given, and values of the config as `changes`.
     """
 
     def make(experiment, seed, accuracy, *, end=None, diverged=False, population=None, **which):
@@ -31,10 +44,18 @@ def ended_run(tmp_path):
         output = str(tmp_path / "runs")
         member, scale = which.get("member"), which.get("scale", "cifar10")
         config = config_of(experiment, member, scale, which.get("batch", 32))
-        config = dataclasses.replace(config, seed=seed, steps=300, output=output)
-        run = RunDirectory(Path(output) / experiment / f"member_{member}" / f"seed_{seed}", config)
+        evaluate = dataclasses.replace(config.evaluate, at=Schedule((), 100))
+        config = dataclasses.replace(
+            config, seed=seed, steps=300, steps_factor=1.0, evaluate=evaluate, output=output
+        )
+        config = changed(config, which.get("changes", {}))
+        name = "__".join((f"member_{member}", *(f"{k}-{v}" for k, v in which.get("changes", {}).items())))
+        run = RunDirectory(Path(output) / experiment / name / f"seed_{seed}", config)
         run.open()
-        run.start(0, {"type": "cpu", "name": "made up", "threads": 1})
+        run.start(0, {"type": which.get("device", "cpu"), "name": "made up", "threads": 1})
+        if "torch" in which:
+            env = json.loads((run.path / "env.json").read_text())
+            (run.path / "env.json").write_text(json.dumps({**env, "torch": which["torch"]}))
         for step, value in accuracy.items():
             record = {"step": step, "wall_s": step / 10, "train/loss": 1.0, "validation/accuracy": value}
             if step == end and population is not None:

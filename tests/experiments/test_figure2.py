@@ -125,6 +125,36 @@ def test_with_a_larger_mini_batch_steps_are_counted_in_mini_batches_of_32(ended_
     assert axis.get_title() == "CIFAR-10, 28 x 28 crops, width 0.25, 2,400 mini-batches of 32 in steps of 256"
 
 
+def test_curves_of_different_lengths_and_the_seeds_that_have_ended(ended_run, tmp_path, monkeypatch):
+    """BN-x5 trains for half the steps; one of its seeds is still at it."""
+    figures = []
+    monkeypatch.setattr(style, "save", lambda fig, stem: figures.append(fig))
+    half = {"steps_factor": 0.5}
+    runs = [
+        ended_run("inception", 0, {100: 0.2, 200: 0.4, 300: 0.6}),
+        ended_run("inception", 1, {100: 0.3, 200: 0.5, 300: 0.4}),
+        *(ended_run("bn_x5", seed, {100: 0.5, 150: 0.6}, changes=half) for seed in (0, 1, 2)),
+    ]
+    runs[3].set_status("running", 100)
+    figure2.collect(runs, tmp_path)
+    figure2.draw(tmp_path, tmp_path)
+    axis = figures[0].axes[0]
+    assert points(axis, "Inception (n = 2)")[0][0] == [100, 200, 300]
+    ((x, y),) = points(axis, "BN-x5 (n = 2)")
+    assert x == [100, 150]
+    np.testing.assert_allclose(y, [0.5, 0.6])
+    assert axis.get_xlim() == (0, 300)
+    assert axis.get_title() == "CIFAR-10, 28 x 28 crops, width 0.25, up to 300 mini-batches of 32"
+
+
+def test_the_second_axis_counts_epochs(axis):
+    """300 mini-batches of 32 of the 50,000 training images of CIFAR-10."""
+    axis.figure.draw_without_rendering()
+    (top,) = axis.child_axes
+    assert top.get_xlabel() == "epoch"
+    np.testing.assert_allclose(top.get_xlim(), (0, 300 * 32 / 50_000))
+
+
 def test_the_legend_says_all_of_it(axis):
     labels = [text.get_text() for text in axis.get_legend().get_texts()]
     assert [label.split("\n")[0] for label in labels] == [
@@ -142,20 +172,17 @@ def test_drawing_twice_gives_the_same_bytes(runs, tmp_path):
     }  # fmt: skip
 
 
-def test_runs_of_two_scales_are_not_one_figure(runs, tmp_path):
-    from bn.launch import planned_run
-
-    other = planned_run(["experiment=inception", "scale=smoke"])
+def test_runs_of_two_scales_are_not_one_figure(runs, ended_run, tmp_path):
+    other = ended_run("inception", 0, {100: 0.1, 200: 0.1, 300: 0.1}, scale="smoke", changes={"threads": 2})
     with pytest.raises(UserError, match=r"^scale=cifar10,smoke: accepted: one scale"):
         figure2.collect([*runs, other], tmp_path)
 
 
-def test_an_unfinished_run_is_not_collected(tmp_path):
-    from bn.launch import planned_run
-
-    run = planned_run(["experiment=inception", "scale=smoke", f"output={tmp_path}"])
-    with pytest.raises(UserError, match="absent, not finished"):
-        figure2.collect([run], tmp_path)
+def test_without_a_run_of_the_base_there_is_no_figure(runs, tmp_path):
+    for run in runs[:2]:
+        run.set_status("running", 200)
+    with pytest.raises(UserError, match=r"^inception: none of its 2 runs has ended$"):
+        figure2.collect(runs, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["figure2", "figure3", "figure4"])

@@ -42,21 +42,22 @@ def drawn(runs, tmp_path):
 
 def test_the_table_says_what_the_runs_say(runs, tmp_path):
     rows, text = drawn(runs, tmp_path)
-    assert rows["Figure 3"][3:6] == ["ours, CIFAR-10: steps to 55.0%", "times fewer", "maximum (%)"]
-    # The interval of two values is 12.706 times half their distance.
-    assert {name: cells[3:] for name, cells in rows.items() if name not in ("Figure 3", "---")} == {
-        "Inception": ["250 ± 635", "1", "55.00 ± 63.53", "-"],
+    assert rows["Figure 3"][3:6] == ["ours, CIFAR-10: seeds", "steps to 55.0%", "times fewer"]
+    # The interval of two values is 12.706 times half their distance; of ratios it is so on their logarithms.
+    assert {name: cells[4:] for name, cells in rows.items() if name not in ("Figure 3", "---")} == {
+        "Inception": ["250 ± 635", "1", "55.00 ± 63.53", "50.00 ± 127.06"],
         # 100 + 25 / 30 * 100 and 200 + 10 / 30 * 100; 300 / 183.3 = 1.636 and 200 / 233.3 = 0.857
-        "BN-Baseline": ["208 ± 318", "1.2 ± 5.0", "70.00 ± 63.53", "70.00 ± 50.82"],
+        "BN-Baseline": ["208 ± 318", "1.18 (0.02 to 72.1)", "70.00 ± 63.53", "70.00 ± 50.82"],
         # the first evaluation is above the level, and halfway; 300 / 100 and 200 / 150
-        "BN-x5": ["125 ± 318", "2.2 ± 10.6", "70.00 ± 0.00", "70.00 ± 0.00"],
+        "BN-x5": ["125 ± 318", "2.00 (0.01 to 346)", "70.00 ± 0.00", "70.00 ± 0.00"],
         "BN-x30": ["1 of 2 seeds: 250", "-", "55.40 ± 7.62", "55.50 ± 6.35"],
-        "BN-x5-Sigmoid": ["never", "-", "35.00 ± 63.53", "-"],
+        "BN-x5-Sigmoid": ["never", "-", "35.00 ± 63.53", "35.00 ± 63.53"],
         "Inception at x5": ["never; diverged by step 40 to 140 (2 of 2)", "-", "10.00, 25.00", "-"],
-        "Inception, sigmoid": ["never; at chance (2 of 2)", "-", "10.50 ± 6.35", "-"],
+        "Inception, sigmoid": ["never; at chance (2 of 2)", "-", "10.50 ± 6.35", "10.25 ± 3.18"],
     }
     assert "Ours: CIFAR-10, 28 x 28 crops, width 0.25, 300 mini-batches of 32;" in text
-    assert "n = 2 seeds" in text
+    assert {cells[3] for name, cells in rows.items() if name not in ("Figure 3", "---")} == {"2"}
+    assert "14 runs on made up; torch " in text
 
 
 def test_the_papers_numbers_stand_beside_ours(runs, tmp_path):
@@ -86,33 +87,49 @@ def test_collected_numbers_of_a_run(runs, tmp_path):
 
 def test_with_a_larger_mini_batch_steps_are_counted_in_mini_batches_of_32(ended_run, tmp_path):
     runs = [
-        ended_run("inception", 0, {100: 0.2, 200: 0.6}, batch=256),
-        ended_run("bn_x5", 0, {100: 0.5, 200: 0.7}, population=0.69, batch=256),
+        ended_run("inception", 0, {100: 0.2, 200: 0.6, 300: 0.6}, batch=256),
+        ended_run("bn_x5", 0, {100: 0.5, 200: 0.7, 300: 0.7}, population=0.69, batch=256),
         ended_run("inception_x5", 0, {}, end=40, diverged=True, batch=256),
     ]
     rows, text = drawn(runs, tmp_path)
-    assert rows["Inception"][3:5] == ["1,600", "1"]
-    assert rows["BN-x5"][3:5] == ["1,200", "1.3"]
-    assert rows["Inception at x5"][3] == "never; diverged by step 320 (1 of 1)"
+    assert rows["Inception"][4:6] == ["1,600", "1"]
+    assert rows["BN-x5"][4:6] == ["1,200", "1.33"]
+    assert rows["Inception at x5"][4] == "never; diverged by step 320 (1 of 1)"
     assert "2,400 mini-batches of 32 in steps of 256;" in text
     assert "Steps, counted in mini-batches of 32: to the mean" in text
 
 
 def test_a_base_that_learns_nothing_is_said_to(ended_run, tmp_path):
-    runs = [ended_run("inception", seed, {100: 0.1, 200: 0.1}) for seed in (0, 1)]
+    runs = [ended_run("inception", seed, {100: 0.1, 200: 0.1, 300: 0.1}) for seed in (0, 1)]
     rows, _ = drawn([*runs, ended_run("inception", 2, {100: 0.3}, end=150, diverged=True)], tmp_path)
-    cells = ["100 ± 0; diverged by step 150 (1 of 3); at chance (2 of 3)", "1", "10.00, 10.00, 30.00", "-"]
-    assert rows["Inception"][3:] == cells
+    assert rows["Inception"][4:] == [
+        "100 ± 0; diverged by step 150 (1 of 3); at chance (2 of 3)", "1", "10.00, 10.00, 30.00",
+        "10.00 ± 0.00 (2 of 3 seeds)",
+    ]  # fmt: skip
 
 
 def test_one_seed_has_no_interval(ended_run, tmp_path):
     runs = [
-        ended_run("inception", 0, {100: 0.2, 200: 0.6}),
-        ended_run("bn_x5", 0, {100: 0.6, 200: 0.7}, population=0.69),
+        ended_run("inception", 0, {100: 0.2, 200: 0.6, 300: 0.6}),
+        ended_run("bn_x5", 0, {100: 0.6, 200: 0.7, 300: 0.7}, population=0.69),
     ]
     rows, _ = drawn(runs, tmp_path)
-    assert rows["Inception"][3:] == ["200", "1", "60.00", "-"]
-    assert rows["BN-x5"][3:] == ["100", "2.0", "70.00", "69.00"]
+    assert rows["Inception"][3:] == ["1", "200", "1", "60.00", "60.00"]
+    assert rows["BN-x5"][3:] == ["1", "100", "2.00", "70.00", "69.00"]
+
+
+def test_the_ratio_is_that_of_the_seeds_of_which_both_networks_have_ended(ended_run, tmp_path):
+    """Steps of the base 300, 200, 100; of BN-x5 100 for seeds 0, 1 and 3: ratios 3 and 2."""
+    base = [
+        ended_run("inception", 0, {100: 0.2, 200: 0.4, 300: 0.6}),
+        ended_run("inception", 1, {100: 0.2, 200: 0.6, 300: 0.5}),
+        ended_run("inception", 2, {100: 0.6, 200: 0.5, 300: 0.5}),
+    ]
+    fast = [ended_run("bn_x5", seed, {100: 0.6, 200: 0.7, 300: 0.7}, population=0.7) for seed in (0, 1, 2, 3)]
+    fast[2].set_status("interrupted", 200, "SIGTERM")
+    rows, _ = drawn([*base, *fast], tmp_path)
+    # sqrt(6) = 2.449, and exp(12.706 * log(1.5) / 2) = 13.15 times less and more
+    assert rows["BN-x5"][3:6] == ["3", "100 ± 0", "2.45 (0.19 to 32.2), n = 2"]
 
 
 def test_drawing_twice_gives_the_same_bytes(runs, tmp_path):

@@ -23,6 +23,7 @@ from experiments import EXPERIMENTS, figure4, networks
 from experiments.committed import differences, make
 
 N = 1000
+ACCURACY = {100: 0.5, 200: 0.6, 300: 0.7}
 # Correct answers of the mean, and of the networks one by one: top-1, top-5.
 COUNTS = {
     ("bn_x30", 1): ((760, 960), [(750, 950), (760, 960)]),
@@ -35,8 +36,8 @@ COUNTS = {
 @pytest.fixture
 def runs(ended_run, tmp_path):
     """Six members and two seeds of BN-x30, as done runs with a checkpoint each."""
-    made = [ended_run("ensemble", 0, {300: 0.7}, member=member) for member in range(1, 7)]
-    made += [ended_run("bn_x30", seed, {300: 0.7}) for seed in (0, 1)]
+    made = [ended_run("ensemble", 0, ACCURACY, member=member) for member in range(1, 7)]
+    made += [ended_run("bn_x30", seed, ACCURACY) for seed in (0, 1)]
     for i, run in enumerate(made):
         save_checkpoint(run.checkpoints, 300, {"weights": torch.tensor(i)})
     return made
@@ -48,7 +49,8 @@ def record(runs, experiment, crops, /, **changes):
     checkpoints = [list_checkpoints(r.checkpoints)[-1] for r in runs if r.config.experiment == experiment]
     return {
         "n": N, "top1_correct": top1, "top5_correct": top5, "crops": crops, "models": len(checkpoints),
-        "statistics": "population", "time": "2026-01-01T00:00:00+0000",
+        "statistics": "population", "precision": "float32", "torch": "2.0",
+        "time": "2026-01-01T00:00:00+0000",
         "checkpoints": [
             {"path": str(path), "n": N, "top1_correct": one, "top5_correct": five, "config": {}}
             for path, (one, five) in zip(checkpoints, alone, strict=True)
@@ -116,7 +118,7 @@ def test_records_of_other_checkpoints_crops_or_statistics_are_not_taken(runs, ev
         record(runs, "ensemble", 144, crops=1),
     ):
         name.write_text(json.dumps(wrong))
-        with pytest.raises(UserError, match="no record of ensemble, 144 crops"):
+        with pytest.raises(UserError, match="no record of the 6 networks of ensemble with 144 crops"):
             figure4.collect(runs, tmp_path / "figure4")
 
 
@@ -130,7 +132,7 @@ def test_of_two_records_the_newer_is_taken(runs, evaluated, tmp_path):
 
 def test_a_record_of_evaluate_is_one_that_is_taken(ended_run, monkeypatch):
     """Two small untrained networks, really evaluated on the pictures made on the spot."""
-    runs = [ended_run("bn_x30", seed, {300: 0.1}, scale="smoke") for seed in (0, 1)]
+    runs = [ended_run("bn_x30", seed, ACCURACY, scale="smoke") for seed in (0, 1)]
     for run in runs:
         state = {"step": 300, "config": to_dict(run.config), "model": build_model(run.config).state_dict()}
         save_checkpoint(run.checkpoints, 300, state)
@@ -150,8 +152,43 @@ def test_a_record_of_evaluate_is_one_that_is_taken(ended_run, monkeypatch):
 
 def test_a_diverged_member_is_no_ensemble(runs, ended_run):
     gone = ended_run("ensemble", 0, {}, end=40, diverged=True, member=6)
-    with pytest.raises(UserError, match="member_6/seed_0: diverged: the table needs all its runs"):
+    with pytest.raises(UserError, match="member_6/seed_0: diverged: it has no network"):
         figure4.evaluations([*runs[:5], gone, *runs[6:]])
+
+
+def test_a_seed_of_bn_x30_that_has_not_ended_is_left_out_but_no_member_is(runs):
+    runs[7].set_status("running", 200)
+    found = figure4.evaluations(runs)
+    assert found[0][0] == f"checkpoint=[{runs[6].name}]"
+    runs[0].set_status("running", 200)
+    with pytest.raises(UserError, match="member_1/seed_0: running, not finished"):
+        figure4.evaluations(runs)
+
+
+def test_one_seed_has_no_interval(runs, evaluated, tmp_path):
+    runs[7].set_status("running", 200)
+    for crops in (1, 144):
+        one = record(runs, "bn_x30", crops)
+        del one["checkpoints"][1]
+        (evaluated / f"bn_x30_{crops}.json").write_text(json.dumps(one))
+    figure4.collect(runs, tmp_path / "figure4")
+    figure4.draw(tmp_path / "figure4", tmp_path)
+    assert rows(tmp_path)["BN-Inception single crop"][5:] == ["25.00", "5.00"]
+    assert "over 1 seed of BN-x30" in (tmp_path / "table.md").read_text()
+
+
+def test_evaluations_in_two_precisions_are_not_one_table(runs, evaluated, tmp_path):
+    other = record(runs, "ensemble", 144, precision="bf16")
+    (evaluated / "ensemble_144.json").write_text(json.dumps(other))
+    with pytest.raises(UserError, match="precision of the evaluations is float32 and bf16"):
+        figure4.collect(runs, tmp_path / "figure4")
+
+
+def test_a_run_without_a_checkpoint_is_named(runs, tmp_path):
+    for path in list_checkpoints(runs[6].checkpoints):
+        path.unlink()
+    with pytest.raises(UserError, match="seed_0/checkpoints: empty"):
+        figure4.record_of(runs, "bn_x30", 1)
 
 
 def test_every_evaluation_takes_all_checkpoints_of_its_experiment(runs):
@@ -188,7 +225,11 @@ def test_reproduce_trains_then_evaluates_then_draws(runs, evaluated, tmp_path, m
     ]
     assert rows(results / "figure4")["BN-Inception single crop"][5] == "24.50 ± 6.35"
     assert (tmp_path / "README.md").read_text() == "the README"
-    assert "results/figure4 is up to date" in capsys.readouterr().out
+    assert "results/figure4 is up to date: 8 of its 8 runs have ended" in capsys.readouterr().out
+    commands.clear()
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", "figure4", "--collect"])
+    reproduce.main()
+    assert commands == []
 
 
 def test_the_sweeps_hold_the_runs_that_the_figures_need():

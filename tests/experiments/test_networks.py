@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.networks import VALIDATION, Training
+from experiments.networks import VALIDATION, Training, epochs, pictures
 
 
 def training(classes, pictures, accuracy):
@@ -34,6 +34,20 @@ def test_a_network_that_learned_a_little_is_not_at_chance():
 def test_more_pictures_tell_a_smaller_difference():
     assert training(10, VALIDATION["smoke"], [0.12]).at_chance
     assert not training(10, VALIDATION["cifar10"], [0.12]).at_chance
+
+
+def test_held_out_images_are_neither_trained_on_nor_the_validation_images():
+    config = {"data.name": "cifar10", "data.validation": 0, "optim.batch": 64, "optim.lr_batch": 32}
+    assert (pictures(config), epochs(15_625, config)) == (10_000, 10.0)
+    config["data.validation"] = 5000
+    assert (pictures(config), epochs(14_062.5, config)) == (5000, 10.0)
+
+
+def test_the_accuracy_at_the_end_is_that_with_population_statistics_where_there_is_bn():
+    plain = training(10, 500, [0.3, 0.5, 0.4])
+    assert plain.final == 0.4
+    assert plain._replace(population=0.45).final == 0.45
+    assert plain._replace(state="diverged").final is None
 
 
 def test_a_diverged_run_is_counted_as_that():

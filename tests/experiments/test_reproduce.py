@@ -39,6 +39,10 @@ def test_further_runs_are_refused_where_there_are_none() -> None:
     )  # fmt: skip
 
 
+class Planned(tuple):
+    finished = True
+
+
 @pytest.mark.parametrize(
     ("given", "first"), [([], [["train.py", "sweep=fair_comparison", "output=x"]]), (["--further-only"], [])]
 )
@@ -56,7 +60,7 @@ def test_further_runs_follow_from_the_records_of_the_first(tmp_path, monkeypatch
     monkeypatch.setitem(inside, "PAGES", ())
     monkeypatch.setitem(inside, "make", lambda name, experiment: None)
     monkeypatch.setitem(inside, "run", lambda entry, arguments: commands.append([entry, *arguments]))
-    monkeypatch.setattr("bn.launch.planned_runs", lambda sweep, arguments: [(sweep, *arguments)])
+    monkeypatch.setattr("bn.launch.planned_runs", lambda sweep, arguments: [Planned((sweep, *arguments))])
     monkeypatch.setattr(sys, "argv", ["reproduce.py", "fair_comparison", *given, "output=x"])
     script["main"]()
     assert commands == [*first, ["train.py", "sweep=fair_comparison_chosen", "optim.lr=2", "output=x"]]
@@ -64,6 +68,16 @@ def test_further_runs_follow_from_the_records_of_the_first(tmp_path, monkeypatch
         *([("collect", [("fair_comparison", "output=x")])] if first else []),
         ("further", [("fair_comparison_chosen", "optim.lr=2", "output=x")]),
     ]
+
+
+def test_collect_trains_nothing(tmp_path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--collect", f"output={tmp_path}"],
+        cwd=REPOSITORY, env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "reproduce.py: mnist_baseline: none of its 5 runs has ended\n"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -181,12 +181,6 @@ def test_two_at_a_time_are_refused(archives, root, refused):
     prepare_imagenet.prepare(archives, root)
 
 
-def test_scipy_is_asked_for_before_the_large_archives_are_read(archives, root, refused, monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
-    monkeypatch.setattr(prepare_imagenet, "verify_once", lambda *_: pytest.fail("read"))
-    assert "pip install scipy" in refused()
-
-
 @pytest.fixture
 def command(monkeypatch, capfd):
     """Exit code and standard error of the command with these arguments."""

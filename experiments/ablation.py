@@ -1,0 +1,259 @@
+"""The seven switches of section 4.2.1, one at a time: which of them makes BN-x5 what it is?
+
+    python scripts/reproduce.py ablation     Inception (figure2), BN-x5 with each switch set back alone
+                                             (configs/sweep/ablation.yaml), BN-Baseline with each added alone
+                                             (configs/sweep/switches.yaml), some seeds of each
+
+The paper makes all seven changes at once and gives a number for one of them: shuffling within shards "led to
+about 1% improvements in the validation accuracy". Here each is looked at from both ends. What it is worth in
+BN-x5 is BN-x5 less BN-x5 without it; what it is worth alone is BN-Baseline with it less BN-Baseline. Worth is
+in points of validation accuracy at the end, and in how many times fewer steps it takes to the maximum of
+Inception. The two ends differ where switches depend on each other. Measured numbers, with n:
+results/ablation/table.md.
+
+Deviations and assumptions: all accuracies are by Algorithm 2's statistics at the end of training; a run that
+diverged counts as chance there. Differences and ratios are those of the same seeds, with 95% intervals of
+Student's t, of ratios on their logarithms. Steps are those of experiments/networks.py. BN-x5 and its
+ablations train for half the steps of BN-Baseline, as in figure2, so that "all seven" compares networks of
+different lengths. In a network with BN activations have unit scale, at which local response normalization
+with GoogLeNet's constants is the identity to 1e-4: its row shows what remains between two runs of a seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bn.config import flatten, to_dict
+from bn.errors import UserError
+from bn.records import RunDirectory
+from experiments import collected, networks, style
+from experiments.networks import Final
+
+SWEEPS = {"figure2": ("experiment=inception",), "ablation": (), "switches": ()}
+KEYS = {  # the key of the config that each switch changes
+    "rate": "optim.lr_factor",
+    "dropout": "model.dropout",
+    "l2": "optim.weight_decay_factor",
+    "decay": "optim.decay.speed",
+    "lrn": "model.lrn",
+    "shuffle": "data.shuffle",
+    "distortion": "data.distortion",
+}
+LABEL = {
+    "rate": "5 times the learning rate",
+    "dropout": "no dropout",
+    "l2": "L2 weight reduced 5 times",
+    "decay": "rate decays 6 times faster",
+    "lrn": "no local response normalization",
+    "shuffle": "shuffling within shards",
+    "distortion": "reduced photometric distortions",
+    "all": "all seven: BN-x5 against BN-Baseline",
+}
+PAPER = {"shuffle": 1.0}  # points
+WHOLE, PLAIN = "bn_x5", "bn_baseline"  # with all seven switches, and with none
+ENDS = {
+    WHOLE: ("in BN-x5: against BN-x5 without it", {**style.WITH, "marker": "o"}),
+    PLAIN: ("alone: BN-Baseline with it against without", {"color": "#000000", "marker": "s"}),
+}
+ALL = {"color": style.STYLE["bn_x30"]["color"], "marker": "D"}
+RATIOS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 30)  # what an axis of them is labelled with
+
+
+class Worth(NamedTuple):
+    """What a switch is worth, of the same seeds with it and without."""
+
+    points: list[float]  # of accuracy, with less without
+    with_it: list[Final]
+    without: list[Final]
+
+    @property
+    def times_fewer(self) -> list[float] | None:
+        """How many times fewer steps it takes with the switch, where both reach the level in all seeds."""
+        return networks.times_fewer(self.with_it, self.without)
+
+
+Groups = dict[tuple[str, str], list[Final]]  # (network, switch, "none" of the network as it is): its runs
+
+
+def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
+    """final.csv (one row an ended run; the switch is the one that differs from the network) and runs.json."""
+    ended = networks.ended(runs, needed=(networks.BASE,))
+    off = flatten(to_dict(next(run.config for run in runs if run.config.experiment == networks.BASE)))
+    found = networks.trainings(ended)
+    level = networks.base_maximum(found)
+    rows = [
+        (switch_of(run, off), *networks.final_row(training, level))
+        for run, training in zip(ended, found, strict=True)
+    ]
+    collected.write_csv(folder / "final.csv", ("switch", *networks.FINAL), rows)
+    collected.write_provenance(folder / "runs.json", ended)
+
+
+def switch_of(run: RunDirectory, off: Mapping[str, Any]) -> str:
+    """The switch that is set back in a run of BN-x5, or set in one of BN-Baseline; or "none".
+
+    `off`: the flattened config of Inception, in which all switches are.
+    """
+    config = flatten(to_dict(run.config))
+    on = {name for name, key in KEYS.items() if config[key] != off[key]}
+    changed = KEYS.keys() - on if run.config.experiment == WHOLE else on
+    if len(changed) > 1:
+        raise UserError(f"{run.name}: {', '.join(sorted(changed))}: accepted: one switch at a time")
+    return changed.pop() if changed else "none"
+
+
+def draw(folder: Path, out: Path) -> None:
+    """ablation (png, svg, pdf) and table.md."""
+    document = collected.read_json(folder / "runs.json")
+    groups = read_groups(folder)
+    level = networks.base_maximum(groups[networks.BASE, "none"])
+    chance = 1 / document["config"]["data.classes"]
+    found = {(end, switch): worth(groups, end, switch, chance) for end in ENDS for switch in KEYS} | {
+        (WHOLE, "all"): difference(groups[WHOLE, "none"], groups[PLAIN, "none"], chance)
+    }
+    _draw(found, level, document["config"], out / "ablation")
+    (out / "table.md").write_text(_table(groups, found, level, document))
+
+
+def read_groups(folder: Path) -> Groups:
+    groups: Groups = {(network, switch): [] for network in (WHOLE, PLAIN) for switch in ("none", *KEYS)}
+    groups[networks.BASE, "none"] = []
+    for row in collected.read_csv(folder / "final.csv"):
+        groups[row["network"], row["switch"]].append(networks.final_of(row))
+    return groups
+
+
+def worth(groups: Groups, end: str, switch: str, chance: float) -> Worth:
+    """Of a switch, in the network of this end."""
+    changed, whole = groups[end, switch], groups[end, "none"]
+    return difference(whole, changed, chance) if end == WHOLE else difference(changed, whole, chance)
+
+
+def difference(with_it: Sequence[Final], without: Sequence[Final], chance: float) -> Worth:
+    pairs = networks.paired(with_it, without)
+
+    def accuracy(run: Final) -> float:
+        return chance if run.accuracy is None else run.accuracy
+
+    points = [100 * (accuracy(one) - accuracy(other)) for one, other in pairs]
+    return Worth(points, [one for one, _ in pairs], [other for _, other in pairs])
+
+
+def _draw(
+    found: Mapping[tuple[str, str], Worth], level: float, config: Mapping[str, Any], stem: Path
+) -> None:
+    fig, (left, right) = style.figure(9.0, 4.4, columns=2, sharey=True)
+    place = {switch: row for row, switch in enumerate((*KEYS, "all"))}
+    for (end, switch), value in found.items():
+        look = ALL if switch == "all" else ENDS[end][1]
+        y = place[switch] + (0 if switch == "all" else -0.16 if end == WHOLE else 0.16)
+        if value.points:
+            mean, half = collected.mean_and_interval(value.points)
+            _dot(left, mean, (mean - half, mean + half), value.points, y, look)
+        if ratios := value.times_fewer:
+            mean, *interval = collected.ratio_and_interval(ratios)
+            _dot(right, mean, interval, ratios, y, look)
+        elif value.points:
+            right.annotate(
+                _reached(value), (1, y), (-2, 0), xycoords=("axes fraction", "data"), va="center", ha="right",
+                textcoords="offset points", fontsize=7, color=look["color"],
+            )  # fmt: skip
+    for label, look in ENDS.values():
+        left.plot([], [], color=look["color"], marker=look["marker"], ms=5, lw=1.4, label=label)
+    left.plot(
+        [PAPER[switch] for switch in PAPER], [place[switch] + 0.38 for switch in PAPER], linestyle="none",
+        marker="*", ms=9, mfc="white", mec="0.3", label="the paper, ImageNet: about 1 point",
+    )  # fmt: skip
+    left.axvline(0, color="0.4", lw=0.9, zorder=1)
+    right.axvline(1, color="0.4", lw=0.9, zorder=1)
+    left.set_yticks(list(place.values()), [LABEL[switch].replace(": ", ":\n") for switch in place])
+    left.set_ylim(len(place) - 0.45, -0.55)
+    left.set_xlabel("validation accuracy: points gained")
+    right.set_xlabel(f"times fewer steps to {100 * level:.1f}%")
+    right.set_xscale("log")
+    low, high = right.get_xlim()
+    right.set_xticks(ticks := [value for value in RATIOS if low <= value <= high], [f"{v:g}" for v in ticks])
+    right.minorticks_off()
+    for axis in (left, right):
+        axis.grid(axis="y", visible=False)
+        axis.tick_params(left=False)
+        for row in range(0, len(place), 2):
+            axis.axhspan(row - 0.5, row + 0.5, color="#f5f5f5", lw=0, zorder=-1)
+    fig.suptitle(networks.setting(config), fontsize=9)
+    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    style.save(fig, stem)
+
+
+def _dot(
+    axis: Any,
+    mean: float,
+    interval: Sequence[float],
+    seeds: Sequence[float],
+    y: float,
+    look: Mapping[str, Any],
+) -> None:
+    """The mean, its interval where there is one, and the seeds behind it."""
+    if np.isfinite(interval).all():
+        axis.plot(interval, [y, y], color=look["color"], lw=1.4, solid_capstyle="butt")
+    axis.plot(seeds, [y] * len(seeds), "|", color=look["color"], ms=5, mew=0.8, alpha=0.6)
+    axis.plot(mean, y, color=look["color"], marker=look["marker"], ms=5, zorder=3)
+
+
+def _reached(value: Worth) -> str:
+    """Of how many seeds the level was reached, where a ratio of steps cannot be given."""
+    with_it, without = (
+        f"{sum(run.matched is not None for run in group)} of {len(group)}"
+        for group in (value.with_it, value.without)
+    )
+    return f"reached by {with_it} with, {without} without"
+
+
+def _table(
+    groups: Groups, found: Mapping[tuple[str, str], Worth], level: float, document: Mapping[str, Any]
+) -> str:
+    config = document["config"]
+    lines = [
+        "| section 4.2.1 | the paper, ImageNet (points) "
+        "| worth in BN-x5 (points) | times fewer steps | seeds "
+        "| worth alone, added to BN-Baseline (points) | times fewer steps | seeds |",
+        "|---|---|---|---|--:|---|---|--:|",
+    ]
+    for switch in KEYS:
+        paper = f"about {PAPER[switch]:g}" if switch in PAPER else "-"
+        cells = [cell for end in ENDS for cell in _cells(found[end, switch])]
+        lines.append(f"| {LABEL[switch]} | {paper} | {' | '.join(cells)} |")
+    lines.append(f"| {LABEL['all']} | - | {' | '.join(_cells(found[WHOLE, 'all']))} | - | - | - |")
+    lines += [
+        "",
+        f"| as it is | accuracy at the end (%) | steps to {100 * level:.1f}% | seeds |",
+        "|---|---|---|--:|",
+    ]
+    for network in (networks.BASE, PLAIN, WHOLE):
+        if group := groups[network, "none"]:
+            ends = [100 * run.accuracy for run in group if run.accuracy is not None]
+            cells = (collected.mean_text(ends, 2) if ends else "-", networks.steps_text(group))
+            lines.append(f"| {style.LABEL[network]} | {' | '.join(cells)} | {len(group)} |")
+    note = (
+        f"{networks.setting(config)}. Worth in BN-x5: BN-x5 less BN-x5 without the switch; alone: "
+        "BN-Baseline with it less BN-Baseline. Points of validation accuracy (top-1, single crop) at the "
+        "end, by Algorithm 2's statistics; a run that diverged counts as chance. Steps to the mean of "
+        "Inception's maxima, and how many seeds reach it where not all do. Of the same seeds: mean ± "
+        "half-width of the 95% confidence interval, of ratios the geometric mean and the interval of "
+        "Student's t on the logarithms. With BN activations have unit scale, at which local response "
+        "normalization with GoogLeNet's constants is the identity to 1e-4: that is why networks with BN do "
+        "not need it, and its row shows what remains between two runs of a seed. "
+        f"{collected.origin(document)}"
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _cells(value: Worth) -> tuple[str, str, str]:
+    if not value.points:
+        return "-", "-", "0"
+    points = collected.mean_text(value.points, 2, "+")
+    diverged = sum(run.diverged for run in (*value.with_it, *value.without))
+    points += f" ({diverged} diverged)" if diverged else ""
+    ratios = value.times_fewer
+    return points, collected.ratio_text(ratios) if ratios else _reached(value), str(len(value.points))

@@ -1,0 +1,121 @@
+"""The learning rate of Inception and its decay, chosen on training images held out.
+
+    python scripts/reproduce.py base_rate     Inception alone at some rates and decays, one seed
+                                              (configs/sweep/base_rate.yaml)
+
+Figure 3 compares steps with those of Inception, so that a base at too small a rate would flatter batch
+normalization. The paper took GoogLeNet's rate, tuned on ImageNet; the small scales have none. So Inception
+is trained on all but 5,000 of the training images at a grid of rates and decays, and one of them is chosen by
+its accuracy on these. The networks with BN then take it times the paper's factors, untuned. Measured numbers:
+results/base_rate/table.md.
+
+Deviations and assumptions: the rule takes the setting with the highest accuracy on the images held out, mean
+of the last three evaluations; a run that diverged cannot be chosen. One seed: an accuracy has a standard
+error of about half a point from the 5,000 images, and more from the seed, so that neighbours of the chosen
+setting may be as good.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bn.optim import rate_of
+from bn.records import RunDirectory
+from experiments import collected, networks
+
+SWEEPS = {"base_rate": ()}
+LAST = 3  # evaluations
+HEADER = ("lr", "decay_every", "seed", "state", "step", "rate_left", "accuracy")
+
+Setting = tuple[float, int]  # rate, steps to each decay
+
+
+def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
+    """final.csv (one row an ended run) and runs.json.
+
+    `rate_left` is the share of the initial rate that is left at the end of the training.
+    """
+    runs = networks.ended(runs)
+    rows = []
+    for run, training in zip(runs, networks.trainings(runs), strict=True):
+        optim = run.config.optim
+        left = rate_of(optim)(run.config.length) / optim.initial_rate
+        accuracy = None if training.diverged else float(np.mean(training.accuracy[-LAST:]))
+        rows.append((
+            optim.lr, optim.decay.every, training.seed, training.state, training.end, f"{left:.3g}", accuracy,
+        ))  # fmt: skip
+    collected.write_csv(folder / "final.csv", HEADER, rows)
+    collected.write_provenance(folder / "runs.json", runs)
+
+
+def draw(folder: Path, out: Path) -> None:
+    """table.md."""
+    document = collected.read_json(folder / "runs.json")
+    rows = collected.read_csv(folder / "final.csv")
+    (out / "table.md").write_text(_table(rows, document))
+
+
+def chosen(accuracy: Mapping[Setting, float | None]) -> Setting | None:
+    """The setting with the highest accuracy, the lower rate of two that are equal; None if all diverged."""
+    ended = {setting: value for setting, value in sorted(accuracy.items()) if value is not None}
+    return max(ended, key=lambda setting: ended[setting]) if ended else None
+
+
+def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> str:
+    config = document["config"]
+    accuracy: dict[Setting, float | None] = {}
+    left, ends = {}, {}
+    for row in rows:
+        setting = float(row["lr"]), int(row["decay_every"])
+        accuracy[setting] = float(row["accuracy"]) if row["accuracy"] else None
+        left[setting[1]], ends[setting] = float(row["rate_left"]), int(row["step"])
+    best = chosen(accuracy)
+
+    def cell(setting: Setting) -> str:
+        if setting not in accuracy:
+            return "-"
+        value = accuracy[setting]
+        if value is None:
+            return f"diverged by step {ends[setting]:,}"
+        return f"**{100 * value:.2f}**" if setting == best else f"{100 * value:.2f}"
+
+    rates, decays = {rate for rate, _ in accuracy}, {decay for _, decay in accuracy}
+    lines = [
+        "| initial rate | "
+        + " | ".join(
+            f"x {config['optim.decay.factor']:g} every {decay} steps, to {left[decay]:.2g} of it"
+            for decay in sorted(decays, reverse=True)
+        )
+        + " |",
+        "|--:|" + "--:|" * len(decays),
+    ]
+    for rate in sorted(rates):
+        cells = [cell((rate, decay)) for decay in sorted(decays, reverse=True)]
+        lines.append(f"| {rate:g} | {' | '.join(cells)} |")
+    if best is None:
+        found = "None can be chosen: all diverged."
+    else:
+        edges = [
+            name
+            for name, value, tried in (("rates", best[0], rates), ("decays", best[1], decays))
+            if value in (min(tried), max(tried))
+        ]
+        found = f"Chosen (bold): rate {best[0]:g}, decay every {best[1]} steps"
+        found += f", at the edge of the {' and of the '.join(edges)} tried." if edges else "."
+    note = (
+        f"Inception, {networks.setting(config)}, on the training images but {config['data.validation']:,}: "
+        f"accuracy (%) on those held out, mean of the last {LAST} evaluations, one seed. The highest is "
+        f"chosen; its neighbours may be as good, since an accuracy has a standard error of about "
+        f"{_standard_error(accuracy, best, config):.1f} points. {found} {collected.origin(document)}"
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _standard_error(
+    accuracy: Mapping[Setting, float | None], best: Setting | None, config: Mapping[str, Any]
+) -> float:
+    """In points, of the chosen accuracy as a share of the images held out (of guesses where none is)."""
+    p = (accuracy[best] if best else None) or 1 / config["data.classes"]
+    return 100 * (p * (1 - p) / networks.pictures(config)) ** 0.5
