@@ -53,7 +53,7 @@ MEASUREMENTS = {
     "images": Measurement(
         9, "images a second of Inception at 224, by precision, layout, compiler and graph",
         ("scripts/benchmark_images.py", "--device", "cuda", "--batch", "256", "--rounds", "5", "--compiled"),
-        ("scripts/benchmark_images.py", "--tiny"), "images-DEVICE",
+        ("scripts/benchmark_images.py", "--tiny", "--threads", "1"), "images-DEVICE",
     ),
     "data": Measurement(
         4, "images a second of the feed, with the workers of 16 cores",
