@@ -60,7 +60,7 @@ class ImageData:
     shard_size: Count  # examples
     validation: Natural = 0  # training images held out, and validated on in place of the validation images
     feed: Literal["auto", "resident", "stream"]  # on the device as bytes | from JPEG by workers
-    workers: Natural  # processes that decode, where the data stream
+    workers: Natural | None  # processes that decode, where the data stream; null: by the cores there are
     max_broken: Natural  # a run fails when more images than this cannot be read
 
 

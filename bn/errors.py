@@ -40,6 +40,10 @@ class Diverged(Exception):
     """A result, not a failure: training left the finite numbers (section 4.2.2 reports such a run)."""
 
 
+class CaptureFailed(Exception):
+    """A step that ran could not be captured as a CUDA graph; it is as it was, and runs on without."""
+
+
 def reason_of(error: BaseException) -> str:
     """One line that says why a run failed."""
     if isinstance(error, UserError):

@@ -93,17 +93,32 @@ class PercentileProbe:
 def percentiles_of_columns(values: Tensor, percentiles: Sequence[float]) -> np.ndarray:
     """(len(percentiles), columns) of values (N, columns), interpolated linearly as numpy.percentile does.
 
-    One sort serves all percentiles, where numpy selects for each.
+    One sort serves all percentiles, where numpy selects for each; it runs where the values are.
     """
-    ordered = values.t().clone(memory_format=torch.contiguous_format).cpu().numpy()
-    ordered.sort(axis=1)
-    position = np.asarray(percentiles) / 100 * (ordered.shape[1] - 1)
+    position = np.asarray(percentiles) / 100 * (len(values) - 1)
     below = position.astype(np.int64)
-    above = np.minimum(below + 1, ordered.shape[1] - 1)
-    weight = (position - below).astype(ordered.dtype)
-    low, high = ordered[:, below], ordered[:, above]
+    above = np.minimum(below + 1, len(values) - 1)
+    columns = values.t().clone(memory_format=torch.contiguous_format)
+    low, high = ordered_at(columns, np.stack([below, above]))
+    weight = (position - below).astype(low.dtype)
     with np.errstate(invalid="ignore"):  # the inputs of a diverging network may be infinite
         return np.ascontiguousarray((low + (high - low) * weight).T)
+
+
+def ordered_at(rows: Tensor, places: np.ndarray) -> np.ndarray:
+    """(2, len(rows), P): of each row, overwritten, the values at `places` (2, P) of its ascending order."""
+    if rows.is_cuda:
+        return ordered_on_device(rows, places).cpu().numpy()
+    ordered = rows.numpy()
+    ordered.sort(axis=1)  # several times as fast as torch's on a CPU
+    return np.stack([ordered[:, at] for at in places])
+
+
+def ordered_on_device(rows: Tensor, places: np.ndarray, at_once: int = 1 << 25) -> Tensor:
+    """The same in parts of some `at_once` values: a sort takes several times the memory of what it sorts."""
+    index = torch.from_numpy(places).to(rows.device)
+    parts = rows.split(max(1, at_once // rows.shape[1]))
+    return torch.cat([part.sort(1).values[:, index] for part in parts]).movedim(1, 0)
 
 
 def typical_unit(path: np.ndarray) -> int:

@@ -5,12 +5,15 @@ A step takes the tensors of its mini-batch and returns the loss, a scalar on the
 Either can be replayed as a CUDA graph (`CudaGraphStep`).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bn.errors import CaptureFailed, reason_of
 from bn.norm.layers import is_normalization
 from bn.norm.module import BatchNorm, counted_together
 
@@ -86,12 +89,15 @@ class ScaledStep(AutogradStep):
         device = next(model.parameters()).device
         self.scaler = torch.amp.GradScaler(device.type, init_scale=scale)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
-        norms = [module for module in model.modules() if is_normalization(module)]
-        self.statistics = [buffer for module in norms for buffer in module.buffers()]
+        buffers = [b for module in model.modules() if is_normalization(module) for b in module.buffers()]
+        # By type: each list is handled as one vector, on a GPU a few kernels in place of hundreds.
+        self.statistics = [
+            [b for b in buffers if b.is_floating_point() is floating] for floating in (True, False) if buffers
+        ]
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         images, labels = inputs
-        before = [tensor.clone() for tensor in self.statistics]
+        before = [flat(tensors) for tensors in self.statistics]
         with counted_together(self.norms):
             loss = F.cross_entropy(self.model(images), labels)
         self.optimizer.zero_grad()
@@ -99,8 +105,9 @@ class ScaledStep(AutogradStep):
         self.scaler.unscale_(self.optimizer)
         gradients = [p.grad for g in self.optimizer.param_groups for p in g["params"] if p.grad is not None]
         finite = torch.stack(torch._foreach_norm(gradients)).isfinite().all()
-        for tensor, old in zip(self.statistics, before, strict=True):
-            tensor.copy_(torch.where(finite, tensor, old))
+        for tensors, old in zip(self.statistics, before, strict=True):
+            kept = torch.where(finite, flat(tensors), old).split([tensor.numel() for tensor in tensors])
+            torch._foreach_copy_(tensors, [part.view_as(t) for part, t in zip(kept, tensors, strict=True)])
         self.skipped += ~finite
         self.scaler.step(self.optimizer)  # skips where a gradient is not finite
         self.scaler.update()
@@ -119,38 +126,62 @@ class ScaledStep(AutogradStep):
         self.skipped.copy_(state["skipped"])
 
 
-class CudaGraphStep:
-    """Replays a step as a CUDA graph: one launch from the host for all its kernels.
+def flat(tensors: list[Tensor]) -> Tensor:
+    """One vector of copies."""
+    return torch.cat([tensor.flatten() for tensor in tensors])
 
-    Capturing needs a few real steps first; all that they changed is put back, so that training starts from
-    where it was. Load the step's state before, not after. `inputs` are those of a step: their shapes and
-    types stay for good.
-    """
 
-    def __init__(self, step: Step, model: nn.Module, *inputs: Tensor) -> None:
-        changed = [*model.parameters(), *model.buffers(), *step.tensors()]
-        saved = [tensor.detach().clone() for tensor in changed]
-        scaler = step.scaler if isinstance(step, ScaledStep) else None
-        scale = scaler.state_dict() if scaler else {}
-        random_state = torch.cuda.get_rng_state()
-        self.step = step
-        self.inputs = [tensor.clone() for tensor in inputs]
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                step(*self.inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        self.graph = torch.cuda.CUDAGraph()
-        # Other threads may allocate meanwhile, such as the one that pins what the workers decode.
-        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-            self.loss = step(*self.inputs)
+@contextmanager
+def state_kept(step: Step, model: nn.Module) -> Iterator[None]:
+    """For steps on trial, on a GPU: all that they change is put back in place, torch's random state too."""
+    changed = [*model.parameters(), *model.buffers(), *step.tensors()]
+    saved = [tensor.detach().clone() for tensor in changed]
+    scaler = step.scaler if isinstance(step, ScaledStep) else None
+    scale = scaler.state_dict() if scaler else {}
+    random_state = torch.cuda.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.cuda.synchronize()  # a trial that failed may have left work on a stream of its own
         with torch.no_grad():
             for tensor, value in zip(changed, saved, strict=True):
                 tensor.copy_(value)
         if scaler:
-            scaler.load_state_dict(scale)  # in place
+            scaler.load_state_dict(scale)
         torch.cuda.set_rng_state(random_state)
+
+
+class CudaGraphStep:
+    """Replays a step as a CUDA graph: one launch from the host for all its kernels.
+
+    Capturing needs a few real steps first; all that they changed is put back, so that training starts from
+    where it was, also where it fails: CaptureFailed if the step itself can be taken. Load the step's state
+    before, not after. `inputs` are those of a step: their shapes and types stay for good.
+    """
+
+    def __init__(self, step: Step, model: nn.Module, *inputs: Tensor) -> None:
+        self.step = step
+        self.inputs = [tensor.clone() for tensor in inputs]
+        with state_kept(step, model):
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(3):
+                    step(*self.inputs)
+            torch.cuda.current_stream().wait_stream(stream)
+            self.graph = torch.cuda.CUDAGraph()
+            try:
+                with (
+                    # If it fails, the next line leaves its own stream the current one.
+                    torch.cuda.stream(torch.cuda.current_stream()),
+                    # Other threads may allocate meanwhile, such as the one that pins what the workers decode.
+                    torch.cuda.graph(self.graph, capture_error_mode="thread_local"),
+                ):
+                    self.loss = step(*self.inputs)
+            except torch.cuda.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                raise CaptureFailed(reason_of(error)) from error
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         for mine, given in zip(self.inputs, inputs, strict=True):

@@ -16,6 +16,7 @@ from bn.config import Config, to_dict
 from bn.distributed import ALONE, Team, mean_statistics
 from bn.errors import Diverged, Interrupted, UserError
 from bn.losses import LossWindow
+from bn.memory import names_memory
 from bn.records import RunDirectory, processor
 from bn.resume import own_state, restore_own
 from bn.seeds import derive_seed
@@ -30,6 +31,7 @@ ON_THE_BAR = {  # the other numbers are in metrics.jsonl alone
 }
 
 
+@names_memory
 def train(
     config: Config,
     run: RunDirectory,

@@ -65,6 +65,9 @@ def notes(document: dict[str, Any]) -> list[str]:
         f"{document['device']}, {threads} thread{'s' * (threads > 1)}, torch {env['torch']}, "
         f"{env['time'][:10]}; median of {document['rounds']} rounds.",
     ]
+    lines += [
+        f"Failed: {row['name']}, {row['precision']}: {row['failed']}" for row in document.get("failed", ())
+    ]
     best = max(document["training"], key=lambda found: found["images_per_second"])
     if best["top_five"]:
         kernels = "; ".join(f"{name} {100 * share:.0f}%" for name, share in best["top_five"])

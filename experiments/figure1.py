@@ -5,13 +5,15 @@ keeps the distribution of the inputs to its sigmoids stable.
 
 (a) test accuracy against step, with the moving averages: mean and range of the seeds.
 (b, c) the 15th, 50th and 85th percentile of the input to the sigmoid of one typical unit of the last hidden
-layer, without and with BN: the unit of seed 0, and the range of the five seeds' typical units.
+layer, without and with BN: the unit of seed 0, and the range of the five seeds' typical units. Colour and
+dashes say which network, as in (a); a label and the width of the line say which percentile.
 
 Measured numbers, with n: results/figure1/table.md. Deviations and assumptions: the paper does not say how its
 unit was chosen; ours is the one whose percentile paths are nearest to the layer's median paths
 (`bn.probes.typical_unit`), chosen for each run. Percentiles are taken over 10,020 training images (167
 mini-batches of 60) in training mode, interpolated linearly; with BN the input to the sigmoid is BN's output.
-The axis of (b, c) is -2 to 2 as in the paper; with BN the outer percentiles leave it during training.
+The paper's axis of (b, c) is -2 to 2. With BN the outer percentiles leave it during training, so ours is
+wider; what is beyond the paper's is shaded.
 """
 
 from collections.abc import Sequence
@@ -30,12 +32,15 @@ SWEEPS = {"figure1": ()}
 NETWORKS = ("mnist_baseline", "mnist_bn")
 LEVELS = (0.9, 0.95)
 SETTLED = 2_500  # the step from which the plain network's inputs have left their initial collapse
+PAPERS_AXIS, AXIS = 2.0, 2.6  # of (b, c): -2 to 2, and what holds the lines with BN
+PERCENTILES = (("15th", 1.1), ("50th", 2.0), ("85th", 1.1))  # name and width of the line
 COLUMNS, CELL_RANGE = 10, 4  # of the figure of all units
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """accuracy.csv, percentiles.csv (last hidden layer, every unit), final.csv and runs.json."""
-    runs = collected.ended(runs, needed=NETWORKS)
+    collected.check_all_ended(runs)  # its seeds are compared one by one
+    runs = collected.ended(runs)
     accuracy, percentiles, final = [], [], []
     for run in runs:
         who = (run.config.experiment, run.config.seed)
@@ -114,14 +119,23 @@ def _draw_figure1(accuracy: Accuracy, percentiles: Paths, stem: Path) -> None:
     for axis, network, letter in zip(axes[1:], NETWORKS, "bc", strict=True):
         steps, paths = percentiles[network]
         typical = np.stack([path[:, :, typical_unit(path)] for path in paths])  # (seeds, T, 3)
-        color = style.STYLE[network]["color"]
-        for i, (name, dashes) in enumerate((("15th", ":"), ("50th", "-"), ("85th", "--"))):
+        look = style.STYLE[network]
+        for i, (name, width) in enumerate(PERCENTILES):
             band = typical[:, :, i]
-            axis.fill_between(steps, band.min(0), band.max(0), color=color, alpha=0.15, lw=0)
-            axis.plot(steps, band[0], color=color, linestyle=dashes, label=f"{name} percentile")
-        axis.set(ylim=(-2, 2), xlabel="training step", title=f"({letter}) {style.LABEL[network]}")
-    axes[1].set_ylabel("input to the sigmoid")
-    axes[2].legend(loc="lower right", ncols=1)
+            axis.fill_between(steps, band.min(0), band.max(0), color=look["color"], alpha=0.15, lw=0)
+            axis.plot(steps, band[0], linewidth=width, **look)
+            axis.annotate(
+                name, (steps[-1], band[0, -1]), (4, 0), textcoords="offset points", va="center",
+                color=look["color"], annotation_clip=False,
+            )  # fmt: skip
+        for low in (-AXIS, PAPERS_AXIS):
+            axis.axhspan(low, low + AXIS - PAPERS_AXIS, color="#ececec", lw=0, zorder=0)
+        axis.text(
+            0.03 * steps[-1], -0.98 * AXIS, "beyond the paper's axis, \N{MINUS SIGN}2 to 2",
+            va="bottom", fontsize=7, color="0.35",
+        )  # fmt: skip
+        axis.set(ylim=(-AXIS, AXIS), xlabel="training step", title=f"({letter}) {style.LABEL[network]}")
+    axes[1].set_ylabel("input to the sigmoid,\n15th, 50th and 85th percentile")
     for axis in axes:
         axis.set_xlim(0, accuracy[NETWORKS[0]][0][-1])
         style.thousands(axis.xaxis)
@@ -153,7 +167,7 @@ def _draw_all_units(percentiles: Paths, stem: Path) -> None:
             axis.add_patch(Rectangle((left, middle - 0.5), 1, 1, facecolor="none", **frame))
             axis.text(left + 0.03, middle + 0.56, str(unit), fontsize=5, color="0.35")
         axis.set_axis_off()
-        axis.set_title(f"{style.LABEL[network]}; the typical unit is {typical}")
+        axis.set_title(f"{style.LABEL[network]}; the typical unit, {typical}, is framed")
     fig.suptitle(
         "Input to the sigmoid of each unit of the last hidden layer (seed 0): median and 15th to 85th "
         f"percentile.\nEach cell: 0 to {last:,} training steps, -{CELL_RANGE} to {CELL_RANGE}, a line at 0.",
@@ -182,12 +196,26 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
 
         return measure
 
+    def crossings(network: str, level: float) -> np.ndarray | None:
+        steps, values = accuracy[network]
+        if values.max(1).min() < level:
+            return None  # a seed never gets there
+        return np.array([collected.crossing(steps, path, level) for path in values])
+
     def reached(level: float):
         def measure(network: str):
-            steps, values = accuracy[network]
-            if values.max(1).min() < level:
-                return None  # a seed never gets there
-            return [collected.crossing(steps, path, level) for path in values], 0
+            found = crossings(network, level)
+            return None if found is None else (list(found), 0)
+
+        return measure
+
+    def times_as_early(level: float):
+        # Seed by seed: both networks of a seed begin with the same W and take the examples in the same order.
+        def measure(network: str):
+            plain, found = crossings(NETWORKS[0], level), crossings(network, level)
+            if network == NETWORKS[0] or plain is None or found is None:
+                return None
+            return list(plain / found), 2
 
         return measure
 
@@ -204,6 +232,10 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
 
     rows = [
         *((f"steps to {100 * level:g}% test accuracy", "fewer with BN", reached(level)) for level in LEVELS),
+        *(
+            (f"{100 * level:g}% is reached so many times as early", "earlier with BN", times_as_early(level))
+            for level in LEVELS
+        ),
         ("test accuracy after 50,000 steps, moving averages (%)", "higher with BN", last("test_accuracy")),
         ("the same, statistics of Algorithm 2 (%)", "not given", last("test_accuracy_population")),
         ("movement of the median input to a sigmoid, from step 0", "less with BN", travelled(0, 1)),
@@ -213,10 +245,10 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
     ]
     lines = ["| Figure 1 | the paper | without BN | with BN |", "|---|---|---|---|"]
     lines += [f"| {name} | {claim} | {' | '.join(ours(measure))} |" for name, claim, measure in rows]
-    seeds = collected.seeds_text(len(values) for _, values in accuracy.values())
+    n = len(accuracy[NETWORKS[0]][1])
     note = (
-        f"Mean ± half-width of the 95% confidence interval, {seeds}. Steps: between evaluations, "
-        "interpolated. "
+        f"Mean ± half-width of the 95% confidence interval, n = {n} seeds. Steps: between evaluations, "
+        "interpolated. Times as early: of the same seeds. "
         "Movement: max - min over the rest of the training, mean of the 100 units of the last hidden layer."
     )
     return "\n".join(lines) + f"\n\n{note}\n"

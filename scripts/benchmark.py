@@ -6,21 +6,22 @@
     python scripts/benchmark.py --device cuda   on a GPU, where a step is replayed as a CUDA graph
 
 All are timed in one process on one thread (--threads), in rounds that take turns, so that a slow moment of
-the machine touches all alike; the median round counts. The floor is the step's matrix products alone: 26.4
+the machine touches all alike; on a GPU one after the other, and with --save what is measured is kept at
+once. The median round counts. The floor is the step's matrix products alone: 26.4
 MFLOP, the input gradient of the first layer left out. Last, both networks are trained in full, side by side.
 """
 
 import argparse
 import dataclasses
-import json
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -46,9 +47,8 @@ from bn.records import REPOSITORY, RunDirectory, environment
 from bn.steps import CudaGraphStep
 from bn.tasks.mnist import build_probe, build_step, population_batches
 from bn.train import device_name
-from experiments import benchmark
 from experiments.benchmark import table
-from experiments.committed import RESULTS, make
+from experiments.growing import Growing, add_options
 from experiments.timing import seconds
 
 NETWORKS = ("mnist_baseline", "mnist_bn")
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compiled", action="store_true", help="also time torch.compile")
     parser.add_argument("--no-full", action="store_true", help="leave out the full training of both networks")
-    parser.add_argument("--save", action="store_true", help="write results/benchmark/")
+    add_options(parser)
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         sys.exit("benchmark.py: --device cuda: no CUDA device here")
@@ -79,9 +79,28 @@ def main() -> None:
     configs = [planned_run([f"experiment={name}"]).config for name in NETWORKS]
     loaded = load_mnist(REPOSITORY / configs[0].data.root)
     data = Mnist(loaded.train.to(device), None, loaded.test.to(device))
-    steps = time_in_turns(contenders(configs, data.train, device, arguments.compiled), device)
+    runs = contenders(configs, data.train, device, arguments.compiled)
+    rounds, turn_s = (1, 0.0) if arguments.tiny else (ROUNDS, 0.15)
+    more = f"-{arguments.threads}-threads" if arguments.threads > 1 else ""
+    facts = {"device": device_name(device), "torch": torch.__version__, "rounds": rounds}
+    record = Growing(arguments.save, f"{device.type}{more}", facts)
+
+    def alone(name: str) -> Pair:
+        return time_in_turns({name: runs[name]}, device, rounds, turn_s)[name]
+
+    if device.type == "cuda" or arguments.tiny:
+        steps = {name: record.once(name, partial(alone, name)) for name in runs}
+    else:
+        steps = time_in_turns(runs, device, rounds, turn_s)
     ours = steps["ours, replayed as a CUDA graph" if device.type == "cuda" else "ours"]
-    records = [record_seconds(config, data, device) for config in configs]
+    records = [
+        record.once(f"records of {name}", partial(record_seconds, config, data, device))
+        for name, config in zip(NETWORKS, configs, strict=True)
+    ]
+    full_s = None
+    if not arguments.no_full:
+        short = ("steps=20", "evaluate.population_batches=2") if arguments.tiny else ()
+        full_s = record.once("full training", partial(full_training_seconds, arguments.device, short))
     document: dict[str, Any] = {
         "ms_per_step": steps,
         "records_s": records,
@@ -89,19 +108,14 @@ def main() -> None:
             sum(found.values()) / (config.length * ms / 1000)
             for found, config, ms in zip(records, configs, ours, strict=True)
         ],
-        "full_training_s": None if arguments.no_full else full_training_seconds(arguments.device),
+        "full_training_s": full_s,
         "threads": arguments.threads,
-        "rounds": ROUNDS,
+        "rounds": rounds,
         "device": device_name(device),
         "environment": environment(),
     }
     print(table(document))
-    if arguments.save:
-        folder = RESULTS / "benchmark"
-        folder.mkdir(parents=True, exist_ok=True)
-        more = f"-{arguments.threads}-threads" if arguments.threads > 1 else ""
-        (folder / f"{device.type}{more}.json").write_text(json.dumps(document, indent=1) + "\n")
-        make("benchmark", benchmark)
+    record.finish(document)
 
 
 def contenders(
@@ -273,16 +287,18 @@ def batches(data: Split, device: torch.device) -> Callable[[], Tensor]:
     return draw
 
 
-def time_in_turns(runs: dict[str, tuple[Run, Run]], device: torch.device) -> dict[str, Pair]:
-    """Median milliseconds a step of each, over ROUNDS rounds in which all take their turn."""
+def time_in_turns(
+    runs: dict[str, tuple[Run, Run]], device: torch.device, rounds: int, turn_s: float
+) -> dict[str, Pair]:
+    """Median milliseconds a step of each, over rounds in which all take their turn of `turn_s` seconds."""
     repeats = {}
     for name, pair in runs.items():
         for i, run in enumerate(pair):
             for _ in range(20):
                 run()
-            repeats[name, i] = max(20, round(0.15 / seconds(run, 20, device)))
+            repeats[name, i] = max(20, round(turn_s / seconds(run, 20, device)))
     found: dict[tuple[str, int], list[float]] = {key: [] for key in repeats}
-    for _ in tqdm(range(ROUNDS), desc="rounds", disable=None):
+    for _ in tqdm(range(rounds), desc="rounds", disable=None):
         for name, pair in runs.items():
             for i, run in enumerate(pair):
                 found[name, i].append(1000 * seconds(run, repeats[name, i], device))
@@ -327,12 +343,14 @@ def record_seconds(config: Config, data: Mnist, device: torch.device) -> dict[st
         }
 
 
-def full_training_seconds(device: str) -> float:
+def full_training_seconds(device: str, overrides: Sequence[str] = ()) -> float:
     """From the command line to the last record: both networks, 50,000 steps each, at the same time."""
     with tempfile.TemporaryDirectory() as output:
         command = [sys.executable, str(REPOSITORY / "train.py"), "-m", f"experiment={','.join(NETWORKS)}"]
         began = time.perf_counter()
-        subprocess.run([*command, f"device={device}", f"output={output}"], check=True, capture_output=True)
+        subprocess.run(
+            [*command, *overrides, f"device={device}", f"output={output}"], check=True, capture_output=True
+        )
         return time.perf_counter() - began
 
 

@@ -7,16 +7,17 @@
 Large pictures, as files: the streaming feed against ImageFolder, PIL, RandomResizedCrop, mirroring, ToTensor
 and Normalize, one image after another, in a DataLoader. Small ones: the feed of a set that is on the device
 against the same transforms of arrays in memory. Without workers all is done by one thread and measured in
-seconds of its CPU; with workers, in seconds of the clock. All take turns, and the median round counts.
+seconds of its CPU; with workers, in seconds of the clock. All take turns, and the median round counts. With
+--save what is measured of a size of pictures is kept at once.
 """
 
 import argparse
 import dataclasses
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,8 @@ from bn.data.resident import Resident
 from bn.data.stream import PREFETCH, TrainingSteps
 from bn.records import environment
 from bn.train import device_name
-from experiments import benchmark
 from experiments.benchmark_data import table
-from experiments.committed import RESULTS, make
+from experiments.growing import Growing, add_options
 from experiments.photographs import jpeg_file, photograph
 
 BATCH = 32
@@ -58,21 +58,27 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--save", action="store_true", help="write results/benchmark/")
+    add_options(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     device = torch.device(arguments.device)
+    if arguments.tiny:
+        arguments.rounds = 1
+    facts = {"device": device_name(device), "torch": torch.__version__, "workers": arguments.workers}
+    record = Growing(arguments.save, f"data-{device.type}", {**facts, "rounds": arguments.rounds})
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
-        for height, width in SIZES:
+        for height, width in SIZES[: 1 if arguments.tiny else None]:
             root = Path(name) / f"{height}"
             write_photographs(root, height, width)
-            runs = of_files(root, device, arguments.workers)
-            found[f"JPEG, {width}x{height}, crops of 224"] = in_turns(runs, arguments)
+            title = f"JPEG, {width}x{height}, crops of 224"
+            runs = partial(of_files, root, device, arguments.workers)
+            found[title] = record.once(title, partial(in_turns, runs, arguments))
         kilobytes = np.mean([path.stat().st_size for path in (Path(name) / "375").rglob("*.jpg")]) / 1000
     for name, (side, crop) in SMALL.items():
-        runs = of_small_pictures(side, crop, device, arguments.workers)
-        found[f"{name}'s size, {side}x{side} on the device, crops of {crop}"] = in_turns(runs, arguments)
+        title = f"{name}'s size, {side}x{side} on the device, crops of {crop}"
+        runs = partial(of_small_pictures, side, crop, device, arguments.workers)
+        found[title] = record.once(title, partial(in_turns, runs, arguments))
     document: dict[str, Any] = {
         "kind": "data",
         "images_per_second": found,
@@ -84,11 +90,7 @@ def main() -> None:
         "environment": environment(),
     }
     print(table(document))
-    if arguments.save:
-        folder = RESULTS / "benchmark"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"data-{device.type}.json").write_text(json.dumps(document, indent=1) + "\n")
-        make("benchmark", benchmark)
+    record.finish(document)
 
 
 def write_photographs(root: Path, height: int, width: int) -> None:
@@ -189,8 +191,10 @@ def counting(feed: Callable[[int], object]) -> Run:
     return run
 
 
-def in_turns(runs: dict[str, Run], arguments: argparse.Namespace) -> dict[str, float]:
-    """Images per second of each, the median of rounds in which all take their turn."""
+def in_turns(make: Callable[[], dict[str, Run]], arguments: argparse.Namespace) -> dict[str, float]:
+    """Images per second of each that `make` gives, the median of rounds in which all take their turn."""
+    runs = make()
+    turn_s = 0.0 if arguments.tiny else SECONDS
     together = arguments.workers or arguments.device == "cuda"
     clock = time.perf_counter if together else time.process_time
     ahead = 3 * PREFETCH * arguments.workers  # not timed: made while others had their turn, or beside them
@@ -205,7 +209,7 @@ def in_turns(runs: dict[str, Run], arguments: argparse.Namespace) -> dict[str, f
         wait(arguments.device)
         return clock() - began
 
-    repeats = {name: 1 + round(SECONDS / (seconds(run, 8) / 8)) for name, run in runs.items()}
+    repeats = {name: 1 + round(turn_s / (seconds(run, 8) / 8)) for name, run in runs.items()}
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in tqdm(range(arguments.rounds), desc="rounds", disable=None):
         for name, run in runs.items():

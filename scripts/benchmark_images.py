@@ -3,12 +3,13 @@
     python scripts/benchmark_images.py                 the table, in a few minutes on two cores
     python scripts/benchmark_images.py --compiled      also torch.compile (needs a C++ compiler)
     python scripts/benchmark_images.py --save          also write it to results/benchmark/
-    python scripts/benchmark_images.py --device cuda --batch 256 --compiled
+    python scripts/benchmark_images.py --device cuda --batch 256 --compiled --save FOLDER
 
 The network of Figure 5 at 224 (BN-x5's: no LRN, no dropout), fed from memory; scripts/benchmark_data.py
 measures the feeding. "Plain eager" is what public implementations run: torch's BatchNorm2d, the separable
 convolution in its two steps, NCHW. On a CPU all take turns in one process, so that a slow moment of the
-machine touches all alike; a GPU's memory does not hold them all, so there each is measured alone and freed.
+machine touches all alike; a GPU's memory does not hold them all, so there each is measured alone and freed,
+bf16 first, and with --save what is measured is kept at once.
 The median round counts. The floor is the network's multiply-adds over the rate that a large matrix product
 reaches here in the same precision; training counts three times the forward pass's. On a GPU "float32" means
 TF32, which torch takes for convolutions by default: here matrix products, the floor's too, take it as well.
@@ -16,17 +17,18 @@ TF32, which torch takes for convolutions by default: here matrix products, the f
 
 import argparse
 import gc
-import json
 import shutil
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from bn.errors import reason_of
 from bn.models import inception
 from bn.models.counts import counts
 from bn.models.separable import SeparableConv2d
@@ -36,9 +38,8 @@ from bn.precision import InPrecision
 from bn.records import environment
 from bn.steps import AutogradStep, CudaGraphStep, Step
 from bn.train import device_name
-from experiments import benchmark
 from experiments.benchmark_images import table
-from experiments.committed import RESULTS, make
+from experiments.growing import Growing, add_options
 from experiments.timing import seconds
 
 CLASSES, GROUP = 1000, 32
@@ -51,6 +52,7 @@ class Setting(NamedTuple):
     batch: int
     size: int = 224  # side of the pictures
     width: float = 1.0  # of the network, as a share of the paper's
+    turn_s: float = 0.3
 
 
 class Contender(NamedTuple):
@@ -68,7 +70,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--compiled", action="store_true", help="also time torch.compile")
-    parser.add_argument("--save", action="store_true", help="write results/benchmark/")
+    add_options(parser)
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         sys.exit("benchmark_images.py: --device cuda: no CUDA device here")
@@ -81,29 +83,36 @@ def main() -> None:
     if on_gpu:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     setting = Setting(device, arguments.batch or (256 if on_gpu else 16))
+    rounds = arguments.rounds
+    if arguments.tiny:
+        setting, rounds = Setting(device, batch=32, size=32, width=0.05, turn_s=0.0), 1
+    facts = {**setting._asdict(), "device": device_name(device), "torch": torch.__version__, "rounds": rounds}
+    record = Growing(arguments.save, f"images-{device.type}", facts)
+    alone = record if on_gpu or arguments.tiny else None
 
-    training = measure(trainings(setting, arguments.compiled), setting, arguments.rounds)
-    inference = measure(inferences(setting, arguments.compiled), setting, arguments.rounds)
+    measured = {
+        "training": measure("training", trainings(setting, arguments.compiled), setting, rounds, alone),
+        "inference": measure("inference", inferences(setting, arguments.compiled), setting, rounds, alone),
+    }
     document: dict[str, Any] = {
         "kind": "images",
-        "training": training,
-        "inference": inference,
+        **{use: [row for row in rows if "failed" not in row] for use, rows in measured.items()},
+        "failed": [row for rows in measured.values() for row in rows if "failed" in row],
         "multiply_adds": sum(row.multiply_adds for row in counts(inception(CLASSES, size=setting.size))),
-        "matrix_rate": {name: matrix_rate(device, name) for name in ("float32", "bf16")},
+        "matrix_rate": {
+            name: record.once(f"matrix rate, {name}", partial(matrix_rate, device, name, arguments.tiny))
+            for name in ("float32", "bf16")
+        },
         "tf32": on_gpu,
         "batch": setting.batch,
         "size": setting.size,
         "threads": arguments.threads,
-        "rounds": arguments.rounds,
+        "rounds": rounds,
         "device": device_name(device),
         "environment": environment(),
     }
     print(table(document))
-    if arguments.save:
-        folder = RESULTS / "benchmark"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"images-{device.type}.json").write_text(json.dumps(document, indent=1) + "\n")
-        make("benchmark", benchmark)
+    record.finish(document)
 
 
 def ours(setting: Setting, layout: torch.memory_format) -> nn.Module:
@@ -220,17 +229,28 @@ def example(setting: Setting, layout: torch.memory_format) -> tuple[Tensor, Tens
     return images.to(setting.device).contiguous(memory_format=layout), labels.to(setting.device)
 
 
-def measure(contenders: list[Contender], setting: Setting, rounds: int) -> list[dict[str, Any]]:
-    """What `in_turns` finds: on a CPU of all together, on a GPU of one after the other, each freed."""
-    if setting.device.type == "cpu":
+def measure(
+    use: str, contenders: list[Contender], setting: Setting, rounds: int, record: Growing | None = None
+) -> list[dict[str, Any]]:
+    """What `in_turns` finds: of all together, or with a `record` of one after the other, each freed."""
+    if record is None:
         return in_turns(contenders, setting, rounds)
-    found = []
-    for contender in contenders:
-        found += in_turns([contender], setting, rounds)
+    found = {}
+    for contender in sorted(contenders, key=lambda one: one.precision != "bf16"):
+        name, precision = contender.name, contender.precision
+        try:
+            (row,) = record.once(
+                f"{use}: {name}, {precision}", partial(in_turns, [contender], setting, rounds)
+            )
+        except Exception as error:  # the others are measured nevertheless
+            row = {"name": name, "precision": precision, "failed": reason_of(error)[:500]}
+            print(f"{use}: {name}, {precision}: failed: {row['failed']}", flush=True)
+        found[name, precision] = row
         gc.collect()
         torch.compiler.reset()
-        torch.cuda.empty_cache()
-    return found
+        if setting.device.type == "cuda":
+            torch.cuda.empty_cache()
+    return [found[contender.name, contender.precision] for contender in contenders]
 
 
 def in_turns(contenders: list[Contender], setting: Setting, rounds: int) -> list[dict[str, Any]]:
@@ -247,7 +267,7 @@ def in_turns(contenders: list[Contender], setting: Setting, rounds: int) -> list
             run()
         memory.append(torch.cuda.max_memory_allocated() - before if device.type == "cuda" else None)
         runs.append(run)
-    repeats = [max(1, round(0.3 / seconds(run, 1, device))) for run in runs]
+    repeats = [max(1, round(setting.turn_s / seconds(run, 1, device))) for run in runs]
     times: list[list[float]] = [[] for _ in runs]
     for _ in tqdm(range(rounds), desc="rounds", disable=None):
         for i, run in enumerate(runs):
@@ -274,9 +294,9 @@ def top_five(run: Run) -> list[tuple[str, float]]:
     return [(event.key[:80], event.self_device_time_total / total) for event in events[:5]]
 
 
-def matrix_rate(device: torch.device, precision: str) -> float:
+def matrix_rate(device: torch.device, precision: str, tiny: bool = False) -> float:
     """Multiply-adds per second of a large matrix product of random numbers."""
-    n = 8192 if device.type == "cuda" else 2048
+    n = 64 if tiny else 8192 if device.type == "cuda" else 2048
     dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[precision]
     a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
     for _ in range(3):

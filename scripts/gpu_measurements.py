@@ -1,55 +1,139 @@
-"""Every GPU measurement that README.md and results/ still lack, in one go and resumable.
+"""Every GPU measurement that README.md and results/ still lack, in calls that may be cut short.
 
-    python scripts/gpu_measurements.py
+    python scripts/gpu_measurements.py --list               what there is, its minutes, and what is missing
+    python scripts/gpu_measurements.py first                one of them; several, one after the other
+    python scripts/gpu_measurements.py                      all that are missing
+    python scripts/gpu_measurements.py --device cpu --out FOLDER     a rehearsal without a GPU, in tiny sizes
 
-What results/ already holds is left out; what is missing is measured, each in a process of its own, so that a
-session cut short goes on with the next. Commit what it writes. Trainings are left to the sweeps, whose
+Each is a process of its own, so that one is on the card at a time. It writes into --out as it goes: a log
+whatever its end, and a record that grows, from which the next call goes on; what earlier calls left in
+measurements/ counts too, wherever this one writes. Where the machine with the GPU has no network,
+scripts/gpu_wheels.py makes the packages to carry there. When all is done: copy the records to
+results/benchmark/, then `python scripts/make_figures.py benchmark`. Trainings are left to the sweeps, whose
 commands are in README.md.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
-from bn.records import REPOSITORY
+from bn.records import REPOSITORY, processor
 
-# What it makes, and the command that makes it.
+KEPT = REPOSITORY / "measurements"
+DONE = "exit code 0"
+TESTS = ("-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "--durations=8")
+GPU = ("-m", "gpu", "tests/gpu", "tests/data/test_crops.py", "tests/evaluate/test_on_a_gpu.py")
+COMPILED = "always or default"
+
+
+class Measurement(NamedTuple):
+    minutes: int  # expected on one H100 with 16 cores
+    what: str
+    command: tuple[str, ...]
+    rehearsal: tuple[str, ...]
+    record: str = ""  # what it writes into --out besides its log; DEVICE stands for cpu or cuda
+
+
+# In this order: first what everything else depends on.
 MEASUREMENTS = {
-    "results/benchmark/cuda.json": ["scripts/benchmark.py", "--device", "cuda", "--compiled", "--save"],
-    "results/benchmark/images-cuda.json": [
-        "scripts/benchmark_images.py", "--device", "cuda", "--batch", "256", "--compiled", "--save"
-    ],
-    "results/benchmark/data-cuda.json": [
-        "scripts/benchmark_data.py", "--device", "cuda", "--workers", "16", "--save"
-    ],
-    "results/benchmark/gpu_tests.txt": ["-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider"],
+    "first": Measurement(
+        4, "capture, random states, resuming, waits and numbers, without compiling",
+        (*TESTS, *GPU, "-k", f"not ({COMPILED})"), (*TESTS, "tests/steps/test_optim.py"),
+    ),
+    "compiled": Measurement(
+        5, "the same of compiled steps, and of the default path of scale=imagenet",
+        (*TESTS, *GPU, "-k", COMPILED), (*TESTS, "tests/steps/test_optim.py"),
+    ),
+    "images": Measurement(
+        9, "images a second of Inception at 224, by precision, layout, compiler and graph",
+        ("scripts/benchmark_images.py", "--device", "cuda", "--batch", "256", "--rounds", "5", "--compiled"),
+        ("scripts/benchmark_images.py", "--tiny"), "images-DEVICE",
+    ),
+    "data": Measurement(
+        4, "images a second of the feed, with the workers of 16 cores",
+        ("scripts/benchmark_data.py", "--device", "cuda", "--workers", "15"),
+        ("scripts/benchmark_data.py", "--tiny"), "data-DEVICE",
+    ),
+    "steps": Measurement(
+        5, "milliseconds a step of the MNIST network, and both trainings",
+        ("scripts/benchmark.py", "--device", "cuda", "--compiled"),
+        ("scripts/benchmark.py", "--tiny"), "DEVICE",
+    ),
 }  # fmt: skip
 
 
 def main() -> None:
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
-    if not torch.cuda.is_available():
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}")
+    parser.add_argument("--list", action="store_true", help="measure nothing")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--out", type=Path, default=KEPT, metavar="FOLDER", help="default: measurements/")
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.names if name not in MEASUREMENTS]:
+        parser.error(f"{unknown[0]}: unknown; accepted: {', '.join(MEASUREMENTS)}")
+    out = arguments.out.resolve()
+    missing = [name for name in MEASUREMENTS if not is_done(name, arguments.device, out)]
+    if arguments.list:
+        for name, one in MEASUREMENTS.items():
+            print(f"{name:9} {one.minutes:2} min  {'missing' if name in missing else 'done':7}  {one.what}")
+        return
+    if arguments.device == "cuda" and not torch.cuda.is_available():
         sys.exit("gpu_measurements.py: no CUDA device here")
-    failed = []
-    for made, command in MEASUREMENTS.items():
-        path = REPOSITORY / made
-        if path.exists():
-            print(f"gpu_measurements.py: {made} is there")
-            continue
-        print(f"gpu_measurements.py: {made} ...", flush=True)
-        done = subprocess.run([sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True)
-        if done.returncode:
-            failed.append(made)
-            print(done.stdout[-2000:], done.stderr[-2000:], sep="\n", file=sys.stderr)
-        elif not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{torch.cuda.get_device_name()}, torch {torch.__version__}\n{done.stdout}")
+    take_up(out)
+    names = arguments.names or missing
+    failed = [name for name in names if name in missing and not measure(name, arguments.device, out)]
     if failed:
-        sys.exit(f"gpu_measurements.py: failed: {', '.join(failed)}")
+        sys.exit(f"gpu_measurements.py: failed: {', '.join(failed)}; their logs: {out}")
+
+
+def is_done(name: str, device: str, out: Path) -> bool:
+    """Here or in measurements/: whether its log says so, and its record is there."""
+    record = MEASUREMENTS[name].record.replace("DEVICE", device)
+    for folder in (out, KEPT):
+        log = folder / f"{name}.txt"
+        said = log.exists() and log.read_text().rstrip().endswith(DONE)
+        if said and (not record or (folder / f"{record}.json").exists()):
+            return True
+    return False
+
+
+def take_up(out: Path) -> None:
+    """The records that earlier calls began."""
+    out.mkdir(parents=True, exist_ok=True)
+    for part in KEPT.glob("*.part.json"):
+        if not (out / part.name).exists():
+            shutil.copy(part, out)
+
+
+def measure(name: str, device: str, out: Path) -> bool:
+    one = MEASUREMENTS[name]
+    command = [sys.executable, *(one.command if device == "cuda" else one.rehearsal)]
+    if one.record:
+        command += ["--save", str(out)]
+    print(f"gpu_measurements.py: {name}, some {one.minutes} minutes: {' '.join(command[1:])}", flush=True)
+    began = time.monotonic()
+    with (out / f"{name}.txt").open("w") as log:
+
+        def say(line: str) -> None:
+            print(line, file=log, flush=True)
+            print(line, flush=True)
+
+        say(f"{torch.cuda.get_device_name() if device == 'cuda' else processor()}, torch {torch.__version__}")
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        with subprocess.Popen(command, cwd=REPOSITORY, **pipes) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                say(line.rstrip("\n"))
+        say(f"{time.monotonic() - began:.0f} s, exit code {process.returncode}")
+    return process.returncode == 0
 
 
 if __name__ == "__main__":

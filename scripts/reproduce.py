@@ -4,19 +4,23 @@
     python scripts/reproduce.py fair_comparison hydra.launcher.n_jobs=4
     python scripts/reproduce.py figure2 scale=imagenet
     python scripts/reproduce.py figure2 --collect     only what has ended: no training, no evaluation
+    python scripts/reproduce.py fair_comparison --further-only
 
 Interrupted or killed, the same command goes on. What follows the name goes to train.py; it may say how, where
-and at what scale the runs are made, not what they are, since they replace the committed results.
+and at what scale the runs are made, not what they are, since they replace the committed results. The fair
+comparison has further runs, of the settings chosen from the records of its first runs; --further-only makes
+those alone.
 """
 
 import argparse
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 
 from bn import launch
 from bn.errors import UserError
-from bn.records import REPOSITORY
+from bn.records import REPOSITORY, RunDirectory
 from experiments import EXPERIMENTS
 from experiments.committed import PAGES, RESULTS, make, page_with_tables
 
@@ -31,6 +35,11 @@ def main() -> None:
     parser.add_argument("name", choices=names)
     parser.add_argument("--collect", action="store_true", help="train nothing, take what has ended")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="passed on to train.py")
+    parser.add_argument(
+        "--further-only",
+        action="store_true",
+        help="take the records of the first runs as they are in results/",
+    )
     arguments = parser.parse_intermixed_args()
     experiment = EXPERIMENTS[arguments.name]
     for override in arguments.overrides:
@@ -39,18 +48,24 @@ def main() -> None:
                 f"reproduce.py: {override}: accepted: {', '.join(ALLOWED)}...; for other runs, use train.py"
             )
 
-    runs = []
+    has_further = hasattr(experiment, "further_sweeps")
+    if arguments.further_only and not has_further:
+        sys.exit(f"reproduce.py: --further-only: {arguments.name} has no further runs")
+
+    folder = RESULTS / arguments.name
     try:
-        for sweep, axes in experiment.SWEEPS.items():
-            chosen = [*axes, *arguments.overrides]
-            if not arguments.collect:
-                run("train.py", [f"sweep={sweep}", *chosen])
-            runs += launch.planned_runs(sweep, chosen)
-        if hasattr(experiment, "evaluations") and not arguments.collect:
-            device = [override for override in arguments.overrides if override.startswith("device=")]
-            for chosen in experiment.evaluations(runs):
-                run("evaluate.py", [*chosen, *device])
-        experiment.collect(runs, RESULTS / arguments.name)
+        runs = []
+        if not arguments.further_only:
+            runs += runs_of(experiment.SWEEPS.items(), arguments)
+            if hasattr(experiment, "evaluations") and not arguments.collect:
+                device = [override for override in arguments.overrides if override.startswith("device=")]
+                for chosen in experiment.evaluations(runs):
+                    run("evaluate.py", [*chosen, *device])
+            experiment.collect(runs, folder)
+        if has_further:
+            further = runs_of(experiment.further_sweeps(folder), arguments)
+            experiment.collect_further(further, folder)
+            runs += further
         make(arguments.name, experiment)
         for page in PAGES:
             page.write_text(page_with_tables(page)[1])
@@ -58,6 +73,17 @@ def main() -> None:
         sys.exit(f"reproduce.py: {error}")
     ended = sum(run_directory.finished for run_directory in runs)
     print(f"reproduce.py: results/{arguments.name} is up to date: {ended} of its {len(runs)} runs have ended")
+
+
+def runs_of(sweeps: Iterable[tuple[str, Sequence[str]]], arguments: argparse.Namespace) -> list[RunDirectory]:
+    """The runs of these sweeps, of each its file and the axes that are replaced; trained unless --collect."""
+    runs = []
+    for sweep, axes in sweeps:
+        chosen = [*axes, *arguments.overrides]
+        if not arguments.collect:
+            run("train.py", [f"sweep={sweep}", *chosen])
+        runs += launch.planned_runs(sweep, chosen)
+    return runs
 
 
 def run(entry: str, arguments: list[str]) -> None:

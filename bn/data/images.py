@@ -24,7 +24,7 @@ from bn.data.photometric import distort, normalize
 from bn.data.pictures import ArrayPictures, FolderPictures, Pictures
 from bn.data.resident import Resident
 from bn.data.smoke import TRAIN, smoke_pictures
-from bn.data.source import Source, Split
+from bn.data.source import VALIDATION_BATCH, Source, Split
 from bn.data.stream import Stream
 from bn.data.tree import read_tree, read_validation
 from bn.errors import UserError
@@ -32,7 +32,6 @@ from bn.records import REPOSITORY
 from bn.seeds import generator
 
 RESIDENT_LIMIT = 4 << 30  # bytes that feed=auto keeps on the device
-VALIDATION_BATCH = 250
 CACHE = REPOSITORY / "data" / "cache"
 PREPARE = {
     "imagenet": "make it with `python scripts/prepare_imagenet.py ARCHIVES --root {root}`",

@@ -69,6 +69,7 @@ class ImageOrder:
         if batch % ranks:
             raise UserError(f"optim.batch={batch}: accepted: a multiple of the {ranks} processes")
         self.batches_per_epoch = examples // batch
+        self.share = batch // ranks  # examples of this process, of a mini-batch
         self._examples = examples
         self._batch = batch
         self._seed = seed

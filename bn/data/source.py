@@ -9,6 +9,7 @@ from torch import Tensor
 from bn.data.jpeg import BrokenImage
 
 Split = Literal["train", "val"]
+VALIDATION_BATCH = 250
 
 
 class Cropped(NamedTuple):

@@ -25,7 +25,8 @@ from bn.data.jpeg import BrokenImage, Picture
 from bn.data.order import ImageOrder
 from bn.data.pictures import Pictures
 from bn.data.resize import central_crop, random_crop
-from bn.data.source import Cropped, Split
+from bn.data.source import VALIDATION_BATCH, Cropped, Split
+from bn.data.workers import worker_count
 from bn.errors import UserError
 from bn.signals import STOP, end_with_parent
 
@@ -145,7 +146,9 @@ class Stream:
         first: int,
         end: int,
     ) -> None:
-        self._workers = data.workers
+        largest = max(VALIDATION_BATCH, order.share if order else 0) * 3 * data.crop**2
+        # Twice: beside those of training, which wait meanwhile, there are those of validation.
+        self._workers = worker_count(data.workers, 2 * PREFETCH * largest)
         self._device = device
         self._steps = None if order is None else TrainingSteps(pictures["train"], data, order, seed)
         self._central = {split: CentralCrops(found, data) for split, found in pictures.items()}

@@ -1,15 +1,17 @@
 """The task of section 4.2: an Inception network on photographs."""
 
-import shutil
+import sys
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from bn.compiling import missing_for_compiling, wants_compiling
 from bn.config import Config, ImageData, InceptionModel
 from bn.data.images import open_images
 from bn.distributed import Team
-from bn.errors import UserError
+from bn.errors import CaptureFailed, UserError, reason_of
 from bn.evaluate import classify, evaluate_population
 from bn.models.build import build_model
 from bn.models.inception import Unit
@@ -42,7 +44,7 @@ class ImageTask(Task):
         self.step: Step = self._build_step()
         self.probe = self._build_probe()
         if team.rank:
-            self.images.leave_unsaid()  # every rank has read the probe's
+            self.images.leave_unsaid()  # rank 0 has read the probe's too
 
     def advance(self, n: int) -> Tensor:
         images, labels = self.images.feed(n - 1)
@@ -86,7 +88,29 @@ class ImageTask(Task):
         images = torch.randn(o.batch, 3, data.crop, data.crop, generator=draws)
         labels = torch.randint(data.classes, (o.batch,), generator=draws)
         images = images.to(device).contiguous(memory_format=self.format)
-        self.step = CudaGraphStep(self.step, self.model, images, labels.to(device))
+        self.step = self._graph_step(images, labels.to(device))
+
+    def _graph_step(self, *inputs: Tensor) -> Step:
+        """The step as a graph; with one line as it is, or not compiled, where that cannot be done here.
+
+        UserError where the compiling fails that was asked for.
+        """
+        try:
+            return CudaGraphStep(self.step, self.model, *inputs)
+        except CaptureFailed as failure:
+            tqdm.write(f"no CUDA graph, steps are launched one by one: {failure}", file=sys.stderr)
+            return self.step
+        except Exception as error:
+            if not self.compiled or isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
+            if self.config.compile == "always":
+                raise UserError(f"compile=always: {reason_of(error)}; accepted: auto, never") from error
+            tqdm.write(f"not compiled: {reason_of(error)}", file=sys.stderr)
+        self.compiled = False
+        state = self.step.state_dict()
+        self.step = self._build_step()
+        self.step.load_state_dict(state)
+        return self._graph_step(*inputs)
 
     def describe(self) -> str:
         o = self.config.optim
@@ -95,11 +119,14 @@ class ImageTask(Task):
             *["channels last"] * self.config.channels_last,
             *["compiled"] * self.compiled,
         ]
+        on_gpu = next(self.model.parameters()).is_cuda
+        if self.config.compile == "auto" and on_gpu and not self.compiled:
+            missing = missing_for_compiling(torch.device("cuda"))
+            parts += [f"not compiled, for want of {missing}"] * (missing is not None)
         parts += ["CUDA graph"] * isinstance(self.step, CudaGraphStep)
         if self.team.size > 1:
             share = o.batch // self.team.size
             parts.append(f"{self.team.size} processes with {share} examples each")
-            on_gpu = next(self.model.parameters()).is_cuda
             parts += ["no CUDA graph"] * (self.config.cuda_graph and on_gpu)
         rate = f"rate {o.initial_rate:g}"
         if o.lr_batch not in (None, o.batch):
@@ -127,20 +154,16 @@ class ImageTask(Task):
         return (ScaledStep if self.precision == "fp16" else AutogradStep)(network, optimizer)
 
     def _build_probe(self) -> PercentileProbe:
-        """Of the chosen layers, over the same examples for all seeds and networks."""
+        """Of the chosen layers, over the same examples for all seeds and networks; by rank 0 alone."""
         units = {name: unit for name, unit in self.model.named_modules() if isinstance(unit, Unit)}
         layers = {name: units[name].nonlinearity for name in self.config.probe.layers}
-        # Statistics over all ranks are those of a whole mini-batch, which each rank then has a copy of.
-        size = self.config.optim.batch if self.config.model.norm == "sync" else None
-        examples = self.images.training_examples(self.config.probe.examples, size) if layers else ()
+        # Statistics over all ranks are those of a whole mini-batch, which each rank then has a copy of: there
+        # the others take part in the passes.
+        shared = self.config.model.norm == "sync"
+        size = self.config.optim.batch if shared else None
+        takes_part = bool(layers) and (shared or self.team.rank == 0)
+        examples = self.images.training_examples(self.config.probe.examples, size) if takes_part else ()
         batches = [images for images, _ in examples]
         network = InPrecision(self.model, self.precision)
-        return PercentileProbe(network, layers, batches, self.config.probe.percentiles)
-
-
-def wants_compiling(device: torch.device, wanted: str) -> bool:
-    """What `auto` means: on a GPU, if there is a compiler. UserError if there is none and it is asked for."""
-    compiler = any(map(shutil.which, ("c++", "g++", "clang++")))
-    if wanted == "always" and not compiler:
-        raise UserError("compile=always: needs a C++ compiler (c++, g++ or clang++); accepted: auto, never")
-    return wanted == "always" or (wanted == "auto" and device.type == "cuda" and compiler)
+        observed = {} if self.team.rank else layers
+        return PercentileProbe(network, observed, batches, self.config.probe.percentiles)

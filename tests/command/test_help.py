@@ -2,6 +2,10 @@
 
 import re
 
+from bn.launch import names_of
+
+SWEEPS = ", ".join(names_of("sweep"))
+
 
 def test_help(command, tmp_path, snapshot):
     before = snapshot(tmp_path)
@@ -15,7 +19,7 @@ def test_help(command, tmp_path, snapshot):
         "model: inception, mlp",
         "scale: cifar10, imagenet, smoke, tiny_imagenet",
         "switch: decay, distortion, dropout, l2, lrn, none, rate, shuffle",
-        "sweep: ablation, base_rate, ensemble, fair_comparison, figure1, figure2, rate_tolerance, switches",
+        f"sweep: {SWEEPS}",
     ):
         assert f"\n{group}\n" in out
     assert re.search(r"^optim:\n  lr: 0\.1$", out, re.MULTILINE)

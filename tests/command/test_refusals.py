@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from bn.launch import names_of
+
 EXPERIMENTS = (
     "bn_baseline, bn_x30, bn_x5, bn_x5_sigmoid, ensemble, inception, inception_sigmoid, inception_x5, "
     "mnist_baseline, mnist_bn"
@@ -22,7 +24,7 @@ WRONG = {
     ),
     "unknown sweep": (
         ["sweep=figure9"],
-        "sweep=figure9: unknown; accepted: ablation, base_rate, ensemble, fair_comparison, figure1, figure2, rate_tolerance, switches",
+        f"sweep=figure9: unknown; accepted: {', '.join(names_of('sweep'))}",
     ),
     "unknown key": (
         ["experiment=mnist_bn", "optim.learning_rate=1"],

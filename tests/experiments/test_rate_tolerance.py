@@ -44,7 +44,7 @@ def drawn(runs, tmp_path):
 
 def test_the_table_says_what_the_runs_say(runs, tmp_path):
     rows, text = drawn(runs, tmp_path)
-    assert list(rows.values())[0] == ["Inception", "BN-Baseline", "BN-x5-Sigmoid"]
+    assert next(iter(rows.values())) == ["Inception", "BN-Baseline", "BN-x5-Sigmoid"]
     assert rows["1"] == ["45.00 ± 63.53", "50.00 ± 0.00", "10.00 ± 0.00; at chance (2 of 2)"]
     assert rows["2"] == ["20.46 ± 121.22; at chance (1 of 2)", "10.94 ± 0.00", "-"]
     assert rows["5"] == ["10.00 ± 0.00; diverged by step 7 to 8 (2 of 2)", "-", "-"]

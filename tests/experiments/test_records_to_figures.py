@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -60,19 +60,11 @@ def test_every_number_is_traced_to_its_run(figure1_results) -> None:
         assert {"commit", "dirty", "torch", "python", "device", "command", "wall_s"} <= run.keys()
 
 
-def test_figure1_takes_the_seeds_that_have_ended(undisturbed, planned, tmp_path) -> None:
-    done = [undisturbed(f"experiment={name}", "seed=0") for name in figure1.NETWORKS]
-    figure1.collect([*done, planned("experiment=mnist_bn", "seed=1")], tmp_path)
-    rows = collected.read_csv(tmp_path / "final.csv")
-    assert [(row["network"], row["seed"]) for row in rows] == [("mnist_baseline", "0"), ("mnist_bn", "0")]
-    with pytest.raises(UserError, match="mnist_bn: none of its 1 runs has ended"):
-        figure1.collect([done[0], planned("experiment=mnist_bn", "seed=1")], tmp_path)
-
-
-def test_the_choice_of_the_fair_comparison_needs_all_its_runs(undisturbed, planned, tmp_path) -> None:
+@pytest.mark.parametrize("experiment", [figure1, fair_comparison])
+def test_figures_on_mnist_need_all_their_runs(undisturbed, planned, tmp_path, experiment) -> None:
     runs = [undisturbed("experiment=mnist_bn", "seed=0"), planned("experiment=mnist_bn", "seed=1")]
     with pytest.raises(UserError, match="seed_1: absent, not finished"):
-        fair_comparison.collect(runs, tmp_path)
+        experiment.collect(runs, tmp_path)
 
 
 def test_drawing_figure1_gives_the_same_bytes(figure1_results) -> None:
@@ -179,11 +171,13 @@ def test_the_figure1_table_says_what_the_records_say(tmp_path) -> None:
     figure1.draw(folder, folder)
     cells = [
         [cell.strip() for cell in line.split("|")[3:5]]
-        for line in (folder / "table.md").read_text().splitlines()[2:10]
+        for line in (folder / "table.md").read_text().splitlines()[2:12]
     ]
     assert cells == [
         ["232 ± 439", "100 ± 0"],  # 100 + 40 / 41 * 100 and 200 + 10 / 15 * 100; 12.706 * half their distance
         ["290 ± 127", "187 ± 159"],
+        ["-", "2.32 ± 4.39"],  # 197.6 / 100 and 266.7 / 100
+        ["-", "1.56 ± 2.00"],  # 280 / 200 and 300 / 175
         ["95.50 ± 6.35", "98.00 ± 12.71"],
         ["-", "98.00 ± 0.00"],
         ["4.00 ± 0.00", "1.00 ± 0.00"],  # the medians
@@ -191,6 +185,14 @@ def test_the_figure1_table_says_what_the_records_say(tmp_path) -> None:
         ["2.00 ± 0.00", "0.50 ± 0.00"],  # the outer two
         ["1.00 ± 0.00", "0.25 ± 0.00"],
     ]  # fmt: skip
+
+
+def rows_of(network: str, std: float, lr: float, tests: Sequence[float], seeds: Iterable[int], held_out=0.9):
+    """Rows of final.csv, of seeds with these test accuracies."""
+    return [
+        (network, std, lr, seed, "done", 50, held_out, test, "", "")
+        for seed, test in zip(seeds, tests, strict=True)
+    ]
 
 
 def test_the_rate_is_chosen_on_validation_and_not_on_test(tmp_path) -> None:
@@ -212,10 +214,85 @@ def test_the_rate_is_chosen_on_validation_and_not_on_test(tmp_path) -> None:
         assert fair_comparison.best(grid[network]) == (0.1, 1.0)
         assert fair_comparison.best(grid[network], 0.01) == (0.01, 1.0)
     assert grid["mnist_baseline"][0.1, 10.0].test == [0.1] * 3  # diverged: chance
-    fair_comparison.draw(tmp_path, tmp_path)
-    table = (tmp_path / "table.md").read_text()
-    cell = "94.50 ± 0.25 (rate 1, std 0.1)"
-    assert f"| each at its best rate and std | {cell} | {cell} | +0.00 ± 0.00 |" in table
+    assert fair_comparison.further_sweeps(tmp_path) == [
+        ("fair_comparison_chosen", (f"experiment={network}", "optim.lr=1", "model.init_std=0.1"))
+        for network in fair_comparison.NETWORKS
+    ]
+
+
+@pytest.fixture
+def compared(tmp_path) -> Callable[..., dict[str, list[str]]]:
+    """`compared(tests, further)`: the cells of table.md and grid.md by the name of their row.
+
+    Of a grid of two rates, where the plain network has `tests` at rate 10, and of `further` seeds of it.
+    """
+
+    def drawn(tests: Sequence[float], further: Sequence[float], lr: float = 0.1) -> dict[str, list[str]]:
+        plain, with_bn = fair_comparison.NETWORKS
+        grid = [
+            *rows_of(plain, 0.1, 0.1, (0.95, 0.96, 0.97), range(3), held_out=0.95),
+            *rows_of(plain, 0.1, 10.0, tests, range(3)),
+            *rows_of(with_bn, 0.1, 0.1, (0.97, 0.97, 0.97), range(3), held_out=0.95),
+            *rows_of(with_bn, 0.1, 10.0, (0.96, 0.96, 0.96), range(3)),
+            *rows_of(plain, 0.01, 0.1, (0.5, 0.5, 0.5), range(3)),
+            *rows_of(plain, 0.01, 10.0, (0.5, 0.5, 0.5), range(3)),
+            *rows_of(with_bn, 0.01, 0.1, (0.5, 0.5, 0.5), range(3)),
+            *rows_of(with_bn, 0.01, 10.0, (0.5, 0.5, 0.5), range(3)),
+        ]
+        more = [
+            *rows_of(plain, 0.1, lr, further, (3, 4)), *rows_of(with_bn, 0.1, lr, (0.98, 0.98), (3, 4))
+        ]  # fmt: skip
+        collected.write_csv(tmp_path / "final.csv", fair_comparison.HEADER, grid)
+        collected.write_csv(tmp_path / "further_seeds.csv", fair_comparison.HEADER, more)
+        fair_comparison.draw(tmp_path, tmp_path)
+        lines = [
+            line for name in ("table.md", "grid.md") for line in (tmp_path / name).read_text().splitlines()
+        ]
+        cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+        return {name: rest for name, *rest in cells}
+
+    return drawn
+
+
+def test_the_further_seeds_measure_the_chosen_settings_and_nothing_else(compared) -> None:
+    table = compared((0.9, 0.9, 0.9), (0.97, 0.96))
+    where = " (rate 0.1, std 0.1)"
+    assert table["the same rate 0.1 and std 0.1 (Figure 1)"] == [
+        "3", "96.00 ± 2.48", "97.00 ± 0.00", "+1.00 ± 2.48"
+    ]  # fmt: skip
+    assert table["each at its best rate and std"] == [
+        "5", f"96.20 ± 1.04{where}", f"97.40 ± 0.68{where}", "+1.20 ± 1.04"  # gains 2, 1, 0, 1, 2
+    ]  # fmt: skip
+    assert table["the same, without the seeds of the choice"] == [
+        "2", f"96.50 ± 6.35{where}", f"98.00 ± 0.00{where}", "+1.50 ± 6.35"
+    ]  # fmt: skip
+
+
+def test_further_seeds_of_another_setting_are_refused(compared) -> None:
+    with pytest.raises(UserError, match=r"further_seeds\.csv: is not of the settings chosen from the grid"):
+        compared((0.9, 0.9, 0.9), (0.97, 0.96), lr=10.0)
+
+
+@pytest.mark.parametrize(
+    ("tests", "cell"),
+    [
+        ((0.0958, 0.0958, 0.9588), "9.58, 9.58, 95.88"),
+        ((0.8997, 0.9652, 0.9618), "89.97, 96.52, 96.18"),
+        ((0.0958, 0.0958, 0.098), "9.65 ± 0.32"),  # all failed
+        ((0.93, 0.98, 0.95), "95.33 ± 6.25"),  # five points, and no more
+    ],
+)
+def test_seeds_of_which_some_fail_are_listed(compared, tests, cell) -> None:
+    assert compared(tests, (0.97, 0.96))["10"][1] == cell
+
+
+def test_a_gain_over_seeds_of_which_some_fail_is_listed(compared) -> None:
+    row = compared((0.9, 0.9, 0.9), (0.1, 0.97))["the same, without the seeds of the choice"]
+    assert row[1:] == [
+        "10.00, 97.00 (rate 0.1, std 0.1)",
+        "98.00 ± 0.00 (rate 0.1, std 0.1)",
+        "+88.00, +1.00",
+    ]
 
 
 def test_mean_and_interval_against_a_known_case() -> None:
@@ -249,14 +326,23 @@ TELLING = (
 @pytest.mark.parametrize("name", COMMITTED)
 def test_committed_results_are_of_their_sweeps_and_honest(name: str) -> None:
     """Each run is another one of the sweeps', ended, from committed code; those on MNIST are all there."""
+    check_runs(RESULTS / name / "runs.json", EXPERIMENTS[name].SWEEPS.items())
+
+
+def test_the_committed_further_seeds_are_those_of_the_chosen_settings_and_of_the_sweep_file() -> None:
+    folder = RESULTS / "fair_comparison"
+    check_runs(folder / "further_seeds_runs.json", fair_comparison.further_sweeps(folder))
+    check_runs(folder / "further_seeds_runs.json", [("fair_comparison_chosen", ())])
+
+
+def check_runs(path: Path, sweeps: Iterable[tuple[str, Sequence[str]]]) -> None:
     from bn.launch import planned_runs
 
-    document = json.loads((RESULTS / name / "runs.json").read_text())
+    document = json.loads(path.read_text())
     runs = document["runs"]
     configs = [document["config"] | run["config"] for run in runs]
     telling = [key for key in TELLING if key in configs[0]]  # older records lack later keys
     found = [tuple(config[key] for key in telling) for config in configs]
-    sweeps = EXPERIMENTS[name].SWEEPS.items()
     scale = [f"scale={configs[0]['scale']}"] if configs[0].get("scale") else []
     planned = [flatten(to_dict(r.config)) for s, axes in sweeps for r in planned_runs(s, [*axes, *scale])]
     wanted = {tuple(config.get(key) for key in telling) for config in planned}

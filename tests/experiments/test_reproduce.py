@@ -2,10 +2,12 @@
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import time
+from types import ModuleType
 
 import pytest
 
@@ -34,8 +36,48 @@ def test_collect_trains_nothing(tmp_path) -> None:
         cwd=REPOSITORY, env=environment(), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr == "reproduce.py: mnist_baseline: none of its 5 runs has ended\n"
+    assert done.stderr.startswith("reproduce.py: ")
+    assert done.stderr.endswith("seed_0: absent, not finished: run the same command again\n")
     assert not list(tmp_path.iterdir())
+
+
+def test_further_runs_are_refused_where_there_are_none() -> None:
+    done = subprocess.run(
+        [*COMMAND, "--further-only"], cwd=REPOSITORY, env=environment(), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (
+        1, "reproduce.py: --further-only: figure1 has no further runs\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "first"), [([], [["train.py", "sweep=fair_comparison", "output=x"]]), (["--further-only"], [])]
+)
+def test_further_runs_follow_from_the_records_of_the_first(tmp_path, monkeypatch, given, first) -> None:
+    class Planned(tuple):
+        finished = True
+
+    script = runpy.run_path(str(REPOSITORY / "scripts" / "reproduce.py"))
+    module = ModuleType("small")
+    module.SWEEPS = {"fair_comparison": ()}  # type: ignore[attr-defined]
+    module.collect = lambda runs, folder: done.append(("collect", runs))  # type: ignore[attr-defined]
+    module.further_sweeps = lambda folder: [("fair_comparison_chosen", ("optim.lr=2",))]  # type: ignore[attr-defined]
+    module.collect_further = lambda runs, folder: done.append(("further", runs))  # type: ignore[attr-defined]
+    done, commands = [], []
+    inside = script["main"].__globals__
+    monkeypatch.setitem(inside, "EXPERIMENTS", {"fair_comparison": module})
+    monkeypatch.setitem(inside, "RESULTS", tmp_path)
+    monkeypatch.setitem(inside, "PAGES", ())
+    monkeypatch.setitem(inside, "make", lambda name, experiment: None)
+    monkeypatch.setitem(inside, "run", lambda entry, arguments: commands.append([entry, *arguments]))
+    monkeypatch.setattr("bn.launch.planned_runs", lambda sweep, arguments: [Planned((sweep, *arguments))])
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", "fair_comparison", *given, "output=x"])
+    script["main"]()
+    assert commands == [*first, ["train.py", "sweep=fair_comparison_chosen", "optim.lr=2", "output=x"]]
+    assert done == [
+        *([("collect", [("fair_comparison", "output=x")])] if first else []),
+        ("further", [("fair_comparison_chosen", "optim.lr=2", "output=x")]),
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

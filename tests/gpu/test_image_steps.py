@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from bn.errors import Interrupted
+from bn.norm.ghost import ghost_norm
 from bn.tasks import build_task
 
 pytestmark = [
@@ -25,9 +26,14 @@ def task_of(planned, *overrides):
     return build_task(planned(*SMOKE, *overrides).config, torch.device("cuda"), 0)
 
 
+WAYS = [  # compiled in the precision that is taken by default alone: each takes a minute
+    *itertools.product(list(TOLERANCE), ["never"], [False, True]),
+    *itertools.product(["bf16"], ["always"], [False, True]),
+]
+
+
 @pytest.mark.parametrize("experiment", ["inception", "bn_x5"])
-@pytest.mark.parametrize("precision", list(TOLERANCE))
-@pytest.mark.parametrize(("compile", "graph"), list(itertools.product(["never", "always"], [False, True])))
+@pytest.mark.parametrize(("precision", "compile", "graph"), WAYS)
 def test_each_way_gives_the_eager_step(planned, experiment, precision, compile, graph):
     """Without dropout, whose draws differ; losses of five steps, and that capturing leaves no trace."""
     overrides = (f"experiment={experiment}", f"precision={precision}", "model.dropout=0")
@@ -43,6 +49,30 @@ def test_each_way_gives_the_eager_step(planned, experiment, precision, compile, 
         expected = eager.advance(n).clone()
         assert_close(other.advance(n), expected, rtol=TOLERANCE[precision], atol=TOLERANCE[precision])
     for task in (eager, other):
+        task.close()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "described"),
+    [
+        (("compile=never", "precision=float32"), "float32, channels last, CUDA graph"),
+        ((), "bf16, channels last, compiled, CUDA graph"),  # the default, and at 224 that of scale=imagenet
+    ],
+    ids=["never", "default"],
+)
+def test_groups_of_a_large_mini_batch_are_normalized_apart(planned, monkeypatch, overrides, described):
+    """The 256 of scale=imagenet in groups of 32: each way against a call of the kernel for each group."""
+    batch = ("experiment=bn_baseline", "optim.batch=256", "optim.lr_batch=null")
+    other = task_of(planned, *batch, *overrides)
+    other.capture()
+    assert other.describe().startswith(described)
+    found = [other.advance(n).clone() for n in range(1, 6)]
+    monkeypatch.setattr("bn.norm.module.ghost_norm_in_one_call", ghost_norm)
+    apart = task_of(planned, *batch, "precision=float32", "compile=never")
+    expected = [apart.advance(n).clone() for n in range(1, 6)]
+    tolerance = TOLERANCE[described.partition(",")[0]]
+    assert_close(found, expected, rtol=tolerance, atol=tolerance)
+    for task in (apart, other):
         task.close()
 
 

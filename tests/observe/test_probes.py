@@ -13,7 +13,13 @@ from bn.evaluate import accuracy
 from bn.models import mlp
 from bn.models.mlp import MLP
 from bn.norm import BatchNorm
-from bn.probes import PercentileProbe, percentiles_of_columns, typical_unit
+from bn.probes import (
+    PercentileProbe,
+    ordered_at,
+    ordered_on_device,
+    percentiles_of_columns,
+    typical_unit,
+)
 from bn.seeds import generator
 
 PERCENTILES = (15, 50, 85)
@@ -35,6 +41,17 @@ def test_percentiles_are_numpys() -> None:
     np.testing.assert_allclose(
         found, np.percentile(values.numpy(), (0, 15, 50, 85, 100), axis=0), rtol=1e-5, atol=1e-7
     )
+
+
+def test_a_gpu_finds_the_same_bits() -> None:
+    """By its own sort, here on the CPU, infinities and NaN among the values."""
+    rows = torch.randn(13, 997, generator=generator(1))
+    rows[3, 5], rows[4, 6], rows[5, 7] = torch.inf, -torch.inf, torch.nan
+    places = np.array([[0, 149, 498, 995], [1, 150, 498, 996]])
+    expected = ordered_at(rows.clone(), places)
+    for at_once in (1, 2 * 997, 1 << 25):
+        found = ordered_on_device(rows, places, at_once)
+        np.testing.assert_array_equal(found.numpy(), expected)
 
 
 def test_the_probe_sees_bns_output_in_training_mode_by_mini_batch(images: torch.Tensor) -> None:

@@ -95,6 +95,6 @@ def test_each_contender_classifies(contender):
 
 def test_inception_is_measured_in_turns():
     two = list(INFERENCES.values())[:2]
-    found = benchmark_images.measure(two, SMALL, rounds=1)
+    found = benchmark_images.measure("inference", two, SMALL, rounds=1)
     assert [(row["name"], row["precision"]) for row in found] == [(one.name, one.precision) for one in two]
     assert all(row["images_per_second"] > 0 for row in found)

@@ -1,0 +1,50 @@
+"""The packages that a machine with a GPU, PyTorch and no network lacks, as wheels to carry there.
+
+    python scripts/gpu_wheels.py                       .wheels/*.whl, for Python 3.12 on Linux, x86-64
+    python3 -m pip install --no-index --no-deps --target FOLDER .wheels/*.whl        there
+
+In the versions that are installed here. Where there is no W&B, logger=none, the default, does without.
+"""
+
+import argparse
+import subprocess
+import sys
+from importlib.metadata import version
+
+from bn.records import REPOSITORY
+
+FOLDER = REPOSITORY / ".wheels"
+PACKAGES = ("hydra-core", "omegaconf", "hydra-joblib-launcher", "simplejpeg", "tqdm", "pyyaml", "joblib")
+FROM_SOURCE = ("antlr4-python3-runtime",)  # of omegaconf; has no wheel, and is Python alone
+PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+LIMIT_MIB = 64  # of what travels, the checkout included
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--python", default="3.12", help="of the other machine")
+    arguments = parser.parse_args()
+    pip = [sys.executable, "-m", "pip", "-q"]
+    there = ["--only-binary=:all:", "--implementation", "cp", "--python-version", arguments.python]
+    for platform in PLATFORMS:
+        there += ["--platform", platform]
+    subprocess.run([*pip, "download", "--no-deps", *there, "-d", str(FOLDER), *pinned(PACKAGES)], check=True)
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(FOLDER), *pinned(FROM_SOURCE)], check=True)
+    wheels = sum(path.stat().st_size for path in FOLDER.glob("*.whl"))
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    paths = [REPOSITORY / name for name in listed.split("\0") if name]
+    checkout = sum(path.stat().st_size for path in paths if path.is_file())
+    print(f"{FOLDER}: {wheels / 2**20:.1f} MiB of wheels, beside {checkout / 2**20:.1f} MiB of checkout")
+    if wheels + checkout > LIMIT_MIB << 20:
+        sys.exit(f"gpu_wheels.py: more than {LIMIT_MIB} MiB together")
+
+
+def pinned(packages: tuple[str, ...]) -> list[str]:
+    return [f"{name}=={version(name)}" for name in packages]
+
+
+if __name__ == "__main__":
+    main()

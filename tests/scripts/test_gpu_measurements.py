@@ -1,0 +1,74 @@
+"""The calls that measure on a GPU, rehearsed on the CPU by the same script."""
+
+import json
+import sys
+
+import pytest
+import torch
+
+from bn.records import REPOSITORY, processor
+from scripts import gpu_measurements
+from scripts.gpu_measurements import MEASUREMENTS, is_done
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path, capfd):
+    """`gpu_measurements.py --device cpu ...` into tmp_path/out, without what is kept here: what it prints."""
+    monkeypatch.setattr(gpu_measurements, "KEPT", tmp_path / "kept")
+
+    def run(*arguments):
+        command = ["gpu_measurements.py", "--device", "cpu", "--out", str(tmp_path / "out"), *arguments]
+        monkeypatch.setattr(sys, "argv", command)
+        gpu_measurements.main()
+        return capfd.readouterr().out
+
+    return run
+
+
+def test_all_of_it(call, tmp_path):
+    out = tmp_path / "out"
+    call()
+    assert all(is_done(name, "cpu", out) for name in MEASUREMENTS)
+    assert {path.name for path in out.iterdir()} == {
+        *(f"{name}.txt" for name in MEASUREMENTS), "cpu.json", "data-cpu.json", "images-cpu.json"
+    }  # fmt: skip
+    for name in ("cpu", "data-cpu", "images-cpu"):
+        assert json.loads((out / f"{name}.json").read_text())["rounds"] == 1
+    assert "missing" not in call("--list")
+    assert call() == ""  # nothing is measured twice
+
+
+def test_what_a_cut_call_began_is_taken_up(call, tmp_path):
+    """From where an earlier call left it: a record with one row, of a speed that none could have."""
+    facts = {
+        "device": processor(), "torch": torch.__version__, "batch": 32, "size": 32, "width": 0.05,
+        "turn_s": 0.0, "rounds": 1,
+    }  # fmt: skip
+    row = {"name": "plain eager, NCHW", "precision": "float32", "images_per_second": 1e9}
+    row |= {"memory": None, "top_five": None}
+    found = {"training: plain eager, NCHW, float32": [row]}
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "images-cpu.part.json").write_text(json.dumps({"facts": facts, "found": found}))
+    said = call("images")
+    assert "training: plain eager, NCHW, float32:" not in said
+    assert "training: plain eager, channels last, float32:" in said
+    assert json.loads((tmp_path / "out" / "images-cpu.json").read_text())["training"][0] == row
+    assert not list((tmp_path / "out").glob("*.part.json"))
+
+
+def test_a_measurement_that_fails_leaves_its_log_and_the_others_run(call, tmp_path, monkeypatch):
+    one = MEASUREMENTS["first"]._replace(rehearsal=("-c", "print('so far'); raise SystemExit('no more')"))
+    two = MEASUREMENTS["first"]._replace(rehearsal=("-c", "print('well')"))
+    monkeypatch.setattr(gpu_measurements, "MEASUREMENTS", {"first": one, "compiled": two})
+    with pytest.raises(SystemExit, match=r"^gpu_measurements.py: failed: first; their logs: "):
+        call()
+    assert (tmp_path / "out" / "first.txt").read_text().splitlines()[1:3] == ["so far", "no more"]
+    assert is_done("compiled", "cpu", tmp_path / "out")
+    assert not is_done("first", "cpu", tmp_path / "out")
+
+
+def test_it_takes_what_is_there():
+    for one in MEASUREMENTS.values():
+        for argument in (*one.command, *one.rehearsal):
+            if argument.startswith(("scripts/", "tests/")):
+                assert (REPOSITORY / argument).exists(), argument

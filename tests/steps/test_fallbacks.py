@@ -1,0 +1,139 @@
+"""What training does where compiling, capturing or the memory of the GPU fails; none of it needs one."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from bn import compiling
+from bn.attempt import attempt
+from bn.compiling import wants_compiling
+from bn.errors import CaptureFailed, UserError
+from bn.memory import names_memory
+from bn.ranks import Ranks
+from bn.tasks import build_task, images
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+SAID = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which "
+    "1.00 GiB is free. Of the allocated memory 70.00 GiB is allocated by PyTorch, and 1.00 GiB is reserved."
+)
+
+
+@pytest.fixture
+def task(planned):
+    made = []
+
+    def make(*overrides):
+        config = planned("experiment=bn_x5", "scale=smoke", "model.width=0.01", *overrides).config
+        made.append(build_task(config, CPU, 0))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def graph(monkeypatch):
+    """Stands for `CudaGraphStep`: raises these in turn, then is the step itself."""
+
+    def failing(*errors):
+        left = iter(errors)
+
+        def capture(step, _model, *_inputs):
+            if error := next(left, None):
+                raise error
+            return step
+
+        monkeypatch.setattr(images, "CudaGraphStep", capture)
+
+    return failing
+
+
+def test_a_step_that_cannot_be_captured_is_taken_as_it_is(task, graph, capfd):
+    graph(CaptureFailed("RuntimeError: it is not permitted"))
+    one = task()
+    step = one.step
+    one.capture()
+    assert one.step is step
+    assert capfd.readouterr().err == (
+        "no CUDA graph, steps are launched one by one: RuntimeError: it is not permitted\n"
+    )
+
+
+def test_what_cannot_be_compiled_is_captured_as_it_is(task, graph, capfd):
+    graph(RuntimeError("no\nkernel"))
+    one = task("compile=never")
+    one.advance(1)
+    momenta = [tensor.clone() for tensor in one.step.tensors()]
+    compiled, one.compiled = one.step, True
+    one.capture()
+    assert one.step is not compiled
+    assert not one.compiled
+    assert all(map(torch.equal, one.step.tensors(), momenta))
+    assert capfd.readouterr().err == "not compiled: RuntimeError: no kernel\n"
+
+
+def test_compiling_that_was_asked_for_is_not_left_out(task, graph):
+    graph(RuntimeError("no kernel"))
+    one = task("compile=always")
+    with pytest.raises(UserError, match=r"^compile=always: RuntimeError: no kernel; accepted: auto, never$"):
+        one.capture()
+
+
+@pytest.mark.parametrize("compile", ["never", "always"])
+def test_out_of_memory_is_no_reason_to_try_another_way(task, graph, compile):
+    graph(torch.cuda.OutOfMemoryError(SAID))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        task(f"compile={compile}").capture()
+
+
+def test_out_of_memory_is_a_line_that_names_batch_and_memory(planned, capfd):
+    @names_memory
+    def work(*_):
+        raise torch.cuda.OutOfMemoryError(SAID)
+
+    run = planned("experiment=mnist_bn", "optim.batch=60")
+    state, line = attempt(run, Ranks(), {}, work)
+    assert state == "failed"
+    assert line == (
+        f"{run.name}: optim.batch=60: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total "
+        "capacity of 79.10 GiB of which 1.00 GiB is free: accepted: a smaller mini-batch, or more processes "
+        "(torchrun), which share it"
+    )
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_auto_compiles_on_a_gpu_where_all_is_there(monkeypatch):
+    monkeypatch.setattr(compiling, "missing_for_compiling", lambda device: None)
+    assert [wants_compiling(CUDA, wanted) for wanted in ("auto", "always", "never")] == [True, True, False]
+    assert [wants_compiling(CPU, wanted) for wanted in ("auto", "always", "never")] == [False, True, False]
+
+
+@pytest.fixture
+def complete(monkeypatch):
+    """A machine with all that compiling for a GPU takes."""
+    for name in ("CC", "CXX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(compiling.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    assert compiling.missing_for_compiling(CUDA) is None
+
+
+LACKING = {
+    "a C++ compiler": (shutil, "which", lambda name: None),
+    "Triton": (compiling.importlib.util, "find_spec", lambda name: None),
+    "a C compiler": (shutil, "which", lambda name: name if "++" in name else None),
+    "Python's headers": (Path, "exists", lambda path: False),
+}
+
+
+@pytest.mark.parametrize("what", LACKING)
+def test_what_compiling_for_a_gpu_lacks_is_named(complete, monkeypatch, what):
+    monkeypatch.setattr(*LACKING[what])
+    assert not wants_compiling(CUDA, "auto")
+    with pytest.raises(UserError, match="^compile=always: needs " + what.replace("+", r"\+")):
+        wants_compiling(CUDA, "always")
