@@ -2,9 +2,9 @@
 
 Each module has `draw(folder, out)` (records in results/ -> figures and tables), and where its records come
 from training runs also SWEEPS (the files in configs/sweep with its runs, and the axes of each that are
-replaced) and `collect(runs, folder)` (run directories -> records, of the runs that have ended). Where the
-trained networks are evaluated once more, `evaluations(runs)` gives the arguments of each evaluate.py. Where
-further runs follow from these records, `further_sweeps(folder)` gives their sweeps and axes, and
+replaced) and `collect(runs, folder)` (directories of the runs that have ended -> records). Where the trained
+networks are evaluated once more, `evaluations(runs)` gives the arguments of each evaluate.py. Where further
+runs follow from these records, `further_sweeps(folder)` gives their sweeps and axes, and
 `collect_further(runs, folder)` adds their records.
 """
 

@@ -112,6 +112,8 @@ def ratio_text(ratios: Sequence[float]) -> str:
     """2.31 (1.90 to 2.80); of one ratio, which has no interval, the ratio."""
 
     def shown(value: float) -> str:
+        if value < 0.005 or value >= 1000:  # an end of an interval of few seeds
+            return "< 0.01" if value < 1 else "> 1,000"
         return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
 
     mean, low, high = ratio_and_interval(ratios)

@@ -39,7 +39,8 @@ COLUMNS, CELL_RANGE = 10, 4  # of the figure of all units
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """accuracy.csv, percentiles.csv (last hidden layer, every unit), final.csv and runs.json."""
-    runs = collected.ended(runs, needed=NETWORKS)
+    collected.check_all_ended(runs)  # its seeds are compared one by one
+    runs = collected.ended(runs)
     accuracy, percentiles, final = [], [], []
     for run in runs:
         who = (run.config.experiment, run.config.seed)
@@ -244,9 +245,9 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
     ]
     lines = ["| Figure 1 | the paper | without BN | with BN |", "|---|---|---|---|"]
     lines += [f"| {name} | {claim} | {' | '.join(ours(measure))} |" for name, claim, measure in rows]
-    seeds = collected.seeds_text(len(values) for _, values in accuracy.values())
+    n = len(accuracy[NETWORKS[0]][1])
     note = (
-        f"Mean ± half-width of the 95% confidence interval, {seeds}. Steps: between evaluations, "
+        f"Mean ± half-width of the 95% confidence interval, n = {n} seeds. Steps: between evaluations, "
         "interpolated. Times as early: of the same seeds. "
         "Movement: max - min over the rest of the training, mean of the 100 units of the last hidden layer."
     )

@@ -56,16 +56,14 @@ def main() -> None:
     try:
         runs = []
         if not arguments.further_only:
-            runs = runs_of(experiment.SWEEPS.items(), arguments.overrides, train=not arguments.collect)
+            runs += runs_of(experiment.SWEEPS.items(), arguments)
             if hasattr(experiment, "evaluations") and not arguments.collect:
                 device = [override for override in arguments.overrides if override.startswith("device=")]
                 for chosen in experiment.evaluations(runs):
                     run("evaluate.py", [*chosen, *device])
             experiment.collect(runs, folder)
         if has_further:
-            further = runs_of(
-                experiment.further_sweeps(folder), arguments.overrides, train=not arguments.collect
-            )
+            further = runs_of(experiment.further_sweeps(folder), arguments)
             experiment.collect_further(further, folder)
             runs += further
         make(arguments.name, experiment)
@@ -77,14 +75,12 @@ def main() -> None:
     print(f"reproduce.py: results/{arguments.name} is up to date: {ended} of its {len(runs)} runs have ended")
 
 
-def runs_of(
-    sweeps: Iterable[tuple[str, Sequence[str]]], overrides: Sequence[str], train: bool
-) -> list[RunDirectory]:
-    """The runs of these sweeps, of each its file and the axes that are replaced; with `train`, trained."""
+def runs_of(sweeps: Iterable[tuple[str, Sequence[str]]], arguments: argparse.Namespace) -> list[RunDirectory]:
+    """The runs of these sweeps, of each its file and the axes that are replaced; trained unless --collect."""
     runs = []
     for sweep, axes in sweeps:
-        chosen = [*axes, *overrides]
-        if train:
+        chosen = [*axes, *arguments.overrides]
+        if not arguments.collect:
             run("train.py", [f"sweep={sweep}", *chosen])
         runs += launch.planned_runs(sweep, chosen)
     return runs

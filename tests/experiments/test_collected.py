@@ -123,6 +123,7 @@ def test_numbers_as_text():
     assert collected.mean_text([1.0], 1, "+") == "+1.0"
     assert collected.mean_text([1000.0, 3000.0], 0) == "2,000 ± 12,706"
     assert collected.ratio_text([3.0]) == "3.00"
+    assert collected.ratio_text([1.0, 3.0]) == "1.73 (< 0.01 to > 1,000)"
     assert collected.ratio_text([11.0, 11.0]) == "11.0 (11.0 to 11.0)"
     assert collected.seeds_text([3, 3]) == "n = 3 seeds"
     assert collected.seeds_text([1]) == "n = 1 seed"

@@ -60,19 +60,11 @@ def test_every_number_is_traced_to_its_run(figure1_results) -> None:
         assert {"commit", "dirty", "torch", "python", "device", "command", "wall_s"} <= run.keys()
 
 
-def test_figure1_takes_the_seeds_that_have_ended(undisturbed, planned, tmp_path) -> None:
-    done = [undisturbed(f"experiment={name}", "seed=0") for name in figure1.NETWORKS]
-    figure1.collect([*done, planned("experiment=mnist_bn", "seed=1")], tmp_path)
-    rows = collected.read_csv(tmp_path / "final.csv")
-    assert [(row["network"], row["seed"]) for row in rows] == [("mnist_baseline", "0"), ("mnist_bn", "0")]
-    with pytest.raises(UserError, match="mnist_bn: none of its 1 runs has ended"):
-        figure1.collect([done[0], planned("experiment=mnist_bn", "seed=1")], tmp_path)
-
-
-def test_the_choice_of_the_fair_comparison_needs_all_its_runs(undisturbed, planned, tmp_path) -> None:
+@pytest.mark.parametrize("experiment", [figure1, fair_comparison])
+def test_figures_on_mnist_need_all_their_runs(undisturbed, planned, tmp_path, experiment) -> None:
     runs = [undisturbed("experiment=mnist_bn", "seed=0"), planned("experiment=mnist_bn", "seed=1")]
     with pytest.raises(UserError, match="seed_1: absent, not finished"):
-        fair_comparison.collect(runs, tmp_path)
+        experiment.collect(runs, tmp_path)
 
 
 def test_drawing_figure1_gives_the_same_bytes(figure1_results) -> None:

@@ -30,6 +30,17 @@ def test_other_runs_do_not_replace_the_committed_results(override: str) -> None:
     assert done.stderr.startswith(f"reproduce.py: {override}: accepted: ")
 
 
+def test_collect_trains_nothing(tmp_path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--collect", f"output={tmp_path}"],
+        cwd=REPOSITORY, env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("reproduce.py: ")
+    assert done.stderr.endswith("seed_0: absent, not finished: run the same command again\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_further_runs_are_refused_where_there_are_none() -> None:
     done = subprocess.run(
         [*COMMAND, "--further-only"], cwd=REPOSITORY, env=environment(), capture_output=True, text=True
@@ -39,14 +50,13 @@ def test_further_runs_are_refused_where_there_are_none() -> None:
     )  # fmt: skip
 
 
-class Planned(tuple):
-    finished = True
-
-
 @pytest.mark.parametrize(
     ("given", "first"), [([], [["train.py", "sweep=fair_comparison", "output=x"]]), (["--further-only"], [])]
 )
 def test_further_runs_follow_from_the_records_of_the_first(tmp_path, monkeypatch, given, first) -> None:
+    class Planned(tuple):
+        finished = True
+
     script = runpy.run_path(str(REPOSITORY / "scripts" / "reproduce.py"))
     module = ModuleType("small")
     module.SWEEPS = {"fair_comparison": ()}  # type: ignore[attr-defined]
@@ -68,16 +78,6 @@ def test_further_runs_follow_from_the_records_of_the_first(tmp_path, monkeypatch
         *([("collect", [("fair_comparison", "output=x")])] if first else []),
         ("further", [("fair_comparison_chosen", "optim.lr=2", "output=x")]),
     ]
-
-
-def test_collect_trains_nothing(tmp_path) -> None:
-    done = subprocess.run(
-        [*COMMAND, "--collect", f"output={tmp_path}"],
-        cwd=REPOSITORY, env=environment(), capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr == "reproduce.py: mnist_baseline: none of its 5 runs has ended\n"
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
