@@ -65,7 +65,7 @@ def main() -> None:
         if has_further:
             further = runs_of(experiment.further_sweeps(folder), arguments)
             experiment.collect_further(further, folder)
-            runs += further
+            runs = [*runs, *further]
         make(arguments.name, experiment)
         for page in PAGES:
             page.write_text(page_with_tables(page)[1])
