@@ -1,7 +1,7 @@
 """Evaluate trained networks: python evaluate.py checkpoint=runs/bn_x5/scale-smoke/seed_0 (see --help).
 
-Hydra composes what is chosen from configs/evaluate.yaml; `bn.evaluation.config` checks it; the work is
-`bn.evaluation.checkpoints.evaluate_checkpoints`.
+Hydra composes what is chosen from configs/evaluate.yaml; `bn.evaluate.config` checks it; the work is
+`bn.evaluate.checkpoints.evaluate_checkpoints`.
 """
 
 from typing import Any
@@ -9,25 +9,25 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from bn import launch
-from bn.evaluation.config import evaluation_from
+from bn import cli
+from bn.evaluate.config import evaluation_from
 
 PROGRAM = "evaluate.py"
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="evaluate")
 def main(composed: DictConfig) -> None:
-    with launch.one_line_errors(PROGRAM):
+    with cli.one_line_errors(PROGRAM):
         mapping: Any = OmegaConf.to_container(composed, resolve=True)
         data = mapping.pop("data", {})
         evaluation = evaluation_from(mapping)
 
         # Imports torch, which --help and a refused choice do without.
-        from bn.evaluation.checkpoints import evaluate_checkpoints
+        from bn.evaluate.checkpoints import evaluate_checkpoints
 
         print(f"{PROGRAM}: {evaluate_checkpoints(evaluation, data)}")
 
 
 if __name__ == "__main__":
-    with launch.one_line_errors(PROGRAM):
+    with cli.one_line_errors(PROGRAM):
         main()

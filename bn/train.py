@@ -11,17 +11,17 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from bn.checkpoint import load_latest, save_checkpoint
 from bn.config import Config, to_dict
-from bn.distributed import ALONE, Team, mean_statistics
+from bn.distributed.team import ALONE, Team, mean_statistics
 from bn.errors import Diverged, Interrupted, UserError
-from bn.losses import LossWindow
-from bn.memory import names_memory
-from bn.records import RunDirectory, processor
-from bn.resume import own_state, restore_own
+from bn.run.checkpoint import load_latest, save_checkpoint
+from bn.run.directory import RunDirectory, processor
+from bn.run.loggers import NullLogger, open_logger
+from bn.run.losses import LossWindow
+from bn.run.resume import own_state, restore_own
 from bn.seeds import derive_seed
 from bn.tasks import Task, build_task
-from bn.wandb_logger import NullLogger, open_logger
+from bn.tasks.memory import names_memory
 
 ON_THE_BAR = {  # the other numbers are in metrics.jsonl alone
     "train/loss": "loss",

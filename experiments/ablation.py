@@ -27,7 +27,7 @@ import numpy as np
 
 from bn.config import flatten, to_dict
 from bn.errors import UserError
-from bn.records import RunDirectory
+from bn.run.directory import RunDirectory
 from experiments import collected, networks, style
 from experiments.networks import Final
 

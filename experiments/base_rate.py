@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from bn.optim import rate_of
-from bn.records import RunDirectory
+from bn.run.directory import RunDirectory
+from bn.tasks.optim import rate_of
 from experiments import collected, networks
 
 SWEEPS = {"base_rate": ()}

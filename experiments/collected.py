@@ -16,7 +16,7 @@ from scipy.stats import t as students_t
 
 from bn.config import flatten, to_dict
 from bn.errors import UserError
-from bn.records import ENDED, RunDirectory, read_lines
+from bn.run.directory import ENDED, RunDirectory, read_lines
 
 NUMERICS = ("precision", "compile", "channels_last")  # of the config; device type and torch are in env.json
 

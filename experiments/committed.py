@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from bn.errors import UserError
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 from experiments import style
 
 RESULTS = REPOSITORY / "results"

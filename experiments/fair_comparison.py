@@ -32,7 +32,7 @@ import numpy as np
 
 from bn.config import MlpModel
 from bn.errors import UserError
-from bn.records import RunDirectory, read_lines
+from bn.run.directory import RunDirectory, read_lines
 from experiments import collected, style
 
 SWEEPS = {"fair_comparison": ()}

@@ -10,8 +10,9 @@ dashes say which network, as in (a); a label and the width of the line say which
 
 Measured numbers, with n: results/figure1/table.md. Deviations and assumptions: the paper does not say how its
 unit was chosen; ours is the one whose percentile paths are nearest to the layer's median paths
-(`bn.probes.typical_unit`), chosen for each run. Percentiles are taken over 10,020 training images (167
-mini-batches of 60) in training mode, interpolated linearly; with BN the input to the sigmoid is BN's output.
+(`bn.observe.percentiles.typical_unit`), chosen for each run. Percentiles are taken over 10,020 training
+images (167 mini-batches of 60) in training mode, interpolated linearly; with BN the input to the sigmoid is
+BN's output.
 The paper's axis of (b, c) is -2 to 2. With BN the outer percentiles leave it during training, so ours is
 wider; what is beyond the paper's is shaded.
 """
@@ -24,8 +25,8 @@ from matplotlib.patches import Rectangle
 
 from bn.config import MlpModel
 from bn.errors import UserError
-from bn.probes import typical_unit
-from bn.records import RunDirectory, read_lines
+from bn.observe.percentiles import typical_unit
+from bn.run.directory import RunDirectory, read_lines
 from experiments import collected, style
 
 SWEEPS = {"figure1": ()}

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from bn.records import RunDirectory
+from bn.run.directory import RunDirectory
 from experiments import collected, networks, style
 from experiments.networks import Training
 

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bn.records import RunDirectory
+from bn.run.directory import RunDirectory
 from experiments import collected, networks, style
 from experiments.networks import Final
 

@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bn.checkpoint import list_checkpoints
 from bn.errors import UserError
-from bn.evaluation.records import interval
-from bn.records import REPOSITORY, RunDirectory
+from bn.evaluate.records import interval
+from bn.run.checkpoint import list_checkpoints
+from bn.run.directory import REPOSITORY, RunDirectory
 from experiments import collected, networks
 
 SWEEPS = {"ensemble": (), "figure2": ("experiment=bn_x30",)}

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from bn import launch
+from bn import cli
 from bn.models.build import build_model
 from bn.models.counts import counts
 from bn.models.inception import Inception
@@ -44,7 +44,7 @@ def draw(folder: Path, out: Path) -> None:
         "|---|--:|--:|--:|--:|--:|",
     ]
     for scale in SCALES:
-        config = launch.planned_run(["experiment=bn_x5", f"scale={scale}"]).config
+        config = cli.planned_run(["experiment=bn_x5", f"scale={scale}"]).config
         network = build_model(config)
         assert isinstance(network, Inception)
         images = config.length * config.optim.batch

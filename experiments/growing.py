@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bn.records import write_whole
+from bn.run.directory import write_whole
 from experiments import benchmark
 from experiments.committed import RESULTS, make
 

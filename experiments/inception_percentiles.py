@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from bn.config import flatten, to_dict
-from bn.probes import typical_unit
-from bn.records import RunDirectory
+from bn.observe.percentiles import typical_unit
+from bn.run.directory import RunDirectory
 from experiments import collected, networks, style
 
 SWEEPS = {"figure2": ("experiment=inception,bn_baseline,bn_x5",)}

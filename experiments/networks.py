@@ -22,7 +22,7 @@ import numpy as np
 from bn.config import flatten, to_dict
 from bn.data import smoke
 from bn.errors import UserError
-from bn.records import RunDirectory, read_lines
+from bn.run.directory import RunDirectory, read_lines
 from experiments import collected
 
 BASE = "inception"

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bn.records import RunDirectory
+from bn.run.directory import RunDirectory
 from experiments import collected, networks, style
 
 SWEEPS = {"rate_tolerance": ()}

@@ -34,18 +34,18 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_tensor
 from tqdm import tqdm
 
-from bn.checkpoint import save_checkpoint
+from bn.cli import planned_run
 from bn.config import Config
 from bn.data.mnist import Mnist, Split, load_mnist
 from bn.data.order import EpochOrder
-from bn.evaluate import evaluate, evaluate_population
-from bn.launch import planned_run
-from bn.losses import LossWindow
+from bn.evaluate.accuracy import evaluate, evaluate_population
 from bn.models.build import build_model
 from bn.models.mlp import MLP
-from bn.records import REPOSITORY, RunDirectory, environment
-from bn.steps import CudaGraphStep
+from bn.run.checkpoint import save_checkpoint
+from bn.run.directory import REPOSITORY, RunDirectory, environment
+from bn.run.losses import LossWindow
 from bn.tasks.mnist import build_probe, build_step, population_batches
+from bn.tasks.steps import CudaGraphStep
 from bn.train import device_name
 from experiments.benchmark import table
 from experiments.growing import Growing, add_options

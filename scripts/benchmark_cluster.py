@@ -19,10 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bn import launch
-from bn.code_state import REPOSITORY, code_state
-from bn.records import RunDirectory, environment
-from bn.submission import check_submission, record_job, record_submission
+from bn import cli
+from bn.cluster.submission import check_submission, record_job, record_submission
+from bn.run.code_state import REPOSITORY, code_state
+from bn.run.directory import RunDirectory, environment
 from bn.train import device_name, take_device
 from experiments import benchmark
 from experiments.benchmark_cluster import ALONE, MEMBER, table
@@ -98,7 +98,7 @@ def sweep(folder: Path, members: int, overrides: list[str]) -> tuple[float, floa
 
 def cost_of_records(folder: Path) -> dict[str, float]:
     """Seconds of what is written and checked once a job, or as often as said."""
-    config = launch.planned_run([*RUN, f"output={folder}"]).config
+    config = cli.planned_run([*RUN, f"output={folder}"]).config
     run = RunDirectory(folder / "records", config)
     code = code_state()
 

@@ -36,7 +36,7 @@ from bn.data.order import ImageOrder
 from bn.data.photometric import MEAN, STD, distort, normalize
 from bn.data.resident import Resident
 from bn.data.stream import PREFETCH, TrainingSteps
-from bn.records import environment
+from bn.run.directory import environment
 from bn.train import device_name
 from experiments.benchmark_data import table
 from experiments.growing import Growing, add_options

@@ -33,10 +33,10 @@ from bn.models import inception
 from bn.models.counts import counts
 from bn.models.separable import SeparableConv2d
 from bn.norm import BatchNorm, fold
-from bn.optim import sgd
-from bn.precision import InPrecision
-from bn.records import environment
-from bn.steps import AutogradStep, CudaGraphStep, Step
+from bn.run.directory import environment
+from bn.tasks.optim import sgd
+from bn.tasks.precision import InPrecision
+from bn.tasks.steps import AutogradStep, CudaGraphStep, Step
 from bn.train import device_name
 from experiments.benchmark_images import table
 from experiments.growing import Growing, add_options

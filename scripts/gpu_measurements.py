@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bn.records import REPOSITORY, processor
+from bn.run.directory import REPOSITORY, processor
 
 KEPT = REPOSITORY / "measurements"
 DONE = "exit code 0"

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 
 FOLDER = REPOSITORY / ".wheels"
 PACKAGES = ("hydra-core", "omegaconf", "hydra-joblib-launcher", "simplejpeg", "tqdm", "pyyaml", "joblib")

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from bn.data.archives import byte_bar, require_space, sole_writer, verify_md5, verify_tree, whole_folder
 from bn.errors import UserError
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 
 CLASSES, TRAIN, VALIDATION = 1000, 1_281_167, 50_000
 

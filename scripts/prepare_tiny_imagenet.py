@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from bn.data.archives import byte_bar, sole_writer, verify_md5, verify_tree, whole_folder
 from bn.errors import UserError
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 
 ZIP = "tiny-imagenet-200.zip"
 URL = f"http://cs231n.stanford.edu/{ZIP}"

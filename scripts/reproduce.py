@@ -18,9 +18,9 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 
-from bn import launch
+from bn import cli
 from bn.errors import UserError
-from bn.records import REPOSITORY, RunDirectory
+from bn.run.directory import REPOSITORY, RunDirectory
 from experiments import EXPERIMENTS
 from experiments.committed import PAGES, RESULTS, make, page_with_tables
 
@@ -82,7 +82,7 @@ def runs_of(sweeps: Iterable[tuple[str, Sequence[str]]], arguments: argparse.Nam
         chosen = [*axes, *arguments.overrides]
         if not arguments.collect:
             run("train.py", [f"sweep={sweep}", *chosen])
-        runs += launch.planned_runs(sweep, chosen)
+        runs += cli.planned_runs(sweep, chosen)
     return runs
 
 

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bn.errors import UserError
-from bn.records import REPOSITORY
-from bn.run_state import STATES, RunState, find_runs, state_of
+from bn.run.directory import REPOSITORY
+from bn.run.state import STATES, RunState, find_runs, state_of
 
 EXPLAINED = f"""
 states, in the order in which they are listed: what needs a look is last, above the counts

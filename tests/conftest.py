@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from bn import launch
-from bn.checkpoint import list_checkpoints, load_checkpoint
+from bn import cli as entry
 from bn.data.mnist import load_mnist
-from bn.records import REPOSITORY, RunDirectory, read_lines
+from bn.run.checkpoint import list_checkpoints, load_checkpoint
+from bn.run.directory import REPOSITORY, RunDirectory, read_lines
 from bn.train import train
 
 SHORT = (
@@ -104,11 +104,11 @@ def typed(tmp_path):
 
 @functools.cache
 def composed(overrides):
-    return launch.planned_run([*SHORT, *overrides])
+    return entry.planned_run([*SHORT, *overrides])
 
 
 def run_directory(overrides, output):
-    """What `launch.planned_run` makes of these and of `output`; composing takes longer than training here."""
+    """What `entry.planned_run` makes of these and of `output`; composing takes longer than training here."""
     run = composed(overrides)
     path = Path(output) / run.path.relative_to(REPOSITORY / "runs")
     return RunDirectory(path, dataclasses.replace(run.config, output=str(output)))
@@ -216,7 +216,7 @@ def cli(monkeypatch, capfd):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-        monkeypatch.setattr(launch, "outcomes", [])
+        monkeypatch.setattr(entry, "outcomes", [])
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         capfd.readouterr()
         code = 0

@@ -28,7 +28,7 @@ from bn.data.source import VALIDATION_BATCH, Source, Split
 from bn.data.stream import Stream
 from bn.data.tree import read_tree, read_validation
 from bn.errors import UserError
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 from bn.seeds import generator
 
 RESIDENT_LIMIT = 4 << 30  # bytes that feed=auto keeps on the device

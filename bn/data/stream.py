@@ -28,7 +28,7 @@ from bn.data.resize import central_crop, random_crop
 from bn.data.source import VALIDATION_BATCH, Cropped, Split
 from bn.data.workers import worker_count
 from bn.errors import UserError
-from bn.signals import STOP, end_with_parent
+from bn.run.signals import STOP, end_with_parent
 
 PREFETCH = 2  # mini-batches ready, or in the making, for each worker
 # A fork starts in milliseconds and shares the listing of a million files; where forks are not safe (macOS),

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bn.data.photometric import STD
-from bn.models.local_response import LocalResponseNorm
+from bn.models.lrn import LocalResponseNorm
 from bn.models.separable import SeparableConv2d
 from bn.norm import BatchNorm, SyncBatchNorm
 

@@ -9,12 +9,12 @@
   the tests hold the fast ones to these.
 """
 
+from bn.norm.algorithm1 import batch_norm
+from bn.norm.algorithm2 import NotFinite, population_statistics
 from bn.norm.fold import fold
 from bn.norm.module import BatchNorm
-from bn.norm.population import NotFinite, population_statistics
 from bn.norm.reference import Forward, Gradients, reference_backward, reference_forward
 from bn.norm.sync import SyncBatchNorm
-from bn.norm.transform import batch_norm
 
 __all__ = [
     "BatchNorm",

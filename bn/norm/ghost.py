@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bn.norm.transform import kernel
+from bn.norm.algorithm1 import kernel
 
 
 class Ghost(NamedTuple):

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from bn.norm.algorithm1 import check_batch, check_shape, groups, kernel
 from bn.norm.ghost import ghost_norm, ghost_norm_in_one, ghost_norm_in_one_call
-from bn.norm.transform import check_batch, check_shape, groups, kernel
 
 
 class BatchNorm(nn.Module):

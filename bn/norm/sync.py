@@ -6,8 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from bn.norm.algorithm1 import check_shape
 from bn.norm.module import BatchNorm
-from bn.norm.transform import check_shape
 
 
 class SyncBatchNorm(BatchNorm):

@@ -3,7 +3,7 @@
 import torch
 
 from bn.config import Config, MlpModel
-from bn.distributed import ALONE, Team
+from bn.distributed.team import ALONE, Team
 from bn.tasks.task import Task
 
 

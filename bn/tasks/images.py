@@ -7,20 +7,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from bn.compiling import missing_for_compiling, wants_compiling
 from bn.config import Config, ImageData, InceptionModel
 from bn.data.images import open_images
-from bn.distributed import Team
+from bn.distributed.team import Team
 from bn.errors import UserError, reason_of
-from bn.evaluate import classify, evaluate_population
+from bn.evaluate.accuracy import classify, evaluate_population
 from bn.models.build import build_model
 from bn.models.inception import Unit
 from bn.norm.layers import is_normalization
-from bn.optim import rate_of, sgd
-from bn.precision import InPrecision, precision_on
-from bn.probes import PercentileProbe
+from bn.observe.percentiles import PercentileProbe
 from bn.seeds import generator
-from bn.steps import AutogradStep, CudaGraphStep, ScaledStep, Step, captured
+from bn.tasks.compiling import missing_for_compiling, wants_compiling
+from bn.tasks.optim import rate_of, sgd
+from bn.tasks.precision import InPrecision, precision_on
+from bn.tasks.steps import AutogradStep, CudaGraphStep, ScaledStep, Step, captured
 from bn.tasks.task import Task
 
 

@@ -8,15 +8,15 @@ from torch import Tensor
 from bn.config import Config, MnistData
 from bn.data.mnist import Mnist, Split, load_mnist
 from bn.data.order import EpochOrder
-from bn.evaluate import evaluate, evaluate_population
-from bn.fused_step import FusedStep
+from bn.evaluate.accuracy import evaluate, evaluate_population
+from bn.fused_mlp import FusedStep
 from bn.models.build import build_model
 from bn.models.mlp import MLP
-from bn.optim import rate_of, sgd
-from bn.probes import PercentileProbe
-from bn.records import REPOSITORY
+from bn.observe.percentiles import PercentileProbe
+from bn.run.directory import REPOSITORY
 from bn.seeds import generator
-from bn.steps import AutogradStep, Step, captured
+from bn.tasks.optim import rate_of, sgd
+from bn.tasks.steps import AutogradStep, Step, captured
 from bn.tasks.task import Task
 
 

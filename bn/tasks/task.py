@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bn.probes import PercentileProbe
-from bn.steps import Step
+from bn.observe.percentiles import PercentileProbe
+from bn.tasks.steps import Step
 
 
 class Task(ABC):

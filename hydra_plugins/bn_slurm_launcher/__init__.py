@@ -2,7 +2,7 @@
 
 Submission is submitit's: one array of jobs. Waiting is not, since it learns of a job's end from SLURM's
 accounting, which may be absent, and tells of a failure only when all are over; and requeueing is not
-(bn/requeue.py), since it stops a program in the middle of whatever it does.
+(bn/cluster/requeue.py), since it stops a program in the middle of whatever it does.
 """
 
 import contextlib
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bn import launch
-from bn.code_state import REPOSITORY, code_state
+from bn import cli
+from bn.cluster.jobs import Member, watch
+from bn.cluster.slurm import queue
+from bn.cluster.submission import record_job, record_submission, submission, withdraw_submission
 from bn.errors import UserError
-from bn.jobs import Member, watch
-from bn.records import RunDirectory
-from bn.slurm import queue
-from bn.submission import record_job, record_submission, submission, withdraw_submission
+from bn.run.code_state import REPOSITORY, code_state
+from bn.run.directory import RunDirectory
 
 if TYPE_CHECKING:
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as Submitit
@@ -47,7 +47,7 @@ class SlurmLauncher(Submitit):
         """Submit the members that are not in the queue yet, and wait for the ends of all."""
         from hydra.core.utils import JobReturn, JobStatus
 
-        members = [(list(overrides), launch.planned_run(overrides)) for overrides in job_overrides]
+        members = [(list(overrides), cli.planned_run(overrides)) for overrides in job_overrides]
         waiting = queue()
         if waiting is None:
             raise UserError(

@@ -5,10 +5,10 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-from bn import launch
+from bn import cli
 from bn.errors import UserError
-from bn.records import REPOSITORY
-from bn.signals import stop_signal
+from bn.run.directory import REPOSITORY
+from bn.run.signals import stop_signal
 
 
 class CheckedSweeper(BasicSweeper):
@@ -24,14 +24,14 @@ class CheckedSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         assert self.launcher is not None
         assert self.config is not None
-        members = launch.members(self.params, arguments)
+        members = cli.members(self.params, arguments)
         launcher = self.config.hydra.launcher
         processes = (launcher.get("nodes") or 1) * (launcher.get("tasks_per_node") or 1)
         here = self.config.hydra.runtime.choices["hydra/launcher"] != "slurm"
-        to_start, launch.outcomes[:] = launch.members_to_start(members, self.failed, processes, here)
+        to_start, cli.outcomes[:] = cli.members_to_start(members, self.failed, processes, here)
         if not to_start:
             return []
-        left = list(launch.outcomes)
+        left = list(cli.outcomes)
         try:
             results = self.launcher.launch(to_start, initial_job_idx=0)
         except BrokenProcessPool as error:
@@ -42,5 +42,5 @@ class CheckedSweeper(BasicSweeper):
             if error.filename is None:
                 raise
             raise UserError(f"{error.filename}: cannot be written ({error.strerror})") from error
-        launch.outcomes[:] = [*left, *(result.return_value for result in results)]
+        cli.outcomes[:] = [*left, *(result.return_value for result in results)]
         return [results]

@@ -2,7 +2,7 @@
 
 import re
 
-from bn.launch import names_of
+from bn.cli import names_of
 
 SWEEPS = ", ".join(names_of("sweep"))
 
@@ -29,7 +29,7 @@ def test_help(command, tmp_path, snapshot):
     assert len(examples) == 3
     assert sum("-m " in example for example in examples) == 1
     imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
-    assert "bn.launch" in imported  # the listing is there
+    assert "bn.cli" in imported  # the listing is there
     assert not imported & {"torch", "numpy", "wandb"}
     assert snapshot(tmp_path) == before
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bn.launch import names_of
+from bn.cli import names_of
 
 EXPERIMENTS = (
     "bn_baseline, bn_x30, bn_x5, bn_x5_sigmoid, ensemble, inception, inception_sigmoid, inception_x5, "

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hydra import initialize_config_dir
 
+from bn.cli import composed_config, members, names_of, planned_run, planned_runs
 from bn.config import Config, MlpModel, MnistData, flatten, to_dict
-from bn.launch import composed_config, members, names_of, planned_run, planned_runs
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 
 CONFIGS = REPOSITORY / "configs"
 NETWORKS = ("mnist_baseline", "mnist_bn")

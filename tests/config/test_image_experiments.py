@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
+from bn.cli import names_of, planned_run
 from bn.config import ImageData, InceptionModel, flatten, to_dict
 from bn.errors import UserError
-from bn.launch import names_of, planned_run
 from bn.models import inception
-from bn.optim import rate_of
+from bn.tasks.optim import rate_of
 
 NETWORKS = (
     "inception", "bn_baseline", "bn_x5", "bn_x30", "bn_x5_sigmoid", "inception_x5", "inception_sigmoid"

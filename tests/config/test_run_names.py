@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from bn.launch import NAME_LENGTH, planned_run, run_name
-from bn.records import REPOSITORY
+from bn.cli import NAME_LENGTH, planned_run, run_name
+from bn.run.directory import REPOSITORY
 
 
 def name(*overrides):

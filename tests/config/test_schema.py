@@ -5,9 +5,9 @@ import math
 
 import pytest
 
+from bn.cli import planned_run
 from bn.config import MnistData, config_from, to_dict
 from bn.errors import UserError
-from bn.launch import planned_run
 
 
 @pytest.fixture(scope="module")

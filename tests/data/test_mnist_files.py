@@ -12,7 +12,7 @@ import torchvision
 
 from bn.data.mnist import SHA256, load_mnist
 from bn.errors import UserError
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 
 NAME = "t10k-labels-idx1-ubyte"  # the one that these tests take away or damage
 REAL = REPOSITORY / "data" / "mnist"

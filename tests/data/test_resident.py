@@ -16,7 +16,7 @@ from bn.data.images import CACHE
 from bn.data.order import ImageOrder
 from bn.data.photometric import distort
 from bn.errors import UserError
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 from tests.data.made import encoded, smooth
 
 MEAN, STD = torch.tensor([128.0, 117.0, 104.0])[:, None, None], 58.0

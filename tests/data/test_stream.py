@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bn.errors import UserError
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bn.checkpoint import list_checkpoints
 from bn.config import to_dict
-from bn.records import REPOSITORY, read_lines
+from bn.run.checkpoint import list_checkpoints
+from bn.run.directory import REPOSITORY, read_lines
 from tests.conftest import composed
 
 NETWORK = (

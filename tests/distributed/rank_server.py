@@ -17,10 +17,10 @@ import hydra  # noqa: F401
 import torch
 from torch import distributed  # noqa: F401
 
-import bn.launch
+import bn.cli
+import bn.distributed.watch
 import bn.tasks.images
 import bn.train
-import bn.watch
 
 TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 
@@ -31,7 +31,11 @@ def run(job):
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(output / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.environ.update(job["environment"])
-    bn.watch.BEAT_S, bn.watch.SILENCE_S, bn.watch.GRACE_S = 0.2, job.get("silence_s", 3.0), 1.0
+    bn.distributed.watch.BEAT_S, bn.distributed.watch.SILENCE_S, bn.distributed.watch.GRACE_S = (
+        0.2,
+        job.get("silence_s", 3.0),
+        1.0,
+    )
     if "function" in job:
         work = importlib.import_module("rank_work")
         torch.save(getattr(work, job["function"])(*job["arguments"]), output / "result")
@@ -44,7 +48,7 @@ def run(job):
 
 def main():
     torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # the first one imports for a second
-    bn.launch.planned_run(["experiment=mnist_bn"])  # as does this
+    bn.cli.planned_run(["experiment=mnist_bn"])  # as does this
     for line in sys.stdin:
         job = json.loads(line)
         if "wait" in job:

@@ -12,18 +12,18 @@ from torch import nn
 
 from bn.config import ImageData, config_from
 from bn.data.images import open_images
-from bn.distributed import joined, mean_statistics
+from bn.distributed.ranks import ranks_here
+from bn.distributed.team import joined, mean_statistics
 from bn.errors import UserError
-from bn.evaluate import classify
+from bn.evaluate.accuracy import classify
 from bn.models.build import build_model
 from bn.norm import BatchNorm, SyncBatchNorm, population_statistics
-from bn.optim import sgd
-from bn.ranks import ranks_here
-from bn.records import NoRunDirectory
+from bn.run.directory import NoRunDirectory
 from bn.seeds import generator
-from bn.steps import AutogradStep
 from bn.tasks import build_task
 from bn.tasks.images import ImageTask
+from bn.tasks.optim import sgd
+from bn.tasks.steps import AutogradStep
 
 CPU = torch.device("cpu")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from bn.distributed.ranks import Ranks, check_shared, first_host, ranks_here
 from bn.errors import UserError
-from bn.ranks import Ranks, check_shared, first_host, ranks_here
 
 TORCHRUN = {
     "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4", "MASTER_ADDR": "gpu-1",

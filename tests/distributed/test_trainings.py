@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from bn.checkpoint import list_checkpoints, load_checkpoint
 from bn.errors import Interrupted
-from bn.records import REPOSITORY
+from bn.run.checkpoint import list_checkpoints, load_checkpoint
+from bn.run.directory import REPOSITORY
 from tests.conftest import SHORT, run_directory
 from tests.distributed.conftest import NETWORK, Started, has_passed
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from bn import launch
-from bn.checkpoint import save_checkpoint
+from bn import cli
 from bn.config import ImageData, config_from, to_dict
 from bn.data.photometric import normalize
 from bn.data.smoke import smoke_pictures
-from bn.evaluation import checkpoints as module
-from bn.evaluation.config import evaluation_from
+from bn.evaluate import checkpoints as module
+from bn.evaluate.config import evaluation_from
 from bn.models.build import build_model
 from bn.models.inception import Inception
+from bn.run.checkpoint import save_checkpoint
 
 CHOICES = {
     "crops": 1, "statistics": "moving", "device": "cpu", "threads": 1, "precision": "auto", "batch": 100
@@ -26,7 +26,7 @@ CHOICES = {
 
 @functools.cache
 def smoke_config(experiment):
-    return launch.planned_run(
+    return cli.planned_run(
         [f"experiment={experiment}", "scale=smoke", "model.width=0.125", "evaluate.population_batches=3"]
     ).config
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from bn.config import ImageData
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_help_in_half_a_second(command, tmp_path):
     assert f"\ndata: {', '.join(name for name in names if name != 'mnist')}\n" in out
     assert re.search(r"^statistics: moving$", out, re.MULTILINE)
     imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
-    assert "bn.evaluation.config" in imported
+    assert "bn.evaluate.config" in imported
     assert not imported & {"torch", "numpy"}
 
 

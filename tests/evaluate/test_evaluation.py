@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
-from bn.checkpoint import save_checkpoint
 from bn.config import ImageData, config_from
 from bn.data.images import open_images
 from bn.data.smoke import TRAIN, smoke_pictures
-from bn.evaluation.multicrop import multicrop
+from bn.evaluate.crops import multicrop
 from bn.norm import population_statistics
-from bn.records import read_lines
+from bn.run.checkpoint import save_checkpoint
+from bn.run.directory import read_lines
 
 
 def central(image):

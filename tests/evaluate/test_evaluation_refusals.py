@@ -5,11 +5,11 @@ import re
 import pytest
 import torch
 
-from bn import launch
-from bn.checkpoint import save_checkpoint
+from bn import cli
 from bn.config import to_dict
 from bn.errors import UserError
 from bn.models.inception import inception
+from bn.run.checkpoint import save_checkpoint
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_weights_that_do_not_fit_the_config(refused, checkpoint):
 
 
 def test_an_mnist_network(refused, tmp_path):
-    config = launch.planned_run(["experiment=mnist_bn"]).config
+    config = cli.planned_run(["experiment=mnist_bn"]).config
     path = save_checkpoint(tmp_path / "checkpoints", 1, {"step": 1, "config": to_dict(config), "model": {}})
     assert refused(path) == (
         "checkpoints/step_1.pt: a network on mnist; evaluate.py takes image networks (of this one, the run's "

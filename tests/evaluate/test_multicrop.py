@@ -5,7 +5,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
-from bn.evaluation.multicrop import CROPS, boxes, multicrop, scales
+from bn.evaluate.crops import CROPS, boxes, multicrop, scales
 
 SHAPES = {"landscape": (45, 61), "portrait": (83, 40), "square": (48, 48), "panorama": (33, 200)}
 PAPER = {"landscape": (375, 500), "portrait": (500, 333), "square": (256, 256)}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bn.evaluation.prediction import best_classes, class_probabilities, rechunked
+from bn.evaluate.prediction import best_classes, class_probabilities, rechunked
 
 
 class Pixels(nn.Module):

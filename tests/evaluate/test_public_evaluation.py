@@ -5,7 +5,7 @@ import torch
 
 from bn.errors import UserError
 from bn.models.inception import inception
-from bn.models.public_weights import convert
+from bn.models.pretrained import convert
 
 CLASSES = 10
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from bn.errors import UserError
 from bn.models.inception import inception
-from bn.models.public_weights import convert
+from bn.models.pretrained import convert
 
 # in, 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool projection; with 128 in 4c and 4d
 WIDTHS = {

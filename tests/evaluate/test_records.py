@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bn.errors import UserError
-from bn.evaluation.records import interval
+from bn.evaluate.records import interval
 
 
 def test_the_record_traces_the_numbers(checkpoint, evaluate, on_tree, tmp_path):

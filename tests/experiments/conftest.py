@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bn.cli import planned_run
 from bn.config import Schedule, config_from, to_dict
-from bn.launch import planned_run
-from bn.records import RunDirectory
+from bn.run.directory import RunDirectory
 
 
 @functools.cache

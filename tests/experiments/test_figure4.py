@@ -11,14 +11,14 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bn import launch
-from bn.checkpoint import list_checkpoints, save_checkpoint
+from bn import cli
 from bn.config import to_dict
 from bn.errors import UserError
-from bn.evaluation.checkpoints import evaluate_checkpoints
-from bn.evaluation.config import evaluation_from
+from bn.evaluate.checkpoints import evaluate_checkpoints
+from bn.evaluate.config import evaluation_from
 from bn.models.build import build_model
-from bn.records import REPOSITORY
+from bn.run.checkpoint import list_checkpoints, save_checkpoint
+from bn.run.directory import REPOSITORY
 from experiments import EXPERIMENTS, figure4, networks
 from experiments.committed import differences, make
 
@@ -137,7 +137,7 @@ def test_a_record_of_evaluate_is_one_that_is_taken(ended_run, monkeypatch):
         state = {"step": 300, "config": to_dict(run.config), "model": build_model(run.config).state_dict()}
         save_checkpoint(run.checkpoints, 300, state)
     monkeypatch.setattr("bn.data.images.CACHE", runs[0].path / "cache")
-    with initialize_config_dir(launch.CONFIGS, version_base="1.3"):
+    with initialize_config_dir(cli.CONFIGS, version_base="1.3"):
         composed = compose("evaluate", [*figure4.evaluations(runs)[0], "device=cpu", "threads=1"])
     mapping: Any = OmegaConf.to_container(composed, resolve=True)
     data = mapping.pop("data")

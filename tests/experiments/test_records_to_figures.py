@@ -13,7 +13,7 @@ import pytest
 
 from bn.config import flatten, to_dict
 from bn.errors import UserError
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 from experiments import EXPERIMENTS, collected, fair_comparison, figure1, style
 from experiments.committed import RESULTS, differences, has_records, make, page_with_tables
 
@@ -336,7 +336,7 @@ def test_the_committed_further_seeds_are_those_of_the_chosen_settings_and_of_the
 
 
 def check_runs(path: Path, sweeps: Iterable[tuple[str, Sequence[str]]]) -> None:
-    from bn.launch import planned_runs
+    from bn.cli import planned_runs
 
     document = json.loads(path.read_text())
     runs = document["runs"]

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 
 COMMAND = [sys.executable, "scripts/reproduce.py", "figure1"]
 
@@ -70,7 +70,7 @@ def test_further_runs_follow_from_the_records_of_the_first(tmp_path, monkeypatch
     monkeypatch.setitem(inside, "PAGES", ())
     monkeypatch.setitem(inside, "make", lambda name, experiment: None)
     monkeypatch.setitem(inside, "run", lambda entry, arguments: commands.append([entry, *arguments]))
-    monkeypatch.setattr("bn.launch.planned_runs", lambda sweep, arguments: [Planned((sweep, *arguments))])
+    monkeypatch.setattr("bn.cli.planned_runs", lambda sweep, arguments: [Planned((sweep, *arguments))])
     monkeypatch.setattr(sys, "argv", ["reproduce.py", "fair_comparison", *given, "output=x"])
     script["main"]()
     assert commands == [*first, ["train.py", "sweep=fair_comparison_chosen", "optim.lr=2", "output=x"]]

@@ -11,9 +11,9 @@ from bn.data.order import EpochOrder
 from bn.errors import Interrupted
 from bn.models.build import build_model
 from bn.models.mlp import MLP
-from bn.records import REPOSITORY
-from bn.steps import CudaGraphStep
+from bn.run.directory import REPOSITORY
 from bn.tasks.mnist import build_step
+from bn.tasks.steps import CudaGraphStep
 
 pytestmark = [
     pytest.mark.gpu,

@@ -105,7 +105,7 @@ def test_resumed_to_the_same_bits(
 
 
 def test_the_gpu_learns_what_the_cpu_learns(trained):
-    from bn.records import read_lines
+    from bn.run.directory import read_lines
 
     def loss(device):
         run = trained("experiment=bn_x5", *SMOKE, f"device={device}", "precision=float32", "compile=never")

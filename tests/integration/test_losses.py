@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bn.launch import planned_run
-from bn.records import RunDirectory, processor, read_lines
+from bn.cli import planned_run
+from bn.run.directory import RunDirectory, processor, read_lines
 from bn.train import train
 
 LOSSES = Path(__file__).parent / "losses"

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from bn.cli import planned_run
 from bn.config import to_dict
 from bn.errors import Interrupted, UserError
-from bn.launch import planned_run
-from bn.records import read_lines
-from bn.wandb_logger import open_logger
+from bn.run.directory import read_lines
+from bn.run.loggers import open_logger
 
 wandb = pytest.importorskip("wandb", reason="wandb is not installed")
 RUN = ("experiment=mnist_bn", "logger=wandb")

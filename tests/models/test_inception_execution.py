@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from bn.models import inception
 from bn.models.inception import StridedMaxPool, Unit
-from bn.models.local_response import LocalResponseNorm
+from bn.models.lrn import LocalResponseNorm
 from bn.models.separable import SeparableConv2d
 from bn.norm import BatchNorm, SyncBatchNorm, fold, population_statistics
 

@@ -11,7 +11,7 @@ from bn.data.photometric import normalize
 from bn.data.smoke import smoke_pictures
 from bn.models import inception
 from bn.models.inception import StridedMaxPool, Unit
-from bn.models.local_response import LocalResponseNorm
+from bn.models.lrn import LocalResponseNorm
 from bn.models.separable import SeparableConv2d
 from bn.norm import BatchNorm, SyncBatchNorm, population_statistics
 

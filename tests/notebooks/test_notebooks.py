@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bn.evaluate import classify, evaluate_population
+from bn.evaluate.accuracy import classify, evaluate_population
 from bn.norm import BatchNorm
 from bn.seeds import generator
 

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from bn.data.mnist import Split
-from bn.evaluate import accuracy
+from bn.evaluate.accuracy import accuracy
 from bn.models import mlp
 from bn.models.mlp import MLP
 from bn.norm import BatchNorm
-from bn.probes import (
+from bn.observe.percentiles import (
     PercentileProbe,
     ordered_at,
     ordered_on_device,

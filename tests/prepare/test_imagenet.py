@@ -17,7 +17,7 @@ from torchvision.datasets.imagenet import ARCHIVE_META
 
 from bn.data import archives as shared
 from bn.data.tree import read_tree
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 from scripts import prepare_imagenet
 
 

@@ -14,7 +14,7 @@ from small_lsvrc2012 import contents, jpeg, md5_of
 
 from bn.data.tree import read_tree
 from bn.errors import UserError
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 from scripts import prepare_tiny_imagenet as script
 
 WNIDS = ("n00000030", "n00000010", "n00000020")

@@ -4,13 +4,13 @@ import signal
 
 import pytest
 
-from bn import attempt as module
-from bn.attempt import attempt
-from bn.code_state import code_state
+from bn.cluster.submission import record_job, record_submission
+from bn.distributed.ranks import Ranks
 from bn.errors import Interrupted, UserError
-from bn.ranks import Ranks
-from bn.records import InUse, RunDirectory
-from bn.submission import record_job, record_submission
+from bn.run import attempt as module
+from bn.run.attempt import attempt
+from bn.run.code_state import code_state
+from bn.run.directory import InUse, RunDirectory
 
 LAUNCHER = {"changed": "stop", "signal_delay_s": 120, "max_num_timeout": 1}
 
@@ -68,7 +68,7 @@ def test_told_to_stop_before_it_begins(slurm, in_job, run, monkeypatch):
     submit(run)
     slurm.job = "RUNNING None\n"
     monkeypatch.setattr(module, "stop_signal", lambda: signal.SIGTERM)
-    monkeypatch.setattr("bn.slurm.wait_for_the_end", lambda: None)
+    monkeypatch.setattr("bn.cluster.slurm.wait_for_the_end", lambda: None)
     assert attempt(run, Ranks(), LAUNCHER, no_work) == ("interrupted", f"{run.name}: not started")
     assert slurm.asked == ["requeue 123_4"]
     assert run.status["reason"] == "SIGTERM: back in the queue as job 123_4"

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from bn import code_state as module
-from bn.code_state import code_state
+from bn.run import code_state as module
+from bn.run.code_state import code_state
 
 
 @pytest.fixture

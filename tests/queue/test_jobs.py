@@ -2,8 +2,8 @@
 
 import pytest
 
-from bn import jobs as module
-from bn.jobs import Member, watch
+from bn.cluster import jobs as module
+from bn.cluster.jobs import Member, watch
 
 
 @pytest.fixture

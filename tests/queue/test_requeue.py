@@ -4,9 +4,9 @@ import signal
 
 import pytest
 
-from bn.requeue import Limits, put_back
-from bn.run_state import state_of
-from bn.submission import submission
+from bn.cluster.requeue import Limits, put_back
+from bn.cluster.submission import submission
+from bn.run.state import state_of
 
 LIMITS = Limits(signal_delay_s=120, max_num_timeout=1)
 
@@ -15,7 +15,7 @@ LIMITS = Limits(signal_delay_s=120, max_num_timeout=1)
 def waited(monkeypatch):
     """How often it was waited for SLURM to end this process."""
     calls = []
-    monkeypatch.setattr("bn.slurm.wait_for_the_end", lambda: calls.append(1))
+    monkeypatch.setattr("bn.cluster.slurm.wait_for_the_end", lambda: calls.append(1))
     return calls
 
 

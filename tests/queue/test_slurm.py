@@ -2,7 +2,7 @@
 
 import pytest
 
-from bn import slurm as of_slurm
+from bn.cluster import slurm as of_slurm
 
 
 def test_the_job_of_this_process(slurm, monkeypatch):

@@ -8,8 +8,8 @@ import re
 import pytest
 import torch
 
-from bn.checkpoint import list_checkpoints, load_checkpoint, load_latest, save_checkpoint
 from bn.errors import UserError
+from bn.run.checkpoint import list_checkpoints, load_checkpoint, load_latest, save_checkpoint
 
 
 def state(step):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bn.checkpoint import list_checkpoints
 from bn.errors import Interrupted, UserError
+from bn.run.checkpoint import list_checkpoints
 
 RUN = "experiment=mnist_bn"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bn.errors import Interrupted
-from bn.records import read_lines
+from bn.run.directory import read_lines
 
 WILD = ("experiment=mnist_baseline", "model.nonlinearity=relu", "optim.lr=1e6")
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from bn import heartbeat
-from bn.heartbeat import Holder, holder_of, introduction
-from bn.records import REPOSITORY
+from bn.run import heartbeat
+from bn.run.directory import REPOSITORY
+from bn.run.heartbeat import Holder, holder_of, introduction
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def aged(path, seconds):
     os.utime(path, (then, then))
 
 
-SAYS = "from bn.heartbeat import introduction; print(introduction(), flush=True); input()"
+SAYS = "from bn.run.heartbeat import introduction; print(introduction(), flush=True); input()"
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bn.checkpoint import list_checkpoints
-from bn.records import read_lines
+from bn.run.checkpoint import list_checkpoints
+from bn.run.directory import read_lines
 
 CLASSES, TRAINING, VALIDATION = 3, 60, 6  # of each class
 

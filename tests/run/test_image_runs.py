@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from bn.checkpoint import list_checkpoints, load_checkpoint
 from bn.config import config_from
 from bn.errors import Interrupted
 from bn.models.build import build_model
-from bn.records import read_lines
-from bn.steps import ScaledStep
+from bn.run.checkpoint import list_checkpoints, load_checkpoint
+from bn.run.directory import read_lines
+from bn.tasks.steps import ScaledStep
 
 SMOKE = (
     "scale=smoke", "model.width=0.1", "steps=12", "log_every=4", "checkpoint_every=5",

@@ -3,7 +3,7 @@
 import pytest
 
 from bn import train as loop
-from bn.probes import PercentileProbe
+from bn.observe.percentiles import PercentileProbe
 
 
 @pytest.mark.parametrize("what", ["percentiles", "checkpoint"])

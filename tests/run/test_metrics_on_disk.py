@@ -3,7 +3,7 @@
 import os
 
 from bn import train as loop
-from bn.records import read_lines
+from bn.run.directory import read_lines
 
 
 def test_metrics_are_synced_before_each_checkpoint(trained, planned, monkeypatch) -> None:

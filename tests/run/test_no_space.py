@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from bn.checkpoint import list_checkpoints, load_checkpoint
-from bn.records import RunDirectory
+from bn.run.checkpoint import list_checkpoints, load_checkpoint
+from bn.run.directory import RunDirectory
 
 RUN = "experiment=mnist_bn"
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

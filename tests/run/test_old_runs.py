@@ -14,8 +14,8 @@ import yaml
 from bn import config as schema
 from bn.config import config_from, recorded, to_dict
 from bn.errors import UserError
-from bn.evaluation.trained import load_trained
-from bn.records import RunDirectory
+from bn.evaluate.trained import load_trained
+from bn.run.directory import RunDirectory
 from bn.train import train
 
 OLD = Path(__file__).parent / "old_runs"

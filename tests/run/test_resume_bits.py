@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from bn.checkpoint import list_checkpoints, load_checkpoint
 from bn.errors import Interrupted
-from bn.records import read_lines
+from bn.run.checkpoint import list_checkpoints, load_checkpoint
+from bn.run.directory import read_lines
 
 NETWORKS = {
     "baseline": ["experiment=mnist_baseline"],

@@ -3,7 +3,7 @@
 import pytest
 
 from bn import train as loop
-from bn.checkpoint import list_checkpoints
+from bn.run.checkpoint import list_checkpoints
 
 
 class Clock:

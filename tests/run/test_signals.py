@@ -4,7 +4,7 @@ import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
-from bn.checkpoint import list_checkpoints
+from bn.run.checkpoint import list_checkpoints
 
 # About a second after the first checkpoint, to be stopped in.
 LONG = ("steps=1200", "checkpoint_every=100", "evaluate.at.every=300")

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from bn.records import REPOSITORY, processor
+from bn.run.directory import REPOSITORY, processor
 from scripts import gpu_measurements
 from scripts.gpu_measurements import MEASUREMENTS, is_done
 

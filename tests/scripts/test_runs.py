@@ -16,9 +16,9 @@ import time
 
 import pytest
 
-from bn.heartbeat import introduction
-from bn.records import REPOSITORY
-from bn.run_state import STATES, find_runs, state_of
+from bn.run.directory import REPOSITORY
+from bn.run.heartbeat import introduction
+from bn.run.state import STATES, find_runs, state_of
 
 SCRIPT = str(REPOSITORY / "scripts" / "runs.py")
 ELSEWHERE = "process 7 on x\n7 elsewhere/pid:[1] 99\n"

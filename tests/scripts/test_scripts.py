@@ -7,9 +7,9 @@ import sys
 import pytest
 import torch
 
+from bn.cli import planned_run
 from bn.data.mnist import Mnist, Split
-from bn.launch import planned_run
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 from scripts import benchmark, benchmark_images
 
 CPU = torch.device("cpu")

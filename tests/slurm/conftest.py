@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bn.records import REPOSITORY, RunDirectory
+from bn.run.directory import REPOSITORY, RunDirectory
 from scripts.slurm.throwaway_cluster import missing
 
 SCRIPT = REPOSITORY / "scripts" / "slurm" / "throwaway_cluster.py"

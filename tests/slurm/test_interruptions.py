@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from bn.run_state import state_of
+from bn.run.state import state_of
 from tests.slurm.conftest import starts
 
 LONG = ("steps=30000", "checkpoint_every=2000", "evaluate.at.every=10000", "log_every=500")

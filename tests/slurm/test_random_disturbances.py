@@ -4,7 +4,7 @@ import random
 import sys
 import time
 
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 from experiments import figure1
 from tests.slurm.conftest import starts
 

@@ -4,7 +4,7 @@ import json
 import re
 import signal
 
-from bn.submission import submission
+from bn.cluster.submission import submission
 from tests.slurm.conftest import starts
 
 # Some seconds, to be disturbed in.

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from bn.checkpoint import list_checkpoints, load_checkpoint
-from bn.records import REPOSITORY
+from bn.run.checkpoint import list_checkpoints, load_checkpoint
+from bn.run.directory import REPOSITORY
 from tests.conftest import SHORT
 from tests.distributed.conftest import NETWORK
 from tests.slurm.conftest import starts

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bn import compiling, steps
-from bn.attempt import attempt
-from bn.compiling import wants_compiling
+from bn.distributed.ranks import Ranks
 from bn.errors import CaptureFailed, UserError
-from bn.memory import names_memory
-from bn.ranks import Ranks
-from bn.tasks import build_task
+from bn.run.attempt import attempt
+from bn.tasks import build_task, compiling, steps
+from bn.tasks.compiling import wants_compiling
+from bn.tasks.memory import names_memory
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SAID = (

@@ -5,7 +5,7 @@ import torch
 
 from bn.config import Decay, Optim
 from bn.models import inception
-from bn.optim import rate_of, sgd
+from bn.tasks.optim import rate_of, sgd
 
 BASE = Optim(
     lr=0.0015, lr_factor=1.0, lr_batch=32, decay=Decay(factor=0.96, every=100, speed=1.0), batch=32,

@@ -8,10 +8,10 @@ from torch import nn
 from torch.testing import assert_close
 
 from bn.norm import BatchNorm
-from bn.optim import sgd
-from bn.precision import InPrecision
 from bn.seeds import generator
-from bn.steps import AutogradStep, ScaledStep
+from bn.tasks.optim import sgd
+from bn.tasks.precision import InPrecision
+from bn.tasks.steps import AutogradStep, ScaledStep
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import torch.nn.functional as F
 
 from bn.data.mnist import Split, load_mnist
 from bn.data.order import EpochOrder
-from bn.fused_step import FusedStep
+from bn.fused_mlp import FusedStep
 from bn.models import mlp
 from bn.models.mlp import MLP
 from bn.norm import BatchNorm, reference_backward, reference_forward
-from bn.optim import sgd
-from bn.records import REPOSITORY
+from bn.run.directory import REPOSITORY
 from bn.seeds import generator
 from bn.tasks.mnist import IndexedStep
+from bn.tasks.optim import sgd
 
 BATCH, LR = 12, 0.3
 

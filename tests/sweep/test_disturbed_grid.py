@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from bn.checkpoint import list_checkpoints, load_checkpoint
+from bn.run.checkpoint import list_checkpoints, load_checkpoint
 
 LONG = ("steps=1200", "checkpoint_every=100", "evaluate.at.every=300")
 GRID = ("-m", "experiment=mnist_bn,mnist_baseline", "seed=0,1", *LONG)

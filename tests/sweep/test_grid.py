@@ -7,8 +7,8 @@ import pytest
 from hydra_plugins.hydra_joblib_launcher import _core
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from bn.checkpoint import list_checkpoints
 from bn.errors import Interrupted
+from bn.run.checkpoint import list_checkpoints
 
 GRID = ("-m", "experiment=mnist_baseline,mnist_bn", "seed=0,1")
 MEMBERS = [

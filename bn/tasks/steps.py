@@ -1,7 +1,7 @@
 """One training step: forward, backward, update.
 
 A step takes the tensors of its mini-batch and returns the loss, a scalar on the device, not waited for.
-`AutogradStep` is the readable one, for any network; `bn.fused_step.FusedStep` the fast one for the MLP.
+`AutogradStep` is the readable one, for any network; `bn.fused_mlp.FusedStep` the fast one for the MLP.
 Either can be replayed as a CUDA graph (`CudaGraphStep`).
 """
 

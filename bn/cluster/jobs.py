@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from bn.records import ENDED, RunDirectory
-from bn.signals import stop_signal
-from bn.slurm import queue
-from bn.submission import submission
+from bn.cluster.slurm import queue
+from bn.cluster.submission import submission
+from bn.run.directory import ENDED, RunDirectory
+from bn.run.signals import stop_signal
 
 LOOK_S = 1.0  # between two looks at the run directories
 ASK_S = 10.0  # between two questions to SLURM's controller, which the whole cluster asks

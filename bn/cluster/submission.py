@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bn.code_state import CodeState, code_state
 from bn.config import changes, to_dict
 from bn.errors import UserError
-from bn.records import NOT_COMPARED, RunDirectory, write_whole
+from bn.run.code_state import CodeState, code_state
+from bn.run.directory import NOT_COMPARED, RunDirectory, write_whole
 
 FILE = "submitted.json"
 DIFF = "submitted.diff"

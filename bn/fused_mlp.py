@@ -2,7 +2,7 @@
 
 What it saves is not arithmetic but everything around it: the autograd graph, the gradients' memory (the
 update W - lr dW happens inside the matrix product that makes dW) and the allocations. It computes the numbers
-of `bn.steps.AutogradStep`.
+of `bn.tasks.steps.AutogradStep`.
 """
 
 from typing import Any, NamedTuple

@@ -20,8 +20,8 @@ from typing import Any
 
 from torch.distributed import Store
 
+from bn.distributed.ranks import Ranks
 from bn.errors import Interrupted, PeerFailed, reason_of
-from bn.ranks import Ranks
 
 BEAT_S = 1.0
 SILENCE_S = 15.0  # a process without a beat is gone; torchrun, which sees it too, gives the others 30 s

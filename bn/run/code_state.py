@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 # What scripts/reproduce.py writes is left out: collected records make the tree differ, not the code.
 CODE = (".", ":!results", ":!README.md")

@@ -7,9 +7,9 @@ activations.npz   percentiles of the nonlinearities' inputs
 status.json       state (running, done, diverged, failed, interrupted), step, reason, SLURM job
 submitted.json    of a run submitted to SLURM: its job, commit and config, written before it starts
 checkpoints/      the last two
-lock              held and touched by the process that works here, and naming it (bn/heartbeat.py)
+lock              held and touched by the process that works here, and naming it (bn/run/heartbeat.py)
 
-bn/run_state.py reads from it how the run stands.
+bn/run/state.py reads from it how the run stands.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ from typing import IO, Any
 
 import yaml
 
-from bn.code_state import REPOSITORY as REPOSITORY
-from bn.code_state import code_state
+from bn.cluster.slurm import job_id
 from bn.config import Config, MnistData, changes, to_dict
 from bn.errors import UserError
-from bn.heartbeat import Heartbeat, introduction
-from bn.slurm import job_id
+from bn.run.code_state import REPOSITORY as REPOSITORY
+from bn.run.code_state import code_state
+from bn.run.heartbeat import Heartbeat, introduction
 
 ENDED = ("done", "diverged")
 # A run goes on with other values of these: they change where numbers go, or when, not the numbers.
@@ -49,7 +49,7 @@ class RunDirectory:
     def __init__(self, path: Path, config: Config) -> None:
         self.path = path
         self.config = config
-        self.command = shlex.join(sys.argv)  # of a sweep's member, bn/launch.py says what makes it alone
+        self.command = shlex.join(sys.argv)  # of a sweep's member, bn/cli.py says what makes it alone
         self.checkpoints = path / "checkpoints"
         self.activations = path / "activations.npz"
         self._lock: IO[str] | None = None

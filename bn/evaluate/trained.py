@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from bn.checkpoint import list_checkpoints, load_checkpoint
 from bn.config import Config, ImageData, config_from, recorded
 from bn.errors import UserError
 from bn.models.build import build_model
 from bn.models.inception import inception
-from bn.models.public_weights import convert
+from bn.models.pretrained import convert
 from bn.norm.layers import is_normalization
+from bn.run.checkpoint import list_checkpoints, load_checkpoint
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bn.errors import UserError
-from bn.records import write_whole
+from bn.run.directory import write_whole
 
 Z = 1.959964  # normal quantile of a 95% interval
 NAME_LENGTH = 60

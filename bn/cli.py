@@ -26,12 +26,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from bn.attempt import Outcome, Work, attempt, check_device
 from bn.config import Config, config_from, flatten, to_dict
+from bn.distributed.ranks import Ranks, check_shared, ranks_here
 from bn.errors import UserError
-from bn.ranks import Ranks, check_shared, ranks_here
-from bn.records import REPOSITORY, RunDirectory, is_compared
-from bn.signals import install_handlers, stop_signal
+from bn.run.attempt import Outcome, Work, attempt, check_device
+from bn.run.directory import REPOSITORY, RunDirectory, is_compared
+from bn.run.signals import install_handlers, stop_signal
 
 CONFIGS = str(REPOSITORY / "configs")
 NAME_LENGTH = 150
@@ -215,7 +215,7 @@ def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
         raise UserError(explain(error)) from None
     mapping.pop("members", None)  # who has which change: what `member` chose of it is in the model
     config = config_from({**mapping, "experiment": experiment, "scale": scale})
-    from bn.wandb_logger import check_logger
+    from bn.run.loggers import check_logger
 
     check_logger(config)
     return config

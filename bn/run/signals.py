@@ -1,6 +1,6 @@
 """Signals to stop: noted here, acted on by the loop at its next step, passed on to a sweep's workers.
 
-SIGINT and SIGTERM, and SIGUSR2, which SLURM sends a while before a job's time limit (bn/requeue.py).
+SIGINT and SIGTERM, and SIGUSR2, which SLURM sends a while before a job's time limit (bn/cluster/requeue.py).
 """
 
 import contextlib

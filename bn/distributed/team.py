@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bn.config import Config
+from bn.distributed.ranks import Ranks
+from bn.distributed.rendezvous import Rendezvous
+from bn.distributed.watch import SILENCE_S, Watch, key_of
 from bn.errors import Interrupted, PeerFailed, UserError
 from bn.norm.layers import is_normalization, normalization_layers
-from bn.ranks import Ranks
-from bn.records import RunDirectory
-from bn.rendezvous import Rendezvous
-from bn.watch import SILENCE_S, Watch, key_of
+from bn.run.directory import RunDirectory
 
 T = TypeVar("T")
 

@@ -14,9 +14,9 @@ import os
 import signal
 from typing import NamedTuple
 
-from bn import slurm
-from bn.records import RunDirectory
-from bn.submission import count_time_limit
+from bn.cluster import slurm
+from bn.cluster.submission import count_time_limit
+from bn.run.directory import RunDirectory
 
 GOES_ON = "the same command goes on"
 ASKED = "BN_REQUEUE"

@@ -18,14 +18,14 @@ from bn.data.jpeg import BrokenImage
 from bn.data.photometric import normalize
 from bn.data.pictures import Pictures
 from bn.errors import UserError
-from bn.evaluation.config import Evaluation, data_from
-from bn.evaluation.multicrop import multicrop
-from bn.evaluation.prediction import best_classes, class_probabilities
-from bn.evaluation.records import make_folder, read_record, record_path, summary, write_record
-from bn.evaluation.trained import Trained, load_trained
+from bn.evaluate.config import Evaluation, data_from
+from bn.evaluate.crops import multicrop
+from bn.evaluate.prediction import best_classes, class_probabilities
+from bn.evaluate.records import make_folder, read_record, record_path, summary, write_record
+from bn.evaluate.trained import Trained, load_trained
 from bn.norm import population_statistics
-from bn.precision import InPrecision, precision_on
-from bn.records import REPOSITORY, environment
+from bn.run.directory import REPOSITORY, environment
+from bn.tasks.precision import InPrecision, precision_on
 from bn.train import device_name, take_device
 
 SEEN = ("name", "root", "classes", "resize", "crop")  # of the data: which pictures are seen, and what of them

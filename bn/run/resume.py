@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from bn.config import Config, InceptionModel
-from bn.distributed import Team, put_statistics
-from bn.losses import LossWindow
+from bn.distributed.team import Team, put_statistics
+from bn.run.losses import LossWindow
 from bn.seeds import derive_seed
 
 

@@ -7,10 +7,10 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from bn.norm.algorithm1 import check_batch, groups
 from bn.norm.layers import Normalization, normalization_layers
 from bn.norm.module import BatchNorm
 from bn.norm.sync import SyncBatchNorm, moments_of_all, shared
-from bn.norm.transform import check_batch, groups
 
 
 class NotFinite(ValueError):

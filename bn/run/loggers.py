@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from bn.config import Config, NoLogger, WandbLogger, to_dict
 from bn.errors import UserError
-from bn.records import RunDirectory
+from bn.run.directory import RunDirectory
 
 REACH_S = 3.0  # how long to look for the server before going offline
 FINISH_S = 60.0  # how long the end of a run waits for the server to take everything

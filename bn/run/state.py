@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import yaml
 
-from bn.heartbeat import holder_of
-from bn.records import ENDED
+from bn.run.directory import ENDED
+from bn.run.heartbeat import holder_of
 
 STATES = {
     "done": "trained to its last step",

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from torch.distributed import PrefixStore, Store, TCPStore
 
+from bn.distributed.ranks import Ranks
 from bn.errors import Interrupted, PeerFailed, UserError
-from bn.ranks import Ranks
 
 POLL_S = 0.1
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bn.distributed import ALONE, Team
+from bn.distributed.team import ALONE, Team
 from bn.errors import Diverged
 
 

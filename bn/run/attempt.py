@@ -9,14 +9,14 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bn.cluster.requeue import GOES_ON, Limits, put_back, wanted
+from bn.cluster.slurm import job_id, wait_for_the_end
+from bn.cluster.submission import check_submission, submission
 from bn.config import Config
+from bn.distributed.ranks import Ranks, check_shared
 from bn.errors import Interrupted, PeerFailed, UserError, reason_of
-from bn.ranks import Ranks, check_shared
-from bn.records import InUse, NoRunDirectory, RunDirectory
-from bn.requeue import GOES_ON, Limits, put_back, wanted
-from bn.signals import stop_signal
-from bn.slurm import job_id, wait_for_the_end
-from bn.submission import check_submission, submission
+from bn.run.directory import InUse, NoRunDirectory, RunDirectory
+from bn.run.signals import stop_signal
 
 # In a job: how long the process of its last start, on a node that was lost, may seem to hold the directory.
 PATIENCE_S = 180.0
@@ -81,7 +81,7 @@ def check_device(config: Config, ranks: Ranks) -> None:
 
         take_device(config.device)
     if ranks.size > 1 and config.device != "cpu":
-        from bn.distributed import check_gpus
+        from bn.distributed.team import check_gpus
 
         check_gpus(config, ranks)
 

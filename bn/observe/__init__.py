@@ -1,0 +1,1 @@
+"""What is observed inside a network while it trains."""
