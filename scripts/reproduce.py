@@ -56,7 +56,7 @@ def main() -> None:
     try:
         runs = []
         if not arguments.further_only:
-            runs += runs_of(experiment.SWEEPS.items(), arguments)
+            runs = runs_of(experiment.SWEEPS.items(), arguments)
             if hasattr(experiment, "evaluations") and not arguments.collect:
                 device = [override for override in arguments.overrides if override.startswith("device=")]
                 for chosen in experiment.evaluations(runs):
@@ -65,7 +65,7 @@ def main() -> None:
         if has_further:
             further = runs_of(experiment.further_sweeps(folder), arguments)
             experiment.collect_further(further, folder)
-            runs += further
+            runs = [*runs, *further]
         make(arguments.name, experiment)
         for page in PAGES:
             page.write_text(page_with_tables(page)[1])
