@@ -5,6 +5,7 @@ A step takes the tensors of its mini-batch and returns the loss, a scalar on the
 Either can be replayed as a CUDA graph (`CudaGraphStep`).
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from bn.errors import CaptureFailed, reason_of
 from bn.norm.layers import is_normalization
@@ -200,3 +202,12 @@ class CudaGraphStep:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         raise RuntimeError("the graph is captured: load the step's state before")
+
+
+def captured(step: Step, model: nn.Module, *inputs: Tensor) -> Step:
+    """The step as a CUDA graph, or with one line as it is, where it cannot be captured."""
+    try:
+        return CudaGraphStep(step, model, *inputs)
+    except CaptureFailed as failure:
+        tqdm.write(f"no CUDA graph, steps are launched one by one: {failure}", file=sys.stderr)
+        return step

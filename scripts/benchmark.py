@@ -94,7 +94,9 @@ def main() -> None:
         steps = time_in_turns(runs, device, rounds, turn_s)
     ours = steps["ours, replayed as a CUDA graph" if device.type == "cuda" else "ours"]
     records = [
-        record.once(f"records of {name}", partial(record_seconds, config, data, device))
+        record.once(
+            f"records of {name}", partial(record_seconds, config, data, device, 1 if arguments.tiny else 7)
+        )
         for name, config in zip(NETWORKS, configs, strict=True)
     ]
     full_s = None
@@ -305,7 +307,7 @@ def time_in_turns(
     return {name: (statistics.median(found[name, 0]), statistics.median(found[name, 1])) for name in runs}
 
 
-def record_seconds(config: Config, data: Mnist, device: torch.device) -> dict[str, float]:
+def record_seconds(config: Config, data: Mnist, device: torch.device, times: int = 7) -> dict[str, float]:
     """Seconds that each kind of record of a full training costs: what one costs times how many there are."""
     model = cast(MLP, build_model(config)).to(device)
     model(data.train.images[:BATCH].float())  # so that there are moving averages to evaluate with
@@ -327,7 +329,7 @@ def record_seconds(config: Config, data: Mnist, device: torch.device) -> dict[st
             run.log({"step": 100, "wall_s": 1.234, "train/loss": losses.mean(100)})
 
         def median(record: Run) -> float:
-            return statistics.median(seconds(record, 1, device) for _ in range(7))
+            return statistics.median(seconds(record, 1, device) for _ in range(times))
 
         steps = config.length
         return {

@@ -44,16 +44,17 @@ class Measurement(NamedTuple):
 MEASUREMENTS = {
     "first": Measurement(
         4, "capture, random states, resuming, waits and numbers, without compiling",
-        (*TESTS, *GPU, "-k", f"not ({COMPILED})"), (*TESTS, "tests/steps/test_optim.py"),
+        (*TESTS, *GPU, "-k", f"not ({COMPILED})"),
+        (*TESTS, *GPU, "-k", f"not ({COMPILED})", "--collect-only"),
     ),
     "compiled": Measurement(
         5, "the same of compiled steps, and of the default path of scale=imagenet",
-        (*TESTS, *GPU, "-k", COMPILED), (*TESTS, "tests/steps/test_optim.py"),
+        (*TESTS, *GPU, "-k", COMPILED), (*TESTS, *GPU, "-k", COMPILED, "--collect-only"),
     ),
     "images": Measurement(
         9, "images a second of Inception at 224, by precision, layout, compiler and graph",
         ("scripts/benchmark_images.py", "--device", "cuda", "--batch", "256", "--rounds", "5", "--compiled"),
-        ("scripts/benchmark_images.py", "--tiny"), "images-DEVICE",
+        ("scripts/benchmark_images.py", "--tiny", "--threads", "1"), "images-DEVICE",
     ),
     "data": Measurement(
         4, "images a second of the feed, with the workers of 16 cores",
@@ -63,7 +64,7 @@ MEASUREMENTS = {
     "steps": Measurement(
         5, "milliseconds a step of the MNIST network, and both trainings",
         ("scripts/benchmark.py", "--device", "cuda", "--compiled"),
-        ("scripts/benchmark.py", "--tiny"), "DEVICE",
+        ("scripts/benchmark.py", "--tiny", "--no-full"), "DEVICE",
     ),
 }  # fmt: skip
 

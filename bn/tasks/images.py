@@ -11,7 +11,7 @@ from bn.compiling import missing_for_compiling, wants_compiling
 from bn.config import Config, ImageData, InceptionModel
 from bn.data.images import open_images
 from bn.distributed import Team
-from bn.errors import CaptureFailed, UserError, reason_of
+from bn.errors import UserError, reason_of
 from bn.evaluate import classify, evaluate_population
 from bn.models.build import build_model
 from bn.models.inception import Unit
@@ -20,7 +20,7 @@ from bn.optim import rate_of, sgd
 from bn.precision import InPrecision, precision_on
 from bn.probes import PercentileProbe
 from bn.seeds import generator
-from bn.steps import AutogradStep, CudaGraphStep, ScaledStep, Step
+from bn.steps import AutogradStep, CudaGraphStep, ScaledStep, Step, captured
 from bn.tasks.task import Task
 
 
@@ -91,15 +91,12 @@ class ImageTask(Task):
         self.step = self._graph_step(images, labels.to(device))
 
     def _graph_step(self, *inputs: Tensor) -> Step:
-        """The step as a graph; with one line as it is, or not compiled, where that cannot be done here.
+        """The step as a graph, if it can be; with one line not compiled, where that fails.
 
-        UserError where the compiling fails that was asked for.
+        UserError where compiling was asked for.
         """
         try:
-            return CudaGraphStep(self.step, self.model, *inputs)
-        except CaptureFailed as failure:
-            tqdm.write(f"no CUDA graph, steps are launched one by one: {failure}", file=sys.stderr)
-            return self.step
+            return captured(self.step, self.model, *inputs)
         except Exception as error:
             if not self.compiled or isinstance(error, torch.cuda.OutOfMemoryError):
                 raise

@@ -16,7 +16,7 @@ from bn.optim import rate_of, sgd
 from bn.probes import PercentileProbe
 from bn.records import REPOSITORY
 from bn.seeds import generator
-from bn.steps import AutogradStep, CudaGraphStep, Step
+from bn.steps import AutogradStep, Step, captured
 from bn.tasks.task import Task
 
 
@@ -49,7 +49,7 @@ class MnistTask(Task):
         )
 
     def capture(self) -> None:
-        self.step = CudaGraphStep(self.step, self.model, self.order(0))
+        self.step = captured(self.step, self.model, self.order(0))
 
     def describe(self) -> str:
         return type(self.step).__name__

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bn import compiling
+from bn import compiling, steps
 from bn.attempt import attempt
 from bn.compiling import wants_compiling
 from bn.errors import CaptureFailed, UserError
 from bn.memory import names_memory
 from bn.ranks import Ranks
-from bn.tasks import build_task, images
+from bn.tasks import build_task
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SAID = (
@@ -47,7 +47,7 @@ def graph(monkeypatch):
                 raise error
             return step
 
-        monkeypatch.setattr(images, "CudaGraphStep", capture)
+        monkeypatch.setattr(steps, "CudaGraphStep", capture)
 
     return failing
 
@@ -61,6 +61,15 @@ def test_a_step_that_cannot_be_captured_is_taken_as_it_is(task, graph, capfd):
     assert capfd.readouterr().err == (
         "no CUDA graph, steps are launched one by one: RuntimeError: it is not permitted\n"
     )
+
+
+def test_so_is_the_mlps(planned, graph, capfd):
+    graph(CaptureFailed("RuntimeError: it is not permitted"))
+    one = build_task(planned("experiment=mnist_bn").config, CPU, 0)
+    step = one.step
+    one.capture()
+    assert one.step is step
+    assert capfd.readouterr().err.startswith("no CUDA graph")
 
 
 def test_what_cannot_be_compiled_is_captured_as_it_is(task, graph, capfd):
