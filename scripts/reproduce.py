@@ -56,7 +56,7 @@ def main() -> None:
     try:
         runs = []
         if not arguments.further_only:
-            runs += runs_of(experiment.SWEEPS.items(), arguments)
+            runs = runs_of(experiment.SWEEPS.items(), arguments)
             if hasattr(experiment, "evaluations") and not arguments.collect:
                 device = [override for override in arguments.overrides if override.startswith("device=")]
                 for chosen in experiment.evaluations(runs):
