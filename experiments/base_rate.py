@@ -9,8 +9,9 @@ is trained on all but 5,000 of the training images at a grid of rates and decays
 its accuracy on these. The networks with BN then take it times the paper's factors, untuned. Measured numbers:
 results/base_rate/table.md.
 
-Deviations and assumptions: the rule takes the setting with the highest accuracy on the images held out, mean
-of the last three evaluations; a run that diverged cannot be chosen. One seed: an accuracy has a standard
+Deviations and assumptions: the rule takes the setting with the highest accuracy on the images held out at the
+end of the training. A run that diverged, or was stopped before its end, is in the table and cannot be chosen.
+One seed: an accuracy has a standard
 error of about half a point from the 5,000 images, and more from the seed, so that neighbours of the chosen
 setting may be as good.
 """
@@ -19,30 +20,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bn.run.directory import RunDirectory
 from bn.tasks.optim import rate_of
 from experiments import collected, networks
 
 SWEEPS = {"base_rate": ()}
-LAST = 3  # evaluations
 HEADER = ("lr", "decay_every", "seed", "state", "step", "rate_left", "accuracy")
 
 Setting = tuple[float, int]  # rate, steps to each decay
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """final.csv (one row an ended run) and runs.json.
+    """final.csv (one row a run, also of one that was stopped on the way) and runs.json.
 
     `rate_left` is the share of the initial rate that is left at the end of the training.
     """
-    runs = networks.ended(runs)
+    runs = networks.ended(runs, interrupted=True)
     rows = []
     for run, training in zip(runs, networks.trainings(runs), strict=True):
         optim = run.config.optim
         left = rate_of(optim)(run.config.length) / optim.initial_rate
-        accuracy = None if training.diverged else float(np.mean(training.accuracy[-LAST:]))
+        accuracy = None if training.diverged else float(training.accuracy[-1])
         rows.append((
             optim.lr, optim.decay.every, training.seed, training.state, training.end, f"{left:.3g}", accuracy,
         ))  # fmt: skip
@@ -66,14 +64,18 @@ def chosen(accuracy: Mapping[Setting, float | None]) -> Setting | None:
 def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> str:
     config = document["config"]
     accuracy: dict[Setting, float | None] = {}
-    left, ends = {}, {}
+    left, ends, stopped = {}, {}, {}
     for row in rows:
         setting = float(row["lr"]), int(row["decay_every"])
         accuracy[setting] = float(row["accuracy"]) if row["accuracy"] else None
         left[setting[1]], ends[setting] = float(row["rate_left"]), int(row["step"])
+        if row["state"] == "interrupted":
+            stopped[setting] = accuracy.pop(setting)
     best = chosen(accuracy)
 
     def cell(setting: Setting) -> str:
+        if setting in stopped:
+            return f"{100 * stopped[setting]:.2f} (stopped at step {ends[setting]:,})"
         if setting not in accuracy:
             return "-"
         value = accuracy[setting]
@@ -81,7 +83,7 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
             return f"diverged by step {ends[setting]:,}"
         return f"**{100 * value:.2f}**" if setting == best else f"{100 * value:.2f}"
 
-    rates, decays = {rate for rate, _ in accuracy}, {decay for _, decay in accuracy}
+    rates, decays = {rate for rate, _ in ends}, {decay for _, decay in ends}
     lines = [
         "| initial rate | "
         + " | ".join(
@@ -106,7 +108,7 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
         found += f", at the edge of the {' and of the '.join(edges)} tried." if edges else "."
     note = (
         f"Inception, {networks.setting(config)}, on the training images but {config['data.validation']:,}: "
-        f"accuracy (%) on those held out, mean of the last {LAST} evaluations, one seed. The highest is "
+        f"accuracy (%) on those held out, at the last evaluation, one seed. The highest at the end is "
         f"chosen; its neighbours may be as good, since an accuracy has a standard error of about "
         f"{_standard_error(accuracy, best, config):.1f} points. {found} {collected.origin(document)}"
     )

@@ -21,13 +21,18 @@ from bn.run.directory import ENDED, RunDirectory, read_lines
 NUMERICS = ("precision", "compile", "channels_last")  # of the config; device type and torch are in env.json
 
 
-def ended(runs: Sequence[RunDirectory], needed: Sequence[str] = ()) -> list[RunDirectory]:
+def ended(
+    runs: Sequence[RunDirectory], needed: Sequence[str] = (), interrupted: bool = False
+) -> list[RunDirectory]:
     """Those of `runs` that have ended: a figure draws these and does not wait for the others.
+
+    With `interrupted` also those that were stopped on the way, as far as they came.
 
     UserError if none of an experiment in `needed` has ended, or none at all; if a directory holds a run of
     another config, or a record in which evaluations are missing; or if the numerics of two runs differ.
     """
-    found = [run for run in runs if run.finished]
+    states = (*ENDED, "interrupted") if interrupted else ENDED
+    found = [run for run in runs if run.status.get("state") in states]
     for experiment in needed or sorted({run.config.experiment for run in runs if not found}):
         own = [run for run in runs if run.config.experiment == experiment]
         if not any(run.finished for run in own):
@@ -51,7 +56,7 @@ def _check_evaluations(run: RunDirectory) -> None:
     """UserError unless metrics.jsonl has all evaluations that the config asks for up to the run's end."""
     config, status = run.config, run.status
     wanted = config.evaluate.at.steps(config.length)
-    if status["state"] == "diverged":  # by this step, which was not evaluated any more
+    if status["state"] != "done":  # of a run that diverged, this step was not evaluated any more
         wanted = {step for step in wanted if step < status["step"]}
     lines = read_lines(run.path / "metrics.jsonl")
     missing = wanted - {line["step"] for line in lines if any(key.endswith("/accuracy") for key in line)}
@@ -195,7 +200,6 @@ def origin(document: Mapping[str, Any]) -> str:
 def _provenance(run: RunDirectory) -> dict[str, Any]:
     env = json.loads((run.path / "env.json").read_text())
     status = run.status
-    assert status["state"] in ENDED
     config = flatten(to_dict(run.config))
     del config["output"]
     lines = read_lines(run.path / "metrics.jsonl")

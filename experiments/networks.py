@@ -109,12 +109,14 @@ class Final(NamedTuple):
         return self.state == "diverged"
 
 
-def ended(runs: Sequence[RunDirectory], needed: Sequence[str] = ()) -> list[RunDirectory]:
+def ended(
+    runs: Sequence[RunDirectory], needed: Sequence[str] = (), interrupted: bool = False
+) -> list[RunDirectory]:
     """`collected.ended` of runs of one scale. UserError if they are of several."""
     scales = sorted({str(run.config.scale) for run in runs})
     if len(scales) > 1:
         raise UserError(f"scale={','.join(scales)}: accepted: one scale, since one figure shows it")
-    return collected.ended(runs, needed)
+    return collected.ended(runs, needed, interrupted)
 
 
 def trainings(runs: Sequence[RunDirectory]) -> list[Training]:

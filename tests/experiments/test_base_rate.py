@@ -1,15 +1,17 @@
 """The choice of the base's rate, from made-up runs."""
 
+import json
+
 import pytest
 
 from experiments import base_rate, collected
 from experiments.committed import differences, make
 
-# By rate and decay: the accuracy of the last three evaluations, of which the mean counts.
+# By rate and decay: the accuracy of the last three evaluations, of which the last counts.
 ACCURACY = {
-    (0.001, 100): (0.3, 0.4, 0.5),  # 0.4
-    (0.002, 100): (0.5, 0.5, 0.44),  # 0.48, the best, though neither its last nor its highest is
-    (0.004, 100): (0.3, 0.3, 0.6),  # 0.4
+    (0.001, 100): (0.6, 0.4, 0.47),
+    (0.002, 100): (0.1, 0.5, 0.48),  # the best, though it has not the highest of all evaluations
+    (0.004, 100): (0.3, 0.3, 0.4),
     (0.001, 50): (0.2, 0.2, 0.2),
     (0.002, 50): None,
 }
@@ -37,19 +39,32 @@ def drawn(runs, tmp_path):
     return {row[0]: row[1:] for row in rows}, text
 
 
-def test_the_highest_mean_of_the_last_three_evaluations_is_chosen(runs, tmp_path):
+def test_the_highest_accuracy_at_the_end_is_chosen(runs, tmp_path):
     rows, text = drawn(runs, tmp_path)
     # 0.96 ** 4 = 0.849 and 0.96 ** 8 = 0.721 of the rate are left after 400 steps.
     assert rows["initial rate"] == [
         "x 0.96 every 100 steps, to 0.85 of it",
         "x 0.96 every 50 steps, to 0.72 of it",
     ]
-    assert rows["0.001"] == ["40.00", "20.00"]
+    assert rows["0.001"] == ["47.00", "20.00"]
     assert rows["0.002"] == ["**48.00**", "diverged by step 150"]
     assert rows["0.004"] == ["40.00", "-"]
     assert "Chosen (bold): rate 0.002, decay every 100 steps, at the edge of the decays tried. " in text
     assert "on the training images but 5,000" in text
     assert "about 0.7 points" in text  # 100 sqrt(0.48 x 0.52 / 5000)
+
+
+def test_a_run_that_was_stopped_is_shown_and_not_chosen(runs, ended_run, tmp_path):
+    changes = {"optim.lr": 0.008, "optim.decay.every": 100, "data.validation": 5000, "steps": 400}
+    run = ended_run("inception", 0, {100: 0.7, 200: 0.8, 300: 0.9, 400: 0.9}, changes=changes)
+    status = json.loads((run.path / "status.json").read_text())
+    (run.path / "status.json").write_text(json.dumps({**status, "state": "interrupted", "step": 310}))
+    lines = (run.path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["step"] <= 310]
+    (run.path / "metrics.jsonl").write_text("".join(kept))
+    rows, text = drawn([*runs, run], tmp_path)
+    assert rows["0.008"] == ["90.00 (stopped at step 310)", "-"]
+    assert "Chosen (bold): rate 0.002, decay every 100 steps, at the edge of the decays tried. " in text
 
 
 def test_a_choice_at_the_edge_says_so(runs, tmp_path):
