@@ -113,6 +113,14 @@ def mean_text(values: Sequence[float], digits: int, sign: str = "") -> str:
     return f"{mean:{sign},.{digits}f}" + (f" ± {half:,.{digits}f}" if len(values) > 1 else "")
 
 
+def summary(values: Sequence[float], apart: float, digits: int = 2, sign: str = "") -> str:
+    """`mean_text` of the seeds' values; each of them where they lie more than `apart` apart, since a mean
+    describes none of them then."""
+    if max(values) - min(values) > apart:
+        return ", ".join(f"{value:{sign},.{digits}f}" for value in values)
+    return mean_text(values, digits, sign)
+
+
 def ratio_text(ratios: Sequence[float]) -> str:
     """2.31 (1.90 to 2.80); of one ratio, which has no interval, the ratio."""
 

@@ -237,10 +237,7 @@ def _percent(accuracies: Sequence[float]) -> str:
 
 
 def _summary(values: Sequence[float], sign: str = "") -> str:
-    """Mean and interval of the seeds' values, in points; each value where a mean does not describe them."""
-    if _apart(values):
-        return ", ".join(f"{value:{sign}.2f}" for value in values)
-    return collected.mean_text(values, 2, sign)
+    return collected.summary(values, APART, sign=sign)
 
 
 def _apart(values: Sequence[float]) -> bool:

@@ -13,6 +13,8 @@ it: the mean of the steps at which its seeds first do, between evaluations, inte
 do; of Inception itself the mean of the steps of its seeds' own maxima. The paper's numbers and ours, with n:
 experiments/figure3.py.
 
+Seeds that end more than ten points apart are drawn one by one.
+
 Deviations and assumptions: the paper shows one run of each of five networks; the two that it reports as
 failing are drawn too. Of a network of which a seed diverged (a parameter, a statistic or the loss left the
 finite numbers) or never left chance, the runs are drawn one by one and counted in the legend; a diverged one
@@ -88,7 +90,8 @@ def _draw(found: Sequence[Training], config: Mapping[str, Any], stem: Path) -> N
             len(group),
         )
         label = "\n".join((f"{style.LABEL[network]} (n = {len(group)})", *failures))
-        if failures:
+        ends = [100 * training.accuracy[-1] for training in group if len(training.accuracy)]
+        if failures or max(ends) - min(ends) > networks.APART:
             _draw_one_by_one(axis, group, label, look)
         else:
             steps, values = group[0].steps, np.stack([training.accuracy for training in group])

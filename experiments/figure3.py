@@ -80,7 +80,8 @@ def _table(final: Sequence[Final], document: Mapping[str, Any]) -> str:
         "maximum. Times fewer: Inception's steps over the network's, seed by seed; the geometric mean, and "
         "the 95% interval of Student's t on the logarithms. Maximum: over the "
         "evaluations of a run, with moving averages; a run that diverged before its first counts as chance; "
-        "where one diverged, seed by seed. At the end: with BN, by Algorithm 2's statistics. "
+        f"where one diverged, or they lie more than {networks.APART:g} points apart, seed by seed. "
+        "At the end: with BN, by Algorithm 2's statistics. "
         "At chance: no evaluation above what 0.1% of runs that guess exceed. The paper shows one run of "
         f"each. {collected.origin(document)}"
     )
@@ -99,9 +100,9 @@ def _ours(group: Sequence[Final], base: Sequence[Final]) -> tuple[str, str, str,
     if any(run.diverged for run in group):
         maximum = ", ".join(f"{value:.2f}" for value in maxima)  # a mean would say little
     else:
-        maximum = collected.mean_text(maxima, 2)
+        maximum = collected.summary(maxima, networks.APART)
     ends = [100 * run.accuracy for run in group if run.accuracy is not None]
-    at_end = collected.mean_text(ends, 2) if ends else "-"
+    at_end = collected.summary(ends, networks.APART) if ends else "-"
     if 0 < len(ends) < len(group):
         at_end += f" ({len(ends)} of {len(group)} seeds)"
     return networks.steps_text(group), _ratio(group, base), maximum, at_end

@@ -107,7 +107,9 @@ def _draw(rows: Sequence[Mapping[str, str]], config: Mapping[str, Any], stem: Pa
         bottom.set_xlabel("training step")
     for name, dashes in zip(names, DASHES, strict=True):
         axes[0, 0].plot([], [], color="0.3", linestyle=dashes, lw=1.3, label=f"{name[1:]}th percentile")
-    axes[0, 0].fill_between([], [], color="0.3", alpha=0.2, lw=0, label="medians of the layer's units")
+    axes[0, 0].fill_between(
+        [], [], color="0.3", alpha=0.2, lw=0, label="15th to 85th percentile, medians over the layer"
+    )
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     fig.suptitle(networks.setting(config), fontsize=9)
     style.save(fig, stem)

@@ -10,6 +10,8 @@ examples it has seen. Decisions (D):
   p + z sqrt(p (1 - p) / n), p the share of one class, n the validation pictures, z the normal quantile of
   0.1% over the number of its evaluations (Bonferroni);
 - a run that diverged before its first evaluation counts as chance;
+- where the seeds of a network end more than ten points of accuracy apart, they are shown one by one: a mean
+  would describe none of them;
 - two networks are compared seed by seed, over the seeds of which both have ended.
 """
 
@@ -39,6 +41,7 @@ SCALE = {
 VALIDATION = {"imagenet": 50_000, "tiny_imagenet": 10_000, "cifar10": 10_000, "smoke": smoke.VALIDATION}
 TRAINING = {"imagenet": 1_281_167, "tiny_imagenet": 100_000, "cifar10": 50_000, "smoke": smoke.TRAIN}
 FINAL = ("network", "seed", "state", "step", "maximum", "at_chance", "matched", "accuracy")
+APART = 10.0  # points of accuracy
 LEVEL = 0.001  # share of the runs that guess and are not taken to be at chance
 
 

@@ -27,7 +27,8 @@ from bn.run.directory import REPOSITORY, processor
 
 KEPT = REPOSITORY / "measurements"
 DONE = "exit code 0"
-TESTS = ("-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "--durations=8")
+# Where pytest-benchmark is installed, it warns of our options, and a warning is an error here.
+TESTS = ("-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-p", "no:benchmark", "--durations=8")
 GPU = ("-m", "gpu", "tests/gpu", "tests/data/test_crops.py", "tests/evaluate/test_on_a_gpu.py")
 COMPILED = "always or default"
 

@@ -70,9 +70,14 @@ def test_a_network_is_drawn_as_mean_and_range_of_its_seeds(axis):
     ((x, y),) = points(axis, "BN-x5 (n = 2)")
     assert x == [100, 200, 300]
     np.testing.assert_allclose(y, [0.375, 0.575, 0.7])
-    bands = [band.get_paths()[0].vertices for band in axis.collections]  # of Inception and of BN-x5
-    assert len(bands) == 2
-    assert {(100, 0.3), (100, 0.45), (200, 0.5), (200, 0.65)} <= {tuple(point) for point in bands[1]}
+    (band,) = [band.get_paths()[0].vertices for band in axis.collections]
+    assert {(100, 0.3), (100, 0.45), (200, 0.5), (200, 0.65)} <= {tuple(point) for point in band}
+
+
+def test_seeds_that_end_more_than_ten_points_apart_are_drawn_one_by_one(axis):
+    both = points(axis, "Inception (n = 2)") + points(axis, "_child")
+    assert ([100.0, 200.0, 300.0], [0.2, 0.4, 0.6]) in both
+    assert [0.3, 0.5, 0.4] in [list(line.get_ydata()) for line in axis.lines]
 
 
 def test_diamonds_are_where_all_seeds_reach_the_maximum_of_inception(axis):

@@ -350,7 +350,8 @@ def check_runs(path: Path, sweeps: Iterable[tuple[str, Sequence[str]]]) -> None:
     assert set(found) <= wanted
     assert scale or set(found) == wanted
     assert all(run["dirty"] is False for run in runs)
-    assert all(run["state"] in ("done", "diverged") for run in runs)
+    states = {"done", "diverged", "interrupted"} if path.parent.name == "base_rate" else {"done", "diverged"}
+    assert {run["state"] for run in runs} <= states
 
 
 def test_make_figures_check_passes_on_the_committed_results() -> None:
