@@ -1,0 +1,166 @@
+"""The trainings of section 4.2 on one GPU that is there for minutes: side by side, stopped in time, packed.
+
+    python scripts/gpu_trainings.py --minutes 9 --out FOLDER                      all sweeps that are not done
+    python scripts/gpu_trainings.py --minutes 9 --out FOLDER figure2 ablation     these, in this order
+    python scripts/gpu_trainings.py --take FOLDER                                 unpack what a call left
+
+A step of scale=cifar10 is some 600 small kernels, which leave most of a large GPU idle, so that many runs
+share it: as many processes as there are cores but one, under NVIDIA's Multi-Process Service (MPS) where the
+driver has it. Measured on an H200 with 16 cores: one run takes 8,350 images/s, fifteen together 33,300.
+
+At the end of its time the sweep under way is told to stop, which saves every run. FOLDER then holds
+records.tgz (every run directory without its checkpoints) and, in files of at most 15 MiB, the last checkpoint
+of each run that is not done, and of those that Figure 4 evaluates, the most advanced first, as far as --mib
+allows. The next call goes on from there: give it the same FOLDER with --take first. Where the machine has no
+network, scripts/gpu_wheels.py makes the packages to carry.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from bn.run.checkpoint import list_checkpoints
+from bn.run.directory import REPOSITORY
+from bn.run.state import find_runs
+
+SWEEPS = ("figure2", "ablation", "switches", "ensemble", "rate_tolerance")
+EVALUATED = ("bn_x30", "ensemble")  # whose weights Figure 4 needs
+PART_MIB = 15
+GRACE_S = 25  # that saving every run takes at most
+RUNS = REPOSITORY / "runs"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sweeps", nargs="*", default=SWEEPS, metavar="SWEEP", help="of configs/sweep")
+    parser.add_argument("--minutes", type=float, default=9.0, help="until everything is packed (default 9)")
+    parser.add_argument("--jobs", type=int, help="runs side by side (default: one for each core but one)")
+    parser.add_argument("--scale", default="cifar10")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "measurements", metavar="FOLDER")
+    parser.add_argument("--mib", type=int, default=60, help="of checkpoints to pack, at most (default 60)")
+    parser.add_argument("--take", type=Path, metavar="FOLDER", help="unpack what is there, and do no more")
+    arguments = parser.parse_args()
+    if arguments.take:
+        print(f"gpu_trainings.py: {unpack(arguments.take, REPOSITORY)} files into {RUNS}")
+        return
+    end = time.monotonic() + 60 * arguments.minutes - GRACE_S
+    jobs = arguments.jobs or max(1, (os.cpu_count() or 2) - 1)
+    environment = {**os.environ, **shared_gpu()}
+    for sweep in arguments.sweeps:
+        if time.monotonic() > end:
+            break
+        command = [
+            sys.executable, str(REPOSITORY / "train.py"), f"sweep={sweep}", f"scale={arguments.scale}",
+            f"hydra.launcher.n_jobs={jobs}",
+        ]  # fmt: skip
+        run_until(end, command, environment)
+    pack(RUNS, arguments.out, arguments.mib)
+
+
+def shared_gpu() -> dict[str, str]:
+    """What the processes need in their environment to share the GPU by MPS; empty where there is none."""
+    control = shutil.which("nvidia-cuda-mps-control")
+    if control is None:
+        print("gpu_trainings.py: no MPS here: the runs take turns", flush=True)
+        return {}
+    folder = Path("/tmp/bn-mps")
+    folder.mkdir(exist_ok=True)
+    names = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
+    environment: dict[str, str] = dict.fromkeys(names, str(folder))
+    try:
+        subprocess.run([control, "-d"], env={**os.environ, **environment}, check=False, timeout=30)
+        check = [sys.executable, "-c", "import torch; torch.ones(1, device='cuda').item()"]
+        subprocess.run(check, env={**os.environ, **environment}, check=True, timeout=90)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"gpu_trainings.py: MPS does not work ({error}): the runs take turns", flush=True)
+        return {}
+    return environment
+
+
+def run_until(end: float, command: Sequence[str], environment: dict[str, str]) -> None:
+    """Run a command; at `end` (of time.monotonic) it is told to stop, and killed if it does not."""
+    print(f"gpu_trainings.py: {' '.join(command[1:])}", flush=True)
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            process.wait(max(1.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(GRACE_S - 5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def pack(runs: Path, out: Path, mib: int) -> None:
+    """Write records.tgz and checkpoints_<n>.tar into `out`, with paths from the repository on."""
+    out.mkdir(parents=True, exist_ok=True)
+    for old in (*out.glob("checkpoints_*.tar"), out / "records.tgz"):
+        old.unlink(missing_ok=True)
+    found = find_runs(runs)
+    with tarfile.open(out / "records.tgz", "w:gz") as archive:
+        for run in found:
+            for path in sorted(run.iterdir()):
+                if path.is_file():
+                    archive.add(path, path.relative_to(runs.parent))
+    for number, paths in enumerate(parts(wanted(found), mib << 20)):
+        with tarfile.open(out / f"checkpoints_{number}.tar", "w") as archive:
+            for path in paths:
+                archive.add(path, path.relative_to(runs.parent))
+
+
+def parts(paths: Iterable[Path], limit: int) -> list[list[Path]]:
+    """Those of `paths` that `limit` bytes hold, in lists of at most PART_MIB each."""
+    found: list[list[Path]] = []
+    size = 0
+    for path in paths:
+        weight = path.stat().st_size
+        if weight > limit:
+            continue
+        limit -= weight
+        if not found or size + weight > PART_MIB << 20:
+            found.append([])
+            size = 0
+        found[-1].append(path)
+        size += weight
+    return found
+
+
+def wanted(runs: Sequence[Path]) -> Iterator[Path]:
+    """The last checkpoint of each run that is not done or is evaluated later, the most advanced first."""
+    steps = {}
+    for run in runs:
+        try:
+            status = json.loads((run / "status.json").read_text())
+        except (OSError, ValueError):
+            continue
+        evaluated = any(name in run.parts for name in EVALUATED)
+        if (status["state"] not in ("done", "diverged") or evaluated) and list_checkpoints(
+            run / "checkpoints"
+        ):
+            steps[run] = status["step"]
+    for run in sorted(steps, key=lambda run: -steps[run]):
+        yield list_checkpoints(run / "checkpoints")[-1]
+
+
+def unpack(folder: Path, repository: Path) -> int:
+    """How many files `pack` left in `folder` and are now in `repository`."""
+    count = 0
+    for path in sorted((*folder.glob("records.tgz"), *folder.glob("checkpoints_*.tar"))):
+        with tarfile.open(path) as archive:
+            archive.extractall(repository, filter="data")
+            count += len(archive.getmembers())
+    return count
+
+
+if __name__ == "__main__":
+    main()
