@@ -3,8 +3,8 @@
     python scripts/make_figures.py illustration
 
 This is an illustration, not a measurement. The 60 inputs of the mini-batch are the quantiles of a Gaussian;
-its mean and standard deviation are chosen, and so are gamma and beta. `bn.norm.batch_norm` maps the first panel
-to the other two.
+its mean and standard deviation are chosen, and so are gamma and beta. `bn.norm.batch_norm` maps the first
+panel to the other two.
 """
 
 from pathlib import Path
