@@ -21,11 +21,13 @@ from experiments import (
     figure4,
     figure5,
     gpu_hours,
+    illustration,
     inception_percentiles,
     rate_tolerance,
 )
 
 EXPERIMENTS: dict[str, ModuleType] = {
+    "illustration": illustration,
     "figure1": figure1,
     "figure2": figure2,
     "figure3": figure3,

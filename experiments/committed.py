@@ -15,7 +15,7 @@ from bn.run.directory import REPOSITORY
 from experiments import style
 
 RESULTS = REPOSITORY / "results"
-PAGES = (REPOSITORY / "README.md", REPOSITORY / "scripts" / "slurm" / "README.md")  # with tables
+PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))  # may embed tables
 DRAWN = "drawn.json"
 _BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

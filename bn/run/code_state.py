@@ -8,7 +8,7 @@ from typing import NamedTuple
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 # What scripts/reproduce.py writes is left out: collected records make the tree differ, not the code.
-CODE = (".", ":!results", ":!README.md")
+CODE = (".", ":!results", ":!README.md", ":!docs")
 NEW_CODE = ("*.py", "*.yaml", ":!results")
 
 

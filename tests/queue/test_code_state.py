@@ -11,8 +11,9 @@ from bn.run.code_state import code_state
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     folder = tmp_path / "repository"
-    (folder / "results").mkdir(parents=True)
-    for name in ("train.py", "README.md", "results/table.md"):
+    for name in ("results", "docs"):
+        (folder / name).mkdir(parents=True)
+    for name in ("train.py", "README.md", "results/table.md", "docs/findings.md"):
         (folder / name).write_text("then\n")
     (folder / ".gitignore").write_text("runs/\n")
 
@@ -35,6 +36,7 @@ def test_a_clean_tree(repository):
     # Records and what is ignored are no code.
     (folder / "README.md").write_text("now\n")
     (folder / "results" / "table.md").write_text("now\n")
+    (folder / "docs" / "findings.md").write_text("now\n")
     (folder / "results" / "new.py").write_text("now\n")
     (folder / "notes.txt").write_text("now\n")
     (folder / "runs").mkdir()

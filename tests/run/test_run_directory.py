@@ -41,7 +41,7 @@ def test_env_json(run):
         )
         return done.stdout.strip() if done.returncode == 0 else None
 
-    changes = git("status", "--porcelain", "--", ".", ":!results", ":!README.md")
+    changes = git("status", "--porcelain", "--", ".", ":!results", ":!README.md", ":!docs")
     assert env["commit"] == git("rev-parse", "HEAD")
     assert env["dirty"] == (None if changes is None else bool(changes))
     assert (env["torch"], env["numpy"]) == (torch.__version__, np.__version__)

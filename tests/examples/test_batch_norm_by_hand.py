@@ -1,0 +1,54 @@
+"""examples/batch_norm_by_hand.py: by hand and torch's agree, and Algorithm 2 is that of bn.norm."""
+
+import re
+import runpy
+
+import pytest
+import torch
+from torch import nn
+
+from bn.norm import population_statistics
+from bn.run.directory import REPOSITORY
+
+PATH = REPOSITORY / "examples" / "batch_norm_by_hand.py"
+
+
+@pytest.fixture(scope="module")
+def example():
+    return runpy.run_path(str(PATH))
+
+
+@pytest.fixture(autouse=True)
+def _same_threads():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_it_prints_equal_accuracies(example, capsys):
+    example["main"](60)
+    lines = capsys.readouterr().out.splitlines()
+    torchs, by_hand, population = (float(re.findall(r"([\d.]+)%", line)[0]) for line in lines)
+    assert by_hand == pytest.approx(torchs, abs=0.1)
+    assert population > 50
+
+
+def test_the_layer_is_that_of_torch(example):
+    x = torch.randn(60, 5)
+    by_hand, torchs = example["BatchNorm"](5), nn.BatchNorm1d(5)
+    torch.testing.assert_close(by_hand(x), torchs(x))
+    torch.testing.assert_close((by_hand.mean, by_hand.var), (torchs.running_mean, torchs.running_var))
+    torch.testing.assert_close(by_hand.eval()(x), torchs.eval()(x))
+
+
+def test_algorithm2_is_that_of_the_library(example):
+    batches = torch.rand(240, 784).split(60)
+    by_hand, torchs = (example["network"](norm) for norm in (example["BatchNorm"], nn.BatchNorm1d))
+    example["algorithm2"](by_hand, batches)
+    population_statistics(torchs, batches)
+    x = torch.rand(7, 784)
+    torch.testing.assert_close(by_hand.eval()(x), torchs.eval()(x))
+
+
+def test_it_fits_on_a_page():
+    assert len(PATH.read_text().splitlines()) < 100
