@@ -6,7 +6,8 @@
 
 A step of scale=cifar10 is some 600 small kernels, which leave most of a large GPU idle, so that many runs
 share it: as many processes as there are cores but one, under NVIDIA's Multi-Process Service (MPS) where the
-driver has it. Measured on an H200 with 16 cores: one run takes 8,350 images/s, fifteen together 33,300.
+driver has it. Measured on an H200 with 16 cores: Inception takes 9,253 images/s alone, and fifteen of it
+together 33,226 (docs/speed.md).
 
 At the end of its time the sweep under way is told to stop, which saves every run. FOLDER then holds
 records.tgz (every run directory without its checkpoints) and, in files of at most 15 MiB, the last checkpoint
