@@ -42,6 +42,9 @@ OPTIMIZERS = {
 # The constructor takes what there is to look at, a `bn.observe.observation.Subject`.
 OBSERVATIONS = {
     "percentiles": "bn.observe.percentiles.Percentiles",
+    "gradient_norms": "bn.observe.norms.GradientNorms",
+    "weight_norms": "bn.observe.norms.WeightNorms",
+    "saturation": "bn.observe.saturation.Saturation",
 }
 
 

@@ -262,6 +262,13 @@ def _check_combinations(config: Config) -> None:
     model, batch, optim = config.model, config.optim.batch, config.optim
     if optim.momentum and optim.name != "sgd":
         raise UserError(f"optim.momentum={optim.momentum:g}: accepted with optim.name={optim.name}: 0")
+    if "saturation" in config.observe and NONLINEARITIES[model.nonlinearity].saturated is None:
+        accepted = ", ".join(name for name, one in NONLINEARITIES.items() if one.saturated)
+        raise UserError(
+            f"model.nonlinearity={model.nonlinearity}: accepted with observe=[saturation]: {accepted}"
+        )
+    if len(set(config.observe)) < len(config.observe):
+        raise UserError(f"observe={list(config.observe)}: accepted: each name once")
     if model.norm == "ghost" and batch % model.norm_group:
         raise UserError(
             f"optim.batch={batch}: accepted with model.norm=ghost: "
