@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from bn.choices import NONLINEARITIES, NORMALIZATIONS, OBSERVATIONS, OPTIMIZERS
+from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
 from bn.schema import checked, defaults
 
@@ -38,7 +40,9 @@ class Schedule:
 
 @dataclass(frozen=True)
 class MnistData:
-    name: Literal["mnist"]
+    """MNIST, or another data set of its form."""
+
+    name: Annotated[str, IDX_SETS]
     root: str  # relative to the repository
     threshold: Annotated[float, ">= 0, < 1"]  # a pixel is 1 where gray / 255 exceeds it
     validation: Annotated[int, ">= 0, <= 50000"]  # examples held out of the 60,000
@@ -64,12 +68,14 @@ class ImageData:
     max_broken: Natural  # a run fails when more images than this cannot be read
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MlpModel:
     name: Literal["mlp"]
     hidden: tuple[Count, ...]
-    norm: Literal["none", "batch"]
-    nonlinearity: Literal["sigmoid", "tanh", "relu"]
+    norm: Annotated[str, NORMALIZATIONS]
+    norm_group: Annotated[int, ">= 2"] = 20  # examples in a group of norm=ghost
+    norm_groups: Count = 10  # of the features, with norm=group
+    nonlinearity: Annotated[str, NONLINEARITIES]
     init_std: Positive  # of the Gaussian that W is drawn from
     bn_eps: Positive
     bn_momentum: Annotated[float, "> 0, <= 1"]  # torch's sense: the weight of the newest mini-batch
@@ -82,12 +88,13 @@ _UNIT = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InceptionModel:
     name: Literal["inception"]
-    norm: Literal["none", "batch", "ghost", "sync"]  # over a mini-batch | groups of it | all ranks
+    norm: Annotated[str, NORMALIZATIONS]
     norm_group: Annotated[int, ">= 2"]  # examples in a group of norm=ghost
-    nonlinearity: Literal["relu", "sigmoid"]
+    norm_groups: Literal[1, 2, 4, 8] = 8  # of the channels, with norm=group (filters come in eights)
+    nonlinearity: Annotated[str, NONLINEARITIES]
     lrn: bool  # local response normalization, in GoogLeNet's two places
     dropout: Annotated[float, ">= 0, < 1"]  # before the classifier
     stem: Literal["separable", "dense"]
@@ -110,16 +117,17 @@ class Decay:
     speed: Positive  # 6: "decay the rate 6x faster" (section 4.2.1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Optim:
-    """SGD. The scale says the base's numbers; an experiment multiplies them by its factors."""
+    """The optimizer. The scale says the base's numbers; an experiment multiplies them by its factors."""
 
+    name: Annotated[str, OPTIMIZERS] = "sgd"
     lr: Positive  # the initial rate
     lr_factor: Positive
     lr_batch: Count | None  # the mini-batch that `lr` is for: it is scaled by batch / lr_batch; null: not
     decay: Decay
     batch: Annotated[int, ">= 2"]
-    momentum: Annotated[float, ">= 0, < 1"]
+    momentum: Annotated[float, ">= 0, < 1"]  # of sgd
     weight_decay: Annotated[float, ">= 0"]
     weight_decay_factor: Annotated[float, ">= 0"]
 
@@ -181,6 +189,7 @@ class Config:
     optim: Optim
     evaluate: Evaluate
     probe: Probe
+    observe: tuple[Annotated[str, OBSERVATIONS], ...] = ("percentiles",)  # what is observed
     log_every: Count
     checkpoint_every: Count
     checkpoint_minutes: Positive = 10.0  # a checkpoint comes no later than this after the last
@@ -236,7 +245,7 @@ _NEVER = object()  # equal to no value
 
 def _later(config: Any, prefix: str = "") -> dict[str, Any]:
     """The defaults of all keys of `config` that have one, flattened."""
-    found = {f"{prefix}{name}": value for name, value in defaults(type(config)).items()}
+    found = {f"{prefix}{name}": _plain(value) for name, value in defaults(type(config)).items()}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
@@ -246,29 +255,42 @@ def _later(config: Any, prefix: str = "") -> dict[str, Any]:
 
 def _check_combinations(config: Config) -> None:
     """UserError for values that are each accepted, but not together."""
-    optim = config.optim
     if 0 in config.evaluate.at.early:
         raise UserError(
             "evaluate.at.early=0: accepted: steps from 1 (before it there are no moving averages)"
         )
-    if isinstance(config.model, InceptionModel):
-        _check_image_run(config, config.model)
+    model, batch, optim = config.model, config.optim.batch, config.optim
+    if optim.momentum and optim.name != "sgd":
+        raise UserError(f"optim.momentum={optim.momentum:g}: accepted with optim.name={optim.name}: 0")
+    if "saturation" in config.observe and NONLINEARITIES[model.nonlinearity].saturated is None:
+        accepted = ", ".join(name for name, one in NONLINEARITIES.items() if one.saturated)
+        raise UserError(
+            f"model.nonlinearity={model.nonlinearity}: accepted with observe=[saturation]: {accepted}"
+        )
+    if len(set(config.observe)) < len(config.observe):
+        raise UserError(f"observe={list(config.observe)}: accepted: each name once")
+    if model.norm == "ghost" and batch % model.norm_group:
+        raise UserError(
+            f"optim.batch={batch}: accepted with model.norm=ghost: "
+            f"multiples of model.norm_group={model.norm_group}"
+        )
+    if isinstance(model, InceptionModel):
+        _check_image_run(config, model)
     else:
-        _check_mnist_run(config)
+        _check_mnist_run(config, model)
     if config.step_path == "fused":
-        if optim.momentum:
-            raise UserError(
-                f"step_path=fused: optim.momentum={optim.momentum:g} needs step_path=autograd or auto"
-            )
-        if optim.decay.factor < 1:
-            raise UserError(
-                f"step_path=fused: optim.decay.factor={optim.decay.factor:g} needs step_path=autograd or auto"
-            )
+        from bn.fused_mlp import why_not  # imports torch, which other configs are checked without
+
+        if reason := why_not(config):
+            raise UserError(f"step_path=fused: {reason} needs step_path=autograd or auto")
 
 
-def _check_mnist_run(config: Config) -> None:
+def _check_mnist_run(config: Config, model: MlpModel) -> None:
     if not isinstance(config.data, MnistData):
-        raise UserError(f"data={config.data.name}: model=mlp takes data=mnist; for images, model=inception")
+        raise UserError(
+            f"data={config.data.name}: model=mlp takes data={' or '.join(IDX_SETS)}; "
+            "for images, model=inception"
+        )
     if config.member is not None:
         raise UserError(f"member={config.member}: accepted: null (only experiment=ensemble has members)")
     if config.precision not in ("auto", "float32"):
@@ -277,6 +299,13 @@ def _check_mnist_run(config: Config) -> None:
         raise UserError("compile=always: accepted with model=mlp: auto, never")
     if config.probe.layers:
         raise UserError("probe.layers: accepted with model=mlp: [] (all of its layers are observed)")
+    if model.norm == "group":
+        for features in model.hidden:
+            if features % model.norm_groups or features == model.norm_groups:
+                raise UserError(
+                    f"model.norm_groups={model.norm_groups}: accepted with a hidden layer of {features}: "
+                    "its divisors less than itself"
+                )
     examples = 60_000 - config.data.validation
     if config.optim.batch > examples:
         raise UserError(
@@ -289,22 +318,13 @@ def _check_mnist_run(config: Config) -> None:
 
 
 def _check_image_run(config: Config, model: InceptionModel) -> None:
-    data, batch = config.data, config.optim.batch
+    data = config.data
     if not isinstance(data, ImageData):
         raise UserError(f"data={data.name}: model=inception takes images: choose a scale")
     if data.crop > data.resize:
         raise UserError(f"data.crop={data.crop}: accepted: at most data.resize={data.resize}")
-    if config.step_path == "fused":
-        raise UserError("step_path=fused: accepted with model=inception: auto, autograd")
-    if model.norm == "ghost" and batch % model.norm_group:
-        raise UserError(
-            f"optim.batch={batch}: accepted with model.norm=ghost: "
-            f"multiples of model.norm_group={model.norm_group}"
-        )
     if model.per_activation and model.norm not in ("batch", "ghost"):
         raise UserError(f"model.per_activation: accepted with model.norm={model.norm}: []")
-    if model.norm == "sync" and config.compile == "always":
-        raise UserError("compile=always: accepted with model.norm=sync: auto, never")
     if (config.member is None) != (config.experiment != "ensemble"):
         accepted = "1 to 6" if config.member is None else "null (only experiment=ensemble has members)"
         raise UserError(f"member={config.member}: accepted with experiment={config.experiment}: {accepted}")
@@ -319,12 +339,13 @@ def _check_image_run(config: Config, model: InceptionModel) -> None:
 def to_dict(config: Any) -> dict[str, Any]:
     """Nested plain values, as YAML and JSON write them."""
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        return [plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+    return _plain(dataclasses.asdict(config))
 
-    return plain(dataclasses.asdict(config))
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Mappings checked against frozen dataclasses.
 
-A range is written where the field is (`Annotated[float, "> 0"]`), a choice as a `Literal`, a choice between
-dataclasses as a union told apart by its `name`. A field with a default may be missing.
+A range is written where the field is (`Annotated[float, "> 0"]`), a choice as a `Literal`, or as the keys of
+a table (`Annotated[str, TABLE]`), a choice between dataclasses as a union told apart by its `name`. A field
+with a default may be missing.
 """
 
 import dataclasses
@@ -32,12 +33,11 @@ def _build(schema: Any, value: Any, key: str) -> Any:
         return _build_dataclass(schema, value, key)
     if origin is Annotated:
         base, bounds = get_args(schema)
+        if isinstance(bounds, Mapping):
+            return _one_of(tuple(bounds), value, key)
         return _within(_build(base, value, key), bounds, base, key)
     if origin is Literal:
-        accepted = get_args(schema)
-        if value not in accepted or isinstance(value, bool):
-            raise _wrong(key, value, ", ".join(map(str, accepted)))
-        return value
+        return _one_of(get_args(schema), value, key)
     if origin in (Union, types.UnionType):
         return _build_union(get_args(schema), value, key)
     if origin is tuple:
@@ -46,6 +46,12 @@ def _build(schema: Any, value: Any, key: str) -> Any:
         item = get_args(schema)[0]
         return tuple(_build(item, part, f"{key}[{i}]") for i, part in enumerate(value))
     return _build_scalar(schema, value, key)
+
+
+def _one_of(accepted: tuple[Any, ...], value: Any, key: str) -> Any:
+    if value not in accepted or isinstance(value, bool):
+        raise _wrong(key, value, ", ".join(map(str, accepted)))
+    return value
 
 
 def _build_dataclass(schema: Any, value: Any, key: str) -> Any:
@@ -75,11 +81,17 @@ def _build_union(options: tuple[Any, ...], value: Any, key: str) -> Any:
     if type(None) in options:
         (schema,) = (option for option in options if option is not type(None))
         return None if value is None else _build(schema, value, key)
-    by_name = {name: option for option in options for name in get_args(get_type_hints(option)["name"])}
+    by_name = {name: option for option in options for name in _names_of(option)}
     name = value.get("name") if isinstance(value, Mapping) else value
     if not isinstance(name, str) or name not in by_name:
         raise _wrong(f"{key}.name", name, ", ".join(by_name))
     return _build(by_name[name], value, key)
+
+
+def _names_of(option: Any) -> tuple[str, ...]:
+    """The names that a dataclass of a union goes by."""
+    hint = get_type_hints(option, include_extras=True)["name"]
+    return get_args(hint) if get_origin(hint) is Literal else tuple(get_args(hint)[1])
 
 
 def _build_scalar(schema: type, value: Any, key: str) -> Any:

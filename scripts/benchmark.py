@@ -41,11 +41,12 @@ from bn.data.order import EpochOrder
 from bn.evaluate.accuracy import evaluate, evaluate_population
 from bn.models.build import build_model
 from bn.models.mlp import MLP
+from bn.observe.percentiles import Percentiles
 from bn.run.checkpoint import save_checkpoint
 from bn.run.directory import REPOSITORY, RunDirectory, environment
 from bn.run.losses import LossWindow
-from bn.tasks.mnist import build_probe, build_step, population_batches
-from bn.tasks.steps import CudaGraphStep
+from bn.tasks.cuda_graph import CudaGraphStep
+from bn.tasks.mnist import build_step, population_batches, subject_of
 from bn.train import device_name
 from experiments.benchmark import table
 from experiments.growing import Growing, add_options
@@ -263,14 +264,14 @@ def compiled_step(config: Config, data: Split, device: torch.device) -> Run:
 def ours(config: Config, data: Split, device: torch.device, path: str, graph: bool = False) -> Run:
     """The step of train.py with `step_path=path`."""
     model = cast(MLP, build_model(config)).to(device)
-    step = build_step(dataclasses.replace(config, step_path=path), model, data)
+    step = build_step(dataclasses.replace(config, step_path=path), model)
     draw = batches(data, device)
     if graph:
-        step = CudaGraphStep(step, model, draw())
+        step = CudaGraphStep(step, model, *data.batch(draw()))
     losses = torch.zeros(100, device=device)
 
     def one() -> Tensor:
-        losses[7] = loss = step(draw())  # kept as in training, not waited for
+        losses[7] = loss = step(*data.batch(draw()))  # kept as in training, not waited for
         return loss
 
     return one
@@ -311,14 +312,16 @@ def record_seconds(config: Config, data: Mnist, device: torch.device, times: int
     """Seconds that each kind of record of a full training costs: what one costs times how many there are."""
     model = cast(MLP, build_model(config)).to(device)
     model(data.train.images[:BATCH].float())  # so that there are moving averages to evaluate with
-    probe = build_probe(config, model, data.train)
+    percentiles = Percentiles(subject_of(config, model, data.train))
     order = EpochOrder(len(data.train.labels), BATCH, 0, device)
     with tempfile.TemporaryDirectory() as name, closing(RunDirectory(Path(name) / "run", config)) as run:
         folder = Path(name) / "checkpoints"
 
         def save() -> None:
-            save_checkpoint(folder, 1, {"model": model.state_dict(), "probe": probe.state_dict()})
-            probe.save(Path(name) / "activations.npz")
+            save_checkpoint(
+                folder, 1, {"model": model.state_dict(), "observations": percentiles.state_dict()}
+            )
+            percentiles.save(Path(name))
 
         run.open()
         run.start(0, {})
@@ -334,7 +337,7 @@ def record_seconds(config: Config, data: Mnist, device: torch.device, times: int
         steps = config.length
         return {
             "evaluation": median(lambda: evaluate(model, data)) * len(config.evaluate.at.steps(steps)),
-            "percentiles": median(lambda: probe.observe(0)) * len(config.probe.at.steps(steps)),
+            "percentiles": median(lambda: percentiles.observe(0)) * len(config.probe.at.steps(steps)),
             "Algorithm 2": median(
                 lambda: evaluate_population(
                     model, population_batches(config, data, order), lambda: evaluate(model, data)

@@ -34,9 +34,10 @@ from bn.models.counts import counts
 from bn.models.separable import SeparableConv2d
 from bn.norm import BatchNorm, fold
 from bn.run.directory import environment
+from bn.tasks.cuda_graph import CudaGraphStep
 from bn.tasks.optim import sgd
 from bn.tasks.precision import InPrecision
-from bn.tasks.steps import AutogradStep, CudaGraphStep, Step
+from bn.tasks.steps import AutogradStep, Step
 from bn.train import device_name
 from experiments.benchmark_images import table
 from experiments.growing import Growing, add_options

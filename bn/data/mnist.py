@@ -1,8 +1,8 @@
 """MNIST as section 4.1 wants it: 28x28 binary images, whole, as tensors on the device.
 
 The repository carries the four IDX files, gzipped (`data/mnist`). The first use unpacks them beside
-themselves; every use verifies their checksums. Where the bundled files were removed, torchvision
-downloads them.
+themselves; every use verifies their checksums. Where there are none, torchvision downloads them. Other
+sets of the same form are read in the same way (bn/data/idx_sets.py).
 """
 
 import contextlib
@@ -18,14 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bn.data.idx_sets import IDX_SETS, IdxSet
 from bn.errors import UserError
-
-SHA256 = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
 
 
 class Split(NamedTuple):
@@ -37,6 +31,10 @@ class Split(NamedTuple):
     def to(self, device: torch.device) -> "Split":
         return Split(self.images.to(device), self.labels.to(device))
 
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The images as float32 and the labels at `indices`, int64 (N,)."""
+        return self.images.index_select(0, indices).float(), self.labels.index_select(0, indices)
+
 
 class Mnist(NamedTuple):
     train: Split
@@ -44,14 +42,15 @@ class Mnist(NamedTuple):
     test: Split
 
 
-def load_mnist(root: Path, threshold: float = 0.5, validation: int = 0) -> Mnist:
-    """Read, verify and binarize MNIST.
+def load_mnist(root: Path, threshold: float = 0.5, validation: int = 0, name: str = "mnist") -> Mnist:
+    """Read, verify and binarize MNIST, or the set of that name in `bn.data.idx_sets.IDX_SETS`.
 
     `threshold` is in units of the full gray range: a pixel is 1 where pixel / 255 > threshold.
     `validation` examples, the last of the 60,000, are held out of the training set.
     Raises UserError with one line naming the file if one is damaged, or missing and not to be had.
     """
-    files = {name: _read(root, name) for name in SHA256}
+    source = IDX_SETS[name]
+    files = {name: _read(root, name, source) for name in source.sha256}
     train = _split(files["train-images-idx3-ubyte"], files["train-labels-idx1-ubyte"], threshold)
     test = _split(files["t10k-images-idx3-ubyte"], files["t10k-labels-idx1-ubyte"], threshold)
     if not validation:
@@ -69,32 +68,43 @@ def _split(images: bytes, labels: bytes, threshold: float) -> Split:
     return Split(torch.from_numpy(binary), torch.from_numpy(digits))
 
 
-def _read(root: Path, name: str) -> bytes:
-    """The verified content of one IDX file: unpacked, else bundled, else downloaded."""
+def _read(root: Path, name: str, source: IdxSet) -> bytes:
+    """The verified content of one IDX file: unpacked, else as it came (gzipped or not), else downloaded."""
     unpacked = root / "unpacked" / name
     if unpacked.exists():
         content = unpacked.read_bytes()
-        if _verified(content, name):
+        if _verified(content, name, source):
             return content  # else it was cut short: unpack it again
-    bundled = root / f"{name}.gz"
-    if bundled.exists():
-        try:
-            content = gzip.decompress(bundled.read_bytes())
-        except (OSError, EOFError, zlib.error):
-            content = b""
-        if not _verified(content, name):
-            raise UserError(
-                f"{bundled}: damaged (checksum differs): restore it with "
-                f"`git checkout -- {bundled}`, or remove it to download MNIST"
-            )
+    for came in (root / f"{name}.gz", root / name):
+        if came.exists():
+            content = _unpacked(came)
+            if not _verified(content, name, source):
+                raise UserError(
+                    f"{came}: damaged (checksum differs): {_elsewhere(source, came)}, "
+                    f"or remove it to download {source.torchvision}"
+                )
+            break
     else:
-        content = _download(root, name)
+        content = _download(root, name, source)
     _keep(unpacked, content)
     return content
 
 
-def _verified(content: bytes, name: str) -> bool:
-    return hashlib.sha256(content).hexdigest() == SHA256[name]
+def _unpacked(path: Path) -> bytes:
+    """Empty where it cannot be read."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def _elsewhere(source: IdxSet, root: Path) -> str:
+    return source.elsewhere.format(root=root)
+
+
+def _verified(content: bytes, name: str, source: IdxSet) -> bool:
+    return hashlib.sha256(content).hexdigest() == source.sha256[name]
 
 
 def _keep(path: Path, content: bytes) -> None:
@@ -109,18 +119,18 @@ def _keep(path: Path, content: bytes) -> None:
             part.unlink(missing_ok=True)
 
 
-def _download(root: Path, name: str) -> bytes:
-    from torchvision.datasets import MNIST  # costs a second, and only the fallback needs it
+def _download(root: Path, name: str, source: IdxSet) -> bytes:
+    from torchvision import datasets  # costs a second, and only the fallback needs it
 
+    downloaded = root / source.torchvision / "raw" / name
     try:
-        MNIST(str(root), download=True)
-        content = (root / "MNIST" / "raw" / name).read_bytes()
+        getattr(datasets, source.torchvision)(str(root), download=True)
+        content = downloaded.read_bytes()
     except (OSError, RuntimeError, HTTPException) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{root / name}.gz: missing, and the download failed ({reason}): "
-            f"restore it with `git checkout -- {root}`"
+            f"{root / name}.gz: missing, and the download failed ({reason}): {_elsewhere(source, root)}"
         ) from error
-    if not _verified(content, name):
-        raise UserError(f"{root}/MNIST/raw/{name}: downloaded, but the checksum differs: remove it")
+    if not _verified(content, name, source):
+        raise UserError(f"{downloaded}: downloaded, but the checksum differs: remove it")
     return content

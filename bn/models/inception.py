@@ -1,19 +1,19 @@
 """The network of section 4.2: Figure 5 as a table, and Inception built from it."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bn.config import InceptionModel
 from bn.data.photometric import STD
 from bn.models.lrn import LocalResponseNorm
+from bn.models.nonlinearity import check_names, nonlinearity
 from bn.models.separable import SeparableConv2d
-from bn.norm import BatchNorm, SyncBatchNorm
+from bn.norm.build import normalization
 
-NONLINEARITIES = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
-NORMS = ("none", "batch", "ghost", "sync")
 STEMS = ("separable", "dense")
 DEPTH_MULTIPLIER = 8  # of the separable stem: 3 -> 24 channels
 
@@ -152,27 +152,17 @@ class Inception(nn.Module):
     """Maps images (N, 3, size, size) to logits (N, classes).
 
     `sides` are the outputs' by the names of FIGURE5's rows. Images of another side than `size` pass too,
-    unless there is BN per activation.
+    unless there is BN per activation. `make` builds each unit.
     """
 
-    def __init__(
-        self,
-        rows: Sequence[Row],
-        classes: int,
-        make: MakeUnit,
-        *,
-        size: int,
-        lrn: Sequence[nn.Module],
-        dropout: float,
-        stem_stride: int,
-        stem_pools: int,
-    ) -> None:
+    def __init__(self, network: InceptionModel, classes: int, size: int, make: MakeUnit) -> None:
         super().__init__()
-        conv1, _, conv2, _, *modules, _ = rows
+        conv1, _, conv2, _, *modules, _ = (_built(row, network.pool_proj, network.width) for row in FIGURE5)
+        stem_stride, stem_pools = network.stem_stride, network.stem_pools
         self.sides = sides = size_of(size, stem_stride, stem_pools)
         self.conv1 = make("conv1", 3, conv1.channels, conv1.patch, stem_stride, size)
         self.pool1 = StridedMaxPool() if stem_pools >= 1 else nn.Identity()
-        self.lrn1, self.lrn2 = lrn
+        self.lrn1, self.lrn2 = _lrn(network), _lrn(network)
         self.conv2_reduce = make("conv2", conv1.channels, conv2.reduce, 1, 1, sides["pool1"])
         self.conv2 = make("conv2", conv2.reduce, conv2.conv_3x3, conv2.patch, 1, sides["conv2"])
         self.pool2 = StridedMaxPool() if stem_pools == 2 else nn.Identity()
@@ -181,7 +171,7 @@ class Inception(nn.Module):
             module = InceptionModule(row, channels, side, make)
             self.add_module(f"inception_{row.name}", module)
             channels, side = module.channels, sides[row.name]
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(network.dropout)
         self.classifier = nn.Linear(channels, classes)
 
     @property
@@ -202,30 +192,28 @@ class Inception(nn.Module):
         return self.classifier(self.dropout(x.mean((2, 3))))
 
 
+PAPER = InceptionModel(
+    name="inception", norm="batch", norm_group=32, nonlinearity="relu", lrn=False, dropout=0.0,
+    stem="separable", stem_stride=2, stem_pools=2, pool_proj=96, width=1.0, per_activation=(), init_scale=1.0,
+    bn_eps=1e-5, bn_momentum=0.1,
+)  # fmt: skip
+
+
 def inception(
     classes: int = 1000,
     *,
-    norm: str = "batch",
-    norm_group: int = 32,
-    nonlinearity: str = "relu",
-    lrn: bool = False,
-    dropout: float = 0.0,
-    stem: str = "separable",
-    stem_stride: int = 2,
-    stem_pools: int = 2,
-    pool_proj: int = 96,
-    width: float = 1.0,
-    per_activation: Sequence[str] = (),
-    init_scale: float = 1.0,
-    bn_eps: float = 1e-5,
-    bn_momentum: float = 0.1,
     size: int = 224,
+    network: InceptionModel = PAPER,
     generator: torch.Generator | None = None,
+    **changes: Any,
 ) -> Inception:
     """The network of Figure 5, for images (N, 3, size, size).
 
-    - `norm`: BN after each convolution, before the nonlinearity: over the mini-batch ("batch"), over groups
-      of `norm_group` of its examples ("ghost"), over those of all processes ("sync"), or "none" and biases.
+    `network` says what it is made of, by default the paper's with batch normalization and neither LRN nor
+    dropout, and `changes` what is otherwise: any field of `bn.config.InceptionModel`, such as norm="none":
+
+    - `norm`: before each nonlinearity: BN over the mini-batch ("batch") or over groups of `norm_group` of its
+      examples ("ghost"), what else `bn.choices.NORMALIZATIONS` has, or "none" and biases.
     - `lrn`: local response normalization in GoogLeNet's places, after the first max pool and after conv2.
       (D) Without BN its alpha is in units of the input, as GoogLeNet had it: inputs here are divided by
       `bn.data.photometric.STD`. With BN activations have unit variance whatever the input, and alpha is
@@ -245,54 +233,48 @@ def inception(
     pointwise one, so that it scales the whole. All is drawn from `generator`, and the draws depend on
     nothing but the shapes of the weights: a seed gives the same W with and without BN.
 
-    Raises ValueError for a name that is not accepted, and for `per_activation` where `norm` has none.
+    Raises ValueError for a name that is not accepted, and for `per_activation` where `norm` has none;
+    TypeError for a field that there is not.
     """
-    for name, value, accepted in (
-        ("norm", norm, NORMS),
-        ("nonlinearity", nonlinearity, tuple(NONLINEARITIES)),
-        ("stem", stem, STEMS),
-        *(("per_activation", name, tuple(row.name for row in MODULES)) for name in per_activation),
-    ):
-        if value not in accepted:
-            raise ValueError(f"{name}={value!r}: accepted: {', '.join(accepted)}")
-    if per_activation and norm not in ("batch", "ghost"):
-        raise ValueError(
-            f"per_activation={','.join(per_activation)} with norm={norm!r}: accepted: batch, ghost"
-        )
+    network = replace(network, **changes)
+    _check(network)
 
     def make(row: str, channels: int, filters: int, patch: int, stride: int, side: int) -> Unit:
-        bias = norm == "none"
+        bias = network.norm == "none"
         side = -(-side // stride)
-        if row == "conv1" and stem == "separable":
+        if row == "conv1" and network.stem == "separable":
             conv = SeparableConv2d(channels, filters, patch, stride, DEPTH_MULTIPLIER, bias)
         else:
             conv = nn.Conv2d(channels, filters, patch, stride, patch // 2, bias=bias)
-        features = (filters, side, side) if row in per_activation else filters
-        return Unit(conv, normalization(features), NONLINEARITIES[nonlinearity](), side)
+        features = (filters, side, side) if row in network.per_activation else filters
+        return Unit(conv, normalization(features, network), nonlinearity(network.nonlinearity), side)
 
-    def normalization(features: int | tuple[int, ...]) -> nn.Module:
-        if norm == "none":
-            return nn.Identity()
-        if norm == "sync":
-            assert isinstance(features, int)
-            return SyncBatchNorm(features, bn_eps, bn_momentum)
-        return BatchNorm(features, bn_eps, bn_momentum, norm_group if norm == "ghost" else None)
+    built = Inception(network, classes, size, make)
+    for unit in built.units.values():
+        _initialize(unit.conv, network.init_scale, generator)
+    nn.init.normal_(built.classifier.weight, std=0.01, generator=generator)
+    nn.init.zeros_(built.classifier.bias)
+    return built
 
-    network = Inception(
-        [_built(row, pool_proj, width) for row in FIGURE5],
-        classes,
-        make,
-        size=size,
-        lrn=[LocalResponseNorm(STD if norm == "none" else 1.0) if lrn else nn.Identity() for _ in range(2)],
-        dropout=dropout,
-        stem_stride=stem_stride,
-        stem_pools=stem_pools,
-    )
-    for unit in network.units.values():
-        _initialize(unit.conv, init_scale, generator)
-    nn.init.normal_(network.classifier.weight, std=0.01, generator=generator)
-    nn.init.zeros_(network.classifier.bias)
-    return network
+
+def _check(network: InceptionModel) -> None:
+    check_names(network)
+    modules = tuple(row.name for row in MODULES)
+    named = (("stem", network.stem, STEMS), *(("per_activation", m, modules) for m in network.per_activation))
+    for key, value, accepted in named:
+        if value not in accepted:
+            raise ValueError(f"{key}={value!r}: accepted: {', '.join(accepted)}")
+    if network.per_activation and network.norm not in ("batch", "ghost"):
+        raise ValueError(
+            f"per_activation={','.join(network.per_activation)} with norm={network.norm!r}: "
+            "accepted: batch, ghost"
+        )
+
+
+def _lrn(network: InceptionModel) -> nn.Module:
+    if not network.lrn:
+        return nn.Identity()
+    return LocalResponseNorm(STD if network.norm == "none" else 1.0)
 
 
 def _built(row: Row, pool_proj: int, width: float) -> Row:

@@ -2,13 +2,15 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bn.norm import BatchNorm
-
-NONLINEARITIES = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
+from bn.config import MlpModel
+from bn.models.nonlinearity import check_names, nonlinearity
+from bn.norm.build import normalization
 
 
 class HiddenLayer(nn.Module):
@@ -44,39 +46,47 @@ class MLP(nn.Module):
         return self.classifier(self.hidden(x))
 
 
+PAPER = MlpModel(
+    name="mlp", hidden=(100, 100, 100), norm="batch", nonlinearity="sigmoid", init_std=0.1, bn_eps=1e-5,
+    bn_momentum=0.1,
+)  # fmt: skip
+
+
 def mlp(
     inputs: int = 784,
-    hidden: Sequence[int] = (100, 100, 100),
+    hidden: Sequence[int] | None = None,
     classes: int = 10,
     *,
-    norm: str = "batch",
-    nonlinearity: str = "sigmoid",
-    init_std: float = 0.1,
-    bn_eps: float = 1e-5,
-    bn_momentum: float = 0.1,
+    network: MlpModel = PAPER,
     generator: torch.Generator | None = None,
+    **changes: Any,
 ) -> MLP:
-    """The MNIST network (section 4.1; hidden layers 100, 100, 100).
+    """The MNIST network (section 4.1; hidden layers 100, 100, 100): (N, inputs) to logits (N, classes).
 
-    `norm` is "batch" or "none", `nonlinearity` one of NONLINEARITIES. All W are Gaussian with standard
-    deviation `init_std`, drawn from `generator`; biases and beta start at 0, gamma at 1. The draws of W are
-    the same with and without BN. `bn_eps` and `bn_momentum` are those of `bn.norm.BatchNorm`.
+    `network` says what it is made of, by default the paper's with batch normalization, and `changes` what is
+    otherwise: any field of `bn.config.MlpModel`, such as norm="none" or nonlinearity="relu". `hidden` are the
+    layers' sizes; None: those of `network`.
+
+    All W are Gaussian with standard deviation `init_std`, drawn from `generator`; biases and beta start at 0,
+    gamma at 1. The draws of W are the same with and without normalization, which leaves out the biases.
+
+    Raises ValueError for a name that is not accepted, TypeError for a field that there is not.
     """
-    if norm not in ("batch", "none"):
-        raise ValueError(f"norm={norm!r}: accepted: 'batch', 'none'")
-    sizes = (inputs, *hidden)
+    network = replace(network, **changes)
+    check_names(network)
+    sizes = (inputs, *(network.hidden if hidden is None else hidden))
     layers = [
         HiddenLayer(
-            nn.Linear(fan_in, fan_out, bias=norm == "none"),
-            BatchNorm(fan_out, bn_eps, bn_momentum) if norm == "batch" else nn.Identity(),
-            NONLINEARITIES[nonlinearity](),
+            nn.Linear(fan_in, fan_out, bias=network.norm == "none"),
+            normalization(fan_out, network),
+            nonlinearity(network.nonlinearity),
         )
         for fan_in, fan_out in itertools.pairwise(sizes)
     ]
     model = MLP(layers, nn.Linear(sizes[-1], classes))
     for module in model.modules():
         if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=init_std, generator=generator)
+            nn.init.normal_(module.weight, std=network.init_std, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return model

@@ -2,7 +2,6 @@
 
 - `batch_norm`: the transform of Algorithm 1 as a function, on torch's kernel.
 - `BatchNorm`: the same as a module, with moving averages for evaluation.
-- `SyncBatchNorm`: over the mini-batch of all processes that train together.
 - `population_statistics`: Algorithm 2, the statistics that inference uses.
 - `fold`: a network in which each fixed BN map is composed into the layer before it.
 - `reference_forward`, `reference_backward`: Algorithm 1 and the paper's gradients, written out;
@@ -14,14 +13,12 @@ from bn.norm.algorithm2 import NotFinite, population_statistics
 from bn.norm.fold import fold
 from bn.norm.module import BatchNorm
 from bn.norm.reference import Forward, Gradients, reference_backward, reference_forward
-from bn.norm.sync import SyncBatchNorm
 
 __all__ = [
     "BatchNorm",
     "Forward",
     "Gradients",
     "NotFinite",
-    "SyncBatchNorm",
     "batch_norm",
     "fold",
     "population_statistics",

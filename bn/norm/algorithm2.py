@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from bn.norm.algorithm1 import check_batch, groups
 from bn.norm.layers import Normalization, normalization_layers
 from bn.norm.module import BatchNorm
-from bn.norm.sync import SyncBatchNorm, moments_of_all, shared
 
 
 class NotFinite(ValueError):
@@ -90,11 +89,6 @@ class _Sums:
     def observe(self, _: nn.Module, args: tuple[Tensor, ...]) -> None:
         """Take in what the layer is about to normalize (a forward pre-hook)."""
         features = self.mean.shape
-        if isinstance(self.layer.module, SyncBatchNorm) and shared():
-            count, mean, var = moments_of_all(args[0])
-            m = int(count)
-            self._add(m, mean, var * m / (m - 1))
-            return
         try:
             batches = groups(args[0], self.group)
             check_batch(batches[0], features)
@@ -105,13 +99,10 @@ class _Sums:
             dims = [0] if per_activation else [0, *range(2, x.dim())]
             m = x.numel() // features.numel()
             var, mean = torch.var_mean(x.double(), dims, correction=1)
-            self._add(m, mean, var)
-
-    def _add(self, m: int, mean: Tensor, var: Tensor) -> None:
-        self.values += m
-        self.freedom += m - 1
-        self.mean += m * mean
-        self.var += (m - 1) * var
+            self.values += m
+            self.freedom += m - 1
+            self.mean += m * mean
+            self.var += (m - 1) * var
 
     def population(self) -> tuple[Tensor, Tensor]:
         """E[x] and Var[x], in the type in which the layer keeps them."""

@@ -1,48 +1,40 @@
-"""What is observed inside a network while it trains: percentiles of the inputs to the nonlinearities.
+"""Percentiles of the inputs to the nonlinearities.
 
 Figure 1(b, c) shows "the {15, 50, 85}th percentiles of the input to the sigmoid" over training. With BN that
 input is BN's output, gamma * xhat + beta.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from bn.observe.observation import Observation, Subject, undisturbed
 
 DTYPE = torch.float32  # also of what a forward pass in another precision puts out
 
 
-class PercentileProbe:
-    """Percentiles, over a fixed set of examples, of each unit's input to its nonlinearity.
+class Percentiles(Observation):
+    """Percentiles, over all examples, of each unit's input to its nonlinearity.
 
-    The network is observed in training mode (N_BN^tr: normalized by the statistics of each mini-batch) in
-    mini-batches of the size it trains with, and left as it was: the forward passes touch neither the moving
-    averages nor torch's random state. A convolution's unit is a feature map, whose values at all locations
-    count. `paths` collects what each call observed.
+    The network is observed in training mode, in mini-batches of the size it trains with. A convolution's unit
+    is a feature map, whose values at all locations count. `paths` collects, for each layer, what each call
+    observed: (percentiles, units) float32. All goes into `activations.npz`, nothing into metrics.jsonl.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        nonlinearities: Mapping[str, nn.Module],
-        batches: Sequence[Tensor],
-        percentiles: Sequence[float],
-    ) -> None:
-        """`nonlinearities` of `model`, each under the name it is recorded by; `batches` of inputs to it."""
-        self.model = model
-        self.nonlinearities = dict(nonlinearities)
-        self.percentiles = tuple(percentiles)
-        self.batches = batches
-        self.steps: list[int] = []
-        self.paths: dict[str, list[np.ndarray]] = {name: [] for name in nonlinearities}  # (percentile, unit)
+    def __init__(self, subject: Subject) -> None:
+        super().__init__(subject)
+        self.percentiles = subject.config.probe.percentiles
+        self.observed_at: list[int] = []
+        self.paths: dict[str, list[np.ndarray]] = {name: [] for name in subject.layers}
 
     @torch.no_grad()
-    def observe(self, step: int) -> None:
-        """Append the percentiles at `step`."""
-        found: dict[str, list[Tensor]] = {name: [] for name in self.nonlinearities}
+    def observe(self, step: int) -> dict[str, float]:
+        layers = self.subject.layers
+        found: dict[str, list[Tensor]] = {name: [] for name in layers}
 
         def keep(name: str):
             def hook(_module, inputs) -> None:  # a copy, since the nonlinearity may work in place
@@ -51,36 +43,30 @@ class PercentileProbe:
 
             return hook
 
-        was_training = self.model.training
-        buffers = [buffer.clone() for buffer in self.model.buffers()]
-        devices = [p.device for p in self.model.parameters() if p.is_cuda][:1]
-        hooks = [module.register_forward_pre_hook(keep(name)) for name, module in self.nonlinearities.items()]
+        hooks = [layer.nonlinearity.register_forward_pre_hook(keep(name)) for name, layer in layers.items()]
         try:
-            self.model.train()
-            with torch.random.fork_rng(devices):  # dropout draws
-                for images in self.batches:
-                    self.model(images)
+            with undisturbed(self.subject.model):
+                for images, _ in self.subject.batches:
+                    self.subject.network(images)
         finally:
             for hook in hooks:
                 hook.remove()
-            for buffer, saved in zip(self.model.buffers(), buffers, strict=True):
-                buffer.copy_(saved)
-            self.model.train(was_training)
-        self.steps.append(step)
+        self.observed_at.append(step)
         for name, path in self.paths.items():
             path.append(percentiles_of_columns(torch.cat(found.pop(name)), self.percentiles))
+        return {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything observed so far, for a checkpoint."""
         paths = {name: torch.from_numpy(np.array(path, np.float32)) for name, path in self.paths.items()}
-        return {"steps": torch.tensor(self.steps, dtype=torch.int64), **paths}
+        return {"steps": torch.tensor(self.observed_at, dtype=torch.int64), **paths}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.steps = state["steps"].tolist()
+        self.observed_at = state["steps"].tolist()
         self.paths = {name: list(state[name].numpy()) for name in self.paths}
 
-    def save(self, path: Path) -> None:
+    def save(self, folder: Path) -> None:
         """Write `activations.npz`: steps (T,), percentiles (P,), and for each name (T, P, units) float32."""
+        path = folder / "activations.npz"
         part = path.with_suffix(".part.npz")
         arrays: dict[str, Any] = {name: array.numpy() for name, array in self.state_dict().items()}
         try:

@@ -15,12 +15,15 @@ from bn.evaluate.accuracy import classify, evaluate_population
 from bn.models.build import build_model
 from bn.models.inception import Unit
 from bn.norm.layers import is_normalization
-from bn.observe.percentiles import PercentileProbe
+from bn.observe.build import build_observer
+from bn.observe.observation import Observer, Subject
 from bn.seeds import generator
 from bn.tasks.compiling import missing_for_compiling, wants_compiling
-from bn.tasks.optim import rate_of, sgd
+from bn.tasks.cuda_graph import CudaGraphStep, captured
+from bn.tasks.optim import build_optimizer, rate_of
 from bn.tasks.precision import InPrecision, precision_on
-from bn.tasks.steps import AutogradStep, CudaGraphStep, ScaledStep, Step, captured
+from bn.tasks.scaled import ScaledStep
+from bn.tasks.steps import AutogradStep, Step
 from bn.tasks.task import Task
 
 
@@ -31,8 +34,7 @@ class ImageTask(Task):
         self.config = config
         self.team = team
         self.precision = precision_on(device, config.precision)
-        # Statistics over all ranks are collectives, at each of which a compiler would have to stop.
-        self.compiled = config.model.norm != "sync" and wants_compiling(device, config.compile)
+        self.compiled = wants_compiling(device, config.compile)
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.images = open_images(
             config.data, batch=config.optim.batch, seed=config.seed, device=device,
@@ -42,15 +44,13 @@ class ImageTask(Task):
         self.model = build_model(config).to(device, memory_format=self.format)  # type: ignore[call-overload]
         self.rate = rate_of(config.optim)
         self.step: Step = self._build_step()
-        self.probe = self._build_probe()
+        self.observer = self._build_observer()
         if team.rank:
-            self.images.leave_unsaid()  # rank 0 has read the probe's too
+            self.images.leave_unsaid()  # rank 0 says what cannot be read
 
-    def advance(self, n: int) -> Tensor:
+    def draw(self, n: int) -> tuple[Tensor, Tensor]:
         images, labels = self.images.feed(n - 1)
-        self.team.tick()
-        self.step.set_rate(self.rate(n))
-        return self.step(images.contiguous(memory_format=self.format), labels)
+        return images.contiguous(memory_format=self.format), labels
 
     def evaluate(self) -> dict[str, float]:
         norms = [module for module in self.model.modules() if is_normalization(module)]
@@ -68,7 +68,7 @@ class ImageTask(Task):
         return evaluate_population(network, self.team.ticking(batches), self.evaluate, self.team.sum)
 
     @torch.no_grad()
-    def observations(self, n: int) -> dict[str, float]:
+    def step_numbers(self, n: int) -> dict[str, float]:
         """The rate, the gradients' norm and the parameter that is largest in absolute value."""
         parameters: list[Tensor] = list(self.model.parameters())
         largest = torch.stack(torch._foreach_norm(parameters, torch.inf)).max()
@@ -90,13 +90,13 @@ class ImageTask(Task):
         images = images.to(device).contiguous(memory_format=self.format)
         self.step = self._graph_step(images, labels.to(device))
 
-    def _graph_step(self, *inputs: Tensor) -> Step:
+    def _graph_step(self, images: Tensor, labels: Tensor) -> Step:
         """The step as a graph, if it can be; with one line not compiled, where that fails.
 
         UserError where compiling was asked for.
         """
         try:
-            return captured(self.step, self.model, *inputs)
+            return captured(self.step, self.model, images, labels)
         except Exception as error:
             if not self.compiled or isinstance(error, torch.cuda.OutOfMemoryError):
                 raise
@@ -107,7 +107,7 @@ class ImageTask(Task):
         state = self.step.state_dict()
         self.step = self._build_step()
         self.step.load_state_dict(state)
-        return self._graph_step(*inputs)
+        return self._graph_step(images, labels)
 
     def describe(self) -> str:
         o = self.config.optim
@@ -143,24 +143,18 @@ class ImageTask(Task):
         self.images.close()
 
     def _build_step(self) -> Step:
-        o = self.config.optim
-        optimizer = sgd(self.model, o.initial_rate, o.momentum, o.l2)
+        optimizer = build_optimizer(self.model, self.config.optim)
         # Only the training step is compiled: evaluation, Algorithm 2 and the probe look inside the network.
         forward: Any = torch.compile(self.model) if self.compiled else self.model
         network = InPrecision(self.team.data_parallel(forward), self.precision)
         return (ScaledStep if self.precision == "fp16" else AutogradStep)(network, optimizer)
 
-    def _build_probe(self) -> PercentileProbe:
+    def _build_observer(self) -> Observer:
         """Of the chosen layers, over the same examples for all seeds and networks; by rank 0 alone."""
+        if self.team.rank:
+            return Observer({})
         units = {name: unit for name, unit in self.model.named_modules() if isinstance(unit, Unit)}
-        layers = {name: units[name].nonlinearity for name in self.config.probe.layers}
-        # Statistics over all ranks are those of a whole mini-batch, which each rank then has a copy of: there
-        # the others take part in the passes.
-        shared = self.config.model.norm == "sync"
-        size = self.config.optim.batch if shared else None
-        takes_part = bool(layers) and (shared or self.team.rank == 0)
-        examples = self.images.training_examples(self.config.probe.examples, size) if takes_part else ()
-        batches = [images for images, _ in examples]
+        layers = {name: units[name] for name in self.config.probe.layers}
+        examples = self.images.training_examples(self.config.probe.examples) if layers else ()
         network = InPrecision(self.model, self.precision)
-        observed = {} if self.team.rank else layers
-        return PercentileProbe(network, observed, batches, self.config.probe.percentiles)
+        return build_observer(Subject(self.config, self.model, network, layers, list(examples)))

@@ -9,21 +9,24 @@ from bn.config import Config, MnistData
 from bn.data.mnist import Mnist, Split, load_mnist
 from bn.data.order import EpochOrder
 from bn.evaluate.accuracy import evaluate, evaluate_population
-from bn.fused_mlp import FusedStep
+from bn.fused_mlp import FusedStep, why_not
 from bn.models.build import build_model
 from bn.models.mlp import MLP
-from bn.observe.percentiles import PercentileProbe
+from bn.observe.build import build_observer
+from bn.observe.observation import Subject
 from bn.run.directory import REPOSITORY
 from bn.seeds import generator
-from bn.tasks.optim import rate_of, sgd
-from bn.tasks.steps import AutogradStep, Step, captured
+from bn.tasks.cuda_graph import CudaGraphStep, captured
+from bn.tasks.optim import build_optimizer, rate_of
+from bn.tasks.steps import AutogradStep, Step
 from bn.tasks.task import Task
 
 
 class MnistTask(Task):
     def __init__(self, config: Config, device: torch.device) -> None:
         assert isinstance(config.data, MnistData)
-        data = load_mnist(REPOSITORY / config.data.root, config.data.threshold, config.data.validation)
+        d = config.data
+        data = load_mnist(REPOSITORY / d.root, d.threshold, d.validation, d.name)
         validation = data.validation and data.validation.to(device)
         model = build_model(config).to(device)
         assert isinstance(model, MLP)
@@ -32,13 +35,11 @@ class MnistTask(Task):
         self.model = model
         self.order = EpochOrder(len(data.train.labels), config.optim.batch, config.seed, device)
         self.rate = rate_of(config.optim)
-        self.probe = build_probe(config, model, self.data.train)
-        self.step: Step = build_step(config, model, self.data.train)
+        self.observer = build_observer(subject_of(config, model, self.data.train))
+        self.step: Step = build_step(config, model)
 
-    def advance(self, n: int) -> Tensor:
-        if self.config.optim.decay.factor < 1:
-            self.step.set_rate(self.rate(n))
-        return self.step(self.order(n - 1))
+    def draw(self, n: int) -> tuple[Tensor, Tensor]:
+        return self.data.train.batch(self.order(n - 1))
 
     def evaluate(self) -> dict[str, float]:
         return evaluate(self.model, self.data)
@@ -49,39 +50,33 @@ class MnistTask(Task):
         )
 
     def capture(self) -> None:
-        self.step = captured(self.step, self.model, self.order(0))
+        self.step = captured(self.step, self.model, *self.draw(1))
 
     def describe(self) -> str:
-        return type(self.step).__name__
+        parts = ["fused step" if fused(self.config) else "readable step"]
+        if self.config.step_path == "auto" and (reason := why_not(self.config)):
+            parts.append(f"the fused one cannot {reason}")
+        return ", ".join((*parts, *["CUDA graph"] * isinstance(self.step, CudaGraphStep)))
 
     def close(self) -> None:
         pass
 
 
-class IndexedStep(AutogradStep):
-    """The readable step on the examples that indices name."""
-
-    def __init__(self, model: MLP, optimizer: torch.optim.Optimizer, data: Split) -> None:
-        super().__init__(model, optimizer)
-        self.data = data
-        self.dtype = model.classifier.weight.dtype
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        (indices,) = inputs
-        images = self.data.images[indices].to(self.dtype)
-        return super().__call__(images, self.data.labels[indices])
+def fused(config: Config) -> bool:
+    """Whether the fused step trains: where it is asked for, or can."""
+    return config.step_path == "fused" or (config.step_path == "auto" and why_not(config) is None)
 
 
-def build_step(config: Config, model: MLP, train: Split) -> Step:
-    """The fused step where it serves or is asked for, else the readable one."""
+def build_step(config: Config, model: MLP) -> Step:
+    """The fused step or the readable one, as `fused` says."""
     o = config.optim
-    if config.step_path == "autograd" or (config.step_path == "auto" and (o.momentum or o.decay.factor < 1)):
-        return IndexedStep(model, sgd(model, o.initial_rate, o.momentum, o.l2), train)
-    return FusedStep(model, train, batch=o.batch, lr=o.initial_rate, decay=o.l2)
+    if fused(config):
+        return FusedStep(model, batch=o.batch, lr=o.initial_rate, decay=o.l2)
+    return AutogradStep(model, build_optimizer(model, o))
 
 
-def build_probe(config: Config, model: MLP, train: Split) -> PercentileProbe:
-    """Of all layers, over the first examples by a permutation that is the same for all seeds and networks.
+def subject_of(config: Config, model: MLP, train: Split) -> Subject:
+    """All hidden layers, and the first examples by a permutation that is the same for all seeds and networks.
 
     Their number is rounded up to whole mini-batches, or down where there are not so many.
     """
@@ -89,9 +84,10 @@ def build_probe(config: Config, model: MLP, train: Split) -> PercentileProbe:
     wanted = -(-config.probe.examples // batch) * batch
     examples = min(wanted, len(train.labels) // batch * batch)
     chosen = torch.randperm(len(train.labels), generator=generator(0, "probe"))[:examples]
-    images = train.images[chosen.to(train.images.device)].float()
-    layers = {f"layer{i}": layer.nonlinearity for i, layer in enumerate(model.layers, start=1)}
-    return PercentileProbe(model, layers, images.split(batch), config.probe.percentiles)
+    images, labels = train.batch(chosen.to(train.images.device))
+    layers = {f"layer{i}": layer for i, layer in enumerate(model.layers, start=1)}
+    batches = list(zip(images.split(batch), labels.split(batch), strict=True))
+    return Subject(config, model, model, layers, batches)
 
 
 def population_batches(config: Config, data: Mnist, order: EpochOrder) -> Iterator[Tensor]:

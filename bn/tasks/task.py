@@ -1,11 +1,12 @@
 """The interface between the training loop and what it trains."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
-from bn.observe.percentiles import PercentileProbe
+from bn.observe.observation import Observer
 from bn.tasks.steps import Step
 
 
@@ -14,11 +15,12 @@ class Task(ABC):
 
     model: nn.Module
     step: Step
-    probe: PercentileProbe
+    rate: Callable[[int], float]  # the learning rate of step n, counted from 1
+    observer: Observer
 
     @abstractmethod
-    def advance(self, n: int) -> Tensor:
-        """Take step `n`, counted from 1; the loss of its mini-batch, on the device, not waited for."""
+    def draw(self, n: int) -> tuple[Tensor, Tensor]:
+        """The mini-batch of step `n`, counted from 1: images and labels (N,), on the device."""
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
@@ -36,22 +38,23 @@ class Task(ABC):
     def describe(self) -> str:
         """How a step is computed, in a few words for the first line printed."""
 
-    def observations(self, n: int) -> dict[str, float]:
+    def step_numbers(self, n: int) -> dict[str, float]:
         """What is logged of step `n`, just taken, besides the loss."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on, and what the probe has observed."""
+        """Everything that the next step depends on, and what was observed."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.step.state_dict(),
-            "probe": self.probe.state_dict(),
+            "observations": self.observer.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.step.load_state_dict(state["optimizer"])
-        self.probe.load_state_dict(state["probe"])
+        # Before observations could be chosen there were percentiles alone, under "probe".
+        self.observer.load_state_dict(state.get("observations") or {"percentiles": state["probe"]})
 
     @abstractmethod
     def close(self) -> None:

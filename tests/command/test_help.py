@@ -14,9 +14,10 @@ def test_help(command, tmp_path, snapshot):
     assert re.search(r"^experiment: .*\bmnist_baseline, mnist_bn\b", out, re.MULTILINE)
     for group in (
         "ablation: decay, distortion, dropout, l2, lrn, none, rate, shuffle",
-        "data: cifar10, imagenet, mnist, smoke, tiny_imagenet",
+        "data: cifar10, fashion_mnist, imagenet, mnist, smoke, tiny_imagenet",
         "logger: none, wandb",
         "model: inception, mlp",
+        "optim: adagrad, adam, sgd",
         "scale: cifar10, imagenet, smoke, tiny_imagenet",
         "switch: decay, distortion, dropout, l2, lrn, none, rate, shuffle",
         f"sweep: {SWEEPS}",

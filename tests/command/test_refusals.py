@@ -70,15 +70,6 @@ WRONG = {
         ["experiment=bn_x5", "scale=smoke", "optim.batch=48"],
         "optim.batch=48: accepted with model.norm=ghost: multiples of model.norm_group=32",
     ),
-    "statistics over one process": (
-        ["experiment=bn_x5", "scale=smoke", "model.norm=sync"],
-        "model.norm=sync: needs a training shared by several processes, as torchrun or srun starts it; "
-        "accepted with one: none, batch, ghost",
-    ),
-    "compiled statistics over all processes": (
-        ["experiment=bn_x5", "scale=smoke", "model.norm=sync", "compile=always"],
-        "compile=always: accepted with model.norm=sync: auto, never",
-    ),
     "per-activation statistics without statistics": (
         ["experiment=inception", "scale=smoke", "model.per_activation=[5b]"],
         "model.per_activation: accepted with model.norm=none: []",
@@ -97,7 +88,7 @@ WRONG = {
     ),
     "images for the MLP": (
         ["experiment=mnist_bn", "data=cifar10"],
-        "data=cifar10: model=mlp takes data=mnist; for images, model=inception",
+        "data=cifar10: model=mlp takes data=mnist or fashion_mnist; for images, model=inception",
     ),
     "removed key": (["experiment=mnist_bn", "~seed"], "seed: missing"),
     "wrong type": (["experiment=mnist_bn", "optim.lr=fast"], "optim.lr='fast': accepted: float"),

@@ -32,7 +32,7 @@ WRONG = [
     # unknown key
     (
         {"optim.learning_rate": 0.1},
-        "optim.learning_rate: unknown key; accepted: lr, lr_factor, lr_batch, decay, batch, momentum, "
+        "optim.learning_rate: unknown key; accepted: name, lr, lr_factor, lr_batch, decay, batch, momentum, "
         "weight_decay, weight_decay_factor",
     ),
     ({"evaluate.at.often": 1}, "evaluate.at.often: unknown key; accepted: early, every"),
@@ -67,8 +67,8 @@ WRONG = [
     # a choice
     ({"device": "gpu"}, "device='gpu': accepted: auto, cpu, cuda"),
     ({"device": None}, "device=None: accepted: auto, cpu, cuda"),
-    ({"model.norm": "layer"}, "model.norm='layer': accepted: none, batch"),
-    ({"model.nonlinearity": ["relu"]}, "model.nonlinearity=['relu']: accepted: sigmoid, tanh, relu"),
+    ({"model.norm": "weight"}, "model.norm='weight': accepted: none, batch, ghost, layer, group"),
+    ({"model.nonlinearity": ["relu"]}, "model.nonlinearity=['relu']: accepted: relu, sigmoid, tanh, gelu"),
     # items of a list
     ({"model.hidden": 100}, "model.hidden=100: accepted: a list, such as [1,2]"),
     ({"model.hidden": "100"}, "model.hidden='100': accepted: a list, such as [1,2]"),

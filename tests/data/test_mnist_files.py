@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import torchvision
 
-from bn.data.mnist import SHA256, load_mnist
+from bn.data.idx_sets import IDX_SETS
+from bn.data.mnist import load_mnist
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 
+SHA256 = IDX_SETS["mnist"].sha256
 NAME = "t10k-labels-idx1-ubyte"  # the one that these tests take away or damage
 REAL = REPOSITORY / "data" / "mnist"
 

@@ -17,7 +17,7 @@ from bn.distributed.team import joined, mean_statistics
 from bn.errors import UserError
 from bn.evaluate.accuracy import classify
 from bn.models.build import build_model
-from bn.norm import BatchNorm, SyncBatchNorm, population_statistics
+from bn.norm import population_statistics
 from bn.run.directory import NoRunDirectory
 from bn.seeds import generator
 from bn.tasks import build_task
@@ -46,7 +46,7 @@ def trained_task(mapping, steps):
     with team_of(mapping) as (config, team):
         task = build_task(config, CPU, 0, team)
         for n in range(1, steps + 1):
-            task.advance(n)
+            task.step(*task.draw(n))
         own = tensors(task.model)
         with mean_statistics(task.model, team):
             mean = tensors(task.model)
@@ -117,39 +117,18 @@ def population(mapping, batches):
         return tensors(model)
 
 
-def normalized(mapping, shape, shares):
-    """A layer over all ranks: its outputs, gradients and statistics for the share of this rank."""
-    with team_of(mapping) as (_, team):
-        x = torch.randn(*shape, generator=generator(0, "x"), dtype=torch.float64) * 2 + 1
-        weights = torch.randn(*shape, generator=generator(0, "w"), dtype=torch.float64)
-        layer = (SyncBatchNorm if team.size > 1 else BatchNorm)(shape[1], 1e-3, 0.3).double()
-        nn.init.normal_(layer.weight, generator=generator(0, "gamma"))
-        nn.init.normal_(layer.bias, generator=generator(0, "beta"))
-        ends = np.cumsum([0, *shares]) if team.size > 1 else [0, len(x)]
-        share = slice(ends[team.rank], ends[team.rank + 1])
-        mine = x[share].clone().requires_grad_()
-        layer(mine)  # so that the statistics are of two
-        y = layer(mine)
-        (y.square() * weights[share]).sum().backward()
-        assert layer.weight.grad is not None
-        assert layer.bias.grad is not None
-        assert mine.grad is not None
-        gradients = team.sum(torch.stack((layer.weight.grad, layer.bias.grad)))
-        return y.detach(), mine.grad, gradients, tensors(layer)
-
-
 def trouble(kind, rank, step):
     """Let rank `rank` of a training raise or stand still in step `step`."""
     if int(os.environ["RANK"]) != rank:
         return
-    advance = ImageTask.advance
+    draw = ImageTask.draw
 
-    @functools.wraps(advance)
+    @functools.wraps(draw)
     def troubled(self, n):
         if n == step and kind == "raise":
             raise UserError("a disk is broken")
         if n == step:
             time.sleep(1000)
-        return advance(self, n)
+        return draw(self, n)
 
-    ImageTask.advance = troubled
+    ImageTask.draw = troubled

@@ -149,32 +149,3 @@ def test_algorithm_2_over_two_ranks(together, norm):
     for name, tensor in one.items():
         assert torch.equal(first[name], second[name]), name
         assert_close(first[name], tensor, rtol=1e-10, atol=1e-12, msg=name)
-
-
-def test_algorithm_2_with_statistics_over_all_ranks(together):
-    """Its mini-batches are the whole ones."""
-    one = together(1, "population", ("model.norm=batch",), 3)
-    first, second = together(2, "population", ("model.norm=sync",), 3)
-    for name, tensor in one.items():
-        assert torch.equal(first[name], second[name]), name
-        assert_close(first[name], tensor, rtol=1e-9, atol=1e-11, msg=name)
-
-
-@pytest.mark.parametrize(("shape", "shares"), [((6, 5, 3, 2), (4, 2)), ((5, 4), (1, 4))])
-def test_normalization_over_all_ranks_is_that_of_the_whole_mini_batch(together, shape, shares):
-    """Of shares of different sizes, one of them of a single example."""
-    ranks = together(2, "normalized", (), shape, shares)
-    y, dx, gradients, layer = together(1, "normalized", (), shape, shares)
-    assert_close(torch.cat([rank[0] for rank in ranks]), y, rtol=1e-11, atol=1e-12)
-    assert_close(torch.cat([rank[1] for rank in ranks]), dx, rtol=1e-10, atol=1e-11)
-    for _, _, summed, its_layer in ranks:
-        assert_close(summed, gradients, rtol=1e-11, atol=1e-12)
-        assert_close(its_layer, layer, rtol=1e-12, atol=1e-13)
-
-
-def test_training_with_statistics_over_all_ranks_is_that_of_one_process(together):
-    one = together(1, "float64_steps", ("model.norm=batch",), 3)
-    first, second = together(2, "float64_steps", ("model.norm=sync",), 3)
-    for name, tensor in one.items():
-        assert torch.equal(first[name], second[name]), name
-        assert_close(first[name], tensor, rtol=1e-7, atol=1e-9, msg=name)

@@ -87,7 +87,6 @@ IMAGES = ("experiment=bn_x5", "scale=smoke")
             ("experiment=mnist_bn",), 2,
             r"2 processes: model=mlp is trained by one; a sweep \(-m\) runs many at once",
         ),
-        ((*IMAGES, "model.norm=sync"), 1, "model.norm=sync: needs a training shared by several processes"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_shared_out(planned, overrides, processes, message):
@@ -99,7 +98,6 @@ def test_what_cannot_be_shared_out(planned, overrides, processes, message):
     ("overrides", "processes"),
     [
         ((*IMAGES, "optim.batch=256"), 8),
-        ((*IMAGES, "model.norm=sync", "optim.batch=8"), 8),
         ((*IMAGES, "experiment=inception", "optim.batch=4"), 4),
         (("experiment=mnist_bn",), 1),
     ],

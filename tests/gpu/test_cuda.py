@@ -12,8 +12,8 @@ from bn.errors import Interrupted
 from bn.models.build import build_model
 from bn.models.mlp import MLP
 from bn.run.directory import REPOSITORY
+from bn.tasks.cuda_graph import CudaGraphStep
 from bn.tasks.mnist import build_step
-from bn.tasks.steps import CudaGraphStep
 
 pytestmark = [
     pytest.mark.gpu,
@@ -42,14 +42,14 @@ def mlp_of(config):
 def test_the_replayed_step_is_the_eager_step(planned, data, experiment, path):
     config = planned(f"experiment={experiment}", "device=cuda", *PATHS[path]).config
     eager, captured = (mlp_of(config).cuda() for _ in range(2))
-    eager_step = build_step(config, eager, data)
+    eager_step = build_step(config, eager)
     order = EpochOrder(len(data.labels), config.optim.batch, 0, torch.device("cuda"))
-    graph_step = CudaGraphStep(build_step(config, captured, data), captured, order(0))
+    graph_step = CudaGraphStep(build_step(config, captured), captured, *data.batch(order(0)))
     for name, tensor in captured.state_dict().items():  # capturing left no trace
         assert torch.equal(tensor, eager.state_dict()[name])
     for n in range(5):
-        loss = eager_step(order(n)).clone()
-        assert_close(graph_step(order(n)), loss, rtol=1e-5, atol=1e-6)
+        loss = eager_step(*data.batch(order(n))).clone()
+        assert_close(graph_step(*data.batch(order(n))), loss, rtol=1e-5, atol=1e-6)
     for name, tensor in captured.state_dict().items():
         assert_close(tensor, eager.state_dict()[name], rtol=1e-5, atol=1e-6)
 
@@ -68,7 +68,7 @@ def test_auto_takes_the_gpu_and_says_so(cli, typed, planned):
     code, out, _ = cli(*typed("experiment=mnist_bn", "device=auto"))
     assert code == 0
     name = torch.cuda.get_device_name()
-    assert f"on {name} (CudaGraphStep" in out.splitlines()[0]
+    assert f"on {name} (fused step, CUDA graph" in out.splitlines()[0]
     env = json.loads((planned("experiment=mnist_bn", "device=auto").path / "env.json").read_text())
     assert (env["device"]["type"], env["device"]["name"]) == ("cuda", name)
 

@@ -46,8 +46,10 @@ def test_each_way_gives_the_eager_step(planned, experiment, precision, compile, 
             assert torch.equal(tensor, before[name]), name
         assert all(not tensor.any() for tensor in other.step.tensors())  # momentum, skipped steps
     for n in range(1, 6):
-        expected = eager.advance(n).clone()
-        assert_close(other.advance(n), expected, rtol=TOLERANCE[precision], atol=TOLERANCE[precision])
+        expected = eager.step(*eager.draw(n)).clone()
+        assert_close(
+            other.step(*other.draw(n)), expected, rtol=TOLERANCE[precision], atol=TOLERANCE[precision]
+        )
     for task in (eager, other):
         task.close()
 
@@ -66,10 +68,10 @@ def test_groups_of_a_large_mini_batch_are_normalized_apart(planned, monkeypatch,
     other = task_of(planned, *batch, *overrides)
     other.capture()
     assert other.describe().startswith(described)
-    found = [other.advance(n).clone() for n in range(1, 6)]
+    found = [other.step(*other.draw(n)).clone() for n in range(1, 6)]
     monkeypatch.setattr("bn.norm.module.ghost_norm_in_one_call", ghost_norm)
     apart = task_of(planned, *batch, "precision=float32", "compile=never")
-    expected = [apart.advance(n).clone() for n in range(1, 6)]
+    expected = [apart.step(*apart.draw(n)).clone() for n in range(1, 6)]
     tolerance = TOLERANCE[described.partition(",")[0]]
     assert_close(found, expected, rtol=tolerance, atol=tolerance)
     for task in (apart, other):
@@ -80,10 +82,10 @@ def test_groups_of_a_large_mini_batch_are_normalized_apart(planned, monkeypatch,
 def test_a_step_does_not_wait_for_the_device(planned, no_waiting, precision):
     task = task_of(planned, "experiment=bn_x5", f"precision={precision}", "compile=never")
     for n in range(1, 4):
-        task.advance(n)
+        task.step(*task.draw(n))
     with no_waiting():
         for n in range(4, 7):
-            task.advance(n)
+            task.step(*task.draw(n))
     task.close()
 
 

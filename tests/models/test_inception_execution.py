@@ -12,7 +12,7 @@ from bn.models import inception
 from bn.models.inception import StridedMaxPool, Unit
 from bn.models.lrn import LocalResponseNorm
 from bn.models.separable import SeparableConv2d
-from bn.norm import BatchNorm, SyncBatchNorm, fold, population_statistics
+from bn.norm import BatchNorm, fold, population_statistics
 
 SMALL = {"width": 0.125, "size": 28, "stem_stride": 1, "stem_pools": 1, "classes": 10}
 
@@ -93,7 +93,7 @@ def test_stem_compiled_to_machine_code_gives_the_same_numbers():
         {},
         {"lrn": True, "dropout": 0.5, "stem": "dense", "nonlinearity": "sigmoid"},
         {"norm": "ghost", "norm_group": 4, "dropout": 0.1},
-        {"norm": "sync", "pool_proj": 128},
+        {"pool_proj": 128},
     ],
 )
 def test_folded_network_has_no_normalization_left_and_gives_the_same_numbers(options):
@@ -107,7 +107,7 @@ def test_folded_network_has_no_normalization_left_and_gives_the_same_numbers(opt
     assert_close(folded(x), network.eval()(x), rtol=1e-9, atol=1e-11)
     assert torch.equal(folded(x), folded(x))  # dropout is off
     kinds = {type(module) for module in folded.modules()}
-    assert not kinds & {BatchNorm, SyncBatchNorm, SeparableConv2d}
+    assert not kinds & {BatchNorm, SeparableConv2d}
     assert {f"{name}.conv.bias" for name in network.units} < folded.state_dict().keys()
 
 

@@ -42,7 +42,7 @@ def test_a_relu_network_without_bn_keeps_the_size_of_its_signal():
         assert 1.6 < torch.stack(sizes).mean() < 2.4
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "ghost", "sync"])
+@pytest.mark.parametrize("norm", ["none", "batch", "ghost", "layer", "group"])
 def test_biases_gamma_and_beta(norm):
     for name, p in built(norm=norm).named_parameters():
         if name.endswith("norm.weight"):
@@ -56,7 +56,8 @@ def test_biases_gamma_and_beta(norm):
     [
         {"norm": "none", "lrn": True, "dropout": 0.4},
         {"norm": "ghost", "nonlinearity": "sigmoid"},
-        {"norm": "sync"},
+        {"norm": "layer"},
+        {"norm": "group"},
         {"per_activation": ("5b",), "size": 64},
     ],
 )

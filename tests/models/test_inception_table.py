@@ -39,7 +39,7 @@ def outputs(network, *shape):
 
 
 @pytest.mark.parametrize(("pool_proj", "stem"), PARAMETERS)
-@pytest.mark.parametrize("norm", ["batch", "ghost", "sync", "none"])
+@pytest.mark.parametrize("norm", ["batch", "ghost", "layer", "group", "none"])
 def test_number_of_parameters(pool_proj, stem, norm):
     network = built(norm=norm, pool_proj=pool_proj, stem=stem)
     with_bn, without = PARAMETERS[pool_proj, stem]

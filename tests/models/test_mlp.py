@@ -56,5 +56,5 @@ def test_layers_and_nonlinearities() -> None:
 
 
 def test_unknown_norm_is_refused() -> None:
-    with pytest.raises(ValueError, match="norm='layer': accepted: 'batch', 'none'"):
-        mlp(norm="layer")
+    with pytest.raises(ValueError, match="norm='weight': accepted: none, batch, ghost, layer, group"):
+        mlp(norm="weight")

@@ -1,20 +1,25 @@
 """Percentiles of the inputs to the nonlinearities, and the accuracy of a network."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from bn.cli import planned_run
 from bn.data.mnist import Split
 from bn.evaluate.accuracy import accuracy
 from bn.models import mlp
+from bn.models.inception import Unit
 from bn.models.mlp import MLP
 from bn.norm import BatchNorm
+from bn.observe.observation import Subject
 from bn.observe.percentiles import (
-    PercentileProbe,
+    Percentiles,
     ordered_at,
     ordered_on_device,
     percentiles_of_columns,
@@ -22,7 +27,7 @@ from bn.observe.percentiles import (
 )
 from bn.seeds import generator
 
-PERCENTILES = (15, 50, 85)
+PERCENTILES = (15, 50, 85)  # the default
 
 
 @pytest.fixture
@@ -30,9 +35,15 @@ def images() -> torch.Tensor:
     return (torch.rand(180, 784, generator=generator(0, "images")) > 0.5).float()
 
 
-def probe_of(model: MLP, images: torch.Tensor) -> PercentileProbe:
-    layers = {f"layer{i}": layer.nonlinearity for i, layer in enumerate(model.layers, start=1)}
-    return PercentileProbe(model, layers, images.split(60), PERCENTILES)
+def percentiles_of(model: nn.Module, layers: dict[str, Any], batches: Sequence[torch.Tensor]) -> Percentiles:
+    labels = torch.zeros(0)  # not looked at
+    config = planned_run(["experiment=mnist_bn"]).config
+    return Percentiles(Subject(config, model, model, layers, [(images, labels) for images in batches]))
+
+
+def probe_of(model: MLP, images: torch.Tensor) -> Percentiles:
+    layers = {f"layer{i}": layer for i, layer in enumerate(model.layers, start=1)}
+    return percentiles_of(model, layers, images.split(60))
 
 
 def test_percentiles_are_numpys() -> None:
@@ -106,10 +117,11 @@ def test_observing_changes_nothing(images: torch.Tensor) -> None:
 def test_a_feature_map_counts_at_all_its_locations_and_dropout_draws_nothing() -> None:
     """The probe sees what goes into the nonlinearity, even one that works in place."""
     conv = nn.Conv2d(3, 4, 3)
-    model = nn.Sequential(conv, nn.ReLU(inplace=True), nn.Dropout(0.5))
+    layer = Unit(conv, nn.Identity(), nn.ReLU(inplace=True), side=4)
+    model = nn.Sequential(layer, nn.Dropout(0.5))
     pictures = torch.randn(10, 3, 6, 6, generator=generator(7))
     random = torch.get_rng_state()
-    probe = PercentileProbe(model, {"conv": model[1]}, pictures.split(5), PERCENTILES)
+    probe = percentiles_of(model, {"conv": layer}, pictures.split(5))
     probe.observe(0)
     assert torch.equal(torch.get_rng_state(), random)
     inputs = conv(pictures).detach().numpy()
@@ -124,7 +136,7 @@ def test_paths_survive_a_checkpoint_and_are_saved(images: torch.Tensor, tmp_path
         probe.observe(step)
     other = probe_of(model, images)
     other.load_state_dict(probe.state_dict())
-    other.save(tmp_path / "activations.npz")
+    other.save(tmp_path)
     with np.load(tmp_path / "activations.npz") as record:
         assert record["steps"].tolist() == [0, 10]
         assert record["percentiles"].tolist() == [15, 50, 85]

@@ -12,11 +12,12 @@ from bn.errors import Interrupted
 from bn.models.build import build_model
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
 from bn.run.directory import read_lines
-from bn.tasks.steps import ScaledStep
+from bn.tasks.scaled import ScaledStep
 
 SMOKE = (
     "scale=smoke", "model.width=0.1", "steps=12", "log_every=4", "checkpoint_every=5",
     "evaluate.at.every=6", "evaluate.population_batches=2", "probe.examples=32", "probe.at.early=[0]",
+    "steps_factor=1",
     "probe.at.every=6",
 )  # fmt: skip
 NETWORKS = (

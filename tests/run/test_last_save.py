@@ -3,14 +3,14 @@
 import pytest
 
 from bn import train as loop
-from bn.observe.percentiles import PercentileProbe
+from bn.observe.percentiles import Percentiles
 
 
 @pytest.mark.parametrize("what", ["percentiles", "checkpoint"])
 def test_a_last_save_that_fails_is_made_again(trained, undisturbed, bits, monkeypatch, what) -> None:
     """At the last step the disk refuses one of the two files; nothing recorded may be missing in the end."""
     saves = iter(range(1, 100))
-    real_save, real_checkpoint = PercentileProbe.save, loop.save_checkpoint
+    real_save, real_checkpoint = Percentiles.save, loop.save_checkpoint
 
     def save(self, path) -> None:
         if next(saves) == 3:  # of 40, 80 and 120
@@ -24,7 +24,7 @@ def test_a_last_save_that_fails_is_made_again(trained, undisturbed, bits, monkey
 
     with monkeypatch.context() as broken:
         if what == "percentiles":
-            broken.setattr(PercentileProbe, "save", save)
+            broken.setattr(Percentiles, "save", save)
         else:
             broken.setattr(loop, "save_checkpoint", save_checkpoint)
         with pytest.raises(OSError, match="No space"):

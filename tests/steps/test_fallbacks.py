@@ -1,5 +1,6 @@
 """What training does where compiling, capturing or the memory of the GPU fails; none of it needs one."""
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import torch
 from bn.distributed.ranks import Ranks
 from bn.errors import CaptureFailed, UserError
 from bn.run.attempt import attempt
-from bn.tasks import build_task, compiling, steps
+from bn.tasks import build_task, compiling, cuda_graph
 from bn.tasks.compiling import wants_compiling
 from bn.tasks.memory import names_memory
 
+importlib.import_module("bn.tasks.images")  # before a test replaces what it imports
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SAID = (
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which "
@@ -46,7 +48,7 @@ def graph(monkeypatch):
                 raise error
             return step
 
-        monkeypatch.setattr(steps, "CudaGraphStep", capture)
+        monkeypatch.setattr(cuda_graph, "CudaGraphStep", capture)
 
     return failing
 
@@ -74,7 +76,7 @@ def test_so_is_the_mlps(planned, graph, capfd):
 def test_what_cannot_be_compiled_is_captured_as_it_is(task, graph, capfd):
     graph(RuntimeError("no\nkernel"))
     one = task("compile=never")
-    one.advance(1)
+    one.step(*one.draw(1))
     momenta = [tensor.clone() for tensor in one.step.tensors()]
     compiled, one.compiled = one.step, True
     one.capture()

@@ -25,7 +25,7 @@ def test_the_batches_of_all_layers_are_counted_at_once(planned):
         planned("experiment=bn_x5", "scale=smoke", "model.width=0.01").config, torch.device("cpu"), 0
     )
     with Dispatched() as step:
-        task.advance(1)
+        task.step(*task.draw(1))
     assert step.count["native_batch_norm"] == 69
     assert step.count["_foreach_add_"] == 1
     counters = [b for name, b in task.model.named_buffers() if name.endswith("num_batches_tracked")]

@@ -11,7 +11,8 @@ from bn.norm import BatchNorm
 from bn.seeds import generator
 from bn.tasks.optim import sgd
 from bn.tasks.precision import InPrecision
-from bn.tasks.steps import AutogradStep, ScaledStep
+from bn.tasks.scaled import ScaledStep
+from bn.tasks.steps import AutogradStep
 
 
 @pytest.fixture

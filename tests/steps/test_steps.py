@@ -16,8 +16,8 @@ from bn.models.mlp import MLP
 from bn.norm import BatchNorm, reference_backward, reference_forward
 from bn.run.directory import REPOSITORY
 from bn.seeds import generator
-from bn.tasks.mnist import IndexedStep
 from bn.tasks.optim import sgd
+from bn.tasks.steps import AutogradStep
 
 BATCH, LR = 12, 0.3
 
@@ -34,10 +34,11 @@ def model_of(dtype: torch.dtype, norm: str, nonlinearity: str = "sigmoid", hidde
     ).to(dtype)  # fmt: skip
 
 
-def indices(steps: int) -> Iterator[torch.Tensor]:
+def batches(data: Split, steps: int, dtype: torch.dtype) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     draws = generator(0, "draws")
     for _ in range(steps):
-        yield torch.randperm(200, generator=draws)[:BATCH]
+        images, labels = data.batch(torch.randperm(200, generator=draws)[:BATCH])
+        yield images.to(dtype), labels
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
@@ -47,11 +48,11 @@ def test_fused_equals_autograd_in_float64(data: Split, norm: str, nonlinearity: 
     """Losses, parameters, moving averages and counts, over 40 steps, to the rounding of float64."""
     readable = model_of(torch.float64, norm, nonlinearity)
     fast = copy.deepcopy(readable)
-    slow_step = IndexedStep(readable, sgd(readable, LR, weight_decay=decay), data)
-    fast_step = FusedStep(fast, data, batch=BATCH, lr=LR, decay=decay)
+    slow_step = AutogradStep(readable, sgd(readable, LR, weight_decay=decay))
+    fast_step = FusedStep(fast, batch=BATCH, lr=LR, decay=decay)
     before = copy.deepcopy(readable.state_dict())
-    for drawn in indices(40):
-        torch.testing.assert_close(fast_step(drawn), slow_step(drawn), rtol=1e-10, atol=1e-12)
+    for drawn in batches(data, 40, torch.float64):
+        torch.testing.assert_close(fast_step(*drawn), slow_step(*drawn), rtol=1e-10, atol=1e-12)
     expected = readable.state_dict()
     torch.testing.assert_close(fast.state_dict(), expected, rtol=1e-8, atol=1e-11)
     assert all(not torch.equal(before[name], expected[name]) for name in expected)  # all were trained
@@ -61,10 +62,10 @@ def test_fused_equals_autograd_in_float64(data: Split, norm: str, nonlinearity: 
 def test_fused_equals_autograd_in_float32_on_the_real_network(data: Split, norm: str) -> None:
     readable = model_of(torch.float32, norm, hidden=(100, 100, 100))
     fast = copy.deepcopy(readable)
-    slow_step = IndexedStep(readable, sgd(readable, LR), data)
-    fast_step = FusedStep(fast, data, batch=BATCH, lr=LR)
-    for drawn in indices(10):
-        torch.testing.assert_close(fast_step(drawn), slow_step(drawn), rtol=1e-5, atol=1e-6)
+    slow_step = AutogradStep(readable, sgd(readable, LR))
+    fast_step = FusedStep(fast, batch=BATCH, lr=LR)
+    for drawn in batches(data, 10, torch.float32):
+        torch.testing.assert_close(fast_step(*drawn), slow_step(*drawn), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(fast.state_dict(), readable.state_dict(), rtol=1e-4, atol=1e-5)
 
 
@@ -76,8 +77,7 @@ def test_fused_step_is_the_papers_backward(data: Split) -> None:
         t.detach().clone() for t in (layer.linear.weight, model.classifier.weight, model.classifier.bias)
     )
     gamma, beta = torch.ones(30).double(), torch.zeros(30).double()
-    drawn = next(indices(1))
-    images, labels = data.images[drawn].double(), data.labels[drawn]
+    images, labels = next(batches(data, 1, torch.float64))
 
     x = images @ w.T
     z = torch.sigmoid(reference_forward(x, gamma, beta).y)
@@ -85,7 +85,7 @@ def test_fused_step_is_the_papers_backward(data: Split) -> None:
     dlogits = (p - F.one_hot(labels, 10)) / BATCH
     gradients = reference_backward(dlogits @ v * z * (1 - z), x, gamma)
 
-    loss = FusedStep(model, data, batch=BATCH, lr=LR)(drawn)
+    loss = FusedStep(model, batch=BATCH, lr=LR)(images, labels)
     torch.testing.assert_close(loss, -p[range(BATCH), labels].log().mean(), rtol=1e-12, atol=0)
     close: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-13}
     torch.testing.assert_close(layer.linear.weight.data, w - LR * gradients.x.T @ images, **close)
@@ -121,19 +121,19 @@ def test_weight_decay_leaves_per_activation_gamma_and_beta_alone() -> None:
 def test_autograd_step_carries_its_momentum(data: Split) -> None:
     """A step made anew from the state goes on as the first would have, bit for bit."""
     whole, first = (model_of(torch.float32, "batch") for _ in range(2))
-    draws = list(indices(6))
-    step = IndexedStep(whole, sgd(whole, LR, momentum=0.9), data)
+    draws = list(batches(data, 6, torch.float32))
+    step = AutogradStep(whole, sgd(whole, LR, momentum=0.9))
     for drawn in draws:
-        step(drawn)
-    step = IndexedStep(first, sgd(first, LR, momentum=0.9), data)
+        step(*drawn)
+    step = AutogradStep(first, sgd(first, LR, momentum=0.9))
     for drawn in draws[:3]:
-        step(drawn)
+        step(*drawn)
     second = model_of(torch.float32, "batch")
     second.load_state_dict(first.state_dict())
-    resumed = IndexedStep(second, sgd(second, LR, momentum=0.9), data)
+    resumed = AutogradStep(second, sgd(second, LR, momentum=0.9))
     resumed.load_state_dict(step.state_dict())
     for drawn in draws[3:]:
-        resumed(drawn)
+        resumed(*drawn)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(second.state_dict()[name], tensor), name
 
@@ -159,6 +159,7 @@ def test_the_losses_of_the_first_steps_have_not_changed() -> None:
     order = EpochOrder(60_000, 60, seed=0, device=torch.device("cpu"))
     for norm, expected in FIRST_LOSSES.items():
         model = mlp(norm=norm, generator=generator(0, "init")).double()
-        step = FusedStep(model, train, batch=60, lr=0.1)
-        losses = [step(order(i)).item() for i in range(5)]
+        step = FusedStep(model, batch=60, lr=0.1)
+        batches = (train.batch(order(i)) for i in range(5))
+        losses = [step(images.double(), labels).item() for images, labels in batches]
         assert losses == pytest.approx(expected, rel=1e-5), norm

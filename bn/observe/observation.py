@@ -1,0 +1,108 @@
+"""What an observation is: a class, chosen by its name in the config, that looks at a network while it trains.
+
+`observe: [percentiles, ...]` names those of a run; `bn.choices.OBSERVATIONS` says which class a name stands
+for. docs/extending.md adds one.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bn.config import Config
+from bn.models.inception import Unit
+from bn.models.mlp import HiddenLayer
+
+
+class Subject(NamedTuple):
+    """What there is to look at: a network, and a fixed set of training examples, the same for all seeds."""
+
+    config: Config
+    model: nn.Module  # in float32
+    network: nn.Module  # the same, with its forward pass in the precision that it trains in
+    layers: Mapping[str, HiddenLayer | Unit]  # those observed, by the name they are recorded under
+    batches: Sequence[tuple[Tensor, Tensor]]  # images and labels, in mini-batches as it trains with
+
+
+class Observation(ABC):
+    """Looks at its subject at its steps, and leaves it as it was.
+
+    Numbers go into metrics.jsonl, under names such as `observe/gradient_norm/layer1`. What is no number an
+    observation keeps, in `state_dict`, and writes into the run directory in `save`.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+
+    def steps(self) -> frozenset[int]:
+        """When it looks; 0 is before the first step. Those of `probe.at`, unless it says otherwise."""
+        config = self.subject.config
+        return config.probe.at.steps(config.length)
+
+    @abstractmethod
+    def observe(self, step: int) -> dict[str, float]:
+        """Look at the network as it is after `step`; the numbers to log, maybe none."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything observed so far that `save` needs, for a checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """What `state_dict` gave."""
+        return
+
+    def save(self, folder: Path) -> None:
+        """Write into the run directory what is not in metrics.jsonl; called at each checkpoint."""
+        return
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """`model` in training mode, for looking at it (N_BN^tr: normalized by the mini-batch's own statistics).
+
+    On leaving, its moving averages, its training flag and torch's random state are as they were: dropout
+    draws, but nothing later depends on it.
+    """
+    was_training = model.training
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    devices = [p.device for p in model.parameters() if p.is_cuda][:1]
+    try:
+        model.train()
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, saved in zip(model.buffers(), buffers, strict=True):
+                buffer.copy_(saved)
+        model.train(was_training)
+
+
+class Observer:
+    """The observations of a run, by name, as one."""
+
+    def __init__(self, observations: Mapping[str, Observation]) -> None:
+        self.observations = observations
+        self._steps = {name: observation.steps() for name, observation in observations.items()}
+        self.steps = frozenset[int]().union(*self._steps.values())  # at which any looks
+
+    def observe(self, step: int) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for name, observation in self.observations.items():
+            if step in self._steps[name]:
+                found |= observation.observe(step)
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: observation.state_dict() for name, observation in self.observations.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, observation in self.observations.items():
+            observation.load_state_dict(state[name])
+
+    def save(self, folder: Path) -> None:
+        for observation in self.observations.values():
+            observation.save(folder)

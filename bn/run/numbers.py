@@ -1,0 +1,74 @@
+"""Where the numbers of a run go while it trains: metrics.jsonl, the logger and the bar."""
+
+import math
+import time
+from collections.abc import Mapping
+
+from tqdm import tqdm
+
+from bn.config import Config
+from bn.run.directory import RunDirectory
+from bn.run.loggers import NullLogger, open_logger
+
+ON_THE_BAR = {
+    "train/loss": "loss",
+    "train/images_per_second": "images/s",
+    "test/accuracy": "accuracy",
+    "validation/accuracy": "validation",
+}
+
+
+class Numbers:
+    """Of a run that goes on after step `first`, `earlier_s` seconds after its start.
+
+    Only the process that `writes` has a logger and a bar; `progress`: the bar on stderr; None: where it is a
+    terminal.
+    """
+
+    def __init__(
+        self, config: Config, run: RunDirectory, *, first: int, earlier_s: float, writes: bool,
+        progress: bool | None,
+    ) -> None:  # fmt: skip
+        self.run = run
+        self.began = time.perf_counter() - earlier_s
+        self.logger = open_logger(config, run) if writes else NullLogger()
+        hidden = None if progress is None else not progress
+        self.bar = tqdm(
+            total=config.length, initial=first, unit=" steps", disable=hidden if writes else True,
+            desc=config.experiment, mininterval=0.5, dynamic_ncols=True,
+        )  # fmt: skip
+        self._shown: dict[str, str] = {}  # the latest of each, on the bar
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of training so far, those before the last checkpoint included."""
+        return time.perf_counter() - self.began
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Record what is known of a step; nothing where nothing is.
+
+        JSON has no infinity, so numbers that are not finite are left out: of a skipped step in fp16 there is
+        no gradient norm, of a network that gives no finite answers no validation loss.
+        """
+        numbers = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        if not numbers:
+            return
+        self.run.log({"step": step, "wall_s": round(self.wall_s, 3), **numbers})
+        self.logger.log(numbers, step)
+        self._shown |= {ON_THE_BAR[name]: f"{numbers[name]:.4g}" for name in ON_THE_BAR if name in numbers}
+        self.bar.set_postfix(self._shown, refresh=False)
+
+    def close(self) -> None:
+        self.bar.close()
+        self.logger.finish(0 if self.run.finished else 1)
+
+
+class Pace:
+    """Steps per second since step `first`; a new one starts after what is no training, such as saving."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.began = time.perf_counter()
+
+    def steps_per_second(self, n: int) -> float:
+        return round((n - self.first) / (time.perf_counter() - self.began), 3)

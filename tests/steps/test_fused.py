@@ -1,0 +1,59 @@
+"""The fused step trains what it declares that it can, and nothing else."""
+
+import itertools
+
+import pytest
+import torch
+
+from bn.choices import NONLINEARITIES, NORMALIZATIONS
+from bn.errors import UserError
+from bn.fused_mlp import FusedStep, why_not
+from bn.models import mlp
+from bn.run.directory import read_lines
+from bn.tasks import build_task
+from bn.tasks.steps import AutogradStep
+
+MLP = ("experiment=mnist_bn", "model.hidden=[20,20]")
+CHOICES = list(itertools.product(NORMALIZATIONS, NONLINEARITIES))
+
+
+@pytest.mark.parametrize(("norm", "nonlinearity"), CHOICES)
+def test_the_step_trains_what_the_declaration_says(planned, norm, nonlinearity):
+    """Of each network there is: what it declares it computes, what it does not it refuses to."""
+    config = planned(*MLP, f"model.norm={norm}", f"model.nonlinearity={nonlinearity}").config
+    network = mlp(network=config.model)
+    if why_not(config) is None:
+        FusedStep(network, batch=60, lr=0.1)
+    else:
+        with pytest.raises(ValueError, match="cannot compute"):
+            FusedStep(network, batch=60, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.norm=layer", "model.norm=group", "model.norm=ghost", "model.nonlinearity=gelu",
+        "optim.momentum=0.9", "optim.decay.factor=0.5",
+    ],
+)  # fmt: skip
+def test_anything_else_falls_back_with_a_word_or_is_refused(planned, override):
+    task = build_task(planned(*MLP, override).config, torch.device("cpu"), 0)
+    assert type(task.step) is AutogradStep
+    assert task.describe() == f"readable step, the fused one cannot {override}"
+    with pytest.raises(UserError, match=f"^step_path=fused: {override} needs step_path=autograd or auto$"):
+        planned(*MLP, override, "step_path=fused")
+
+
+def test_of_what_it_can_it_says_so(planned):
+    assert build_task(planned(*MLP).config, torch.device("cpu"), 0).describe() == "fused step"
+    readable = build_task(planned(*MLP, "step_path=autograd").config, torch.device("cpu"), 0)
+    assert readable.describe() == "readable step"
+
+
+def test_layer_normalization_is_trained(trained):
+    """The network without it learns otherwise: it is not left out."""
+    losses = [
+        read_lines(trained(*MLP, f"model.norm={norm}").path / "metrics.jsonl")[-1]["train/loss"]
+        for norm in ("layer", "none")
+    ]
+    assert abs(losses[0] - losses[1]) > 0.01
