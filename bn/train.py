@@ -120,7 +120,6 @@ def train(
         pace = Pace(first)
         for n in range(first + 1, config.length + 1):
             losses.add(task.advance(n))
-            team.tick()
             bar.update()
 
             record: dict[str, float] = {}

@@ -6,15 +6,12 @@ run go over the CPU (gloo) and are combined in float64 in the order of the ranks
 bits; only gradients, and the statistics of model.norm=sync, go over NCCL where there are GPUs.
 """
 
-import atexit
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import chain
-from signal import Signals
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -23,10 +20,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bn.config import Config
+from bn.distributed.peers import Peers
 from bn.distributed.ranks import Ranks
-from bn.distributed.rendezvous import Rendezvous
-from bn.distributed.watch import SILENCE_S, Watch, key_of
-from bn.errors import Interrupted, PeerFailed, UserError
+from bn.errors import Interrupted, UserError
 from bn.norm.layers import is_normalization, normalization_layers
 from bn.run.directory import RunDirectory
 
@@ -45,13 +41,6 @@ class Team:
 
     rank = 0
     size = 1
-
-    def tick(self) -> None:
-        """Say that this rank's main thread got on. PeerFailed if another rank is dead, failed or hangs."""
-
-    def ticking(self, items: Iterable[T]) -> Iterable[T]:
-        """The same, at each of `items`."""
-        return items
 
     def agree(self, stop: int | None, save: bool) -> Agreed:
         """What all ranks do at this step, of what each would: they learn of it a step later, without a wait.
@@ -85,16 +74,10 @@ ALONE = Team()
 
 
 class JoinedTeam(Team):
-    def __init__(self, ranks: Ranks, watch: Watch) -> None:
+    def __init__(self, ranks: Ranks) -> None:
         self.rank = ranks.rank
         self.size = ranks.size
-        self.tick = watch.tick
         self._underway: tuple[dist.Work, Tensor] | None = None
-
-    def ticking(self, items: Iterable[T]) -> Iterator[T]:
-        for item in items:
-            self.tick()
-            yield item
 
     def agree(self, stop: int | None, save: bool) -> Agreed:
         agreed = self._agreed()
@@ -149,12 +132,6 @@ class JoinedTeam(Team):
         if not next(network.parameters()).is_cuda:
             wrapped.register_comm_hook(self.size, mean_in_order)
         return wrapped
-
-    def part(self) -> None:
-        """Leave the others, once all of them do."""
-        self._agreed()
-        self.gather(torch.zeros(1))
-        dist.destroy_process_group()
 
 
 def in_order(parts: list[Tensor]) -> Tensor:
@@ -216,7 +193,7 @@ def _put(flat: Tensor, tensors: list[Tensor]) -> None:
 
 def check_gpus(config: Config, ranks: Ranks) -> None:
     """UserError if processes on this machine would share a GPU."""
-    if ranks.size == 1 or config.device == "cpu" or ranks.own_gpu or not torch.cuda.is_available():
+    if ranks.size == 1 or config.device == "cpu" or not torch.cuda.is_available():
         return
     count = torch.cuda.device_count()
     if ranks.local_size > count:
@@ -232,64 +209,31 @@ def joined(
 ) -> Iterator[Team]:
     """The team of this process and its peers, who meet here, and part on leaving.
 
-    An exception on one rank ends the training on all: the others raise PeerFailed, as all do when one is
-    killed or hangs. A process whose main thread cannot, since it is stuck, ends with exit code 1. PeerFailed
-    and Interrupted too where the others do not come, or a signal while they are waited for.
+    An exception on one rank ends the training on all, as one does that is killed or hangs: then the other
+    processes end here, with exit code 1.
     """
     if ranks.size == 1:
         yield ALONE
         return
-    use_cuda = config.device != "cpu" and torch.cuda.is_available()
-    if use_cuda:
-        sees_all = torch.cuda.device_count() >= ranks.local_size
-        torch.cuda.set_device(ranks.local_rank if sees_all else 0)
-    timeout_s = config.rank_timeout_s
-    try:
-        rendezvous = Rendezvous(ranks, timeout_s, stop_signal)
-        store = rendezvous.client(timeout_s)
-        watch = Watch(rendezvous.client(SILENCE_S), ranks, timeout_s, lambda failure: _record(run, failure))
-        rendezvous.wait_for_keys(store, [key_of(rank) for rank in range(ranks.size)])
-    except Interrupted as stop:
-        run.set_status("interrupted", run.status.get("step", 0), Signals(stop.signal).name)
-        raise
-    watch.start()
-    team = JoinedTeam(ranks, watch)
+    backend = "gloo"
+    if config.device != "cpu" and torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(ranks.local_rank)
+        # After its timeout NCCL is to give up a collective and not to kill the process, which has to say why.
+        os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "2"
+    peers = Peers(ranks, config.rank_timeout_s, run)
+    peers.meet(stop_signal)
     try:
         dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if use_cuda else "gloo",
-            store=dist.PrefixStore("group", store),
-            rank=ranks.rank,
-            world_size=ranks.size,
-            timeout=timedelta(seconds=timeout_s + 60),  # the watch, which knows more, speaks first
-        )
-        try:
-            yield team
-        except Interrupted:  # which all raise, at the same step
-            team.part()
-            raise
-        team.part()
-    except Interrupted:
+            backend, store=dist.PrefixStore("group", peers.store), rank=ranks.rank, world_size=ranks.size,
+            timeout=timedelta(seconds=config.rank_timeout_s),
+        )  # fmt: skip
+        peers.listen()
+        yield JoinedTeam(ranks)
+    except Interrupted:  # which all ranks raise, at the same step
+        peers.part()
         raise
     except BaseException as error:
-        explained = watch.explain(error)
-        # Collectives may be underway that never end, and at its end Python would wait for them.
-        concerned = not isinstance(explained, PeerFailed) or explained.concerns(ranks.rank)
-        atexit.register(_end_process, int(concerned))
-        if explained is error:
-            raise
-        raise explained from None
-    finally:
-        watch.leave()
-
-
-def _record(run: RunDirectory, failure: PeerFailed) -> None:
-    if not run.finished:
-        with suppress(OSError):
-            run.set_status(failure.state, run.status.get("step", 0), str(failure))
-
-
-def _end_process(code: int) -> None:
-    with suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+        peers.explain(error)
+        raise
+    peers.part()

@@ -72,7 +72,7 @@ WRONG = {
     ),
     "statistics over one process": (
         ["experiment=bn_x5", "scale=smoke", "model.norm=sync"],
-        "model.norm=sync: needs a training shared by several processes, as torchrun or srun starts it; "
+        "model.norm=sync: needs a training shared by several processes, as torchrun starts it; "
         "accepted with one: none, batch, ghost",
     ),
     "compiled statistics over all processes": (
