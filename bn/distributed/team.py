@@ -37,49 +37,20 @@ class Agreed(NamedTuple):
 
 
 class Team:
-    """The processes that train one network: here, this one alone."""
+    """The processes that train one network: this one alone, or `size` that have joined one another."""
 
-    rank = 0
-    size = 1
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank = rank
+        self.size = size
+        self._underway: tuple[dist.Work, Tensor] | None = None
 
     def agree(self, stop: int | None, save: bool) -> Agreed:
         """What all ranks do at this step, of what each would: they learn of it a step later, without a wait.
 
         `stop` is the signal that this rank received, `save` whether rank 0 finds it is time to.
         """
-        return Agreed(stop, save)
-
-    def gather(self, tensor: Tensor) -> Tensor:
-        """(size, *shape): each rank's `tensor`, in order, on the CPU."""
-        return tensor.cpu()[None]
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over ranks, in order and in the type of `tensor`, on the CPU; of one `tensor` itself."""
-        return tensor
-
-    def union(self, names: Iterable[str]) -> list[str]:
-        """The names that any rank has; of several ranks in the order of the alphabet."""
-        return list(names)
-
-    def of_rank_0(self, value: Callable[[], T]) -> T:
-        """What `value()` gives on rank 0, which is called there alone."""
-        return value()
-
-    def data_parallel(self, network: nn.Module) -> nn.Module:
-        """`network`, whose gradients in a backward pass are the mean over ranks."""
-        return network
-
-
-ALONE = Team()
-
-
-class JoinedTeam(Team):
-    def __init__(self, ranks: Ranks) -> None:
-        self.rank = ranks.rank
-        self.size = ranks.size
-        self._underway: tuple[dist.Work, Tensor] | None = None
-
-    def agree(self, stop: int | None, save: bool) -> Agreed:
+        if self.size == 1:
+            return Agreed(stop, save)
         agreed = self._agreed()
         wishes = torch.tensor([stop or 0, self.rank == 0 and save and not agreed.save], dtype=torch.int32)
         work = dist.all_reduce(wishes, dist.ReduceOp.MAX, async_op=True)
@@ -98,31 +69,42 @@ class JoinedTeam(Team):
         return Agreed(stop or None, bool(save))
 
     def gather(self, tensor: Tensor) -> Tensor:
+        """(size, *shape): each rank's `tensor`, in order, on the CPU."""
         mine = tensor.detach().cpu().contiguous()
+        if self.size == 1:
+            return mine[None]
         rows = [torch.empty_like(mine) for _ in range(self.size)]
         dist.all_gather(rows, mine)
         return torch.stack(rows)
 
     def sum(self, tensor: Tensor) -> Tensor:
-        return in_order(list(self.gather(tensor)))
+        """The sum over ranks, in order and in the type of `tensor`, on the CPU; of one `tensor` itself."""
+        return tensor if self.size == 1 else in_order(list(self.gather(tensor)))
 
     def union(self, names: Iterable[str]) -> list[str]:
+        """The names that any rank has; of several ranks in the order of the alphabet."""
+        if self.size == 1:
+            return list(names)
         boxes: list[list[str]] = [[] for _ in range(self.size)]
         dist.all_gather_object(boxes, list(names))
         return sorted(set(chain(*boxes)))
 
     def of_rank_0(self, value: Callable[[], T]) -> T:
+        """What `value()` gives on rank 0, which is called there alone."""
         box = [value() if self.rank == 0 else None]
-        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+        if self.size > 1:
+            dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]  # type: ignore[return-value]
 
     def data_parallel(self, network: nn.Module) -> nn.Module:
-        """torch's DistributedDataParallel; statistics stay each rank's own.
+        """`network`, whose gradients in a backward pass are the mean over ranks; statistics stay each rank's.
 
         Over gloo the gradients are added in the order of the ranks: neither how DistributedDataParallel puts
         them into buckets, which it decides anew after its first iteration, nor the way around a ring decides
         the bits, so that a resumed run has those of an undisturbed one.
         """
+        if self.size == 1:
+            return network
         # 1x1 kernels in channels last: their gradients are copied into the buckets.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         with warnings.catch_warnings():
@@ -132,6 +114,9 @@ class JoinedTeam(Team):
         if not next(network.parameters()).is_cuda:
             wrapped.register_comm_hook(self.size, mean_in_order)
         return wrapped
+
+
+ALONE = Team()
 
 
 def in_order(parts: list[Tensor]) -> Tensor:
@@ -229,7 +214,7 @@ def joined(
             timeout=timedelta(seconds=config.rank_timeout_s),
         )  # fmt: skip
         peers.listen()
-        yield JoinedTeam(ranks)
+        yield Team(ranks.rank, ranks.size)
     except Interrupted:  # which all ranks raise, at the same step
         peers.part()
         raise

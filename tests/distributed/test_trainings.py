@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -217,24 +218,36 @@ def test_told_to_stop_before_all_have_come(start_ranks, typed, planned, until):
     assert run.status["reason"] == "told to stop before rank 1 had come"
 
 
-def test_torchrun_is_told_to_stop(start_ranks, typed, planned, until, bits, undisturbed_ranks, tmp_path):
-    """It passes SIGTERM on; the same training goes on to the same bits, however it is started."""
-    run, arguments = planned(*LONG), typed(*LONG)
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    process = subprocess.Popen(
-        [*torchrun, str(REPOSITORY / "train.py"), *arguments],
-        cwd=tmp_path, env={**environment, "PYTHONPATH": str(REPOSITORY)}, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        until(lambda: has_passed(run, 10), 60)
-        process.terminate()
-        out, _ = process.communicate(timeout=60)
-    finally:
+@pytest.fixture
+def torchrun(tmp_path):
+    """torchrun itself with two processes, as a process."""
+    started = []
+
+    def start(arguments):
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        environment = {**environment, "PYTHONPATH": str(REPOSITORY), "TORCH_CPP_LOG_LEVEL": "ERROR"}
+        started.append(subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d",
+             "--rdzv-endpoint=localhost:0", str(REPOSITORY / "train.py"), *arguments],
+            cwd=tmp_path, env=environment, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ))  # fmt: skip
+        return started[-1]
+
+    yield start
+    for process in started:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.kill()  # the ranks end with it
             process.communicate()
+
+
+def test_torchrun_is_told_to_stop(torchrun, start_ranks, typed, planned, until, bits, undisturbed_ranks):
+    """It passes SIGTERM on; the same training goes on to the same bits."""
+    run, arguments = planned(*LONG), typed(*LONG)
+    process = torchrun(arguments)
+    until(lambda: has_passed(run, 10), 60)
+    process.terminate()
+    out, _ = process.communicate(timeout=60)
     assert process.returncode != 0
     assert (run.status["state"], run.status["reason"]) == ("interrupted", "SIGTERM")
     assert len(out.splitlines()) == 2
@@ -242,3 +255,37 @@ def test_torchrun_is_told_to_stop(start_ranks, typed, planned, until, bits, undi
     assert codes == [0, 0]
     assert " from step " in out
     assert bits(run) == bits(undisturbed_ranks(2, LONG))
+
+
+def test_torchrun_and_the_run_directory_name_a_killed_rank(torchrun, typed, planned, until):
+    overrides = (*LONG, "steps=4000")
+    run = planned(*overrides)
+    process = torchrun(typed(*overrides))
+    until(lambda: has_passed(run, 10), 60)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (killed,) = [int(pid) for pid in children if int(pid) != run.status["pid"]]
+    assert b"\0RANK=1\0" in Path(f"/proc/{killed}/environ").read_bytes()
+    os.kill(killed, signal.SIGKILL)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert run.status["state"] == "interrupted"
+    assert run.status["reason"].startswith(f"rank 1 (process {killed} on ")
+    (line,) = [line for line in err.splitlines() if line.startswith("train.py: ")]
+    assert line.endswith(f"{run.status['reason']}: the same command goes on")
+    _, _, root = err.partition("Root Cause (first observed failure):")
+    assert f"exitcode  : -9 (pid: {killed})" in root
+
+
+def test_a_rank_that_is_refused_ends_all(torchrun, typed, planned, until):
+    """Rank 0 alone finds the run directory taken; the others wait for it, and hear torchrun's SIGTERM."""
+    run = planned(*NETWORK)
+    run.open()
+    try:
+        process = torchrun(typed(*NETWORK))
+        _, err = process.communicate(timeout=60)
+    finally:
+        run.close()
+    assert process.returncode == 1
+    (line,) = [line for line in err.splitlines() if line.startswith("train.py: ")]
+    assert "/seed_0: in use by process " in line
+    assert run.status == {}
