@@ -141,20 +141,17 @@ def _planned_run(overrides: tuple[str, ...]) -> RunDirectory:
 
 
 def members_to_start(
-    members: Sequence[Sequence[str]], failed: str, processes: int, here: bool
+    members: Sequence[Sequence[str]], failed: str, here: bool
 ) -> tuple[list[list[str]], list[Outcome]]:
     """Check every member of a sweep; those to be started. UserError names the first that is wrong.
 
     Left out are those that have ended, and, unless `failed` is "again", those that have failed, whose
-    outcomes come second. Each will be trained by so many `processes`; `here`: on this machine.
+    outcomes come second. `here`: on this machine.
     """
     if failed not in ("leave", "again"):
         raise UserError(f"hydra.sweeper.failed={failed}: accepted: leave, again")
     if (started := ranks_here().size) > 1:
-        raise UserError(
-            f"{started} processes: a sweep (-m) is started by one; its members are trained by as many as its "
-            "launcher starts"
-        )
+        raise UserError(f"{started} processes: a sweep (-m) is started by one, and so are its members")
     to_start, left, seen = [], [], {}
     for overrides in tqdm(members, desc="checking", unit=" runs", disable=None, leave=False):
         if stop_signal():
@@ -164,7 +161,7 @@ def members_to_start(
             if here:
                 check_device(run.config, Ranks())
             run.check_config()
-            check_shared(run.config, processes)
+            check_shared(run.config, 1)
         except UserError as error:
             raise UserError(f"{error} (member {' '.join(overrides)})") from error
         if run.path in seen:

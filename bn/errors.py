@@ -15,27 +15,6 @@ class Interrupted(Exception):
         self.signal = signal
 
 
-class PeerFailed(Exception):
-    """Another process of this training raised (`state` failed), was killed or hangs (interrupted).
-
-    `rank` is the first of those; the message says which they are and why.
-    """
-
-    def __init__(self, rank: int, state: str, reason: str) -> None:
-        super().__init__(reason)
-        self.rank = rank
-        self.state = state
-
-    def concerns(self, rank: int) -> bool:
-        """Whether this rank has to say it and to exit with an error: rank 0, or all if that is the one."""
-        return rank == 0 or self.rank in (0, rank)
-
-    @property
-    def advice(self) -> str:
-        """The message, with what to do."""
-        return f"{self}: the same command goes on" if self.state == "interrupted" else str(self)
-
-
 class Diverged(Exception):
     """A result, not a failure: training left the finite numbers (section 4.2.2 reports such a run)."""
 

@@ -54,10 +54,8 @@ def train(
         pace = Pace(first)
         for n in range(first + 1, last + 1):
             images, labels = task.draw(n)
-            team.tick()
             task.step.set_rate(task.rate(n))
             loss = task.step(images, labels)  # forward, loss, backward, update: bn/tasks/steps.py
-            team.tick()
             losses.add(loss)
             numbers.bar.update()
 

@@ -3,18 +3,15 @@
 A `Team` is what the training loop and its tasks know of them. The one of a single process, `ALONE`, does
 nothing at no cost: a training by one process has nothing to do with torch.distributed. Values that rule the
 run go over the CPU (gloo) and are combined in float64 in the order of the ranks, so that all have the same
-bits; only gradients, and the statistics of model.norm=sync, go over NCCL where there are GPUs.
+bits; only gradients go over NCCL where there are GPUs.
 """
 
-import atexit
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import chain
-from signal import Signals
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -23,10 +20,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bn.config import Config
+from bn.distributed.peers import Peers
 from bn.distributed.ranks import Ranks
-from bn.distributed.rendezvous import Rendezvous
-from bn.distributed.watch import SILENCE_S, Watch, key_of
-from bn.errors import Interrupted, PeerFailed, UserError
+from bn.errors import Interrupted, UserError
 from bn.norm.layers import is_normalization, normalization_layers
 from bn.run.directory import RunDirectory
 
@@ -41,62 +37,20 @@ class Agreed(NamedTuple):
 
 
 class Team:
-    """The processes that train one network: here, this one alone."""
+    """The processes that train one network: this one alone, or `size` that have joined one another."""
 
-    rank = 0
-    size = 1
-
-    def tick(self) -> None:
-        """Say that this rank's main thread got on. PeerFailed if another rank is dead, failed or hangs."""
-
-    def ticking(self, items: Iterable[T]) -> Iterable[T]:
-        """The same, at each of `items`."""
-        return items
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank = rank
+        self.size = size
+        self._underway: tuple[dist.Work, Tensor] | None = None
 
     def agree(self, stop: int | None, save: bool) -> Agreed:
         """What all ranks do at this step, of what each would: they learn of it a step later, without a wait.
 
         `stop` is the signal that this rank received, `save` whether rank 0 finds it is time to.
         """
-        return Agreed(stop, save)
-
-    def gather(self, tensor: Tensor) -> Tensor:
-        """(size, *shape): each rank's `tensor`, in order, on the CPU."""
-        return tensor.cpu()[None]
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over ranks, in order and in the type of `tensor`, on the CPU; of one `tensor` itself."""
-        return tensor
-
-    def union(self, names: Iterable[str]) -> list[str]:
-        """The names that any rank has; of several ranks in the order of the alphabet."""
-        return list(names)
-
-    def of_rank_0(self, value: Callable[[], T]) -> T:
-        """What `value()` gives on rank 0, which is called there alone."""
-        return value()
-
-    def data_parallel(self, network: nn.Module) -> nn.Module:
-        """`network`, whose gradients in a backward pass are the mean over ranks."""
-        return network
-
-
-ALONE = Team()
-
-
-class JoinedTeam(Team):
-    def __init__(self, ranks: Ranks, watch: Watch) -> None:
-        self.rank = ranks.rank
-        self.size = ranks.size
-        self.tick = watch.tick
-        self._underway: tuple[dist.Work, Tensor] | None = None
-
-    def ticking(self, items: Iterable[T]) -> Iterator[T]:
-        for item in items:
-            self.tick()
-            yield item
-
-    def agree(self, stop: int | None, save: bool) -> Agreed:
+        if self.size == 1:
+            return Agreed(stop, save)
         agreed = self._agreed()
         wishes = torch.tensor([stop or 0, self.rank == 0 and save and not agreed.save], dtype=torch.int32)
         work = dist.all_reduce(wishes, dist.ReduceOp.MAX, async_op=True)
@@ -115,31 +69,42 @@ class JoinedTeam(Team):
         return Agreed(stop or None, bool(save))
 
     def gather(self, tensor: Tensor) -> Tensor:
+        """(size, *shape): each rank's `tensor`, in order, on the CPU."""
         mine = tensor.detach().cpu().contiguous()
+        if self.size == 1:
+            return mine[None]
         rows = [torch.empty_like(mine) for _ in range(self.size)]
         dist.all_gather(rows, mine)
         return torch.stack(rows)
 
     def sum(self, tensor: Tensor) -> Tensor:
-        return in_order(list(self.gather(tensor)))
+        """The sum over ranks, in order and in the type of `tensor`, on the CPU; of one `tensor` itself."""
+        return tensor if self.size == 1 else in_order(list(self.gather(tensor)))
 
     def union(self, names: Iterable[str]) -> list[str]:
+        """The names that any rank has; of several ranks in the order of the alphabet."""
+        if self.size == 1:
+            return list(names)
         boxes: list[list[str]] = [[] for _ in range(self.size)]
         dist.all_gather_object(boxes, list(names))
         return sorted(set(chain(*boxes)))
 
     def of_rank_0(self, value: Callable[[], T]) -> T:
+        """What `value()` gives on rank 0, which is called there alone."""
         box = [value() if self.rank == 0 else None]
-        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+        if self.size > 1:
+            dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]  # type: ignore[return-value]
 
     def data_parallel(self, network: nn.Module) -> nn.Module:
-        """torch's DistributedDataParallel; statistics stay each rank's own.
+        """`network`, whose gradients in a backward pass are the mean over ranks; statistics stay each rank's.
 
         Over gloo the gradients are added in the order of the ranks: neither how DistributedDataParallel puts
         them into buckets, which it decides anew after its first iteration, nor the way around a ring decides
         the bits, so that a resumed run has those of an undisturbed one.
         """
+        if self.size == 1:
+            return network
         # 1x1 kernels in channels last: their gradients are copied into the buckets.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         with warnings.catch_warnings():
@@ -150,11 +115,8 @@ class JoinedTeam(Team):
             wrapped.register_comm_hook(self.size, mean_in_order)
         return wrapped
 
-    def part(self) -> None:
-        """Leave the others, once all of them do."""
-        self._agreed()
-        self.gather(torch.zeros(1))
-        dist.destroy_process_group()
+
+ALONE = Team()
 
 
 def in_order(parts: list[Tensor]) -> Tensor:
@@ -216,7 +178,7 @@ def _put(flat: Tensor, tensors: list[Tensor]) -> None:
 
 def check_gpus(config: Config, ranks: Ranks) -> None:
     """UserError if processes on this machine would share a GPU."""
-    if ranks.size == 1 or config.device == "cpu" or ranks.own_gpu or not torch.cuda.is_available():
+    if ranks.size == 1 or config.device == "cpu" or not torch.cuda.is_available():
         return
     count = torch.cuda.device_count()
     if ranks.local_size > count:
@@ -232,64 +194,31 @@ def joined(
 ) -> Iterator[Team]:
     """The team of this process and its peers, who meet here, and part on leaving.
 
-    An exception on one rank ends the training on all: the others raise PeerFailed, as all do when one is
-    killed or hangs. A process whose main thread cannot, since it is stuck, ends with exit code 1. PeerFailed
-    and Interrupted too where the others do not come, or a signal while they are waited for.
+    An exception on one rank ends the training on all, as one does that is killed or hangs: then the other
+    processes end here, with exit code 1.
     """
     if ranks.size == 1:
         yield ALONE
         return
-    use_cuda = config.device != "cpu" and torch.cuda.is_available()
-    if use_cuda:
-        sees_all = torch.cuda.device_count() >= ranks.local_size
-        torch.cuda.set_device(ranks.local_rank if sees_all else 0)
-    timeout_s = config.rank_timeout_s
-    try:
-        rendezvous = Rendezvous(ranks, timeout_s, stop_signal)
-        store = rendezvous.client(timeout_s)
-        watch = Watch(rendezvous.client(SILENCE_S), ranks, timeout_s, lambda failure: _record(run, failure))
-        rendezvous.wait_for_keys(store, [key_of(rank) for rank in range(ranks.size)])
-    except Interrupted as stop:
-        run.set_status("interrupted", run.status.get("step", 0), Signals(stop.signal).name)
-        raise
-    watch.start()
-    team = JoinedTeam(ranks, watch)
+    backend = "gloo"
+    if config.device != "cpu" and torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(ranks.local_rank)
+        # After its timeout NCCL is to give up a collective and not to kill the process, which has to say why.
+        os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "2"
+    peers = Peers(ranks, config.rank_timeout_s, run)
+    peers.meet(stop_signal)
     try:
         dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if use_cuda else "gloo",
-            store=dist.PrefixStore("group", store),
-            rank=ranks.rank,
-            world_size=ranks.size,
-            timeout=timedelta(seconds=timeout_s + 60),  # the watch, which knows more, speaks first
-        )
-        try:
-            yield team
-        except Interrupted:  # which all raise, at the same step
-            team.part()
-            raise
-        team.part()
-    except Interrupted:
+            backend, store=dist.PrefixStore("group", peers.store), rank=ranks.rank, world_size=ranks.size,
+            timeout=timedelta(seconds=config.rank_timeout_s),
+        )  # fmt: skip
+        peers.listen()
+        yield Team(ranks.rank, ranks.size)
+    except Interrupted:  # which all ranks raise, at the same step
+        peers.part()
         raise
     except BaseException as error:
-        explained = watch.explain(error)
-        # Collectives may be underway that never end, and at its end Python would wait for them.
-        concerned = not isinstance(explained, PeerFailed) or explained.concerns(ranks.rank)
-        atexit.register(_end_process, int(concerned))
-        if explained is error:
-            raise
-        raise explained from None
-    finally:
-        watch.leave()
-
-
-def _record(run: RunDirectory, failure: PeerFailed) -> None:
-    if not run.finished:
-        with suppress(OSError):
-            run.set_status(failure.state, run.status.get("step", 0), str(failure))
-
-
-def _end_process(code: int) -> None:
-    with suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+        peers.explain(error)
+        raise
+    peers.part()

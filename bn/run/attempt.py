@@ -14,7 +14,7 @@ from bn.cluster.slurm import job_id, wait_for_the_end
 from bn.cluster.submission import check_submission, submission
 from bn.config import Config
 from bn.distributed.ranks import Ranks, check_shared
-from bn.errors import Interrupted, PeerFailed, UserError, reason_of
+from bn.errors import Interrupted, UserError, reason_of
 from bn.run.directory import InUse, NoRunDirectory, RunDirectory
 from bn.run.signals import stop_signal
 
@@ -59,11 +59,6 @@ def attempt(run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], work: 
         work(run.config, run)
     except Interrupted as interruption:
         number = interruption.signal
-    except PeerFailed as failure:
-        if run.finished or not failure.concerns(ranks.rank):
-            return failure.state, ""
-        run.set_status(failure.state, run.status.get("step", 0), str(failure))
-        return failure.state, f"{run.name}: {failure.advice}"
     except Exception as error:
         return _record_failure(run, error)
     else:

@@ -58,14 +58,14 @@ class ImageTask(Task):
             return {}  # in fp16, where every step so far was skipped: there are no moving averages yet
         share = self.images.validation(lambda made: int(self.team.sum(torch.tensor([made]))))
         network = InPrecision(self.model, self.precision)
-        found = classify(network, self.team.ticking(share), self.team.sum)
+        found = classify(network, share, self.team.sum)
         return {f"validation/{name}": value for name, value in found.items()}
 
     def evaluate_population(self) -> dict[str, float]:
         steps = range(self.config.length, self.config.length + self.config.evaluate.population_batches)
         batches = (self.images.feed(n).images for n in steps)  # those that would have come next
         network = InPrecision(self.model, self.precision)
-        return evaluate_population(network, self.team.ticking(batches), self.evaluate, self.team.sum)
+        return evaluate_population(network, batches, self.evaluate, self.team.sum)
 
     @torch.no_grad()
     def step_numbers(self, n: int) -> dict[str, float]:

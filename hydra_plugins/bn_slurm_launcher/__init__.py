@@ -41,6 +41,12 @@ class SlurmLauncher(Submitit):
             raise UserError('hydra/launcher=slurm: needs submitit: pip install -e ".[cluster]"')
         if params["changed"] not in ("stop", "run"):
             raise UserError(f"hydra.launcher.changed={params['changed']}: accepted: stop, run")
+        for key in ("nodes", "tasks_per_node"):
+            if params[key] != 1:
+                raise UserError(
+                    f"hydra.launcher.{key}={params[key]}: accepted: 1; one training by several processes is "
+                    "a job of its own: sbatch scripts/slurm/train.sbatch"
+                )
         super().__init__(**params)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
@@ -78,8 +84,6 @@ class SlurmLauncher(Submitit):
             f"export PYTHONPATH={shlex.quote(str(REPOSITORY))}:$PYTHONPATH",
             # srun takes it no longer from the job by itself, and would bind all to one core.
             '[ -z "$SLURM_CPUS_PER_TASK" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK',
-            # Of several processes, where one has ended: the others get a minute to find out and to say so.
-            "export SLURM_KILL_BAD_EXIT=0 SLURM_WAIT=60",
             *self.params["setup"],
         ]
         # A cluster may not requeue jobs that do not ask for it.

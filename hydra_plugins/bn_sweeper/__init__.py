@@ -25,10 +25,8 @@ class CheckedSweeper(BasicSweeper):
         assert self.launcher is not None
         assert self.config is not None
         members = cli.members(self.params, arguments)
-        launcher = self.config.hydra.launcher
-        processes = (launcher.get("nodes") or 1) * (launcher.get("tasks_per_node") or 1)
         here = self.config.hydra.runtime.choices["hydra/launcher"] != "slurm"
-        to_start, cli.outcomes[:] = cli.members_to_start(members, self.failed, processes, here)
+        to_start, cli.outcomes[:] = cli.members_to_start(members, self.failed, here)
         if not to_start:
             return []
         left = list(cli.outcomes)

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed import TCPStore
 
 from bn.config import to_dict
 from bn.run.checkpoint import list_checkpoints
@@ -20,9 +20,9 @@ from tests.conftest import composed
 
 NETWORK = (
     "experiment=bn_x5", "scale=smoke", "model.width=0.01", "data.crop=16", "model.norm_group=8",
-    "optim.batch=16", "steps=24", "log_every=3", "checkpoint_every=10", "evaluate.at.early=[]",
-    "evaluate.at.every=12", "evaluate.population_batches=3", "probe.at.early=[0]", "probe.at.every=12",
-    "probe.examples=16",
+    "optim.batch=16", "steps_factor=1", "steps=24", "log_every=3", "checkpoint_every=10",
+    "evaluate.at.early=[]", "evaluate.at.every=12", "evaluate.population_batches=3", "probe.at.early=[0]",
+    "probe.at.every=12", "probe.examples=16",
 )  # fmt: skip
 
 
@@ -57,20 +57,20 @@ def server():
 
 
 class Started:
-    """Ranks that were started together."""
+    """Ranks that were started together, as torchrun does it: the store where they meet outlives them."""
 
     def __init__(self, server, folder, size, job, only=None):
         self.server = server
         self.folders = []
         self.pids = []
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         for rank in range(size) if only is None else only:
             self.folders.append(folder / f"rank_{rank}")
             self.folders[-1].mkdir(parents=True, exist_ok=True)
             environment = {
                 "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size,
-                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": self.store.port,
+                "TORCHELASTIC_USE_AGENT_STORE": True,
             }  # fmt: skip
             environment = {name: str(value) for name, value in environment.items()}
             self.pids.append(server.ask({"environment": environment, "output": str(self.folders[-1]), **job}))

@@ -2,69 +2,58 @@
 
 import pytest
 
-from bn.distributed.ranks import Ranks, check_shared, first_host, ranks_here
+from bn.distributed.ranks import Ranks, check_shared, ranks_here
 from bn.errors import UserError
 
 TORCHRUN = {
     "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4", "MASTER_ADDR": "gpu-1",
     "MASTER_PORT": "29400",
 }  # fmt: skip
-JOB = {
-    "SLURM_JOB_ID": "4711", "SLURM_NTASKS": "7", "SLURM_JOB_NODELIST": "gpu-[007-009]", "SLURM_NODEID": "0",
-    "SLURM_PROCID": "0", "SLURM_LOCALID": "0",
-}  # fmt: skip
-STEP = {
-    **JOB, "SLURM_STEP_ID": "2", "SLURM_STEP_NUM_TASKS": "7", "SLURM_STEP_NODELIST": "gpu-[008-009]",
-    "SLURM_STEP_TASKS_PER_NODE": "4,3", "SLURM_PROCID": "6", "SLURM_LOCALID": "2", "SLURM_NODEID": "1",
-}  # fmt: skip
+JOB = {"SLURM_JOB_ID": "4711", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}
 
 
 def test_torchrun_says_it():
-    assert ranks_here(TORCHRUN) == Ranks(5, 8, 1, 4, "gpu-1", 29400)
-    assert ranks_here({**STEP, **TORCHRUN}) == ranks_here(
-        TORCHRUN
-    )  # within a step with one task for each node
-    assert ranks_here({**TORCHRUN, "WORLD_SIZE": "1", "RANK": "0"}) == Ranks()
+    assert ranks_here(TORCHRUN) == Ranks(5, 8, 1, 4)
+    assert ranks_here({**JOB, "SLURM_STEP_NUM_TASKS": "2", **TORCHRUN}) == ranks_here(TORCHRUN)
+    alone = {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+    assert ranks_here({**TORCHRUN, **alone}) == Ranks()
 
 
-def test_a_slurm_step_of_several_tasks_says_it():
-    ranks = ranks_here(STEP)
-    assert ranks == Ranks(6, 7, 2, 3, "gpu-008", ranks.port)
-    assert 15_000 <= ranks.port < 30_000
-    assert ranks_here({**STEP, "SLURM_STEP_ID": "3"}).port != ranks.port  # beside it, on the same nodes
-    assert ranks_here({**STEP, "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "2000"})[4:6] == ("10.0.0.1", 2000)
-    assert ranks_here({**STEP, "SLURM_GPUS_PER_TASK": "1"}).own_gpu
-
-
-@pytest.mark.parametrize("environment", [{}, JOB, {**STEP, "SLURM_STEP_NUM_TASKS": "1"}])
+@pytest.mark.parametrize(
+    "environment", [{}, JOB, {**JOB, "SLURM_STEP_NUM_TASKS": "1"}, {"MASTER_ADDR": "a", "MASTER_PORT": "1"}]
+)
 def test_otherwise_one_process(environment):
     """In a batch script or a shell of salloc, or as a member of a sweep, a step with one task."""
     assert ranks_here(environment) == Ranks()
 
 
 @pytest.mark.parametrize(
-    ("hosts", "first"),
-    [
-        ("node1", "node1"), ("gpu-[007-009,12],login", "gpu-007"), ("a,b[1-2]", "a"),
-        ("r[1-2]n[03,5]", "r1n03"), ("n[2,4-9].cluster.org,x", "n2.cluster.org"),
-    ],
-)  # fmt: skip
-def test_the_first_host(hosts, first):
-    assert first_host(hosts) == first
-
-
-@pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"RANK": "x"}, "RANK=x: accepted: a whole number"),
+        ({"RANK": "x"}, "RANK=x: accepted: a whole number; torchrun sets it"),
+        ({"RANK": None}, "RANK=: accepted: a whole number"),
+        ({"WORLD_SIZE": None}, "WORLD_SIZE=: accepted: a whole number"),
         ({"LOCAL_RANK": None}, "LOCAL_RANK=: accepted: a whole number"),
-        ({"MASTER_ADDR": None}, "MASTER_ADDR: missing beside RANK and WORLD_SIZE"),
+        ({"LOCAL_WORLD_SIZE": ""}, "LOCAL_WORLD_SIZE=: accepted: a whole number"),
+        ({"MASTER_PORT": None}, "MASTER_PORT=: accepted: a whole number"),
+        ({"MASTER_ADDR": None}, "MASTER_ADDR=: accepted: the host where the ranks meet"),
+        ({"RANK": "8"}, "RANK=8 WORLD_SIZE=8 LOCAL_RANK=1 LOCAL_WORLD_SIZE=4: accepted: ranks below their"),
+        ({"LOCAL_RANK": "4"}, "LOCAL_RANK=4 LOCAL_WORLD_SIZE=4: accepted: ranks below their number"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE=0 "),
+        ({"LOCAL_WORLD_SIZE": "9"}, "LOCAL_WORLD_SIZE=9: accepted: "),
     ],
 )
 def test_an_environment_that_contradicts_itself(change, message):
     environment = {name: value for name, value in {**TORCHRUN, **change}.items() if value is not None}
     with pytest.raises(UserError, match=message):
         ranks_here(environment)
+
+
+def test_several_tasks_of_srun_without_torchrun():
+    with pytest.raises(
+        UserError, match=r"^srun starts several tasks without torchrun: accepted: one `torchr"
+    ):
+        ranks_here({**JOB, "SLURM_STEP_NUM_TASKS": "8"})
 
 
 IMAGES = ("experiment=bn_x5", "scale=smoke")
@@ -119,8 +108,5 @@ def test_a_sweep_is_started_by_one_process(start_ranks, tmp_path):
     arguments = ["-m", "experiment=mnist_bn", "seed=0,1", f"output={tmp_path / 'runs'}"]
     codes, texts = start_ranks(2, arguments).wait()
     assert codes == [1, 1]
-    assert texts[0][1] == (
-        "train.py: 2 processes: a sweep (-m) is started by one; its members are trained by as many as its "
-        "launcher starts\n"
-    )
+    assert texts[0][1] == ("train.py: 2 processes: a sweep (-m) is started by one, and so are its members\n")
     assert not (tmp_path / "runs").exists()

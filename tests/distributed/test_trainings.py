@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,12 +51,13 @@ def test_killed_told_to_stop_and_stopped_for_good(
     until(lambda: has_passed(run, 10))
     (_, killed) = ranks.pids
     ranks.kill(ranks=[1])
-    codes, ((out, _), (silent, _)) = ranks.wait()
+    codes, ((_, err), (silent, _)) = ranks.wait()
     assert codes == [1, -signal.SIGKILL]
     reason = run.status["reason"]
     assert (run.status["state"], reason.startswith(f"rank 1 (process {killed} on ")) == ("interrupted", True)
-    assert reason.endswith(" is gone: no sign of life for 3 s")
-    assert out.splitlines()[-1].endswith(f"/seed_0: {reason}: the same command goes on")
+    assert reason.endswith(" is gone")
+    (line,) = err.splitlines()
+    assert line.endswith(f"/seed_0: {reason}: the same command goes on")
     assert silent == ""
 
     ranks = start_ranks(2, arguments)
@@ -68,7 +70,7 @@ def test_killed_told_to_stop_and_stopped_for_good(
     assert others == ("", "")
     assert run.status["step"] == load_checkpoint(list_checkpoints(run.checkpoints)[-1])["step"]
 
-    ranks = start_ranks(2, arguments)
+    ranks = start_ranks(2, [*arguments, "rank_timeout_s=3"])
     until(lambda: has_passed(run, 30))
     (first, hangs) = ranks.pids
     os.kill(hangs, signal.SIGSTOP)
@@ -78,7 +80,8 @@ def test_killed_told_to_stop_and_stopped_for_good(
     ranks.kill(ranks=[1])
     codes, ((_, err), _) = ranks.wait()
     assert codes == [1, -signal.SIGKILL]
-    assert err.splitlines()[-1].endswith("is gone: no sign of life for 3 s: the same command goes on")
+    (line,) = err.splitlines()
+    assert line.endswith(" stands still since 3 s (rank_timeout_s): the same command goes on")
 
     codes, _ = start_ranks(2, arguments).wait()
     assert codes == [0, 0]
@@ -93,9 +96,11 @@ def test_rank_0_is_killed(start_ranks, typed, planned, until):
     until(lambda: has_passed(run, 10))
     (killed, _) = ranks.pids
     ranks.kill(ranks=[0])
-    codes, (_, (out, _)) = ranks.wait()
+    codes, (_, (_, err)) = ranks.wait()
     assert codes == [-signal.SIGKILL, 1]
-    assert f"rank 0 (process {killed} on " in out.splitlines()[-1]
+    (line,) = err.splitlines()
+    assert f"/seed_0: rank 0 (process {killed} on " in line
+    assert line.endswith(" is gone: the same command goes on")
     assert run.status["state"] == "running"  # nobody is left who may write
 
 
@@ -139,8 +144,8 @@ def test_a_rank_that_raises_fails_the_run_with_its_reason(start_ranks, typed, pl
     codes, ((out, err), (_, its_err)) = start_ranks(2, typed(*NETWORK), trouble=["raise", 1, 7]).wait()
     assert codes == [1, 1]
     assert run.status["state"] == "failed"
-    assert run.status["reason"].startswith("rank 1 on ")
-    assert run.status["reason"].endswith(": a disk is broken")
+    assert run.status["reason"].startswith("rank 1 (process ")
+    assert run.status["reason"].endswith("): a disk is broken")
     for said, reason in ((err, run.status["reason"]), (its_err, "a disk is broken")):
         (line,) = said.splitlines()
         assert line.endswith(f"/seed_0: {reason}")
@@ -149,45 +154,100 @@ def test_a_rank_that_raises_fails_the_run_with_its_reason(start_ranks, typed, pl
 
 def test_a_rank_that_stands_still_ends_the_training(start_ranks, typed, planned):
     """Its process lives; where its main thread is stuck is on its stderr."""
+    overrides = (*NETWORK, "optim.batch=24")
+    run = planned(*overrides)
+    ranks = start_ranks(3, typed(*overrides, "rank_timeout_s=4"), trouble=["stand still", 1, 7])
+    (_, stuck, _) = ranks.pids
+    codes, ((_, err), (_, its_err), (_, silent)) = ranks.wait()
+    assert codes == [1, 1, 1]
+    assert run.status["state"] == "interrupted"
+    assert run.status["reason"].startswith(f"rank 1 (process {stuck} on ")
+    assert run.status["reason"].endswith(") stands still since 4 s (rank_timeout_s)")
+    (line,) = err.splitlines()
+    assert line.endswith(f"/seed_0: {run.status['reason']}: the same command goes on")
+    assert "in troubled" in its_err
+    assert silent == ""
+
+
+def test_rank_0_stands_still(start_ranks, typed, planned):
+    """The others say it, and it records it."""
     run = planned(*NETWORK)
-    ranks = start_ranks(2, typed(*NETWORK, "rank_timeout_s=4"), trouble=["stand still", 1, 7])
-    (_, stuck) = ranks.pids
-    codes, ((_, err), (_, its_err)) = ranks.wait()
+    ranks = start_ranks(2, typed(*NETWORK, "rank_timeout_s=3"), trouble=["stand still", 0, 7])
+    (stuck, _) = ranks.pids
+    codes, ((_, its_err), (_, err)) = ranks.wait()
     assert codes == [1, 1]
     assert run.status["state"] == "interrupted"
-    assert f"rank 1 (process {stuck} on " in run.status["reason"]
-    assert run.status["reason"].endswith(" stands still since 4 s (rank_timeout_s)")
-    assert run.status["reason"] in err
+    assert run.status["reason"].startswith(f"rank 0 (process {stuck} on ")
+    assert run.status["reason"].endswith(") stands still since 3 s (rank_timeout_s)")
     assert "in troubled" in its_err
+    (line,) = err.splitlines()
+    assert line.endswith(f"/seed_0: {run.status['reason']}: the same command goes on")
+
+
+def test_a_rank_is_killed_while_the_others_cannot_find_out(start_ranks, typed, planned, until):
+    """As they wait for a GPU: it is recorded within seconds all the same."""
+    run = planned(*NETWORK)
+    ranks = start_ranks(2, typed(*NETWORK), trouble=["stand still", 0, 7])
+    (_, killed) = ranks.pids
+    until(lambda: run.status.get("state") == "running")
+    ranks.kill(ranks=[1])
+    codes, ((_, err), _) = ranks.wait()
+    assert codes == [1, -signal.SIGKILL]
+    assert run.status["state"] == "interrupted"
+    assert run.status["reason"].startswith(f"rank 1 (process {killed} on ")
+    assert err.endswith(f"/seed_0: {run.status['reason']}: the same command goes on\n")
 
 
 def test_a_rank_that_does_not_come(start_ranks, typed, planned):
     run = planned(*NETWORK)
-    codes, ((out, _),) = start_ranks(2, typed(*NETWORK, "rank_timeout_s=1"), only=[0]).wait()
+    codes, ((_, err),) = start_ranks(2, typed(*NETWORK, "rank_timeout_s=1"), only=[0]).wait()
     assert codes == [1]
     assert run.status["state"] == "interrupted"
-    assert run.status["reason"].startswith("rank 1 of 2 did not come to 127.0.0.1:")
-    assert run.status["reason"] in out
+    assert run.status["reason"] == "rank 1 did not come within 1 s (rank_timeout_s)"
+    (line,) = err.splitlines()
+    assert line.endswith(f"/seed_0: {run.status['reason']}: the same command goes on")
 
 
-def test_torchrun_is_told_to_stop(start_ranks, typed, planned, until, bits, undisturbed_ranks, tmp_path):
-    """It passes SIGTERM on; the same training goes on to the same bits, however it is started."""
-    run, arguments = planned(*LONG), typed(*LONG)
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    process = subprocess.Popen(
-        [*torchrun, str(REPOSITORY / "train.py"), *arguments],
-        cwd=tmp_path, env={**environment, "PYTHONPATH": str(REPOSITORY)}, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        until(lambda: has_passed(run, 10), 60)
-        process.terminate()
-        out, _ = process.communicate(timeout=60)
-    finally:
+def test_told_to_stop_before_all_have_come(start_ranks, typed, planned, until):
+    run = planned(*NETWORK)
+    ranks = start_ranks(2, typed(*NETWORK), only=[0])
+    until(lambda: (run.path / "config.yaml").exists())
+    ranks.kill(signal.SIGTERM)
+    codes, _ = ranks.wait()
+    assert codes == [1]
+    assert run.status["reason"] == "told to stop before rank 1 had come"
+
+
+@pytest.fixture
+def torchrun(tmp_path):
+    """torchrun itself with two processes, as a process."""
+    started = []
+
+    def start(arguments):
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        environment = {**environment, "PYTHONPATH": str(REPOSITORY), "TORCH_CPP_LOG_LEVEL": "ERROR"}
+        started.append(subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d",
+             "--rdzv-endpoint=localhost:0", str(REPOSITORY / "train.py"), *arguments],
+            cwd=tmp_path, env=environment, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ))  # fmt: skip
+        return started[-1]
+
+    yield start
+    for process in started:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.kill()  # the ranks end with it
             process.communicate()
+
+
+def test_torchrun_is_told_to_stop(torchrun, start_ranks, typed, planned, until, bits, undisturbed_ranks):
+    """It passes SIGTERM on; the same training goes on to the same bits."""
+    run, arguments = planned(*LONG), typed(*LONG)
+    process = torchrun(arguments)
+    until(lambda: has_passed(run, 10), 60)
+    process.terminate()
+    out, _ = process.communicate(timeout=60)
     assert process.returncode != 0
     assert (run.status["state"], run.status["reason"]) == ("interrupted", "SIGTERM")
     assert len(out.splitlines()) == 2
@@ -195,3 +255,37 @@ def test_torchrun_is_told_to_stop(start_ranks, typed, planned, until, bits, undi
     assert codes == [0, 0]
     assert " from step " in out
     assert bits(run) == bits(undisturbed_ranks(2, LONG))
+
+
+def test_torchrun_and_the_run_directory_name_a_killed_rank(torchrun, typed, planned, until):
+    overrides = (*LONG, "steps=4000")
+    run = planned(*overrides)
+    process = torchrun(typed(*overrides))
+    until(lambda: has_passed(run, 10), 60)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (killed,) = [int(pid) for pid in children if int(pid) != run.status["pid"]]
+    assert b"\0RANK=1\0" in Path(f"/proc/{killed}/environ").read_bytes()
+    os.kill(killed, signal.SIGKILL)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert run.status["state"] == "interrupted"
+    assert run.status["reason"].startswith(f"rank 1 (process {killed} on ")
+    (line,) = [line for line in err.splitlines() if line.startswith("train.py: ")]
+    assert line.endswith(f"{run.status['reason']}: the same command goes on")
+    _, _, root = err.partition("Root Cause (first observed failure):")
+    assert f"exitcode  : -9 (pid: {killed})" in root
+
+
+def test_a_rank_that_is_refused_ends_all(torchrun, typed, planned, until):
+    """Rank 0 alone finds the run directory taken; the others wait for it, and hear torchrun's SIGTERM."""
+    run = planned(*NETWORK)
+    run.open()
+    try:
+        process = torchrun(typed(*NETWORK))
+        _, err = process.communicate(timeout=60)
+    finally:
+        run.close()
+    assert process.returncode == 1
+    (line,) = [line for line in err.splitlines() if line.startswith("train.py: ")]
+    assert "/seed_0: in use by process " in line
+    assert run.status == {}

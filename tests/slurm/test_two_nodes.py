@@ -1,5 +1,6 @@
-"""One training by two nodes of two processes each: by the launcher, and by the job script."""
+"""One training by two nodes of two processes each, by the job script."""
 
+import re
 import sys
 
 import pytest
@@ -18,9 +19,6 @@ FOUR = (
     "evaluate.at.every=40",
     "probe.at.every=40",
 )
-PROCESSES = (
-    "hydra.launcher.nodes=2", "hydra.launcher.tasks_per_node=2", "hydra.launcher.mem_gb=3",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,48 +33,56 @@ def in_one_go(cluster, tmp_path_factory):
     return next(output.glob("bn_x5/*/seed_0"))
 
 
-def test_by_the_launcher(cluster, ended, typed, planned, until, bits, in_the_middle, in_one_go):
-    """One process is killed; all end, rank 0 says which it was, and the same command goes on."""
-    sweep = typed(*FOUR)
-    run = planned(*FOUR)
-    command = cluster.train(*sweep, *PROCESSES)
-    until(lambda: in_the_middle(run))
-    job = run.status["job"]
-    first = cluster.ask("scontrol", "show", "job", job)
-    assert "NumNodes=2 " in first
-    others = cluster.ask("pgrep", "-f", "submitit.core._submit").split()
-    victim = next(pid for pid in reversed(others) if int(pid) != run.status["pid"])
-    cluster.kill(victim)
-    code, _, err = ended(command)
-    assert code == 1
-    status = run.status
-    assert (status["state"], "rank " in status["reason"]) == ("interrupted", True)
-    assert f"(process {victim} on node" in status["reason"]
-    assert status["reason"] in err
+@pytest.fixture
+def submit(cluster, typed, planned):
+    """The job script as a job; its id and its log."""
 
-    code, _, err = ended(cluster.train(*sweep, *PROCESSES))
-    assert (code, err) == (0, "")
+    def start():
+        log = planned(*FOUR).path.parents[2] / "job.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        job = cluster.ask(
+            "env", "PROCESSES_PER_NODE=2", "sbatch", "--parsable", "--nodes=2", "--gpus-per-node=0",
+            "--cpus-per-task=2", "--mem=3G", "--time=30", f"--chdir={REPOSITORY}", f"--output={log}",
+            "--export=ALL", REPOSITORY / "scripts" / "slurm" / "train.sbatch", *typed(*FOUR),
+        )  # fmt: skip
+        return job, log
+
+    return start
+
+
+def test_a_process_is_killed(cluster, submit, planned, until, bits, in_the_middle, in_one_go):
+    """On the other node than rank 0: all end, the run says which it was, and the same command goes on."""
+    run = planned(*FOUR)
+    job, log = submit()
+    until(lambda: in_the_middle(run), timeout=120)
+    found = cluster.ask("sh", "-c", "grep -lz '^RANK=3$' /proc/[0-9]*/environ 2> /dev/null || true")
+    victim = min(int(path.split("/")[2]) for path in found.split())  # the others are its own
+    cluster.kill(victim)
+    until(lambda: job not in cluster.queue(), timeout=90)
+    status = run.status
+    assert status["state"] == "interrupted"
+    assert re.fullmatch(rf"rank 3 \(process {victim} on node\d\) is gone", status["reason"])
+    assert status["reason"] in log.read_text()
+
+    submit()
+    until(lambda: run.finished, timeout=120)
     assert len(starts(run)) == 2
     assert starts(run)[1] > 0
     assert bits(run) == bits(in_one_go)
 
 
-def test_by_the_job_script(cluster, typed, planned, until, bits, in_the_middle, in_one_go):
-    """Told to stop, as before a time limit, the processes save together and the job comes back by itself."""
+def test_told_to_stop(cluster, submit, planned, until, bits, in_the_middle, in_one_go):
+    """As before a time limit, the processes save together and the job comes back by itself."""
     run = planned(*FOUR)
-    job = cluster.ask(
-        "sbatch", "--parsable", "--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=0", "--cpus-per-task=1",
-        "--mem=3G", "--time=30", f"--chdir={REPOSITORY}", f"--output={run.path.parents[2]}.log",
-        REPOSITORY / "scripts" / "slurm" / "train.sbatch", *typed(*FOUR),
-    )  # fmt: skip
-    until(lambda: in_the_middle(run))
+    job, _ = submit()
+    until(lambda: in_the_middle(run), timeout=120)
     cluster.ask("scancel", "--signal=USR2", job)
     until(lambda: "back in the queue as job" in (run.status.get("reason") or ""))
     saved = run.status["step"]
     last = load_checkpoint(list_checkpoints(run.checkpoints)[-1])
     assert last["step"] == saved
     assert len(last["ranks"]["losses"]) == 4
-    until(lambda: run.finished, timeout=120)
+    until(lambda: run.finished, timeout=240)
     assert (run.status["state"], run.status["job"]) == ("done", job)
     assert starts(run) == [0, saved]
     assert bits(run) == bits(in_one_go)
