@@ -1,4 +1,4 @@
-"""Algorithm 1 over the mini-batch of all processes that train together."""
+"""Algorithm 1 over the mini-batch of all processes."""
 
 from typing import Any
 
