@@ -3,7 +3,7 @@
     python scripts/benchmark_data.py --save
 
 Images per second and core (or of a GPU and its workers, where the record is of one), beside the usual
-pipeline of torchvision. The photographs are made on the spot: experiments/photographs.py.
+pipeline of torchvision. The photographs are generated: experiments/photographs.py.
 """
 
 from typing import Any

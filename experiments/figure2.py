@@ -20,7 +20,7 @@ failing are drawn too. Of a network of which a seed diverged (a parameter, a sta
 finite numbers) or never left chance, the runs are drawn one by one and counted in the legend; a diverged one
 ends with an x, at its last accuracy and the step by which that was noticed. A run never left chance if its
 best evaluation is not above what 0.1% of runs that guess exceed: p + z sqrt(p (1 - p) / n), p the share of
-one class, n the validation pictures, z corrected for the number of evaluations. The scale is in the title:
+one class, n the validation images, z corrected for the number of evaluations. The scale is in the title:
 the committed records are of the sweep's, which is not ImageNet.
 """
 

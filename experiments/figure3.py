@@ -15,7 +15,7 @@ those of each seed's own maximum. The ratio is that of the same seeds: their geo
 moving averages, as evaluated in training; the paper does not say which statistics it used. A maximum over
 noisy evaluations lies above the accuracy that a network keeps, which is in the last column: at the end, with
 BN by Algorithm 2's statistics. A run is at chance if its best evaluation is not above what 0.1% of runs that
-guess exceed: p + z sqrt(p (1 - p) / n), p the share of one class, n the validation pictures, z corrected for
+guess exceed: p + z sqrt(p (1 - p) / n), p the share of one class, n the validation images, z corrected for
 the number of evaluations. The table has the seeds whose runs have ended; the scale is in its head.
 """
 

@@ -11,7 +11,7 @@ Deviations and assumptions: the paper's rows of one network are taken to be BN-x
 crops are exactly GoogLeNet's; who of the six has which change is in configs/experiment/ensemble.yaml.
 Networks are evaluated as they are at the end of their training, with Algorithm 2's statistics, not at their
 best step. The rows of one network are means over the seeds that have ended; there is one ensemble, of all
-six. Of a square picture GoogLeNet's left, centre and right squares are the same, so that of 144 crops 48
+six. Of a square image GoogLeNet's left, centre and right squares are the same, so that of 144 crops 48
 differ. The scale is in the table's head.
 """
 

@@ -6,7 +6,7 @@ A training image costs three times the multiply-adds of a forward pass (the grad
 The floor has all of them at the peak rate of the GPU's data sheet, which no training reaches; the prediction
 has them at the rate that scripts/benchmark_images.py measured for BN-Inception at 224 on a GPU, where its
 record (results/benchmark/images-cuda.json) is there, else at a fifth of the peak, a guess marked as one.
-Steps of small pictures are bound by the number of their kernels instead: about a thousand of 5 microseconds
+Steps of small images are bound by the number of their kernels instead: about a thousand of 5 microseconds
 (a guess too). Evaluations, compilation and start-up are not counted.
 """
 

@@ -7,7 +7,7 @@ examples it has seen. Decisions (D):
 - a network's maximum is the highest of a run's evaluations, and the base network's the mean of its seeds'
   maxima: one run is one seed in the paper;
 - a run is at chance if its best evaluation is not above what a network that guesses exceeds in 0.1% of runs:
-  p + z sqrt(p (1 - p) / n), p the share of one class, n the validation pictures, z the normal quantile of
+  p + z sqrt(p (1 - p) / n), p the share of one class, n the validation images, z the normal quantile of
   0.1% over the number of its evaluations (Bonferroni);
 - a run that diverged before its first evaluation counts as chance;
 - where the seeds of a network end more than ten points of accuracy apart, they are shown one by one: a mean
@@ -169,7 +169,7 @@ def mini_batch(config: Mapping[str, Any]) -> int:
 
 
 def pictures(config: Mapping[str, Any]) -> int:
-    """How many pictures accuracy is measured on: the validation set, or the training images held out."""
+    """How many images accuracy is measured on: the validation set, or the training images held out."""
     return config["data.validation"] or VALIDATION[config["data.name"]]
 
 

@@ -2,7 +2,7 @@
 
 "Dead leaves" (overlapping ellipses of all sizes, each of its own colour and texture) give the edges of
 natural images, noise with the spectrum 1/f their texture, and a little white noise the camera's grain. At
-quality 93 with halved chroma a picture of 500x375 takes about 110 KB, as ImageNet's do.
+quality 93 with halved chroma an image of 500x375 takes about 110 KB, as ImageNet's do.
 """
 
 import io

@@ -4,11 +4,11 @@
     python scripts/benchmark_data.py --save                      also write them to results/benchmark/
     python scripts/benchmark_data.py --device cuda --workers 16  what a GPU and its workers reach together
 
-Large pictures, as files: the streaming feed against ImageFolder, PIL, RandomResizedCrop, mirroring, ToTensor
+Large images, as files: the streaming feed against ImageFolder, PIL, RandomResizedCrop, mirroring, ToTensor
 and Normalize, one image after another, in a DataLoader. Small ones: the feed of a set that is on the device
 against the same transforms of arrays in memory. Without workers all is done by one thread and measured in
 seconds of its CPU; with workers, in seconds of the clock. All take turns, and the median round counts. With
---save what is measured of a size of pictures is kept at once.
+--save what is measured of a size of images is kept at once.
 """
 
 import argparse

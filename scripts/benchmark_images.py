@@ -51,7 +51,7 @@ Run = Callable[[], object]  # one mini-batch
 class Setting(NamedTuple):
     device: torch.device
     batch: int
-    size: int = 224  # side of the pictures
+    size: int = 224  # side of the images
     width: float = 1.0  # of the network, as a share of the paper's
     turn_s: float = 0.3
 

@@ -1,8 +1,8 @@
-"""From archives to an ImageFolder tree: verified, alone at work, and each class folder whole or not there.
+"""From archives to an ImageFolder tree: verified, locked, and with each class folder complete or absent.
 
-What the two preparation commands (scripts/prepare_imagenet.py, scripts/prepare_tiny_imagenet.py) share. A
-class folder is filled under `<root>/.unfinished` and gets its name when it is whole, so that whatever carries
-the name of a class is finished, and a command that was killed goes on with the others.
+The two preparation scripts (scripts/prepare_imagenet.py, scripts/prepare_tiny_imagenet.py) share this. A
+class folder is filled under `<root>/.unfinished` and renamed when it is complete. So a folder with the name
+of a class is finished, and a command that was killed continues with the others.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ def verify_md5(archive: Path, expected: str) -> None:
     if digest.hexdigest() != expected:
         raise UserError(
             f"{archive}: its MD5 is {digest.hexdigest()}, the published one {expected}: "
-            "damaged or another file: remove it and download it again"
+            "damaged, or not the official file: remove it and download it again"
         )
 
 
@@ -61,7 +61,7 @@ def sole_writer(root: Path) -> Iterator[Path]:
                 shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise UserError(
-            f"{error.filename or root}: {error.strerror or error}: mend that, and the same command goes on"
+            f"{error.filename or root}: {error.strerror or error}: fix this, then run the same command again"
         ) from error
 
 

@@ -12,7 +12,7 @@ from bn.errors import UserError
 
 
 def cifar10_pictures(folder: Path) -> dict[Split, ArrayPictures]:
-    """The 50,000 training and 10,000 test pictures, downloaded into `folder` where they are not there yet.
+    """The 50,000 training and 10,000 test images, downloaded into `folder` where they are not there yet.
 
     UserError with one line if that fails.
     """
@@ -24,7 +24,7 @@ def cifar10_pictures(folder: Path) -> dict[Split, ArrayPictures]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{folder}: CIFAR-10 is missing, and the download failed ({reason}): put cifar-10-python.tar.gz "
-            "there, or pictures as {train,val}/<class>/*.png"
+            "there, or images as {train,val}/<class>/*.png"
         ) from error
     return {
         "train": ArrayPictures(_images(train.data), np.array(train.targets), "cifar10/train"),

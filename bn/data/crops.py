@@ -1,4 +1,4 @@
-"""Which part of an image is taken, and how it becomes a square of the network's size.
+"""Which part of an image is cropped, and how the crop becomes a square of the network's size.
 
 A box is (top, left, height, width) in pixels of the image, from the upper left corner.
 """

@@ -1,4 +1,4 @@
-"""A split decoded into one array, once: later runs map it from a file, and share its memory."""
+"""A split decoded once into one array. Later runs map it from a file and share its memory."""
 
 import contextlib
 import fcntl
@@ -25,14 +25,14 @@ class Decoded(NamedTuple):
 
 
 def decode_all(pictures: ArrayPictures | FolderPictures, side: int, cache: Path, name: str) -> Decoded:
-    """All pictures as one array, kept in the folder `cache` under `name` and what the files are.
+    """All images as one array, kept in the folder `cache` under `name` and what the files are.
 
     Which of them are broken is kept too; those are tried again, since a disk's fault may pass. Before an
     array is written, whatever of that `name` and `side` nobody uses is removed: arrays of other files, and
     the parts that a killed process left. Runs at the same time are safe: each has what it maps, or writes,
     locked. Of two trees that are read in turns, only the last is kept.
 
-    UserError if a picture is not `side` x `side` pixels.
+    UserError if an image is not `side` x `side` pixels.
     """
     if isinstance(pictures, ArrayPictures):
         _check_size(pictures.images.shape[2:], side, pictures.names[0])
@@ -73,7 +73,7 @@ def _check_size(size: Sequence[int], side: int, name: str) -> None:
     if (height, width) != (side, side):
         raise UserError(
             f"{name}: {width}x{height} pixels, data.resize={side}: "
-            "pictures of other sizes are fed with data.feed=stream"
+            "images of other sizes need data.feed=stream"
         )
 
 

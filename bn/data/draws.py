@@ -1,4 +1,4 @@
-"""What is drawn for a training example: its crop, its mirroring, its colours, and who stands in for it."""
+"""The random draws of a training example: crop, mirroring, photometric distortion, and stand-ins."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -33,4 +33,4 @@ def replacements(seed: int, epoch: int, example: int, count: int) -> Iterator[in
     for attempt in range(100):
         u = uniform(derive_seed(seed, "replacement", attempt), epoch, np.array([example]), 1)
         yield int(u[0, 0] * count)
-    raise UserError(f"none of 100 pictures can be read that were drawn instead of picture {example}")
+    raise UserError(f"image {example} cannot be read, nor any of 100 images drawn in its place")

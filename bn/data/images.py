@@ -1,8 +1,8 @@
-"""Photographs as mini-batches on the device: for training, for validation, and for the probe.
+"""Images as mini-batches on the device: for training, for validation, and for the probe.
 
-Training examples are cropped at random, mirrored and changed in colour (paper.md, section 3), all keyed by
-(seed, epoch, example); the rest is cropped centrally. Small sets live on the device (bn/data/resident.py),
-large ones are decoded as they are needed (bn/data/stream.py): the same crops, from either.
+Training images get a random crop, mirroring and photometric distortion, all keyed by (seed, epoch, example);
+the others get a central crop. Small data sets stay on the device (bn/data/resident.py), large ones are
+decoded when they are needed (bn/data/stream.py). Both give the same crops.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ CACHE = REPOSITORY / "data" / "cache"
 PREPARE = {
     "imagenet": "make it with `python scripts/prepare_imagenet.py ARCHIVES --root {root}`",
     "tiny_imagenet": "make it with `python scripts/prepare_tiny_imagenet.py --download --root {root}`",
-    "cifar10": "put pictures there as {{train,val}}/<class>/*.png, or remove {root} to download CIFAR-10",
+    "cifar10": "put images there as {{train,val}}/<class>/*.png, or remove {root} to download CIFAR-10",
 }
 
 
@@ -63,7 +63,7 @@ def open_images(
     """The mini-batches of `data`, of `batch` examples, of which process `rank` of `ranks` gets its share.
 
     Steps are expected to be asked for in order from `first` on, up to `steps` of them in all; 0: there is
-    nothing to train, and training pictures need not be there. `pictures` are those of `find_pictures`, where
+    nothing to train, and training images need not be there. `pictures` are those of `find_pictures`, where
     they are listed already. UserError with one line if they are not there, or are not what `data` says.
     """
     pictures = pictures or find_pictures(data, training=steps > 0)
@@ -95,7 +95,7 @@ def _fits(pictures: Splits, data: ImageData) -> bool:
 
 
 def _size_of_first(pictures: Pictures) -> tuple[int, int] | None:
-    """Of the first picture that can be opened; None: there is none."""
+    """Of the first image that can be opened; None: there is none."""
     for i in range(len(pictures)):
         with contextlib.suppress(BrokenImage):
             return pictures.open(i).size
@@ -103,10 +103,10 @@ def _size_of_first(pictures: Pictures) -> tuple[int, int] | None:
 
 
 def find_pictures(data: ImageData, *, training: bool = True) -> Splits:
-    """The pictures of both splits; without `training`, those for validation.
+    """The images of both splits; without `training`, those for validation.
 
     Where `data.validation` holds training images out, these are the split "val", and the validation images
-    are not looked at. UserError with one line if the pictures are not there, or are not what `data` says.
+    are not looked at. UserError with one line if the images are not there, or are not what `data` says.
     """
     if not data.validation:
         return _find(data, training)
@@ -126,7 +126,7 @@ def _find(data: ImageData, training: bool) -> Splits:
     is_tree = any((root / split).exists() for split in ("train", "val"))
     in_arrays = data.name == "smoke" or (data.name == "cifar10" and not is_tree)
     if data.name == "smoke" and data.root:
-        raise UserError(f"data.root={data.root}: data=smoke is made on the spot; accepted: empty")
+        raise UserError(f"data.root={data.root}: data=smoke is generated; accepted: empty")
     if in_arrays and data.classes != 10:
         raise UserError(f"data.classes={data.classes}: data={data.name} has 10; accepted: 10")
     if in_arrays:
@@ -148,7 +148,7 @@ def _smoke() -> dict[Split, ArrayPictures]:
 
 
 class Images:
-    """What `open_images` gives. `pictures` are the validation pictures, as they are."""
+    """What `open_images` gives. `pictures` are the validation images, as they are."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class Images:
         )
 
     def validation(self, total: Callable[[int], int] = lambda made: made) -> Iterator[Batch]:
-        """Central crops of this process's share of the validation pictures, once and in order.
+        """Central crops of this process's share of the validation images, once and in order.
 
         UserError if none of them can be read, of all shares: `total` gives the sum over processes of what
         each has.
@@ -187,7 +187,7 @@ class Images:
             made += len(batch.labels)
             yield batch
         if not total(made):
-            raise UserError(f"data.root={self._data.root}: none of the validation pictures can be read")
+            raise UserError(f"data.root={self._data.root}: none of the validation images can be read")
 
     def training_examples(self, count: int, size: int | None = None) -> Iterator[Batch]:
         """Central crops of `count` training examples in whole mini-batches (rounded up, as far as there are).
@@ -211,7 +211,7 @@ class Images:
                 return
         if not made:
             raise UserError(
-                f"data.root={self._data.root}: fewer training pictures can be read than a mini-batch has "
+                f"data.root={self._data.root}: fewer training images can be read than a mini-batch has "
                 f"({share})"
             )
 
@@ -223,7 +223,7 @@ class Images:
                 yield Batch(normalize(cropped.images), cropped.labels)
 
     def note(self, broken: Iterable[BrokenImage], *, say: bool = True) -> None:
-        """Count and say pictures that cannot be read. UserError if they are more than `data.max_broken`.
+        """Count and say images that cannot be read. UserError if they are more than `data.max_broken`.
 
         With `say` false the next call says them: a run that goes on opens its images, and makes its probe's
         mini-batches, before `load_state_dict` tells it what an earlier start has said.
@@ -246,12 +246,12 @@ class Images:
     def _check_broken(self) -> None:
         if len(self.broken) > self._data.max_broken:
             raise UserError(
-                f"data.max_broken={self._data.max_broken}: {len(self.broken)} pictures cannot be read, "
+                f"data.max_broken={self._data.max_broken}: {len(self.broken)} images cannot be read, "
                 f"such as {self.broken[-1]}"
             )
 
     def leave_unsaid(self) -> None:
-        """The broken pictures that were found so far: another process, which found them too, says them."""
+        """The broken images that were found so far: another process, which found them too, says them."""
         self._unsaid = []
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Picture files: opened first, decoded when it is known which part is wanted, and at which scale.
+"""Image files: opened first, and decoded once it is known which part is needed, and at which scale.
 
-JPEG goes through libjpeg-turbo straight into an array, at 1/2, 1/4 or 1/8 of its size where that is enough:
-the decoder then transforms 4, 2 or 1 coefficients of 8 each way. Everything else goes through PIL: other
-formats, whatever the file's name says, CMYK, and what libjpeg-turbo objects to without pixels being lost.
+libjpeg-turbo decodes JPEG straight into an array, at 1/2, 1/4 or 1/8 of its size where that is enough: it
+then transforms 4, 2 or 1 of 8 coefficients in each direction. PIL decodes everything else: other formats,
+whatever the file's name says; CMYK; and files that libjpeg-turbo rejects although no pixels are lost.
 """
 
 import io
@@ -19,7 +19,7 @@ LIMIT = 1 << 26  # pixels; a file that announces more is left to PIL, which know
 
 
 class BrokenImage(Exception):
-    """A picture that cannot be read."""
+    """An image that cannot be read."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, reason)
@@ -28,7 +28,7 @@ class BrokenImage(Exception):
 
 
 class Picture(Protocol):
-    """A picture whose size is known; whether it can be decoded shows when it is."""
+    """An image whose size is known; whether it can be decoded shows when it is."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -38,13 +38,13 @@ class Picture(Protocol):
     def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
         """(h, w, 3) uint8 RGB, reduced in size by the integer that comes with it, which is at most `shrink`.
 
-        A point (y, x) of the picture is at (y, x) / reduction in the array. BrokenImage if it cannot be read.
+        A point (y, x) of the image is at (y, x) / reduction in the array. BrokenImage if it cannot be read.
         """
         ...
 
 
 class Decoded:
-    """A picture that is an array (h, w, 3) already."""
+    """An image that is an array (h, w, 3) already."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
@@ -69,12 +69,12 @@ class Jpeg:
             return simplejpeg.decode_jpeg(self._content, min_height=height, min_width=width), reduction
         except ValueError as error:
             if "Premature end" in str(error):  # PIL takes it for gray, if as many bytes are there
-                raise BrokenImage(self._name, "a JPEG file that is cut short") from error
+                raise BrokenImage(self._name, "a truncated JPEG file") from error
             return _decode(self._content, self._name), 1
 
 
 def open_picture(path: str) -> Picture:
-    """BrokenImage if the file cannot be read, is empty, or is no picture."""
+    """BrokenImage if the file cannot be read, is empty, or is no image."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -94,10 +94,10 @@ def open_picture(path: str) -> Picture:
 def _decode(content: bytes, name: str) -> np.ndarray:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged EXIF, of many pixels: the picture is there
+            warnings.simplefilter("ignore")  # of damaged EXIF, of many pixels: the image is there
             with Image.open(io.BytesIO(content)) as image:
                 return np.array(image.convert("RGB"))  # writable, as torch wants it
     except UnidentifiedImageError as error:
-        raise BrokenImage(name, "no picture in a format that PIL knows") from error
+        raise BrokenImage(name, "not an image in a format that PIL knows") from error
     except Exception as error:  # PIL's plugins let through whatever they stumble over
         raise BrokenImage(name, str(error) or type(error).__name__) from error

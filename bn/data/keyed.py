@@ -1,7 +1,7 @@
 """Random numbers as a function of (seed, epoch, example, draw), not of a stream.
 
-So what happens to an example does not depend on who prepares it, in which order or in whose company,
-and a resumed run needs no saved position.
+So what happens to an example does not depend on which worker prepares it, in which order, or beside which
+other examples, and a resumed run needs no saved position.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
-"""MNIST as section 4.1 wants it: 28x28 binary images, whole, as tensors on the device.
+"""MNIST for section 4.1: 28x28 binary images, all of them as tensors on the device.
 
-The repository carries the four IDX files, gzipped (`data/mnist`). The first use unpacks them beside
-themselves; every use verifies their checksums. Where there are none, torchvision downloads them. Other
-sets of the same form are read in the same way (bn/data/idx_sets.py).
+The repository contains the four IDX files, gzipped (`data/mnist`). The first use unpacks them in the same
+folder, and every use verifies their checksums. If the bundled files were removed, torchvision downloads them.
+Other sets of the same form are read in the same way (bn/data/idx_sets.py).
 """
 
 import contextlib

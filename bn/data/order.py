@@ -1,4 +1,4 @@
-"""The order of the training examples. Where the paper is silent (MNIST), a fresh permutation each epoch."""
+"""The order of the training examples: for MNIST, where the paper is silent, a permutation each epoch."""
 
 import numpy as np
 import torch

@@ -1,7 +1,7 @@
-"""Changes of colour in training, and the scale in which the network sees an image.
+"""Photometric distortion in training, and the normalization of the network's input.
 
-The paper reduces GoogLeNet's photometric distortions (section 4.2.1) and says neither what they were nor
-by how much. (D) GoogLeNet's are Howard's ("Some improvements on deep convolutional neural network based
+The paper reduces GoogLeNet's photometric distortions (section 4.2.1) without saying what they were or by how
+much. (D) GoogLeNet's are Howard's ("Some improvements on deep convolutional neural network based
 image classification", 2013), to which GoogLeNet's paper points: brightness, contrast and saturation by
 factors of 0.5 to 1.5 in random order, then the lighting noise of AlexNet. Reduced: 0.8 to 1.2, no lighting.
 """

@@ -1,4 +1,4 @@
-"""The raw pictures of a split: RGB bytes and labels, from arrays or from files."""
+"""The raw images of a split: RGB bytes and labels, from arrays or from files."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -19,7 +19,7 @@ class Pictures(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """What a message calls a picture: its path, where it has one."""
+        """What a message calls an image: its path, where it has one."""
         ...
 
     def __len__(self) -> int: ...
@@ -34,7 +34,7 @@ class Pictures(Protocol):
 
 
 class ArrayPictures:
-    """Pictures that are in memory: (N, 3, H, W) uint8."""
+    """Images that are in memory: (N, 3, H, W) uint8."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, name: str) -> None:
         self.images = images
@@ -58,7 +58,7 @@ class ArrayPictures:
 
 
 class FolderPictures:
-    """Pictures in files, each of a size of its own."""
+    """Images in files, each of a size of its own."""
 
     def __init__(self, listing: Listing) -> None:
         self.names = listing

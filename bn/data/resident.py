@@ -1,4 +1,4 @@
-"""Small data sets: on the device as bytes, and cropped and mirrored there in batches."""
+"""Small data sets: kept on the device as bytes, cropped and mirrored there in batches."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -16,7 +16,7 @@ from bn.data.source import Cropped, Split
 
 
 class Resident:
-    """A `Source` of pictures, all `data.resize` x `data.resize`. Without an order, not for training."""
+    """A `Source` of images, all `data.resize` x `data.resize`. Without an order, not for training."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Resident:
 
     def central(self, split: Split, chunks: Iterable[np.ndarray]) -> Iterator[Cropped]:
         side, crop = self._data.resize, self._data.crop
-        start = int(central_box(side, side, side, crop)[0])  # whole: the pictures have their size already
+        start = int(central_box(side, side, side, crop)[0])  # whole: the images have their size already
         within = slice(start, start + crop)
         for chunk in chunks:
             examples = np.array([i for i in chunk.tolist() if i not in self._broken[split]], np.int64)

@@ -1,6 +1,6 @@
-"""A box of one decoded picture, resized to a square of bytes by an antialiased bilinear filter.
+"""A box of one decoded image, resized to a square of bytes by an antialiased bilinear filter.
 
-The same filter as `crops.crop_and_resize`, for pictures that come one by one on the CPU.
+The same filter as `crops.crop_and_resize`, for images that come one by one on the CPU.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def random_crop(picture: Picture, box: np.ndarray, size: int) -> Tensor:
         cut = torch.from_numpy(pixels[top : top + height, left : left + width])
         cut = cut[None].permute(0, 3, 1, 2)  # in this order torch sees that the channels are last in memory
         return F.interpolate(cut, (size, size), mode="bilinear", antialias=True)[0]
-    # In the reduced picture the box begins and ends within pixels, which PIL can do.
+    # In the reduced image the box begins and ends within pixels, which PIL can do.
     first, end = np.array([top, left]) / reduction, np.array([top + height, left + width]) / reduction
     (y, x), (y_end, x_end) = np.floor(first).astype(int), np.ceil(end).astype(int)
     within = (first[1] - x, first[0] - y, end[1] - x, end[0] - y)
@@ -35,7 +35,7 @@ def random_crop(picture: Picture, box: np.ndarray, size: int) -> Tensor:
 def central_crop(picture: Picture, box: np.ndarray, size: int) -> Tensor:
     """(3, size, size) uint8: what `crop_and_resize(..., beyond=True)` makes of `box`.
 
-    Decoded at full scale, so that accuracies are those of the exact picture. BrokenImage if it cannot be.
+    Decoded at full scale, so that accuracies are those of the exact image. BrokenImage if it cannot be.
     """
     top, left, height, width = box.tolist()
     pixels, _ = picture.pixels()

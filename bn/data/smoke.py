@@ -1,9 +1,9 @@
-"""Pictures made on the spot, so that everything can be tried in seconds without a data set.
+"""Generated images, to try everything in seconds without a data set.
 
 Ten classes of 32x32 RGB gratings: stripes tilted by 0, 22.5, 45, 67.5 or 90 degrees to either side, which
 alternate light and dark, or red and blue. Exact tilt, wavelength, position, ground, strength and noise are
-drawn for each picture. So no pixel and no mean colour tells the class; and a class stays what it is in a
-mirror, in any crop, and in other light.
+drawn for each image. So neither a single pixel nor the mean colour reveals the class, and the class survives
+mirroring, cropping and changes in lighting.
 """
 
 import functools

@@ -1,7 +1,7 @@
-"""Large data sets: workers decode, crop and mirror, a mini-batch at a time; the device does the rest.
+"""Large data sets: workers decode, crop and mirror one mini-batch at a time; the device does the rest.
 
-Mini-batch n is a pure function of (seed, n), whichever worker makes it: nothing is drawn from a stream of
-random numbers, here or there.
+Mini-batch n is a pure function of (seed, n), whichever worker makes it: no random number comes from a running
+stream.
 """
 
 import signal
@@ -106,7 +106,7 @@ class TrainingSteps(Dataset[Prepared]):
 
 
 class CentralCrops(Dataset[Prepared]):
-    """Indices -> the central crops of their pictures, less the broken ones."""
+    """Indices -> the central crops of their images, less the broken ones."""
 
     def __init__(self, pictures: Pictures, data: ImageData) -> None:
         self._pictures = pictures
@@ -131,7 +131,7 @@ class CentralCrops(Dataset[Prepared]):
 
 
 class Stream:
-    """A `Source` of pictures of any size. Mini-batches from `first` up to `end` are prefetched in order.
+    """A `Source` of images of any size. Mini-batches from `first` up to `end` are prefetched in order.
 
     Without an order, not for training.
     """
@@ -218,7 +218,7 @@ def _alive(prepared: Iterator[Prepared]) -> Iterator[Prepared]:
             raise
         raise UserError(
             "a decoding process was killed (not enough memory, or too small a /dev/shm?): "
-            "the same command goes on; fewer of them: data.workers"
+            "the same command resumes; to use fewer, set data.workers"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The pictures of an ImageFolder tree, {train,val}/<class>/*, listed and checked before one is read."""
+"""The images of an ImageFolder tree, {train,val}/<class>/*, listed and checked before any is read."""
 
 import copy
 import os
@@ -10,7 +10,7 @@ import numpy as np
 
 from bn.errors import UserError
 
-# Files with other names are no pictures, and are passed over, as torchvision's ImageFolder does.
+# Files with other names are no images, and are passed over, as torchvision's ImageFolder does.
 EXTENSIONS = (".jpeg", ".jpg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 
@@ -49,7 +49,7 @@ class Tree(NamedTuple):
 def read_tree(root: Path, classes: int, prepare: str) -> Tree:
     """List `root`/train and `root`/val. `prepare` says how to make the tree, where there is none.
 
-    UserError with one line: no such folder; a class folder without pictures; training classes that are not
+    UserError with one line: no such folder; a class folder without images; training classes that are not
     `classes` in number; validation classes that are not the training classes.
     """
     train = _class_folders(root / "train", prepare)
@@ -94,6 +94,6 @@ def _listing(folder: Path, classes: tuple[str, ...], prepare: str) -> Listing:
             if file.lower().endswith(EXTENSIONS) and not file.startswith(".")
         )
         if not found:
-            raise UserError(f"{folder / name}: a class folder without pictures: {prepare}")
+            raise UserError(f"{folder / name}: a class folder without images: {prepare}")
         files.append(found)
     return Listing(folder, classes, files)

@@ -1,4 +1,4 @@
-"""How many processes decode, where the config leaves it open, and whether their mini-batches have room."""
+"""How many processes decode if the config leaves it open, and whether shared memory has room for them."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def worker_count(wanted: int | None, in_flight: int) -> int:
     room = f"{SHARED} has room for the mini-batches of {free // in_flight} ({free / 2**20:.0f} MiB free)"
     if wanted is not None:
         raise UserError(f"data.workers={wanted}: {room}: accepted: at most {free // in_flight}, or null")
-    print(f"data.workers: {free // in_flight} decode and not {count}: {room}", file=sys.stderr)
+    print(f"data.workers: {free // in_flight} processes decode instead of {count}: {room}", file=sys.stderr)
     return free // in_flight
 
 

@@ -1,1 +1,1 @@
-"""Trained networks on validation pictures: what evaluate.py does (sections 4.2.2 and 4.2.3)."""
+"""What evaluate.py does: the accuracy of trained networks (sections 4.2.2 and 4.2.3)."""

@@ -1,4 +1,4 @@
-"""How well a network classifies at inference, with the moving averages and with Algorithm 2's statistics."""
+"""Accuracy at inference, with moving averages and with the statistics of Algorithm 2."""
 
 from collections.abc import Callable, Iterable
 

@@ -1,4 +1,4 @@
-"""Trained networks on validation pictures: one crop or 144, one network or an ensemble (section 4.2.3)."""
+"""Evaluate trained networks: one crop or 144, one network or an ensemble (section 4.2.3)."""
 
 import hashlib
 import shlex
@@ -28,7 +28,7 @@ from bn.run.directory import REPOSITORY, environment
 from bn.tasks.precision import InPrecision, precision_on
 from bn.train import device_name, take_device
 
-SEEN = ("name", "root", "classes", "resize", "crop")  # of the data: which pictures are seen, and what of them
+SEEN = ("name", "root", "classes", "resize", "crop")  # of the data: which images are seen, and what of them
 WHEREABOUTS = ("root", "feed", "workers", "max_broken")  # of the data, and not what they are
 
 
@@ -121,12 +121,13 @@ def _data_of(network: Trained, chosen: Mapping[str, Any]) -> ImageData:
 
 
 def _check_together(networks: Sequence[Trained], data: Sequence[ImageData]) -> None:
-    """UserError if networks see different pictures, or one of them is there twice."""
+    """UserError if networks see different images, or one of them is there twice."""
     for i, (network, its_data) in enumerate(zip(networks, data, strict=True)):
         for other in networks[:i]:
             if other.sha256 == network.sha256:
                 raise UserError(
-                    f"checkpoint: {network.path} and {other.path} are one network; accepted: once"
+                    f"checkpoint: {network.path} and {other.path} are the same network; "
+                    "accepted: each network once"
                 )
         for key in SEEN:
             mine, first = getattr(its_data, key), getattr(data[0], key)
@@ -152,7 +153,7 @@ def _statistics(networks: Sequence[Trained], wanted: str) -> str:
 
 
 def _listing_digest(pictures: Pictures, folder: str) -> str:
-    """SHA-256 of the validation pictures' names and labels: whether the same are there as another time."""
+    """SHA-256 of the validation images' names and labels: whether the same are there as another time."""
     digest = hashlib.sha256(pictures.labels.tobytes())
     root = str(REPOSITORY / folder)
     for name in pictures.names:
@@ -194,7 +195,7 @@ def _count(
     """The correct answers of the mean of all networks' class probabilities, then those of each network."""
     labels: list[Tensor] = []
     bar = tqdm(
-        total=len(images.pictures), unit=" pictures", disable=None if progress is None else not progress,
+        total=len(images.pictures), unit=" images", disable=None if progress is None else not progress,
         desc=f"{len(networks)} x {settings['crops']}", dynamic_ncols=True,
     )  # fmt: skip
 
@@ -205,7 +206,7 @@ def _count(
             bar.update(len(its_labels))
 
     models = [network.model for network in networks]
-    best = []  # (pictures, 1 + models, 5)
+    best = []  # (images, 1 + models, 5)
     with bar:
         for probabilities in class_probabilities(
             models, crops(), settings["crops"], batch, settings["precision"]
@@ -213,7 +214,7 @@ def _count(
             mean = probabilities.mean(1, keepdim=True)
             best.append(best_classes(torch.cat([mean, probabilities], 1)))
     if not best:
-        raise UserError(f"data.root={data.root}: none of the validation pictures can be read")
+        raise UserError(f"data.root={data.root}: none of the validation images can be read")
     answers = torch.cat(best)
     right = answers == torch.cat(labels)[:, None, None]
     found = torch.stack([right[..., 0].sum(0), right.any(-1).sum(0), (answers[..., 0] < 0).sum(0)], 1)
@@ -226,7 +227,7 @@ def _count(
 def _crops(
     images: Images, data: ImageData, crops: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(Crops of some pictures as the network sees them, the pictures' labels)."""
+    """(Crops of some images as the network sees them, the images' labels)."""
     if crops == 1:
         yield from images.validation()
         return

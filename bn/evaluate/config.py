@@ -1,4 +1,4 @@
-"""What can be chosen of an evaluation, in the notation of `bn.schema`."""
+"""The options of an evaluation, in the notation of `bn.schema`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""The 144 crops of a picture that GoogLeNet averages over (arXiv 1409.4842, section 7).
+"""The 144 crops of an image that GoogLeNet averages over (arXiv 1409.4842, section 7).
 
-The paper's crops are "similar to" GoogLeNet's; (D) exactly these. The picture is resized so that its shorter
-side is 256, 288, 320 and 352; of each, the left, centre and right square are taken (top, centre and bottom of
-a portrait); of each square, its four corners and its centre at 224 and the square itself resized to 224; of
-all these, the mirror images too: 4 * 3 * 6 * 2. Other sizes are in proportion: shorter sides of 8, 9, 10 and
-11 eighths of `resize`, and `crop` in place of 224.
+The paper's crops are "similar to" GoogLeNet's; (D) ours are exactly these. The image is resized so that its
+shorter side is 256, 288, 320 and 352. Each size gives the left, centre and right square (top, centre and
+bottom of a portrait). Each square gives its four corners and its centre at 224, and the square itself resized
+to 224. Each of these is also mirrored: 4 * 3 * 6 * 2 = 144. Other sizes are in proportion: shorter sides of
+8, 9, 10 and 11 eighths of `resize`, and `crop` instead of 224.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ CROPS = 144
 
 
 class Box(NamedTuple):
-    """A square of a resized picture, in its pixels; one larger than the crop is resized to it."""
+    """A square of a resized image, in its pixels; one larger than the crop is resized to it."""
 
     top: int
     left: int
@@ -25,7 +25,7 @@ class Box(NamedTuple):
 
 
 def scales(height: int, width: int, resize: int) -> list[tuple[int, int]]:
-    """The four sizes (height, width) to which a picture is resized; its longer side is rounded down."""
+    """The four sizes (height, width) to which an image is resized; its longer side is rounded down."""
     shorter, longer = sorted((height, width))
     sizes = []
     for eighths in (8, 9, 10, 11):
@@ -35,9 +35,9 @@ def scales(height: int, width: int, resize: int) -> list[tuple[int, int]]:
 
 
 def boxes(height: int, width: int, crop: int) -> list[Box]:
-    """The 18 squares of a resized picture: of each third the corners, the centre and all of it.
+    """The 18 squares of a resized image: of each third the corners, the centre and all of it.
 
-    A picture that is itself a square has the same six three times. ValueError if `crop` does not fit.
+    An image that is itself a square has the same six three times. ValueError if `crop` does not fit.
     """
     side = min(height, width)
     if crop > side:
@@ -55,7 +55,7 @@ def boxes(height: int, width: int, crop: int) -> list[Box]:
 def multicrop(picture: Tensor, resize: int, crop: int) -> Tensor:
     """(3,H,W) uint8 -> (144,3,crop,crop) float32, 0 to 255, on the same device; the last 72 mirror the first.
 
-    Antialiased bilinear, as in validation; a picture is resized once for each scale, not for each crop.
+    Antialiased bilinear, as in validation; an image is resized once for each scale, not for each crop.
     """
     _, height, width = picture.shape
     pixels = picture[None].float()

@@ -1,4 +1,4 @@
-"""Class probabilities of pictures: the mean over a picture's crops, of one network or several."""
+"""Class probabilities of images: means over the crops of an image, for one or several networks."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,11 +12,11 @@ from bn.tasks.precision import autocast
 def class_probabilities(
     models: Sequence[nn.Module], images: Iterable[Tensor], crops: int, batch: int, precision: str = "float32"
 ) -> Iterator[Tensor]:
-    """(pictures, models, classes) float64: the mean of the probabilities of a picture's `crops` crops.
+    """(images, models, classes) float64: the mean of the probabilities of an image's `crops` crops.
 
-    `images` are blocks (k, 3, S, S), in which each picture's crops follow one another; a picture may lie in
-    several blocks. The networks, in evaluation mode, see `batch` crops at a time, whatever pictures they are
-    of, so that a picture costs no more than its crops. Yields pictures in order, as they are complete.
+    `images` are blocks (k, 3, S, S), in which each image's crops follow one another; an image may lie in
+    several blocks. The networks, in evaluation mode, see `batch` crops at a time, whatever images they are
+    of, so that an image costs no more than its crops. Yields images in order, as they are complete.
     """
     kept: Tensor | None = None
     for chunk in rechunked(images, batch):

@@ -1,4 +1,4 @@
-"""What evaluations leave: a JSON record each, and a table of all records of a folder."""
+"""The results of evaluations: one JSON record each, and a table of all records in a folder."""
 
 import hashlib
 import json
@@ -57,7 +57,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
 def summary(record: Mapping[str, Any], path: Path) -> str:
     """One line: what was evaluated on what, its errors with 95% intervals, and where the record is."""
     parts = [
-        f"{_networks(record)} on {record['n']:,} pictures of {record['data']['name']}",
+        f"{_networks(record)} on {record['n']:,} images of {record['data']['name']}",
         f"top-1 error {_error(record, 'top1_correct')}, top-5 error {_error(record, 'top5_correct')}",
         f"{_counted(record['crops'], 'crop')}, {_counted(record['models'], 'model')}, "
         f"{_STATISTICS[record['statistics']]}",
@@ -65,7 +65,7 @@ def summary(record: Mapping[str, Any], path: Path) -> str:
     ]
     if record["not_finite"]:
         parts.insert(
-            2, f"of {record['not_finite']:,} pictures the probabilities are not finite, counted as wrong"
+            2, f"{record['not_finite']:,} images have NaN or inf among their probabilities and count as wrong"
         )
     return "; ".join(parts)
 
@@ -90,7 +90,7 @@ def _table(folder: Path) -> str:
             print(f"{os.path.relpath(path)}: left out of the table ({error})", file=sys.stderr)
     rows.sort(key=lambda row: (row[1], row[4], row[3]))
     lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
-    note = "Errors with 95% intervals (Wilson); the number of pictures is in the record."
+    note = "Errors with 95% intervals (Wilson); the number of images is in the record."
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + f"\n\n{note}\n"
 
 

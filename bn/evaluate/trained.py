@@ -1,4 +1,4 @@
-"""Trained networks from files: our checkpoints, and public BN-Inception weights."""
+"""Trained networks loaded from files: checkpoints of runs, and public BN-Inception weights."""
 
 import hashlib
 from collections.abc import Mapping
@@ -89,7 +89,7 @@ def _ours(state: Mapping[str, Any]) -> tuple[Config, int, nn.Module]:
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:
-        raise UserError("its weights are not those of the network that its config describes") from error
+        raise UserError("its weights do not fit the network that its config describes") from error
     return config, config.data.classes, model
 
 

@@ -1,4 +1,4 @@
-"""What each row of Figure 5 costs: parameters and multiply-adds, counted from the network itself."""
+"""Parameters and multiply-adds of each row of Figure 5, counted from the network itself."""
 
 from typing import NamedTuple
 

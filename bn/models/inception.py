@@ -1,4 +1,4 @@
-"""The network of section 4.2: Figure 5 as a table, and Inception built from it."""
+"""The network of section 4.2: Figure 5 as a table, and the Inception network built from it."""
 
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol

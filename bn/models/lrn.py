@@ -1,4 +1,4 @@
-"""Local response normalization, which batch normalization makes superfluous (section 4.2.1)."""
+"""Local response normalization, which batch normalization makes unnecessary (section 4.2.1)."""
 
 import torch
 import torch.nn.functional as F

@@ -1,16 +1,17 @@
-"""BN-Inception weights in the layout of the `pretrainedmodels` package, for our network.
+"""Converts BN-Inception weights in the layout of the `pretrainedmodels` package to our network.
 
-What differs there, and how it is absorbed:
+What differs there, and how the conversion handles it:
 
 - names: `inception_4c_double_3x3_reduce.weight`, its BN `inception_4c_double_3x3_reduce_bn.*`, `last_linear`;
 - its convolutions keep a bias b before BN. BN(Wu + b) with mean E is BN(Wu) with mean E - b, exactly;
 - its input is BGR, 0 to 255, minus (104, 117, 128); ours is RGB minus the same colour, divided by STD. The
-  first convolution takes this up: its input channels are reversed, its weights multiplied by STD. A pixel of
-  padding is 0 in both, so borders agree too;
+  first convolution absorbs this: its input channels are reversed and its weights multiplied by STD. A padding
+  pixel is 0 in both, so borders agree too;
 - older files hold BN tensors of shape [1, C] and no `num_batches_tracked`.
 
 The network is Figure 5's with a dense first convolution and 128 filters in the pool projections of 4c and 4d.
-Its pools are ours at the sides that 224 leads to (a strided pool of an odd side is padded here, not there).
+Its pools equal ours at the sizes that an input of 224 leads to (we pad a strided pool with an odd side, it
+does not).
 """
 
 from collections.abc import Mapping
@@ -78,5 +79,7 @@ def _checked(state: Mapping[str, Any], shapes: Mapping[str, torch.Size]) -> dict
         if keys
     ]
     if complaints:
-        raise UserError(f"not BN-Inception weights as of pretrainedmodels: {'; '.join(complaints)}")
+        raise UserError(
+            f"not BN-Inception weights in the layout of pretrainedmodels: {'; '.join(complaints)}"
+        )
     return flat

@@ -1,4 +1,4 @@
-"""The first convolution of Figure 5, separable: a depthwise convolution and a pointwise one after it."""
+"""The separable first convolution of Figure 5: a depthwise convolution, then a pointwise one."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

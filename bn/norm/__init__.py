@@ -3,9 +3,9 @@
 - `batch_norm`: the transform of Algorithm 1 as a function, on torch's kernel.
 - `BatchNorm`: the same as a module, with moving averages for evaluation.
 - `population_statistics`: Algorithm 2, the statistics that inference uses.
-- `fold`: a network in which each fixed BN map is composed into the layer before it.
-- `reference_forward`, `reference_backward`: Algorithm 1 and the paper's gradients, written out;
-  the tests hold the fast ones to these.
+- `fold`: a network with each fixed BN map folded into the layer before it.
+- `reference_forward`, `reference_backward`: Algorithm 1 and the paper's gradients, written out; the tests
+  compare the fast ones with these.
 """
 
 from bn.norm.algorithm1 import batch_norm

@@ -13,7 +13,7 @@ from bn.norm.module import BatchNorm
 
 
 class NotFinite(ValueError):
-    """Statistics left the finite numbers: the network diverged, which is no misuse."""
+    """A statistic is NaN or inf: the network diverged. The caller made no mistake."""
 
 
 def population_statistics(
@@ -63,7 +63,7 @@ def population_statistics(
                 model(batch)
             passes += 1
     if passes == 0:
-        raise ValueError("no data to take population statistics of: batches is empty")
+        raise ValueError("no data for population statistics: batches is empty")
     _add_up(list(sums.values()), total)
     # All are computed before the first is written: either every layer changes or none does.
     population = {name: sums[name].population() for name in layers}

@@ -1,4 +1,4 @@
-"""Batch normalization composed into the layer before it, for inference."""
+"""Folds batch normalization into the layer before it, for inference."""
 
 import copy
 from collections import Counter

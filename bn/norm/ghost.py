@@ -1,4 +1,4 @@
-"""Ghost statistics: the groups of a mini-batch, each normalized by its own mean and variance."""
+"""Ghost batch normalization: each group of a mini-batch is normalized by its own mean and variance."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The batch normalization layers of a network: this package's and torch's own alike."""
+"""Finds the batch normalization layers of a network: this package's and torch's own."""
 
 from typing import NamedTuple
 

@@ -36,7 +36,7 @@ def test_a_broken_training_picture_is_said_once_counted_and_replaced(broken_tree
     assert sorted(images.broken) == names
     lines = capfd.readouterr().err.splitlines()
     assert sorted(lines) == [
-        f"{name}: cannot be read (no picture in a format that PIL knows)" for name in names
+        f"{name}: cannot be read (not an image in a format that PIL knows)" for name in names
     ]
 
 
@@ -88,7 +88,7 @@ def test_too_many_end_the_run_in_one_line(broken_tree, opened, one_line, feed, w
     with pytest.raises(UserError) as error:
         run()
     message = one_line(error)
-    assert message.startswith("data.max_broken=2: 3 pictures cannot be read, such as ")
+    assert message.startswith("data.max_broken=2: 3 images cannot be read, such as ")
     assert message.split()[-1].startswith(f"{root}/train/")
 
 
@@ -110,7 +110,7 @@ def test_none_readable_is_told_and_not_searched_for_ever(broken_tree, opened, on
     assert "data.max_broken=5" in one_line(error)
     with pytest.raises(UserError) as error:
         opened(root, feed=feed, workers=workers, max_broken=100).feed(0)
-    assert one_line(error).startswith("none of 100 pictures can be read that were drawn instead of picture ")
+    assert one_line(error).endswith(" cannot be read, nor any of 100 images drawn in its place")
 
 
 @FEEDS
@@ -138,7 +138,7 @@ def test_a_probe_without_one_whole_mini_batch_is_told(broken_tree, opened, one_l
     root = broken_tree("train/cat/003.png")
     with pytest.raises(UserError) as error:
         next(opened(root, feed=feed, batch=16).training_examples(4))
-    expected = f"data.root={root}: fewer training pictures can be read than a mini-batch has (16)"
+    expected = f"data.root={root}: fewer training images can be read than a mini-batch has (16)"
     assert one_line(error) == expected
     (batch,) = opened(root, feed=feed, batch=15).training_examples(4)
     assert len(batch.labels) == 15
@@ -152,7 +152,7 @@ def test_validation_pictures_of_which_none_can_be_read(broken_tree, opened, one_
     root = broken_tree(*names)
     with pytest.raises(UserError) as error:
         list(opened(root, feed=feed, max_broken=6).validation())
-    assert one_line(error) == f"data.root={root}: none of the validation pictures can be read"
+    assert one_line(error) == f"data.root={root}: none of the validation images can be read"
     (root / names[-1]).write_bytes(encoded(smooth(21)))
     (batch,) = opened(root, feed=feed, max_broken=6).validation()  # and none that is empty
     assert batch.labels.tolist() == [1]
@@ -171,7 +171,7 @@ def test_the_count_survives_the_end_of_a_process(broken_tree, opened, capfd):
     assert later.broken == state["broken"]
     assert capfd.readouterr().err == ""  # it has been said
     (root / "train/cat/002.png").unlink()
-    with pytest.raises(UserError, match=r"data\.max_broken=3: 4 pictures"):
+    with pytest.raises(UserError, match=r"data\.max_broken=3: 4 images"):
         later.feed(2)
 
 

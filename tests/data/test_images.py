@@ -50,7 +50,7 @@ def test_smoke_has_no_folder(make_tree, opened, one_line):
     root = make_tree()
     with pytest.raises(UserError) as error:
         opened(root, name="smoke")
-    assert one_line(error) == f"data.root={root}: data=smoke is made on the spot; accepted: empty"
+    assert one_line(error) == f"data.root={root}: data=smoke is generated; accepted: empty"
 
 
 def test_smoke_is_not_told_by_mean_colours_or_single_pixels(opened):

@@ -105,11 +105,11 @@ def png_with_a_wrong_checksum():
 JPEG = encoded(PHOTO, "jpeg", quality=95)
 BROKEN = {
     "empty": (b"", "an empty file"),
-    "text": (b"404: not found", "no picture in a format that PIL knows"),
-    "a web page in HTML": (b"<!DOCTYPE html><html></html>", "no picture in a format that PIL knows"),
-    "JPEG cut short": (JPEG[: len(JPEG) // 2], "a JPEG file that is cut short"),
-    "JPEG without its last bytes": (JPEG[:-40], "a JPEG file that is cut short"),
-    "JPEG filled up with zeros": (JPEG[:1500].ljust(len(JPEG), b"\0"), "a JPEG file that is cut short"),
+    "text": (b"404: not found", "not an image in a format that PIL knows"),
+    "a web page in HTML": (b"<!DOCTYPE html><html></html>", "not an image in a format that PIL knows"),
+    "JPEG cut short": (JPEG[: len(JPEG) // 2], "a truncated JPEG file"),
+    "JPEG without its last bytes": (JPEG[:-40], "a truncated JPEG file"),
+    "JPEG filled up with zeros": (JPEG[:1500].ljust(len(JPEG), b"\0"), "a truncated JPEG file"),
     "JPEG's header alone": (JPEG[:100], None),
     "PNG cut short": (encoded(PHOTO, "png")[:2000], None),
     "PNG with a wrong checksum": (png_with_a_wrong_checksum(), None),

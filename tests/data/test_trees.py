@@ -61,7 +61,7 @@ def test_a_class_folder_without_pictures(make_tree, one_line, split):
     (folder / "images").mkdir()  # as the archive of Tiny ImageNet has it
     with pytest.raises(UserError) as error:
         read(root)
-    assert one_line(error) == f"{folder}: a class folder without pictures: run prepare.py"
+    assert one_line(error) == f"{folder}: a class folder without images: run prepare.py"
 
 
 def test_the_number_of_classes(make_tree, one_line):

@@ -45,7 +45,7 @@ def test_without_room_for_their_mini_batches_fewer_and_a_line(machine, capfd):
     machine(16, free=64 << 20)
     assert worker_count(None, 20 << 20) == 3
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("data.workers: 3 decode and not 15: ")
+    assert line.startswith("data.workers: 3 processes decode instead of 15: ")
     assert line.endswith("has room for the mini-batches of 3 (64 MiB free)")
 
 

@@ -137,7 +137,7 @@ def test_what_any_rank_found_broken_is_in_the_checkpoint_of_all(together, tree):
 def test_no_validation_picture_can_be_read(together, tree):
     found = together(3, "evaluated", tree(2))
     assert len(found) == 3
-    assert all(said.endswith("none of the validation pictures can be read") for said in found)
+    assert all(said.endswith("none of the validation images can be read") for said in found)
 
 
 @pytest.mark.parametrize("norm", ["ghost", "batch"])

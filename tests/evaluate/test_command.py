@@ -34,7 +34,7 @@ def test_an_evaluation(command, checkpoint, on_tree, tmp_path):
     code, out, err = command(f"checkpoint={path.parents[1]}", *data, f"output={tmp_path}/out", "device=cpu")
     assert (code, err) == (0, "")
     assert re.fullmatch(
-        r"evaluate\.py: bn_x5 at step 7 on 20 pictures of cifar10; top-1 error [\d.]+% \([\d.]+ to [\d.]+\), "
+        r"evaluate\.py: bn_x5 at step 7 on 20 images of cifar10; top-1 error [\d.]+% \([\d.]+ to [\d.]+\), "
         r"top-5 error [\d.]+% \([\d.]+ to [\d.]+\); 1 crop, 1 model, moving averages; "
         r"out/bn_x5__1x1__moving__\w{12}\.json\n",
         out,

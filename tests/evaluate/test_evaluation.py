@@ -163,7 +163,7 @@ def test_a_broken_picture_is_named_and_left_out(checkpoint, evaluate, on_tree, t
     broken.write_bytes(broken.read_bytes()[:200])
     capfd.readouterr()
     record = evaluate(path, data=data, crops=144, output=str(tmp_path / "without"))
-    assert record["line"].startswith("bn_x5 at step 7 on 9 pictures of cifar10")
+    assert record["line"].startswith("bn_x5 at step 7 on 9 images of cifar10")
     assert [line for line in capfd.readouterr().err.splitlines() if str(broken) in line]
     kept = [i for i in range(10) if i != 3]
     torch.testing.assert_close(record["probabilities"], whole["probabilities"][kept], rtol=0, atol=1e-6)
@@ -180,4 +180,4 @@ def test_probabilities_that_are_not_finite_are_wrong_and_said(checkpoint, evalua
         0,
         10,
     )
-    assert "of 10 pictures the probabilities are not finite, counted as wrong" in record["line"]
+    assert "10 images have NaN or inf among their probabilities and count as wrong" in record["line"]

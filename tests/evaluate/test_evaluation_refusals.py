@@ -72,7 +72,7 @@ def test_no_state_dict(refused, tmp_path, saved, shown):
 def test_weights_of_another_network(refused, tmp_path):
     torch.save(inception(10, width=0.125).state_dict(), tmp_path / "ours.pt")
     assert refused(tmp_path / "ours.pt").startswith(
-        "ours.pt: not BN-Inception weights as of pretrainedmodels: missing: last_linear.weight, "
+        "ours.pt: not BN-Inception weights in the layout of pretrainedmodels: missing: last_linear.weight, "
     )
 
 
@@ -81,7 +81,7 @@ def test_weights_that_do_not_fit_the_config(refused, checkpoint):
     state = torch.load(path, weights_only=True)
     del state["model"]["classifier.bias"]
     assert refused(save_checkpoint(path.parent, 8, state)) == (
-        "bn_x5-0-10/checkpoints/step_8.pt: its weights are not those of the network that its config describes"
+        "bn_x5-0-10/checkpoints/step_8.pt: its weights do not fit the network that its config describes"
     )
 
 
@@ -117,8 +117,8 @@ def test_networks_on_different_data(refused, checkpoint, key):
 def test_a_network_twice(refused, checkpoint):
     path = checkpoint()
     assert refused(path, path.parents[1]) == (
-        "checkpoint: bn_x5-0-10/checkpoints/step_7.pt and bn_x5-0-10/checkpoints/step_7.pt are one network; "
-        "accepted: once"
+        "checkpoint: bn_x5-0-10/checkpoints/step_7.pt and bn_x5-0-10/checkpoints/step_7.pt are the same "
+        "network; accepted: each network once"
     )
 
 

@@ -61,7 +61,7 @@ def test_public_weights(public, file, data, evaluate, pictures_of, probabilities
     assert record["top1_correct"] == int((expected.argmax(1) == labels).sum())
     (network,) = record["checkpoints"]
     assert (network["name"], network["step"], network["config"]) == ("bn_inception", None, None)
-    assert record["line"].startswith("bn_inception on 20 pictures of cifar10; top-1 error ")
+    assert record["line"].startswith("bn_inception on 20 images of cifar10; top-1 error ")
 
 
 def test_beside_a_checkpoint_of_ours(file, data, evaluate, checkpoint):

@@ -157,7 +157,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(archives, root, re
 
     with monkeypatch.context() as patch:
         patch.setattr(prepare_imagenet, "write", write)
-        assert refused() == (f"{root}: No space left on device: mend that, and the same command goes on")
+        assert refused() == (f"{root}: No space left on device: fix this, then run the same command again")
     assert [path.name for path in (root / "train").iterdir()] == [WNIDS[0]]
     prepare_imagenet.prepare(archives, root)
     assert contents(root) == EXPECTED
