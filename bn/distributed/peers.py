@@ -86,14 +86,14 @@ class Peers:
     def explain(self, error: BaseException) -> None:
         """Return where `error` is this rank's own, and the first; else this process ends here."""
         self._main_is_out.set()
+        # Collectives may be underway that never end, and at its end Python would wait for them.
+        atexit.register(_exit)
         if isinstance(error, dist.DistError) or any(words in str(error) for words in GLOO):
             self._explain_collective()
         state, reason = "failed", f"{self._names[self._rank]}: {reason_of(error)}"
         if self._first(state, reason)[0] != self._rank:
             self._end(state, reason)
         get_error_handler().record_exception(error)  # for torchrun's report
-        # Collectives may be underway that never end, and at its end Python would wait for them.
-        atexit.register(_exit)
 
     def _explain_collective(self) -> None:
         """A collective failed since a rank is gone, which `_listen` hears; or hangs: then it says nothing."""

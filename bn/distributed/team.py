@@ -204,7 +204,8 @@ def joined(
     if config.device != "cpu" and torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(ranks.local_rank)
-        # After its timeout NCCL is to give up a collective and not to kill the process, which has to say why.
+        # After its timeout NCCL is to give up a collective, and not to kill the process, which has to say why
+        # (the tests have gloo alone).
         os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "2"
     peers = Peers(ranks, config.rank_timeout_s, run)
     peers.meet(stop_signal)
