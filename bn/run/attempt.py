@@ -34,27 +34,48 @@ def attempt(run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], work: 
     """
     if ranks.rank:
         run = NoRunDirectory(run.path, run.config)
-    job = job_id()
     limits = None
     if "max_num_timeout" in launcher:
         limits = Limits(launcher["signal_delay_s"], launcher["max_num_timeout"])
+    return _begin(run, ranks, launcher, limits) or _go_on(run, ranks, limits, work)
+
+
+def _begin(
+    run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], limits: Limits | None
+) -> Outcome | None:
+    """Open the run directory; the outcome where there is nothing to train.
+
+    What cannot be trained is a UserError, and recorded as a failure in the job that was submitted for it.
+    """
+    job = job_id()
     try:
-        check_device(run.config, ranks)
-        run.check_config()
-        if run.finished:
-            return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before)"
-        check_shared(run.config, ranks.size)
-        if job is not None and launcher.get("changed") == "stop":
-            check_submission(run, job)
-        if (number := stop_signal()) is not None:
-            _told_to_stop(run, ranks, number, limits)
-            return "interrupted", "" if ranks.rank else f"{run.name}: not started"
-        _open(run, 0.0 if job is None else PATIENCE_S)
+        return _check_and_open(run, ranks, launcher, limits, job)
     except UserError as error:
         if isinstance(error, InUse) or job is None or submission(run).get("job", "") not in (None, job):
             raise
         state, line = _record_failure(run, error)
         return state, "" if ranks.rank else line
+
+
+def _check_and_open(
+    run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], limits: Limits | None, job: str | None
+) -> Outcome | None:
+    check_device(run.config, ranks)
+    run.check_config()
+    if run.finished:
+        return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before)"
+    check_shared(run.config, ranks.size)
+    if job is not None and launcher.get("changed") == "stop":
+        check_submission(run, job)
+    if (number := stop_signal()) is not None:
+        _told_to_stop(run, ranks, number, limits)
+        return "interrupted", "" if ranks.rank else f"{run.name}: not started"
+    _open(run, 0.0 if job is None else PATIENCE_S)
+    return None
+
+
+def _go_on(run: RunDirectory, ranks: Ranks, limits: Limits | None, work: Work) -> Outcome:
+    """Work in the open run directory, and close it."""
     try:
         work(run.config, run)
     except Interrupted as interruption:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 import yaml
 
 from bn.run.directory import ENDED
-from bn.run.heartbeat import holder_of
+from bn.run.heartbeat import Holder, holder_of
 
 STATES = {
     "done": "trained to its last step",
@@ -58,46 +58,82 @@ def find_runs(root: Path) -> list[Path]:
     return found
 
 
+class _Files(NamedTuple):
+    """What a run directory says of its state, and when it was said.
+
+    Compared are the times of files, which one clock gives; those of nodes may be seconds apart.
+    """
+
+    status: dict[str, Any]  # status.json
+    submission: dict[str, Any]  # submitted.json
+    touched: float  # the lock, by the process that works there
+    told: float  # status.json
+    submitted: float  # submitted.json
+    written: float  # status.json, or what else training writes
+
+
+def _read_files(path: Path) -> _Files:
+    status, submission = _read_object(path / "status.json"), _read_object(path / "submitted.json")
+    touched, told, submitted = (_changed(path / name) for name in ("lock", "status.json", "submitted.json"))
+    written = max(told, *(_changed(path / name) for name in ("config.yaml", "metrics.jsonl")))
+    return _Files(status, submission, touched, told, submitted, written)
+
+
 def state_of(path: Path) -> RunState:
     """The state of the run in this directory. What cannot be read, or is half-written, is left out."""
     # The lock first: a run that ends in between shows as ended then, not as lost.
     holder = holder_of(path / "lock")
-    status, submission = _read_object(path / "status.json"), _read_object(path / "submitted.json")
-    # Compared are the times of files, which one clock gives; those of nodes may be seconds apart.
-    touched, told, submitted = (_changed(path / name) for name in ("lock", "status.json", "submitted.json"))
-    reason = status.get("reason")
-    if status.get("state") in ENDED:
-        state = status["state"]
-    elif holder and holder.alive:
-        state, reason = "running", None
-    elif submitted > max(told, touched):
-        state, reason = "queued", None
-    elif status.get("state") in ("interrupted", "failed"):
-        state = status["state"]
-    else:
-        state = "lost"
-        reason = f"{holder.name} is gone" if holder else "no process works here"
-        if told and not status:
-            reason += "; status.json is damaged"
-    written = max(told, *(_changed(path / name) for name in ("config.yaml", "metrics.jsonl")))
-    sign = {"queued": submitted, "lost": touched}.get(state) or written or touched
+    files = _read_files(path)
+    state, reason = _state_and_reason(holder, files)
     latest = _latest_numbers(path / "metrics.jsonl")
     accuracy_of = next((key for key in ACCURACIES if key in latest), None)
-    job = (submission if submitted > told else status).get("job")
+    job, log = _job_and_log(files)
     return RunState(
         path=path,
         experiment=path.resolve().parent.parent.name,
         state=state,
-        step=max(_numbers([status.get("step"), latest.get("step")]), default=None),
-        steps=next(_numbers(_said_of_steps(path, status, submission)), None),
+        step=max(_numbers([files.status.get("step"), latest.get("step")]), default=None),
+        steps=next(_numbers(_said_of_steps(path, files.status, files.submission)), None),
         accuracy=latest[accuracy_of] if accuracy_of else None,
         accuracy_of=accuracy_of,
         images_per_second=latest.get(PACE),
-        age=max(0.0, time.time() - sign) if sign else None,
-        job=None if job is None else str(job),
-        log=submission.get("log") if job is not None and job == submission.get("job") else None,
+        age=_age(state, files),
+        job=job,
+        log=log,
         reason=None if reason is None else " ".join(str(reason).split()),
     )
+
+
+def _state_and_reason(holder: Holder | None, files: _Files) -> tuple[str, Any]:
+    """One of STATES, and why, where there is more to say."""
+    said = files.status.get("state")
+    if said in ENDED:
+        return said, files.status.get("reason")
+    if holder and holder.alive:
+        return "running", None
+    if files.submitted > max(files.told, files.touched):
+        return "queued", None
+    if said in ("interrupted", "failed"):
+        return said, files.status.get("reason")
+    reason = f"{holder.name} is gone" if holder else "no process works here"
+    damaged = files.told and not files.status
+    return "lost", f"{reason}; status.json is damaged" if damaged else reason
+
+
+def _age(state: str, files: _Files) -> float | None:
+    """Seconds since the last sign of the run; None where there is none."""
+    signs = {"queued": files.submitted, "lost": files.touched}
+    sign = signs.get(state) or files.written or files.touched
+    return max(0.0, time.time() - sign) if sign else None
+
+
+def _job_and_log(files: _Files) -> tuple[str | None, str | None]:
+    """The SLURM job by whichever file is newer, and its log where the submission is of that job."""
+    newer = files.submission if files.submitted > files.told else files.status
+    job = newer.get("job")
+    if job is None:
+        return None, None
+    return str(job), files.submission.get("log") if job == files.submission.get("job") else None
 
 
 def _latest_numbers(metrics: Path) -> dict[str, Any]:
