@@ -1,11 +1,11 @@
-"""One module per figure or table of the paper: its claim, the runs it needs, how it is collected and drawn.
+"""One module for each figure or table: its claim, the runs it needs, how they are collected and drawn.
 
-Each module has `draw(folder, out)` (records in results/ -> figures and tables), and where its records come
-from training runs also SWEEPS (the files in configs/sweep with its runs, and the axes of each that are
-replaced) and `collect(runs, folder)` (directories of the runs that have ended -> records). Where the trained
-networks are evaluated once more, `evaluations(runs)` gives the arguments of each evaluate.py. Where further
-runs follow from these records, `further_sweeps(folder)` gives their sweeps and axes, and
-`collect_further(runs, folder)` adds their records.
+Each module has `draw(folder, out)` (records in results/ -> figures and tables). If its records come from
+training runs, it also has SWEEPS (the files in configs/sweep that hold its runs, and the axes of each that
+are replaced) and `collect(runs, folder)` (directories of ended runs -> records). If the trained networks are
+evaluated again, `evaluations(runs)` gives the arguments of each evaluate.py. If further runs follow from
+these records, `further_sweeps(folder)` gives their sweeps and axes, and `collect_further(runs, folder)` adds
+their records.
 """
 
 from types import ModuleType

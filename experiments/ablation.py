@@ -1,22 +1,21 @@
-"""The seven switches of section 4.2.1, one at a time: which of them makes BN-x5 what it is?
+"""The seven changes of section 4.2.1, one at a time: which of them matter in BN-x5?
 
-    python scripts/reproduce.py ablation     Inception (figure2), BN-x5 with each switch set back alone
+    python scripts/reproduce.py ablation     Inception (figure2), BN-x5 with each change reverted alone
                                              (configs/sweep/ablation.yaml), BN-Baseline with each added alone
                                              (configs/sweep/switches.yaml), some seeds of each
 
 The paper makes all seven changes at once and gives a number for one of them: shuffling within shards "led to
-about 1% improvements in the validation accuracy". Here each is looked at from both ends. What it is worth in
-BN-x5 is BN-x5 less BN-x5 without it; what it is worth alone is BN-Baseline with it less BN-Baseline. Worth is
-in points of validation accuracy at the end, and in how many times fewer steps it takes to the maximum of
-Inception. The two ends differ where switches depend on each other. Measured numbers, with n:
-results/ablation/table.md.
+about 1% improvements in the validation accuracy". This experiment measures each change twice: in BN-x5 (BN-x5
+minus BN-x5 without it) and alone (BN-Baseline with it minus BN-Baseline). The effect is given in points of
+final validation accuracy, and as the ratio of steps to the maximum of Inception. The two measurements differ
+where changes depend on each other. Measured numbers, with n: results/ablation/table.md.
 
-Deviations and assumptions: all accuracies are by Algorithm 2's statistics at the end of training; a run that
-diverged counts as chance there. Differences and ratios are those of the same seeds, with 95% intervals of
-Student's t, of ratios on their logarithms. Steps are those of experiments/networks.py. BN-x5 and its
-ablations train for half the steps of BN-Baseline, as in figure2, so that "all seven" compares networks of
-different lengths. In a network with BN activations have unit scale, at which local response normalization
-with GoogLeNet's constants is the identity to 1e-4: its row shows what remains between two runs of a seed.
+Deviations and assumptions: all accuracies use Algorithm 2's statistics at the end of training; a run that
+diverged counts as chance. Differences and ratios compare the same seeds, with 95% intervals of Student's t
+(of the logarithms, for ratios). Steps are those of experiments/networks.py. BN-x5 and its ablations train for
+half the steps of BN-Baseline, as in figure2, so "all seven" compares trainings of different lengths. In a
+network with BN, activations have unit scale, where local response normalization with GoogLeNet's constants is
+the identity to 1e-4: its row shows the difference that remains between two runs of a seed.
 """
 
 from collections.abc import Mapping, Sequence

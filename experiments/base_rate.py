@@ -1,19 +1,18 @@
-"""The learning rate of Inception and its decay, chosen on training images held out.
+"""The learning rate of Inception and its decay, chosen on held-out training images.
 
-    python scripts/reproduce.py base_rate     Inception alone at some rates and decays, one seed
+    python scripts/reproduce.py base_rate     Inception alone at some learning rates and decays, one seed
                                               (configs/sweep/base_rate.yaml)
 
-Figure 3 compares steps with those of Inception, so that a base at too small a rate would flatter batch
-normalization. The paper took GoogLeNet's rate, tuned on ImageNet; the small scales have none. So Inception
-is trained on all but 5,000 of the training images at a grid of rates and decays, and one of them is chosen by
-its accuracy on these. The networks with BN then take it times the paper's factors, untuned. Measured numbers:
-results/base_rate/table.md.
+Figure 3 compares steps with those of Inception, so a base with too small a learning rate would flatter batch
+normalization. The paper used GoogLeNet's learning rate, tuned on ImageNet; the small scales have none. So
+Inception is trained on all but 5,000 of the training images over a grid of learning rates and decays, and one
+setting is chosen by its accuracy on those 5,000. The networks with BN then take it times the paper's factors,
+untuned. Measured numbers: results/base_rate/table.md.
 
-Deviations and assumptions: the rule takes the setting with the highest accuracy on the images held out at the
+Deviations and assumptions: the rule chooses the setting with the highest accuracy on the held-out images at the
 end of the training. A run that diverged, or was stopped before its end, is in the table and cannot be chosen.
-One seed: an accuracy has a standard
-error of about half a point from the 5,000 images, and more from the seed, so that neighbours of the chosen
-setting may be as good.
+There is one seed: an accuracy has a standard error of about half a point from the 5,000 images, and more from
+the seed, so neighbours of the chosen setting may be as good.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,8 +2,8 @@
 
     python scripts/benchmark.py --compiled --save
 
-The floor is the step's matrix products alone, timed in the same process. The folder's other records come from
-scripts/benchmark_images.py, benchmark_data.py and benchmark_cluster.py. One table for each record.
+The floor is the step's matrix products alone, timed in the same process. The other records in the folder come
+from scripts/benchmark_images.py, benchmark_data.py and benchmark_cluster.py. Each record has one table.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a member of a sweep costs on SLURM on top of its training: scripts/benchmark_cluster.py.
+"""What SLURM adds to the training of a sweep's member, as scripts/benchmark_cluster.py measured it.
 
 python scripts/slurm/throwaway_cluster.py python scripts/benchmark_cluster.py --save
 """

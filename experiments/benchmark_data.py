@@ -1,9 +1,9 @@
-"""How fast mini-batches are made, as scripts/benchmark_data.py measured it.
+"""The throughput of the loaders, as scripts/benchmark_data.py measured it.
 
     python scripts/benchmark_data.py --save
 
-Images per second and core (or of a GPU and its workers, where the record is of one), beside the usual
-pipeline of torchvision. The photographs are generated: experiments/photographs.py.
+Images per second and core (or of a GPU and its workers, in the record of a GPU), beside torchvision's usual
+pipeline. The images are generated (experiments/photographs.py).
 """
 
 from typing import Any

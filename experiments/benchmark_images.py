@@ -2,9 +2,9 @@
 
     python scripts/benchmark_images.py --compiled --save
 
-The floor is the network's multiply-adds over the rate of a large matrix product in the same process and
-precision; training counts three times the forward pass (the gradients of inputs and of weights). From the
-record of a GPU also the cost of Figure 3: steps of the paper times 32 images over the images per second.
+The floor is the network's multiply-adds over the throughput of a large matrix product in the same process and
+precision; training counts three times the forward pass (the gradients of inputs and of weights). The record
+of a GPU also gives the cost of Figure 3: the paper's steps times 32 images, over the images per second.
 """
 
 from typing import Any

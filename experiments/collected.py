@@ -1,7 +1,7 @@
-"""From run directories to compact records, and back from the records to numbers.
+"""Turns run directories into compact records, and records into numbers.
 
 A folder of results/ holds CSV files and `runs.json`, which traces every number to its run: command, commit,
-versions, device, time taken and the resolved config.
+versions, device, duration and the resolved config.
 """
 
 import csv

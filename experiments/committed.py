@@ -1,4 +1,4 @@
-"""Drawing from results/, and the proof that what is committed there follows from its records."""
+"""Draws from results/, and checks that the committed figures and tables follow from their records."""
 
 import hashlib
 import json

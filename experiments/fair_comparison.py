@@ -1,24 +1,25 @@
 """The comparison the paper does not make: each network at its own best learning rate and initial std.
 
-Section 4.1 compares at settings it does not state. Here both networks are trained over a grid of rates and
-standard deviations of W, and each one's setting is chosen by accuracy on 10,000 training examples held out
-(never by the test set). What BN buys "at the same rate" and what is left when each has its best can be told
-apart then.
+Section 4.1 compares at settings it does not state. Here both networks are trained over a grid of learning
+rates and standard deviations of W, and each network's setting is chosen by its accuracy on 10,000 held-out
+training examples, never by the test set. This separates the gain "at the same learning rate" from the gain
+that remains when each network has its best setting.
 
     python scripts/reproduce.py fair_comparison
 
-The grid: 2 networks x 8 rates x 3 stds x 3 seeds x 50,000 steps on 50,000 training examples
+The grid: 2 networks x 8 learning rates x 3 stds x 3 seeds x 50,000 steps on 50,000 training examples
 (configs/sweep/fair_comparison.yaml). Each network's chosen setting is then trained with seven further seeds
-(configs/sweep/fair_comparison_chosen.yaml), which take no part in the choice: they measure the difference
-that is left. `python scripts/reproduce.py fair_comparison --further-only` trains only these and takes the
-committed grid as it is.
+(configs/sweep/fair_comparison_chosen.yaml), which have no part in the choice: they measure the remaining
+difference. `python scripts/reproduce.py fair_comparison --further-only` trains only these and uses the
+committed grid.
 
-Accuracies are the final ones: with BN, with Algorithm 2's statistics. A run that diverged counts as chance,
-10%, and is marked. Where the seeds of a setting lie more than 5 points apart, some of them trained and others
-failed or trained badly. A mean and a t interval do not describe such seeds: tables and figure show each one.
+Accuracies are the final ones; those with BN use Algorithm 2's statistics. A run that diverged counts as
+chance, 10%, and is marked. Where the seeds of a setting lie more than 5 points apart, some trained and others
+failed or trained badly. A mean and a t interval do not describe such seeds, so tables and figure show each
+one.
 
-The figure's accuracy axis is logarithmic in the error, 100 - accuracy, so that 96 to 98% and chance can be
-read in one panel: equal distances are equal ratios of the error.
+The figure's accuracy axis is logarithmic in the error, 100 - accuracy, so that both 96 to 98% and chance are
+readable in one panel: equal distances are equal ratios of the error.
 
 Measured numbers, with n: table.md (chosen settings) and grid.md (all) in results/fair_comparison.
 """
@@ -116,7 +117,7 @@ def read_further(folder: Path, grid: Grid) -> dict[str, Cell]:
     for network in NETWORKS:
         if list(found[network]) != [best(grid[network])]:
             raise UserError(
-                f"{path}: is not of the settings chosen from the grid: "
+                f"{path}: does not have the settings chosen from the grid: "
                 f"python scripts/reproduce.py {folder.name} --further-only"
             )
     return {network: found[network][best(grid[network])] for network in NETWORKS}

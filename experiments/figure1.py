@@ -3,18 +3,17 @@ keeps the distribution of the inputs to its sigmoids stable.
 
     python scripts/reproduce.py figure1     2 networks x 5 seeds x 50,000 steps (configs/sweep/figure1.yaml)
 
-(a) test accuracy against step, with the moving averages: mean and range of the seeds.
-(b, c) the 15th, 50th and 85th percentile of the input to the sigmoid of one typical unit of the last hidden
-layer, without and with BN: the unit of seed 0, and the range of the five seeds' typical units. Colour and
-dashes say which network, as in (a); a label and the width of the line say which percentile.
+(a) test accuracy against step, with the moving averages: mean and range of the seeds. (b, c) the 15th, 50th
+and 85th percentiles of the input to the sigmoid of one typical unit of the last hidden layer, without and
+with BN: the unit of seed 0, and the range of the five seeds' typical units. Colour and dashes show the
+network, as in (a); a label and the line width show the percentile.
 
 Measured numbers, with n: results/figure1/table.md. Deviations and assumptions: the paper does not say how its
 unit was chosen; ours is the one whose percentile paths are nearest to the layer's median paths
 (`bn.observe.percentiles.typical_unit`), chosen for each run. Percentiles are taken over 10,020 training
 images (167 mini-batches of 60) in training mode, interpolated linearly; with BN the input to the sigmoid is
-BN's output.
-The paper's axis of (b, c) is -2 to 2. With BN the outer percentiles leave it during training, so ours is
-wider; what is beyond the paper's is shaded.
+BN's output. The paper's axis of (b, c) is -2 to 2. With BN the outer percentiles leave it during training, so
+ours is wider, and the part beyond the paper's is shaded.
 """
 
 from collections.abc import Sequence
@@ -49,7 +48,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
         assert isinstance(model, MlpModel)
         lines = read_lines(run.path / "metrics.jsonl")
         if run.status["state"] != "done":
-            raise UserError(f"{run.name}: {run.status['state']}: the figure needs all its runs to the end")
+            raise UserError(f"{run.name}: {run.status['state']}: the figure needs complete runs")
         for line in lines:
             if "test/accuracy" in line:
                 accuracy.append((*who, line["step"], line["test/accuracy"]))

@@ -1,27 +1,27 @@
-"""Figure 2 (section 4.2.2): batch normalized Inception reaches the accuracy of Inception in a fraction of
-its training steps, at a higher rate in fewer still, and with a sigmoid it trains at all.
+"""Figure 2 (section 4.2.2): Inception with batch normalization reaches the accuracy of Inception in fewer
+steps, with a higher learning rate in fewer still, and with a sigmoid it trains at all.
 
     python scripts/reproduce.py figure2                    7 networks, some seeds (configs/sweep/figure2.yaml)
     python scripts/reproduce.py figure2 scale=imagenet     the same at the paper's scale
     python scripts/reproduce.py figure2 --collect          the runs that have ended, without training
 
-Single-crop validation accuracy (top-1, moving averages) against training steps, counted in mini-batches of 32
-as the paper's are, whatever the run's own, and against epochs: mean and range of the seeds whose runs have
-ended. A curve ends where its runs do: the networks of 4.2.1, whose rate decays faster, train for fewer steps.
-The line is the maximum of Inception (the mean of its seeds' maxima); a diamond marks where a network reaches
-it: the mean of the steps at which its seeds first do, between evaluations, interpolated, where all of them
-do; of Inception itself the mean of the steps of its seeds' own maxima. The paper's numbers and ours, with n:
-experiments/figure3.py.
+Single-crop validation accuracy (top-1, moving averages) against training steps and against epochs: mean and
+range of the seeds whose runs have ended. Steps are counted in mini-batches of 32, as in the paper, whatever
+the run's own size. A curve ends where its runs do: the networks of 4.2.1, whose learning rate decays faster,
+train for fewer steps. The line is the maximum of Inception (the mean of its seeds' maxima). A diamond marks
+where a network reaches it, if all its seeds do: the mean of the steps at which they first do, interpolated
+between evaluations. For Inception itself it is the mean of the steps of its seeds' own maxima. The paper's
+numbers and ours, with n: experiments/figure3.py.
 
 Seeds that end more than ten points apart are drawn one by one.
 
 Deviations and assumptions: the paper shows one run of each of five networks; the two that it reports as
-failing are drawn too. Of a network of which a seed diverged (a parameter, a statistic or the loss left the
-finite numbers) or never left chance, the runs are drawn one by one and counted in the legend; a diverged one
-ends with an x, at its last accuracy and the step by which that was noticed. A run never left chance if its
-best evaluation is not above what 0.1% of runs that guess exceed: p + z sqrt(p (1 - p) / n), p the share of
-one class, n the validation images, z corrected for the number of evaluations. The scale is in the title:
-the committed records are of the sweep's, which is not ImageNet.
+failing are drawn too. If a seed of a network diverged (a parameter, a statistic or the loss became NaN or
+inf) or never left chance, the runs of that network are drawn one by one and counted in the legend; a diverged
+one ends with an x, at its last accuracy and the step by which the divergence was noticed. A run never left
+chance if its best evaluation is not above what 0.1% of guessing runs exceed: p + z sqrt(p (1 - p) / n), with
+p the share of one class, n the number of validation images, z corrected for the number of evaluations. The
+title gives the scale: the committed records have the sweep's scale, which is not ImageNet.
 """
 
 from collections.abc import Mapping, Sequence

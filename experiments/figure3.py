@@ -1,22 +1,23 @@
-"""Figure 3 (section 4.2.2): the steps that each network needs to the maximum accuracy of Inception, and its
-own maximum.
+"""Figure 3 (section 4.2.2): the steps each network needs to reach Inception's maximum accuracy, and its own
+maximum.
 
     python scripts/reproduce.py figure3     the runs of figure2 (configs/sweep/figure2.yaml)
 
 The paper, on ImageNet: Inception 72.2% at 31.0M steps; BN-Baseline 13.3M, 72.7%; BN-x5 2.1M (14 times
-fewer), 73.0%; BN-x30 2.7M, 74.8%; BN-x5-Sigmoid 69.8%; Inception at five times the rate reaches machine
-infinity, Inception with sigmoids is never better than 1/1000. Ours, with n: results/figure3/table.md.
+fewer), 73.0%; BN-x30 2.7M, 74.8%; BN-x5-Sigmoid 69.8%; Inception at five times the learning rate reaches
+machine infinity, Inception with sigmoids is never better than 1/1000. Ours, with n: results/figure3/table.md.
 
-Deviations and assumptions: steps are counted in mini-batches of 32 as the paper's are, whatever the run's
-own. Accuracy is single-crop top-1 on the validation images. The level is the mean of the maxima of
-Inception's seeds; a run reaches it between two evaluations, interpolated. Of Inception itself the steps are
-those of each seed's own maximum. The ratio is that of the same seeds: their geometric mean, and Student's
-95% interval of the mean logarithm. Maxima are those of the accuracies with
-moving averages, as evaluated in training; the paper does not say which statistics it used. A maximum over
-noisy evaluations lies above the accuracy that a network keeps, which is in the last column: at the end, with
-BN by Algorithm 2's statistics. A run is at chance if its best evaluation is not above what 0.1% of runs that
-guess exceed: p + z sqrt(p (1 - p) / n), p the share of one class, n the validation images, z corrected for
-the number of evaluations. The table has the seeds whose runs have ended; the scale is in its head.
+Deviations and assumptions: steps are counted in mini-batches of 32, as in the paper, whatever the run's own
+size. Accuracy is single-crop top-1 on the validation images. The level is the mean of the maxima of
+Inception's seeds; the step at which a run reaches it is interpolated between two evaluations. For Inception
+itself the steps are those of each seed's own maximum. Ratios compare the same seeds: their geometric mean,
+and Student's 95% interval of the mean logarithm. Maxima are those of the accuracies with moving averages, as
+evaluated during training; the paper does not say which statistics it used. A maximum over noisy evaluations
+lies above the accuracy that a network keeps; the last column has the latter, at the end of training, with BN
+by Algorithm 2's statistics. A run is at chance if its best evaluation is not above what 0.1% of guessing runs
+exceed: p + z sqrt(p (1 - p) / n), with p the share of one class, n the number of validation images, z
+corrected for the number of evaluations. The table has the seeds whose runs have ended, and its header gives
+the scale.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,5 @@
-"""Figure 4 (section 4.2.3): an ensemble of six networks based on BN-x30 is better than one of them, and 144
-crops are better than one.
+"""Figure 4 (section 4.2.3): an ensemble of six networks based on BN-x30 beats a single one, and 144 crops
+beat a single crop.
 
     python scripts/reproduce.py figure4     6 members (configs/sweep/ensemble.yaml), the seeds of BN-x30
                                             (the runs of figure2), 4 evaluations
@@ -8,11 +8,11 @@ The paper, on ImageNet, top-1 and top-5 error: single crop 25.2%, 7.82%; 144 cro
 networks with 144 crops 20.1%, 4.9%. Ours, with n: results/figure4/table.md.
 
 Deviations and assumptions: the paper's rows of one network are taken to be BN-x30 (25.2 = 100 - 74.8); the
-crops are exactly GoogLeNet's; who of the six has which change is in configs/experiment/ensemble.yaml.
-Networks are evaluated as they are at the end of their training, with Algorithm 2's statistics, not at their
-best step. The rows of one network are means over the seeds that have ended; there is one ensemble, of all
-six. Of a square image GoogLeNet's left, centre and right squares are the same, so that of 144 crops 48
-differ. The scale is in the table's head.
+crops are exactly GoogLeNet's; configs/experiment/ensemble.yaml says which of the six has which change.
+Networks are evaluated at the end of their training with Algorithm 2's statistics, not at their best step. The
+rows of one network are means over the seeds that have ended; there is one ensemble, of all six. GoogLeNet's
+left, centre and right squares of a square image are the same, so only 48 of its 144 crops differ. The table's
+header gives the scale.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Figure 5: the architecture, the paper's numbers beside those counted from the network that the code builds.
+"""Figure 5: the architecture, with the paper's numbers beside those counted from the built network.
 
     python scripts/make_figures.py figure5
 
-Nothing is trained and there are no records: sizes, parameters and multiply-adds follow from the code.
+It trains nothing and has no records: sizes, parameters and multiply-adds follow from the code.
 
 The paper: the table itself (bn.models.inception.FIGURE5, as printed), 13.6 * 10^6 parameters (section 4.2),
 and in the appendix 25% more parameters and 30% more computation than GoogLeNet. Counted: the printed channels

@@ -3,11 +3,11 @@
     python scripts/make_figures.py gpu_hours
 
 A training image costs three times the multiply-adds of a forward pass (the gradients of inputs and weights).
-The floor has all of them at the peak rate of the GPU's data sheet, which no training reaches; the prediction
-has them at the rate that scripts/benchmark_images.py measured for BN-Inception at 224 on a GPU, where its
-record (results/benchmark/images-cuda.json) is there, else at a fifth of the peak, a guess marked as one.
-Steps of small images are bound by the number of their kernels instead: about a thousand of 5 microseconds
-(a guess too). Evaluations, compilation and start-up are not counted.
+The floor assumes the peak throughput of the GPU's data sheet, which no training reaches. The prediction
+assumes the throughput that scripts/benchmark_images.py measured for BN-Inception at 224 on a GPU, if that
+record exists (results/benchmark/images-cuda.json), else a fifth of the peak, a guess that is marked as one.
+Steps on small images are bound by the number of kernels instead: about a thousand of 5 microseconds (also a
+guess). Evaluations, compilation and start-up are not counted.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A benchmark's record that grows in a file: a start that was cut short loses what it was at, and no more."""
+"""A benchmark's record that grows in a file: an interrupted benchmark loses only the current measurement."""
 
 import argparse
 import json
@@ -17,9 +17,9 @@ COMMITTED = RESULTS / "benchmark"
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save", nargs="?", const=COMMITTED, type=Path, metavar="FOLDER",
-        help="write results/benchmark/, or FOLDER; there the next start goes on where one was cut short",
+        help="write to results/benchmark/, or to FOLDER, where the next start continues an interrupted one",
     )  # fmt: skip
-    parser.add_argument("--tiny", action="store_true", help="a rehearsal in seconds; its numbers say nothing")
+    parser.add_argument("--tiny", action="store_true", help="rehearse in seconds; the numbers mean nothing")
 
 
 class Growing:

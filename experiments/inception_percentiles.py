@@ -4,17 +4,17 @@ the nonlinearities through training, without BN, with it, and with all of sectio
     python scripts/reproduce.py inception_percentiles     Inception, BN-Baseline and BN-x5 of figure2
 
 Section 3 claims that BN keeps the distributions of the inputs to nonlinearities stable while a network
-trains, and Figure 1 shows it for a sigmoid on MNIST. Here are the 15th, 50th and 85th percentile of the input
-to the ReLU of four layers (conv2, and a 3x3 convolution of 3b, 4c and 5b): of one typical unit of the first
-seed, and as a band the medians over the layer's units of the 15th and of the 85th percentile. Measured
-numbers, with n: results/inception_percentiles/table.md.
+trains, and Figure 1 shows it for a sigmoid on MNIST. This figure shows the 15th, 50th and 85th percentiles of
+the input to the ReLU of four layers (conv2, and a 3x3 convolution of 3b, 4c and 5b): of one typical unit of
+the first seed, and as a band the medians over the layer's units of the 15th and of the 85th percentile.
+Measured numbers, with n: results/inception_percentiles/table.md.
 
 Deviations and assumptions: a unit is a feature map, whose values at all locations count. Percentiles are over
 training images, the same for all runs, in training mode (`probe.examples`). The typical unit is chosen by the
 rule of Figure 1, for each run and layer: the unit whose percentile paths are nearest to the layer's median
-paths. Without BN a layer has the scale that its weights give it, so each row and column has an axis of its
-own, and movement is measured in the layer's own spread: max - min over the training of a unit's median, over
-the mean distance of its 15th and 85th percentiles, both averaged over the layer's units.
+paths. Without BN the weights set the scale of a layer, so each row and column has its own axis, and movement
+is relative to the layer's own spread: max - min of a unit's median over the training, divided by the mean
+distance of its 15th and 85th percentiles, both averaged over the layer's units.
 """
 
 from collections.abc import Mapping, Sequence

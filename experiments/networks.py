@@ -1,9 +1,9 @@
-"""The seven networks of section 4.2 as trained: each run's validation accuracy, and what Figures 2 and 3 ask
-of it.
+"""The seven networks of section 4.2 as trained: each run's validation accuracy, and what Figures 2 and 3
+need.
 
-Validation accuracy is top-1, single crop, with the moving averages. Steps are counted in mini-batches of
-`optim.lr_batch` examples, 32 as the paper's are, whatever the mini-batch of the run: a run is as far as the
-examples it has seen. Decisions (D):
+Validation accuracy is top-1, single crop, with moving averages. Steps are counted in mini-batches of
+`optim.lr_batch` examples (32, as in the paper), whatever the mini-batch of the run: what counts is the number
+of examples seen. Decisions (D):
 - a network's maximum is the highest of a run's evaluations, and the base network's the mean of its seeds'
   maxima: one run is one seed in the paper;
 - a run is at chance if its best evaluation is not above what a network that guesses exceeds in 0.1% of runs:
@@ -118,7 +118,7 @@ def ended(
     """`collected.ended` of runs of one scale. UserError if they are of several."""
     scales = sorted({str(run.config.scale) for run in runs})
     if len(scales) > 1:
-        raise UserError(f"scale={','.join(scales)}: accepted: one scale, since one figure shows it")
+        raise UserError(f"scale={','.join(scales)}: accepted: one scale, because a figure shows one")
     return collected.ended(runs, needed, interrupted)
 
 

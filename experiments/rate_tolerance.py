@@ -1,20 +1,20 @@
-"""How large a learning rate each network stands: section 3.3's "Batch Normalization enables higher learning
-rates", which section 4.2 shows at two rates.
+"""How large a learning rate each network tolerates: section 3.3's "Batch Normalization enables higher
+learning rates", which section 4.2 shows at two learning rates.
 
     python scripts/reproduce.py rate_tolerance     3 networks x 7 rates x some seeds, a few hundred steps each
                                                    (configs/sweep/rate_tolerance.yaml)
 
-The paper: Inception at five times its rate "caused the model parameters to reach machine infinity"; BN-x5 and
-BN-x30 train at 5 and 30 times that rate. Here Inception, BN-Baseline (the same network with BN, nothing else
-changed) and BN-x5-Sigmoid train for a few hundred steps at 1 to 300 times the base's rate. Measured numbers,
-with n: results/rate_tolerance/table.md.
+The paper: Inception at five times its learning rate "caused the model parameters to reach machine infinity";
+BN-x5 and BN-x30 train at 5 and 30 times that learning rate. Here Inception, BN-Baseline (the same network
+with BN, nothing else changed) and BN-x5-Sigmoid train for a few hundred steps at 1 to 300 times the base's
+learning rate. Measured numbers, with n: results/rate_tolerance/table.md.
 
-Deviations and assumptions: accuracy is that on the validation images at the end of these steps, of the
-networks with BN by Algorithm 2's statistics, since at high rates moving averages lag behind. A run ended at
-chance if this is not above what 0.1% of networks that guess exceed. A run that diverged has no accuracy, and
-counts as chance. A network trains at a rate if none of its seeds diverged or ended at chance. BN-x5-Sigmoid
-has the other changes of section 4.2.1 as well. That a network trains for so long says neither that it
-would to the end, nor that the rate is a good one.
+Deviations and assumptions: accuracy is measured on the validation images after these steps; the networks with
+BN use Algorithm 2's statistics, because moving averages lag behind at high learning rates. A run ended at
+chance if its accuracy is not above what 0.1% of guessing networks exceed. A run that diverged has no accuracy
+and counts as chance. A network trains at a learning rate if none of its seeds diverged or ended at chance.
+BN-x5-Sigmoid has the other changes of section 4.2.1 as well. A network that trains for these steps need not
+train to the end, and the learning rate need not be a good one.
 """
 
 from collections import defaultdict

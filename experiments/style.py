@@ -1,4 +1,4 @@
-"""How the figures look, and how they are saved: the same bytes from the same records each time."""
+"""The style of the figures, and how they are saved: the same records give the same bytes each time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,14 +1,14 @@
-"""How fast a training step of the MNIST network is, against its floor and against what people otherwise run.
+"""Times a training step of the MNIST network against its floor and against the usual ways to write it.
 
     python scripts/benchmark.py                 the table, in about two minutes
     python scripts/benchmark.py --compiled      also torch.compile (needs a C++ compiler; a minute more)
     python scripts/benchmark.py --save          also write it to results/benchmark/
     python scripts/benchmark.py --device cuda   on a GPU, where a step is replayed as a CUDA graph
 
-All are timed in one process on one thread (--threads), in rounds that take turns, so that a slow moment of
-the machine touches all alike; on a GPU one after the other, and with --save what is measured is kept at
-once. The median round counts. The floor is the step's matrix products alone: 26.4
-MFLOP, the input gradient of the first layer left out. Last, both networks are trained in full, side by side.
+All contenders run in one process on one thread (--threads) and take turns in rounds, so that a slow moment of
+the machine affects all of them; the table has the median round. On a GPU they run one after the other, and
+--save writes each result at once. The floor is the step's matrix products alone: 26.4 MFLOP, without the
+input gradient of the first layer. At the end both networks are trained in full, side by side.
 """
 
 import argparse

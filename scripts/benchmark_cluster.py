@@ -1,11 +1,11 @@
-"""What a member of a sweep costs on SLURM on top of its training: the launcher, and the records.
+"""Times what SLURM adds to the training of a sweep's member: the launcher and the records.
 
     python scripts/slurm/throwaway_cluster.py python scripts/benchmark_cluster.py --save
-    python scripts/benchmark_cluster.py hydra.launcher.partition=short     on a cluster of yours
+    python scripts/benchmark_cluster.py hydra.launcher.partition=short     on your own cluster
 
-Runs of one step, so that nearly all of it is what is measured: as a command of its own; as members of two
-sweeps of different sizes, one member at a time, whose difference is what a member more takes; and a job that
-does nothing. What follows the options goes to train.py.
+The runs have one step, so that nearly all of their time is overhead. It times a run as a command of its own,
+the members of two sweeps of different sizes, one at a time (the difference is the cost of one more member),
+and a job that does nothing. Arguments after the options go to train.py.
 """
 
 import argparse

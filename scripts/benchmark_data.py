@@ -1,14 +1,14 @@
-"""How fast mini-batches are made, against the pipeline of torchvision that everybody uses.
+"""Times the loaders against torchvision's usual pipeline.
 
     python scripts/benchmark_data.py                             images per second and core, in two minutes
     python scripts/benchmark_data.py --save                      also write them to results/benchmark/
-    python scripts/benchmark_data.py --device cuda --workers 16  what a GPU and its workers reach together
+    python scripts/benchmark_data.py --device cuda --workers 16  throughput of a GPU and its workers
 
-Large images, as files: the streaming feed against ImageFolder, PIL, RandomResizedCrop, mirroring, ToTensor
-and Normalize, one image after another, in a DataLoader. Small ones: the feed of a set that is on the device
-against the same transforms of arrays in memory. Without workers all is done by one thread and measured in
-seconds of its CPU; with workers, in seconds of the clock. All take turns, and the median round counts. With
---save what is measured of a size of images is kept at once.
+Large images are files: the streaming loader against ImageFolder, PIL, RandomResizedCrop, mirroring, ToTensor
+and Normalize, one image after another, in a DataLoader. Small images: the loader of a data set on the device
+against the same transforms of arrays in memory. Without workers one thread does everything, and CPU seconds
+are measured; with workers, wall-clock seconds. All contenders take turns, and the table has the median round.
+--save writes the results for each image size at once.
 """
 
 import argparse

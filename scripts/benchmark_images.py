@@ -1,18 +1,18 @@
-"""How fast BN-Inception trains and classifies, against its floor and against what people otherwise run.
+"""Times training and inference of BN-Inception against its floor and against the usual ways to write it.
 
     python scripts/benchmark_images.py                 the table, in a few minutes on two cores
     python scripts/benchmark_images.py --compiled      also torch.compile (needs a C++ compiler)
     python scripts/benchmark_images.py --save          also write it to results/benchmark/
     python scripts/benchmark_images.py --device cuda --batch 256 --compiled --save FOLDER
 
-The network of Figure 5 at 224 (BN-x5's: no LRN, no dropout), fed from memory; scripts/benchmark_data.py
-measures the feeding. "Plain eager" is what public implementations run: torch's BatchNorm2d, the separable
-convolution in its two steps, NCHW. On a CPU all take turns in one process, so that a slow moment of the
-machine touches all alike; a GPU's memory does not hold them all, so there each is measured alone and freed,
-bf16 first, and with --save what is measured is kept at once.
-The median round counts. The floor is the network's multiply-adds over the rate that a large matrix product
-reaches here in the same precision; training counts three times the forward pass's. On a GPU "float32" means
-TF32, which torch takes for convolutions by default: here matrix products, the floor's too, take it as well.
+The network is that of Figure 5 at 224 (as in BN-x5: no LRN, no dropout), on images in memory;
+scripts/benchmark_data.py times the loaders. "Plain eager" is what public implementations run: torch's
+BatchNorm2d, the separable convolution in two steps, NCHW. On a CPU all contenders take turns in one process,
+so that a slow moment of the machine affects all of them. A GPU's memory does not hold them all, so there each
+is measured alone and freed, bf16 first, and --save writes each result at once. The table has the median
+round. The floor is the network's multiply-adds over the throughput of a large matrix product in the same
+precision; training counts three times the forward pass. On a GPU "float32" means TF32, torch's default for
+convolutions; matrix products use it here as well, including the floor's.
 """
 
 import argparse

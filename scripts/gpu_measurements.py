@@ -1,16 +1,16 @@
-"""Every GPU measurement that README.md and results/ still lack, in calls that may be cut short.
+"""Makes the GPU measurements that docs/ and results/ still lack, in calls that may be cut short.
 
-    python scripts/gpu_measurements.py --list               what there is, its minutes, and what is missing
-    python scripts/gpu_measurements.py first                one of them; several, one after the other
+    python scripts/gpu_measurements.py --list               all, their minutes, and which are missing
+    python scripts/gpu_measurements.py first                one of them, or several one after the other
     python scripts/gpu_measurements.py                      all that are missing
     python scripts/gpu_measurements.py --device cpu --out FOLDER     a rehearsal without a GPU, in tiny sizes
 
-Each is a process of its own, so that one is on the card at a time. It writes into --out as it goes: a log
-whatever its end, and a record that grows, from which the next call goes on; what earlier calls left in
-measurements/ counts too, wherever this one writes. Where the machine with the GPU has no network,
-scripts/gpu_wheels.py makes the packages to carry there. When all is done: copy the records to
-results/benchmark/, then `python scripts/make_figures.py benchmark`. Trainings are left to the sweeps, whose
-commands are in README.md.
+Each measurement is a process of its own, so that only one uses the GPU at a time. It writes into --out as it
+goes: a log, however it ends, and a growing record from which the next call continues. Records of earlier
+calls in measurements/ count too, wherever this call writes. If the machine with the GPU has no network,
+scripts/gpu_wheels.py collects the packages to carry there. When all are done, copy the records to
+results/benchmark/ and run `python scripts/make_figures.py benchmark`. It trains no networks: sweeps do
+(docs/reproduce.md).
 """
 
 import argparse

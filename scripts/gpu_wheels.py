@@ -1,10 +1,10 @@
-"""The packages that a machine with a GPU, PyTorch and no network lacks, as wheels to carry there.
+"""Collects, as wheels, the packages that a GPU machine with PyTorch but without a network lacks.
 
     python scripts/gpu_wheels.py                       .wheels/*.whl, for Python 3.12 on Linux, x86-64
     python3 -m pip install --no-index --no-deps --target FOLDER .wheels/*.whl        there, and then
     export PYTHONPATH=FOLDER:$PWD
 
-In the versions that are installed here. Where there is no W&B, logger=none, the default, does without.
+The versions are those installed here. Where there is no W&B, logger=none, the default, does without.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Draw the figures and tables of results/ from its records, and put the tables into README.md.
+"""Draws the figures and tables of results/ from its records, and puts the tables into README.md and docs/.
 
-    python scripts/make_figures.py            all that have records
+    python scripts/make_figures.py            everything that has records
     python scripts/make_figures.py --check    change nothing; fail if one does not follow from its records
 
-No training, no network.
+It needs no training and no network.
 """
 
 import argparse
@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(EXPERIMENTS)}")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in EXPERIMENTS]

@@ -1,19 +1,19 @@
-"""ImageNet (LSVRC2012): from the official archives to the tree {train,val}/<wnid>/*.JPEG of data=imagenet.
+"""Extracts ImageNet (LSVRC2012) from the official archives to the tree that data=imagenet reads.
 
     python scripts/prepare_imagenet.py ~/downloads                       to data/imagenet
     python scripts/prepare_imagenet.py ~/downloads --root /scratch/imagenet
 
-Needed in one folder, from the page "ILSVRC 2012" of image-net.org (which asks for an account there and for
-agreement to its terms), under their official names:
+The tree is {train,val}/<wnid>/*.JPEG. One folder must hold these archives under their official names; the
+page "ILSVRC 2012" of image-net.org has them, for an account and agreement to its terms:
 
     ILSVRC2012_img_train.tar        138 GiB   "Training images (Task 1 & 2)"
     ILSVRC2012_img_val.tar          6.3 GiB   "Validation images (all tasks)"
     ILSVRC2012_devkit_t12.tar.gz    2.5 MB    "Development kit (Task 1 & 2)"
 
-The tree takes about as much again, 147 GiB in 1,331,167 files; nothing else is written. The checksums take 5
-to 15 minutes, the extraction about half an hour on an SSD, hours on a hard disk or a busy network file
-system. Killed at any moment, the same command goes on where it was; of a finished tree it says so. The
-archives are left as they are, and are not needed afterwards.
+The tree takes as much space again, 147 GiB in 1,331,167 files; nothing else is written. The checksums take 5
+to 15 minutes. The extraction takes about half an hour on an SSD, and hours on a hard disk or a busy network
+file system. If the command is killed, the same command continues where it stopped; if the tree is complete,
+it says so. The archives stay unchanged and are not needed afterwards.
 """
 
 import argparse
@@ -39,9 +39,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("archives", type=Path, help="the folder that holds the three archives")
+    parser.add_argument("archives", type=Path, help="the folder with the three archives")
     parser.add_argument(
-        "--root", type=Path, default=REPOSITORY / "data/imagenet", help="of the tree (%(default)s)"
+        "--root", type=Path, default=REPOSITORY / "data/imagenet", help="root of the tree (%(default)s)"
     )
     parser.add_argument(
         "--no-verify", action="store_true", help="skip the MD5 of the images' archives; counts are verified"
@@ -52,7 +52,7 @@ def main() -> None:
     except UserError as error:
         sys.exit(f"prepare_imagenet.py: {error}")
     except KeyboardInterrupt:
-        print("prepare_imagenet.py: stopped; the same command goes on", file=sys.stderr)
+        print("prepare_imagenet.py: stopped; the same command continues", file=sys.stderr)
         sys.exit(130)
 
 

@@ -1,11 +1,12 @@
-"""Tiny ImageNet: from Stanford's zip to the tree {train,val}/<wnid>/*.JPEG that data=tiny_imagenet reads.
+"""Extracts Tiny ImageNet from Stanford's zip to the tree that data=tiny_imagenet reads.
 
     python scripts/prepare_tiny_imagenet.py --download                    downloads it first (248 MB)
     python scripts/prepare_tiny_imagenet.py ~/downloads/tiny-imagenet-200.zip
 
-200 classes of ImageNet at 64x64, 500 training and 50 validation images each; the test images have no public
-labels and are left out. The tree takes about 450 MB in 110,000 files, and a minute. Killed at any moment, the
-same command goes on where it was; of a finished tree it says so.
+The tree is {train,val}/<wnid>/*.JPEG: 200 classes of ImageNet at 64x64, with 500 training and 50 validation
+images each. The test images have no public labels and are left out. The tree takes about 450 MB in 110,000
+files, and a minute. If the command is killed, the same command continues where it stopped; if the tree is
+complete, it says so.
 """
 
 import argparse
@@ -40,7 +41,10 @@ def main() -> None:
     parser.add_argument("archive", type=Path, nargs="?", help=f"the zip (ROOT/{ZIP})")
     parser.add_argument("--download", action="store_true", help=f"get the zip from {URL} if it is not there")
     parser.add_argument(
-        "--root", type=Path, default=REPOSITORY / "data/tiny-imagenet-200", help="of the tree (%(default)s)"
+        "--root",
+        type=Path,
+        default=REPOSITORY / "data/tiny-imagenet-200",
+        help="of the tree (%(default)s)",
     )
     parser.add_argument("--no-verify", action="store_true", help="skip the MD5; the counts are verified")
     arguments = parser.parse_args()
@@ -50,7 +54,7 @@ def main() -> None:
     except UserError as error:
         sys.exit(f"prepare_tiny_imagenet.py: {error}")
     except KeyboardInterrupt:
-        print("prepare_tiny_imagenet.py: stopped; the same command goes on", file=sys.stderr)
+        print("prepare_tiny_imagenet.py: stopped; the same command continues", file=sys.stderr)
         sys.exit(130)
 
 
@@ -87,7 +91,7 @@ def download(archive: Path) -> None:
             raise OSError(f"cut off after {part.stat().st_size} of {length} bytes")
     except (OSError, HTTPException) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{URL}: download failed ({reason}): get it otherwise and name the file") from error
+        raise UserError(f"{URL}: download failed ({reason}): download it another way and name it") from error
     part.replace(archive)
 
 

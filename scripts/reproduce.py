@@ -1,15 +1,15 @@
-"""Reproduce a figure: run and evaluate what is missing, collect its records into results/, draw it.
+"""Reproduces a figure: trains and evaluates what is missing, collects the records into results/, draws it.
 
     python scripts/reproduce.py figure1
     python scripts/reproduce.py fair_comparison hydra.launcher.n_jobs=4
     python scripts/reproduce.py figure2 scale=imagenet
-    python scripts/reproduce.py figure2 --collect     only what has ended: no training, no evaluation
+    python scripts/reproduce.py figure2 --collect     only runs that have ended: no training, no evaluation
     python scripts/reproduce.py fair_comparison --further-only
 
-Interrupted or killed, the same command goes on. What follows the name goes to train.py; it may say how, where
-and at what scale the runs are made, not what they are, since they replace the committed results. The fair
-comparison has further runs, of the settings chosen from the records of its first runs; --further-only makes
-those alone.
+If the command is interrupted or killed, the same command continues. Arguments after the name go to train.py.
+They may say how, where and at what scale the runs are trained, but not change the runs, because the runs
+replace the committed results. The fair comparison has further runs, of the settings chosen from its first
+runs; --further-only trains those alone.
 """
 
 import argparse
@@ -33,12 +33,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", choices=names)
-    parser.add_argument("--collect", action="store_true", help="train nothing, take what has ended")
+    parser.add_argument("--collect", action="store_true", help="train nothing; use the runs that have ended")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="passed on to train.py")
     parser.add_argument(
         "--further-only",
         action="store_true",
-        help="take the records of the first runs as they are in results/",
+        help="use the records of the first runs that are in results/",
     )
     arguments = parser.parse_intermixed_args()
     experiment = EXPERIMENTS[arguments.name]

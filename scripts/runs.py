@@ -1,11 +1,11 @@
-"""List the runs: state, step, accuracy, images per second, age, SLURM job and the reason of a failure.
+"""Lists the runs: state, step, accuracy, images per second, age, SLURM job and the reason of a failure.
 
-    python scripts/runs.py                      all in runs/
-    python scripts/runs.py --watch              again and again, until Ctrl-C
+    python scripts/runs.py                      all runs in runs/
+    python scripts/runs.py --watch              repeatedly, until Ctrl-C
     python scripts/runs.py --state failed,lost
     python scripts/runs.py --experiment bn_x5,bn_x30 /scratch/me/runs
 
-Everything is read from the run directories, while they are written and after, on any machine that sees them.
+It reads only the run directories, during and after the training, on any machine that sees them.
 """
 
 import argparse
@@ -24,17 +24,17 @@ from bn.run.directory import REPOSITORY
 from bn.run.state import STATES, RunState, find_runs, state_of
 
 EXPLAINED = f"""
-states, in the order in which they are listed: what needs a look is last, above the counts
+states, in the order of the list: what needs attention comes last, above the counts
 {chr(10).join(f"  {state:12} {meaning}" for state, meaning in STATES.items())}
-  That a run is lost is known at once on its own machine, on others after a minute and a half. A job that was
-  cancelled before it started stays queued here.
+  A lost run is detected at once on its own machine, and on others after a minute and a half. A job that was
+  cancelled before it started stays queued in this list.
 
 columns
-  step         the latest recorded; a run that was killed goes on from its last checkpoint
-  accuracy     the latest, on the test images, or on the validation images where there are no others; at the
+  step         the latest recorded step; a killed run resumes from its last checkpoint
+  accuracy     the latest, on the test images, or on the validation images if there are no others; at the
                end with the statistics of Algorithm 2, if the network has BN (--json: accuracy_of says which)
-  images/s     of training, at the last log
-  age          since it was submitted (queued), gave its last sign of life (lost), was last written (others)
+  images/s     training throughput at the last log
+  age          time since the run was submitted (queued), touched its lock (lost) or was written (others)
 """
 RUNS = REPOSITORY / "runs"
 COLUMNS = ("state", "run", "step", "accuracy", "images/s", "age", "job")
@@ -53,15 +53,20 @@ def main() -> None:
         description=__doc__, epilog=EXPLAINED, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "folders", nargs="*", type=Path, default=[RUNS], metavar="FOLDER", help="with runs (default: runs/)"
+        "folders",
+        nargs="*",
+        type=Path,
+        default=[RUNS],
+        metavar="FOLDER",
+        help="default: runs/",
     )
-    parser.add_argument("--experiment", type=names, metavar="NAME[,NAME]", help="of these experiments only")
-    parser.add_argument("--state", type=names, metavar="NAME[,NAME]", help="in these states only")
+    parser.add_argument("--experiment", type=names, metavar="NAME[,NAME]", help="only these experiments")
+    parser.add_argument("--state", type=names, metavar="NAME[,NAME]", help="only these states")
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         "--watch", type=seconds, nargs="?", const=5.0, metavar="SECONDS", help="list them every SECONDS (5)"
     )
-    form.add_argument("--json", action="store_true", help="all that is known, a JSON object a line")
+    form.add_argument("--json", action="store_true", help="everything, one JSON object per line")
     arguments = parser.parse_args()
     try:
         check(arguments)

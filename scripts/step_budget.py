@@ -1,10 +1,10 @@
-"""The floor of a training step at 224 in bf16: what it must compute, move and launch; no GPU needed.
+"""Counts the floor of a training step at 224 in bf16: what it must compute, move and launch; needs no GPU.
 
     python scripts/step_budget.py
 
-Counted from the network of BN-x5 itself, for 256 images: every tensor between two kernels is written once and
-read once by each kernel that needs it, as far as a compiler fuses them (docs/speed.md says which those are).
-The rates are what copies and large matrix products reach on such cards.
+It counts the network of BN-x5 for 256 images: every tensor between two kernels is written once, and read once
+by each kernel that needs it, as far as a compiler fuses them (docs/speed.md). The throughputs are those that
+copies and large matrix products reach on such GPUs.
 """
 
 import argparse

@@ -1,19 +1,19 @@
-"""A throwaway SLURM on this machine, real but for its GPUs, to try sweeps on and to test them.
+"""Starts a throwaway SLURM on this machine, real except for its GPUs, for trying and testing sweeps.
 
     python scripts/slurm/throwaway_cluster.py COMMAND...    runs COMMAND in it and exits with its code
     python scripts/slurm/throwaway_cluster.py               a shell in it, until `exit`
 
-It starts in 2 to 8 seconds, needs root, and leaves nothing behind. What is in it:
+It starts in 2 to 8 seconds, needs root, and leaves nothing behind. It has:
 
-- node1 and node2, each with an address of its own and two GPUs for which /dev/null stands in: SLURM hands
-  them out (--gres=gpu:1 sets CUDA_VISIBLE_DEVICES), CUDA does not see them;
+- node1 and node2, each with its own address and two GPUs represented by /dev/null: SLURM allocates them
+  (--gres=gpu:1 sets CUDA_VISIBLE_DEVICES), but CUDA does not see them;
 - the partition `test`, the default, whose jobs `urgent` preempts: SIGTERM, the grace time, then a requeue;
 - accounting (sacct), without which submitit never learns that a job died;
-- short delays: a requeued job waits 11 seconds, not 120. Time limits alone are as everywhere: SLURM looks at
-  them every 30 seconds, so that the signal comes 30 to 60 seconds early and the end up to 30 seconds late.
+- short delays: a requeued job waits 11 seconds instead of 120. Only time limits are as everywhere: SLURM
+  checks them every 30 seconds, so the signal comes 30 to 60 seconds early and the end up to 30 seconds late.
 
-Files are the machine's own, so what runs on it runs there; but /etc/slurm is the cluster's, in memory:
-configuration, state, and in /etc/slurm/log what each daemon says.
+Files are the machine's own, except for /etc/slurm, which belongs to the cluster and is in memory:
+configuration, state, and the daemons' logs in /etc/slurm/log.
 
 How it works: all processes are in a process namespace whose first process is this program; mounts, addresses
 and host names are in namespaces too. Linux ends them all when that first process ends, and it ends with

@@ -269,7 +269,9 @@ def test_the_further_seeds_measure_the_chosen_settings_and_nothing_else(compared
 
 
 def test_further_seeds_of_another_setting_are_refused(compared) -> None:
-    with pytest.raises(UserError, match=r"further_seeds\.csv: is not of the settings chosen from the grid"):
+    with pytest.raises(
+        UserError, match=r"further_seeds\.csv: does not have the settings chosen from the grid"
+    ):
         compared((0.9, 0.9, 0.9), (0.97, 0.96), lr=10.0)
 
 

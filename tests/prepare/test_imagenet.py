@@ -201,7 +201,7 @@ def test_the_command(archives, root, command, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "sync", lambda: signal.raise_signal(signal.SIGINT))
         assert command(archives, "--root", root) == (
-            130, "prepare_imagenet.py: stopped; the same command goes on\n"
+            130, "prepare_imagenet.py: stopped; the same command continues\n"
         )  # fmt: skip
     (archives / TRAIN).write_bytes((archives / TRAIN).read_bytes() + bytes(512))  # another MD5, as good
     assert "MD5" in command(archives, "--root", root)[0]

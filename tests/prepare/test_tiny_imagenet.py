@@ -244,7 +244,7 @@ def test_the_command(archive, root, monkeypatch, capfd):
         with pytest.raises(SystemExit) as stop:
             command(archive)
     assert stop.value.code == 130
-    assert capfd.readouterr().err == "prepare_tiny_imagenet.py: stopped; the same command goes on\n"
+    assert capfd.readouterr().err == "prepare_tiny_imagenet.py: stopped; the same command continues\n"
     monkeypatch.setattr(script, "MD5", "another")
     command(archive, "--no-verify")
     assert contents(root) == EXPECTED
