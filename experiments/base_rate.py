@@ -9,10 +9,10 @@ Inception is trained on all but 5,000 of the training images over a grid of lear
 setting is chosen by its accuracy on those 5,000. The networks with BN then take it times the paper's factors,
 untuned. Measured numbers: results/base_rate/table.md.
 
-Deviations and assumptions: the rule chooses the setting with the highest accuracy on the held-out images at the
-end of the training. A run that diverged, or was stopped before its end, is in the table and cannot be chosen.
-There is one seed: an accuracy has a standard error of about half a point from the 5,000 images, and more from
-the seed, so neighbours of the chosen setting may be as good.
+Deviations and assumptions: the rule chooses the setting with the highest accuracy on the held-out images at
+the end of the training. A run that diverged, or was stopped before its end, is in the table and cannot be
+chosen. There is one seed: an accuracy has a standard error of about half a point from the 5,000 images, and
+more from the seed, so neighbours of the chosen setting may be as good.
 """
 
 from collections.abc import Mapping, Sequence
