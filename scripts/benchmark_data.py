@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from bn.config import ImageData
 from bn.data.decoded import Decoded
-from bn.data.images import find_pictures, open_images
+from bn.data.images import Plan, find_pictures, open_images
 from bn.data.order import ImageOrder
 from bn.data.photometric import MEAN, STD, distort, normalize
 from bn.data.resident import Resident
@@ -119,7 +119,7 @@ def of_files(root: Path, device: torch.device, workers: int) -> dict[str, Run]:
         runs["ours, as far as workers do it"] = counting(part.__getitem__)
     for strength in STRENGTHS:
         images = open_images(
-            dataclasses.replace(data, distortion=strength), batch=BATCH, seed=0, device=device, steps=1 << 40
+            dataclasses.replace(data, distortion=strength), Plan(steps=1 << 40, batch=BATCH, seed=0), device
         )
         runs[f"ours, distortion {strength}"] = counting(images.feed)
     return runs

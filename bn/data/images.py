@@ -48,37 +48,54 @@ class Batch(NamedTuple):
     labels: Tensor  # (N,) int64, on the device
 
 
-def open_images(
-    data: ImageData,
-    *,
-    batch: int,
-    seed: int,
-    device: torch.device,
-    first: int = 0,
-    steps: int,
-    rank: int = 0,
-    ranks: int = 1,
-    pictures: Splits | None = None,
-) -> "Images":
-    """The mini-batches of `data`, of `batch` examples, of which process `rank` of `ranks` gets its share.
+class Plan(NamedTuple):
+    """Which mini-batches will be asked for, and by whom."""
 
-    Steps are expected to be asked for in order from `first` on, up to `steps` of them in all; 0: there is
-    nothing to train, and training images need not be there. `pictures` are those of `find_pictures`, where
-    they are listed already. UserError with one line if they are not there, or are not what `data` says.
+    steps: int  # how many in all; 0: there is nothing to train, and training images need not be there
+    batch: int  # examples in a mini-batch
+    seed: int
+    first: int = 0  # the step that is asked for first, from 0; the others follow in order
+    rank: int = 0  # of the process that asks, which gets its share of each
+    ranks: int = 1
+
+    @property
+    def share(self) -> int:
+        """The examples of a mini-batch that this process gets."""
+        return self.batch // self.ranks
+
+
+EVALUATION = Plan(steps=0, batch=1, seed=0)
+
+
+def open_images(
+    data: ImageData, plan: Plan, device: torch.device, pictures: Splits | None = None
+) -> "Images":
+    """The mini-batches of `data` that `plan` asks for, on `device`.
+
+    `pictures` are those of `find_pictures`, where they are listed already. UserError with one line if they
+    are not there, or are not what `data` says.
     """
-    pictures = pictures or find_pictures(data, training=steps > 0)
+    pictures = pictures or find_pictures(data, training=plan.steps > 0)
     order = None
-    if steps:
-        order = ImageOrder(len(pictures["train"]), batch, seed, data.shuffle, data.shard_size, rank, ranks)
+    if plan.steps:
+        order = ImageOrder(
+            len(pictures["train"]),
+            plan.batch,
+            plan.seed,
+            data.shuffle,
+            data.shard_size,
+            plan.rank,
+            plan.ranks,
+        )
     if data.feed == "stream" or (data.feed == "auto" and not _fits(pictures, data)):
-        source: Source = Stream(data, pictures, order, seed, device, first, steps)
-        return Images(data, pictures, source, batch // ranks, rank, ranks)
+        source: Source = Stream(data, pictures, order, plan.seed, device, plan.first, plan.steps)
+        return Images(data, pictures, source, plan)
     decoded: dict[Split, Decoded] = {
         split: decode_all(found, data.resize, CACHE, _cached_as(data, split))
         for split, found in pictures.items()
     }
-    source = Resident(data, decoded, order, seed, device)
-    images = Images(data, pictures, source, batch // ranks, rank, ranks)
+    source = Resident(data, decoded, order, plan.seed, device)
+    images = Images(data, pictures, source, plan)
     for found in decoded.values():
         images.note(found.broken.values(), say=False)
     return images
@@ -150,23 +167,15 @@ def _smoke() -> dict[Split, ArrayPictures]:
 class Images:
     """What `open_images` gives. `pictures` are the validation images, as they are."""
 
-    def __init__(
-        self,
-        data: ImageData,
-        pictures: Splits,
-        source: Source,
-        share: int,
-        rank: int,
-        ranks: int,
-    ) -> None:
+    def __init__(self, data: ImageData, pictures: Splits, source: Source, plan: Plan) -> None:
         self.pictures = pictures["val"]
         self.broken: list[str] = []  # names, in the order in which they were found
         self._unsaid: list[BrokenImage] = []
         self._data = data
         self._source = source
-        self._share = share  # of this process, of a mini-batch
+        self._share = plan.share  # of this process, of a mini-batch
         self._training_examples = len(pictures.get("train", ()))
-        self._validation = np.array_split(np.arange(len(pictures["val"])), ranks)[rank]
+        self._validation = np.array_split(np.arange(len(pictures["val"])), plan.ranks)[plan.rank]
 
     def feed(self, n: int) -> Batch:
         """The mini-batch of step `n`, from 0."""
@@ -189,14 +198,13 @@ class Images:
         if not total(made):
             raise UserError(f"data.root={self._data.root}: none of the validation images can be read")
 
-    def training_examples(self, count: int, size: int | None = None) -> Iterator[Batch]:
+    def training_examples(self, count: int) -> Iterator[Batch]:
         """Central crops of `count` training examples in whole mini-batches (rounded up, as far as there are).
 
-        A mini-batch has `size` examples; None: as many as this process's share of one. They are the first by
-        a permutation that is the same for all seeds, and are not distorted. UserError if not even one
-        mini-batch can be read.
+        A mini-batch has as many as this process's share of one. They are the first by a permutation that is
+        the same for all seeds, and are not distorted. UserError if not even one mini-batch can be read.
         """
-        share, made = size or self._share, 0
+        share, made = self._share, 0
         wanted = min(-(-count // share), self._training_examples // share)
         permutation = torch.randperm(self._training_examples, generator=generator(0, "probe")).numpy()
         held: list[Batch] = []

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bn.config import ImageData, InceptionModel, to_dict
-from bn.data.images import Images, find_pictures, open_images
+from bn.data.images import EVALUATION, Images, Plan, find_pictures, open_images
 from bn.data.jpeg import BrokenImage
 from bn.data.photometric import normalize
 from bn.data.pictures import Pictures
@@ -70,7 +70,7 @@ def evaluate_checkpoints(
         network.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if settings["statistics"] == "population":
             _take_population_statistics(network, its_data, device, settings["precision"])
-    images = open_images(data[0], batch=1, seed=0, device=device, steps=0, pictures=pictures)
+    images = open_images(data[0], EVALUATION, device, pictures)
     try:
         counts = _count(networks, images, data[0], settings, evaluation.batch, device, progress)
     finally:
@@ -169,11 +169,10 @@ def _take_population_statistics(
     assert config is not None
     assert first is not None
     last = first + config.evaluate.population_batches
-    images = open_images(
-        data, batch=config.optim.batch, seed=config.seed, device=device, first=first, steps=last
-    )
+    plan = Plan(steps=last, batch=config.optim.batch, seed=config.seed, first=first)
+    images = open_images(data, plan, device)
     try:
-        # Each process normalized its share of a mini-batch; in groups, or over all, that makes no difference.
+        # Each process normalized its share of a mini-batch; in groups that makes no difference.
         shares = network.processes if config.model.norm == "batch" else 1
         batches = (share for n in range(first, last) for share in images.feed(n).images.chunk(shares))
         population_statistics(InPrecision(network.model, precision), batches)

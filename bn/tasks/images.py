@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bn.config import Config, ImageData, InceptionModel
-from bn.data.images import open_images
+from bn.data.images import Plan, open_images
 from bn.distributed.team import Team
 from bn.errors import UserError, reason_of
 from bn.evaluate.accuracy import classify, evaluate_population
@@ -36,11 +36,11 @@ class ImageTask(Task):
         self.precision = precision_on(device, config.precision)
         self.compiled = wants_compiling(device, config.compile)
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
-        self.images = open_images(
-            config.data, batch=config.optim.batch, seed=config.seed, device=device,
-            first=first, steps=config.length + config.evaluate.population_batches,
-            rank=team.rank, ranks=team.size,
+        plan = Plan(
+            steps=config.length + config.evaluate.population_batches, batch=config.optim.batch,
+            seed=config.seed, first=first, rank=team.rank, ranks=team.size,
         )  # fmt: skip
+        self.images = open_images(config.data, plan, device)
         self.model = build_model(config).to(device, memory_format=self.format)  # type: ignore[call-overload]
         self.rate = rate_of(config.optim)
         self.step: Step = self._build_step()

@@ -5,7 +5,7 @@ import torch
 
 from bn.config import ImageData
 from bn.data import images as images_module
-from bn.data.images import open_images
+from bn.data.images import Plan, open_images
 from tests.data.made import SIDE, encoded, smooth
 
 
@@ -63,8 +63,7 @@ def opened(image_data):
     def make(root="", *, batch=4, seed=0, first=0, steps=100, rank=0, ranks=1, **changes):
         made.append(
             open_images(
-                image_data(root, **changes), batch=batch, seed=seed, device=torch.device("cpu"),
-                first=first, steps=steps, rank=rank, ranks=ranks,
+                image_data(root, **changes), Plan(steps, batch, seed, first, rank, ranks), torch.device("cpu")
             )
         )  # fmt: skip
         return made[-1]

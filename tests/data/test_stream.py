@@ -123,12 +123,12 @@ def test_a_worker_that_is_killed_is_one_line_at_the_next_mini_batch(smoke, one_l
 PROGRAM = """
 import multiprocessing, os, signal, sys, torch
 from bn.config import ImageData
-from bn.data.images import open_images
+from bn.data.images import Plan, open_images
 data = ImageData(
     name="smoke", root="", classes=10, resize=32, crop=28, area=0.08, aspect=4 / 3, distortion="none",
     shuffle="complete", shard_size=100, feed="stream", workers=1, max_broken=0,
 )
-images = open_images(data, batch=50, seed=0, device=torch.device("cpu"), steps=1000)
+images = open_images(data, Plan(steps=1000, batch=50, seed=0), torch.device("cpu"))
 images.feed(0)
 validation = images.validation()
 next(validation)

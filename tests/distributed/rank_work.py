@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bn.config import ImageData, config_from
-from bn.data.images import open_images
+from bn.data.images import Plan, open_images
 from bn.distributed.ranks import ranks_here
 from bn.distributed.team import joined, mean_statistics
 from bn.errors import UserError
@@ -46,6 +46,7 @@ def trained_task(mapping, steps):
     with team_of(mapping) as (config, team):
         task = build_task(config, CPU, 0, team)
         for n in range(1, steps + 1):
+            task.step.set_rate(task.rate(n))
             task.step(*task.draw(n))
         own = tensors(task.model)
         with mean_statistics(task.model, team):
@@ -57,10 +58,8 @@ def float64_steps(mapping, steps):
     """The same network and steps in float64."""
     with team_of(mapping) as (config, team):
         assert isinstance(config.data, ImageData)
-        images = open_images(
-            config.data, batch=config.optim.batch, seed=0, device=CPU, steps=steps,
-            rank=team.rank, ranks=team.size,
-        )  # fmt: skip
+        plan = Plan(steps, batch=config.optim.batch, seed=0, rank=team.rank, ranks=team.size)
+        images = open_images(config.data, plan, CPU)
         model = build_model(config).double()
         step = AutogradStep(team.data_parallel(model), sgd(model, 0.05, 0.9, 1e-3))
         for n in range(steps):

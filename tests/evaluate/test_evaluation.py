@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
 from bn.config import ImageData, config_from
-from bn.data.images import open_images
+from bn.data.images import Plan, open_images
 from bn.data.smoke import TRAIN, smoke_pictures
 from bn.evaluate.crops import multicrop
 from bn.norm import population_statistics
@@ -92,7 +92,7 @@ def test_population_statistics_are_of_the_mini_batches_of_its_training(
     assert isinstance(own, ImageData)
     root = str(tmp_path / "pictures")
     data = dataclasses.replace(own, name="cifar10", root=root, shard_size=40)
-    feed = open_images(data, batch=32, seed=0, device=torch.device("cpu"), first=7, steps=10).feed
+    feed = open_images(data, Plan(steps=10, batch=32, seed=0, first=7), torch.device("cpu")).feed
     population_statistics(model, [feed(n).images for n in (7, 8, 9)])
     images, _ = pictures_of(tmp_path / "pictures")
     expected = probabilities_of(model, images, central)
@@ -113,7 +113,7 @@ def test_population_statistics_are_of_the_shares_of_the_processes_that_trained(
     model = network(path)
     data = config_from(state["config"]).data
     assert isinstance(data, ImageData)
-    images = open_images(data, batch=32, seed=0, device=torch.device("cpu"), first=7, steps=10)
+    images = open_images(data, Plan(steps=10, batch=32, seed=0, first=7), torch.device("cpu"))
     population_statistics(model, [share for n in (7, 8, 9) for share in images.feed(n).images.split(16)])
     with torch.no_grad():
         expected = torch.cat([model(x).double().softmax(1) for x, _ in images.validation()])
