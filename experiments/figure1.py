@@ -233,7 +233,11 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
     rows = [
         *((f"steps to {100 * level:g}% test accuracy", "fewer with BN", reached(level)) for level in LEVELS),
         *(
-            (f"{100 * level:g}% is reached so many times as early", "earlier with BN", times_as_early(level))
+            (
+                f"speedup to {100 * level:g}%, steps without BN over with BN",
+                "above 1",
+                times_as_early(level),
+            )
             for level in LEVELS
         ),
         ("test accuracy after 50,000 steps, moving averages (%)", "higher with BN", last("test_accuracy")),
@@ -248,7 +252,7 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
     n = len(accuracy[NETWORKS[0]][1])
     note = (
         f"Mean ± half-width of the 95% confidence interval, n = {n} seeds. Steps: between evaluations, "
-        "interpolated. Times as early: of the same seeds. "
+        "interpolated. Speedups compare the same seeds. "
         "Movement: max - min over the rest of the training, mean of the 100 units of the last hidden layer."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
