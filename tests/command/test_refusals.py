@@ -30,7 +30,7 @@ WRONG = {
         ["experiment=mnist_bn", "optim.learning_rate=1"],
         "optim.learning_rate: unknown key; accepted: lr, lr_factor, lr_batch, decay, batch, momentum, ",
     ),
-    "new key": (["experiment=mnist_bn", "+optim.rate=1"], "optim.rate: unknown key; accepted: lr, "),
+    "new key": (["experiment=mnist_bn", "+optim.rate=1"], "optim.rate: unknown key; accepted: name, lr, "),
     "scale for MNIST": (
         ["experiment=mnist_bn", "scale=smoke"],
         "scale=smoke: experiment=mnist_bn takes no scale (its data is fixed)",

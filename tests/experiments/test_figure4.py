@@ -211,7 +211,7 @@ def test_reproduce_trains_then_evaluates_then_draws(runs, evaluated, tmp_path, m
     planned = {"ensemble": runs[:6], "figure2": runs[6:]}
     results = tmp_path / "results"
     monkeypatch.setattr(reproduce, "run", lambda entry, arguments: commands.append([entry, *arguments]))
-    monkeypatch.setattr(reproduce.launch, "planned_runs", lambda sweep, arguments: planned[sweep])
+    monkeypatch.setattr(reproduce.cli, "planned_runs", lambda sweep, arguments: planned[sweep])
     monkeypatch.setattr(reproduce, "RESULTS", results)
     monkeypatch.setattr(reproduce, "PAGES", [tmp_path / "README.md"])
     monkeypatch.setattr(reproduce, "make", lambda name, experiment: make(name, experiment, results))

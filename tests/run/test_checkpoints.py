@@ -74,7 +74,7 @@ def test_all_damaged_is_an_error(folder):
     with pytest.raises(UserError) as error:
         load_latest(folder)
     assert str(error.value) == (
-        f"{folder}: no sound checkpoint is left (2 damaged): remove {folder.parent} to start again"
+        f"{folder}: no sound checkpoint is left (2 damaged): choose another output=... to start again"
     )
 
 
