@@ -30,8 +30,8 @@ def tree(tmp_path_factory):
 def overrides(tree, workers):
     return (
         "experiment=bn_x5", "scale=smoke", "data=cifar10", f"data.root={tree}", f"data.classes={CLASSES}",
-        "data.feed=stream", f"data.workers={workers}", "model.width=0.01", "optim.batch=32", "steps=24", "steps_factor=1",
-        "log_every=1", "checkpoint_every=7", "evaluate.at.early=[]", "evaluate.at.every=24",
+        "data.feed=stream", f"data.workers={workers}", "model.width=0.01", "optim.batch=32", "steps=24",
+        "steps_factor=1", "log_every=1", "checkpoint_every=7", "evaluate.at.early=[]", "evaluate.at.every=24",
         "evaluate.population_batches=2", "probe.at.early=[0]", "probe.at.every=12", "probe.examples=32",
     )  # fmt: skip
 
