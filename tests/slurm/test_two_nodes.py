@@ -54,18 +54,18 @@ def test_a_process_is_killed(cluster, submit, planned, until, bits, in_the_middl
     """On the other node than rank 0: all end, the run says which it was, and the same command goes on."""
     run = planned(*FOUR)
     job, log = submit()
-    until(lambda: in_the_middle(run), timeout=120)
+    until(lambda: in_the_middle(run), timeout=400)
     found = cluster.ask("sh", "-c", "grep -lz '^RANK=3$' /proc/[0-9]*/environ 2> /dev/null || true")
     victim = min(int(path.split("/")[2]) for path in found.split())  # the others are its own
     cluster.kill(victim)
-    until(lambda: job not in cluster.queue(), timeout=90)
+    until(lambda: job not in cluster.queue(), timeout=300)
     status = run.status
     assert status["state"] == "interrupted"
     assert re.fullmatch(rf"rank 3 \(process {victim} on node\d\) is gone", status["reason"])
     assert status["reason"] in log.read_text()
 
     submit()
-    until(lambda: run.finished, timeout=120)
+    until(lambda: run.finished, timeout=400)
     assert len(starts(run)) == 2
     assert starts(run)[1] > 0
     assert bits(run) == bits(in_one_go)
@@ -75,7 +75,7 @@ def test_told_to_stop(cluster, submit, planned, until, bits, in_the_middle, in_o
     """As before a time limit, the processes save together and the job comes back by itself."""
     run = planned(*FOUR)
     job, _ = submit()
-    until(lambda: in_the_middle(run), timeout=120)
+    until(lambda: in_the_middle(run), timeout=400)
     cluster.ask("scancel", "--signal=USR2", job)
     until(lambda: "back in the queue as job" in (run.status.get("reason") or ""))
     saved = run.status["step"]
