@@ -50,8 +50,9 @@ class ImageOrder:
     - "complete": the order of all examples, as in EpochOrder.
 
     What is left over at an epoch's end, fewer than a mini-batch, is not used; except as said of "by_shard" it
-    is another few examples each epoch. Of each mini-batch, process `rank` of `ranks` has its consecutive
-    share. UserError if there are fewer examples than a mini-batch holds, or if it cannot be shared evenly.
+    is another few examples each epoch. Process `rank` of `ranks` gets its consecutive share of each
+    mini-batch. UserError if there are fewer examples than a mini-batch holds, or if they cannot be shared
+    evenly.
     """
 
     def __init__(

@@ -228,9 +228,9 @@ def inception(
       side `size`.
 
     (D) He's normal initialization times `init_scale` for the convolutions, a Gaussian of standard deviation
-    0.01 for the classifier; biases and beta 0, gamma 1. Of the separable convolution the depthwise part has
-    standard deviation 1 / 7 (it is linear, so He's rule has no factor 2) and `init_scale` is on the
-    pointwise one, so that it scales the whole. All is drawn from `generator`, and the draws depend on
+    0.01 for the classifier; biases and beta 0, gamma 1. The depthwise part of the separable convolution
+    has standard deviation 1 / 7 (it is linear, so He's rule has no factor 2); `init_scale` multiplies its
+    pointwise part, and so the whole. All is drawn from `generator`, and the draws depend on
     nothing but the shapes of the weights: a seed gives the same W with and without BN.
 
     Raises ValueError for a name that is not accepted, and for `per_activation` where `norm` has none;

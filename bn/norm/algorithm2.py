@@ -38,8 +38,8 @@ def population_statistics(
     each group is a mini-batch.
 
     `batches` yields inputs, each passed as `model(batch)`. Any inputs do: those of a new
-    distribution adapt the network to it, as the paper's conclusion proposes. Of several processes
-    that train together each passes its own, as many as the others; `total` gives the sum over them
+    distribution adapt the network to it, as the paper's conclusion proposes. Where several
+    processes train together, each passes its own, as many as the others; `total` gives the sum over them
     of a vector that each has, and all end with the same statistics. BN means both
     `BatchNorm` and torch's own layers; with torch's SyncBatchNorm, mini-batches are this
     process's. Only these layers are in training mode meanwhile: dropout is off, as the

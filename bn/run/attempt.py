@@ -28,9 +28,9 @@ Work = Callable[[Config, RunDirectory], None]
 def attempt(run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], work: Work) -> Outcome:
     """Train `run` as one of `ranks`. `launcher` is what started the sweep it is of, if any.
 
-    Of a rank other than 0 nothing is written; its line is empty, unless it has to say why it failed itself.
-    UserError for what cannot be trained here, or is in use; nothing has been written then. Of a job that was
-    submitted for this run nobody would see that: there it is recorded.
+    A rank other than 0 writes nothing, and its line is empty unless it has to say why it failed itself.
+    UserError for what cannot be trained here, or is in use; nothing has been written then. In a job that was
+    submitted for this run nobody would see the error, so there it is recorded.
     """
     if ranks.rank:
         run = NoRunDirectory(run.path, run.config)

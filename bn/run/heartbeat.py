@@ -58,7 +58,7 @@ def holder_of(lock: Path) -> Holder | None:
     """
     try:
         with lock.open(errors="replace") as file:
-            # Of the open file: a network file system asks its server for the time when a file is opened.
+            # From the open file: a network file system asks its server for the time when it opens one.
             touched = os.fstat(file.fileno()).st_mtime
             name, identity = [*file.read(1000).splitlines(), "", ""][:2]
     except OSError:

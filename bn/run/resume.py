@@ -1,7 +1,7 @@
 """What a checkpoint holds of the processes that trained: what the next step depends on besides the task.
 
-Of one process `losses` and `random`. Of several these are the mean of their losses and the state of rank 0,
-as if it had been one; each one's own are under `ranks`, a row for each rank, beside its moving averages, of
+One process leaves `losses` and `random`. Several leave the mean of their losses and the state of rank 0,
+as if they had been one; each one's own are under `ranks`, a row for each rank, beside its moving averages, of
 which the checkpoint's `model` has the mean.
 """
 
