@@ -121,12 +121,16 @@ def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[st
     return product
 
 
-def planned_runs(sweep: str, arguments: Sequence[str] = ()) -> list[RunDirectory]:
-    """The run directories of `python train.py sweep=<sweep> <arguments>`, whether they exist or not."""
+def planned_members(sweep: str, arguments: Sequence[str] = ()) -> list[list[str]]:
+    """The overrides of each member of `python train.py sweep=<sweep> <arguments>`."""
     arguments = [f"sweep={sweep}", *arguments]
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        params = composed_config(arguments[:1]).hydra.sweeper.params
-        return [planned_run(overrides) for overrides in members(params, arguments)]
+        return members(composed_config(arguments[:1]).hydra.sweeper.params, arguments)
+
+
+def planned_runs(sweep: str, arguments: Sequence[str] = ()) -> list[RunDirectory]:
+    """The run directories of `python train.py sweep=<sweep> <arguments>`, whether they exist or not."""
+    return [planned_run(overrides) for overrides in planned_members(sweep, arguments)]
 
 
 def planned_run(overrides: Sequence[str]) -> RunDirectory:

@@ -27,6 +27,7 @@ from bn.run.directory import REPOSITORY, RunDirectory
 from experiments import collected, networks
 
 SWEEPS = {"ensemble": (), "figure2": ("experiment=bn_x30",)}
+BATCH = 720  # crops in a forward pass: those of five images
 EVALUATIONS = (("bn_x30", 1), ("bn_x30", 144), ("ensemble", 1), ("ensemble", 144))  # experiment, crops
 
 
@@ -55,7 +56,8 @@ def evaluations(runs: Sequence[RunDirectory]) -> list[list[str]]:
     return [
         [
             f"checkpoint=[{','.join(run.name for run in _networks(runs, experiment))}]",
-            f"crops={crops}", "statistics=population", f"output={_evaluated(runs)}",
+            f"crops={crops}", "statistics=population", "precision=float32", f"batch={BATCH}",
+            f"output={_evaluated(runs)}",
         ]
         for experiment, crops in EVALUATIONS
     ]  # fmt: skip

@@ -2,40 +2,48 @@
 
     python scripts/gpu_trainings.py --minutes 9 --out FOLDER                      all sweeps that are not done
     python scripts/gpu_trainings.py --minutes 9 --out FOLDER figure2 ablation     these, in this order
+    python scripts/gpu_trainings.py "figure2 experiment=bn_x5" ablation           with an axis of its own
     python scripts/gpu_trainings.py --take FOLDER                                 unpack what a call left
 
 A step of scale=cifar10 is some 600 small kernels, which leave most of a large GPU idle, so that many runs
-share it: as many processes as there are cores but one, under NVIDIA's Multi-Process Service (MPS) where the
-driver has it. Measured on an H200 with 16 cores: Inception takes 9,253 images/s alone, and fifteen of it
-together 33,226 (docs/speed.md).
+share it, under NVIDIA's Multi-Process Service (MPS) where the driver has it. Measured on an H200 with 16
+cores: Inception takes 9,253 images/s alone, and fifteen of it together 33,226 (docs/speed.md). All runs of
+the sweeps wait in one queue, so that the GPU stays full from the first to the last. `figure4` among the
+sweeps stands for its evaluations, which start as soon as their networks have been trained.
 
-At the end of its time the sweep under way is told to stop, which saves every run. FOLDER then holds
-records.tgz (every run directory without its checkpoints) and, in files of at most 15 MiB, the last checkpoint
-of each run that is not done, and of those that Figure 4 evaluates, the most advanced first, as far as --mib
-allows. The next call goes on from there: give it the same FOLDER with --take first. Where the machine has no
-network, scripts/gpu_wheels.py makes the packages to carry.
+At the end of its time all that runs is told to stop, which saves every run. FOLDER then holds records.tgz
+(every run directory without its checkpoints, and the evaluations) and, in files of at most 15 MiB, the last
+checkpoint of each run that is not done, and of those that Figure 4 evaluates, the most advanced first, as far
+as --mib allows. The next call goes on from there: give it the same FOLDER with --take first. Where the
+machine has no network, scripts/gpu_wheels.py makes the packages to carry.
 """
 
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from bn import cli
 from bn.run.checkpoint import list_checkpoints
-from bn.run.directory import REPOSITORY
+from bn.run.directory import REPOSITORY, RunDirectory
 from bn.run.state import find_runs
+from experiments import figure4
 
-SWEEPS = ("figure2", "ablation", "switches", "ensemble", "rate_tolerance")
+FIGURE4 = "figure4"
+SWEEPS = ("ensemble", "figure2", FIGURE4, "ablation", "switches", "rate_tolerance", "paper_rate")
 EVALUATED = ("bn_x30", "ensemble")  # whose weights Figure 4 needs
 PART_MIB = 15
 GRACE_S = 25  # that saving every run takes at most
+POLL_S = 0.5
 RUNS = REPOSITORY / "runs"
 
 
@@ -56,16 +64,85 @@ def main() -> None:
         return
     end = time.monotonic() + 60 * arguments.minutes - GRACE_S
     jobs = arguments.jobs or max(1, (os.cpu_count() or 2) - 1)
-    environment = {**os.environ, **shared_gpu()}
-    for sweep in arguments.sweeps:
-        if time.monotonic() > end:
-            break
-        command = [
-            sys.executable, str(REPOSITORY / "train.py"), f"sweep={sweep}", f"scale={arguments.scale}",
-            f"hydra.launcher.n_jobs={jobs}",
-        ]  # fmt: skip
-        run_until(end, command, environment)
+    waiting = waiting_commands(arguments.sweeps, arguments.scale)
+    run_until(end, waiting, jobs, {**os.environ, **shared_gpu()})
     pack(RUNS, arguments.out, arguments.mib)
+
+
+class Waiting(NamedTuple):
+    """A command, and the run directories that have to have ended before it starts."""
+
+    command: list[str]
+    needs: tuple[RunDirectory, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        return all(run.finished for run in self.needs)
+
+
+def waiting_commands(sweeps: Iterable[str], scale: str) -> Iterator[Waiting]:
+    """One command for each run that has not ended, in the order of the sweeps."""
+    seen = set()
+    for sweep, *axes in (words.split() for words in sweeps):
+        if sweep == FIGURE4:
+            command = [str(REPOSITORY / "scripts" / "reproduce.py"), sweep, f"scale={scale}"]
+            needed = (
+                run
+                for name, axes in figure4.SWEEPS.items()
+                for run in cli.planned_runs(name, [*axes, f"scale={scale}"])
+            )
+            yield Waiting(command, tuple(needed))
+            continue
+        for overrides in cli.planned_members(sweep, [*axes, f"scale={scale}"]):
+            run = cli.planned_run(overrides)
+            if run.path not in seen and not run.finished:
+                yield Waiting([str(REPOSITORY / "train.py"), *overrides, "hydra.mode=RUN"])
+            seen.add(run.path)
+
+
+def run_until(end: float, waiting: Iterable[Waiting], jobs: int, environment: Mapping[str, str]) -> None:
+    """Run the commands in their order, `jobs` at a time; at `end` (of time.monotonic) all are told to stop.
+
+    One whose needs have not ended is passed over until they have.
+    """
+    running: list[subprocess.Popen[bytes]] = []
+    coming, held, ended = iter(waiting), [], 0
+    try:
+        while time.monotonic() < end:
+            while len(running) < jobs and (ready := next_ready(coming, held)):
+                print(f"gpu_trainings.py: {shlex.join(ready.command)}", flush=True)
+                running.append(subprocess.Popen([sys.executable, *ready.command], env=environment))
+            if not running:
+                break
+            left = [process for process in running if process.poll() is None]
+            if len(left) < len(running):
+                ended += len(running) - len(left)
+                print(f"gpu_trainings.py: {ended} have ended, {len(left)} are running", flush=True)
+            running = left
+            time.sleep(POLL_S)
+    finally:
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + GRACE_S - 5
+        for process in running:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def next_ready(coming: Iterator[Waiting], held: list[Waiting]) -> Waiting | None:
+    """The first that can start, held back or still to come; what comes and cannot start yet is held back."""
+    for one in held:
+        if one.ready:
+            held.remove(one)
+            return one
+    for one in coming:
+        if one.ready:
+            return one
+        held.append(one)
+    return None
 
 
 def shared_gpu() -> dict[str, str]:
@@ -88,20 +165,6 @@ def shared_gpu() -> dict[str, str]:
     return environment
 
 
-def run_until(end: float, command: Sequence[str], environment: dict[str, str]) -> None:
-    """Run a command; at `end` (of time.monotonic) it is told to stop, and killed if it does not."""
-    print(f"gpu_trainings.py: {' '.join(command[1:])}", flush=True)
-    with subprocess.Popen(command, env=environment) as process:
-        try:
-            process.wait(max(1.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(GRACE_S - 5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
 def pack(runs: Path, out: Path, mib: int) -> None:
     """Write records.tgz and checkpoints_<n>.tar into `out`, with paths from the repository on."""
     out.mkdir(parents=True, exist_ok=True)
@@ -113,6 +176,8 @@ def pack(runs: Path, out: Path, mib: int) -> None:
             for path in sorted(run.iterdir()):
                 if path.is_file():
                     archive.add(path, path.relative_to(runs.parent))
+        for path in sorted((runs / "evaluations").glob("*.*")):
+            archive.add(path, path.relative_to(runs.parent))
     for number, paths in enumerate(parts(wanted(found), mib << 20)):
         with tarfile.open(out / f"checkpoints_{number}.tar", "w") as archive:
             for path in paths:

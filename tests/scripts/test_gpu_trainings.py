@@ -51,11 +51,54 @@ def test_records_and_the_checkpoints_that_are_needed_come_back(script, tmp_path)
         assert (there / path.relative_to(runs.parent)).read_bytes() == path.read_bytes()
 
 
-def test_a_command_is_told_to_stop_in_time(script):
-    program = "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(7))\ntime.sleep(60)"
+PROGRAM = """import signal, sys, time, pathlib
+signal.signal(signal.SIGINT, lambda *_: sys.exit(pathlib.Path(sys.argv[1]).write_text("told")))
+time.sleep(float(sys.argv[2]))
+pathlib.Path(sys.argv[1]).write_text("ended")
+"""
+
+
+class Run:
+    """What `needs` asks of a run directory."""
+
+    def __init__(self, path):
+        self.path = path
+
+    @property
+    def finished(self):
+        return self.path.exists()
+
+
+def test_commands_run_side_by_side_and_are_told_to_stop_in_time(script, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+
+    def waiting(name, seconds, *needs):
+        needed = tuple(Run(tmp_path / need) for need in needs)
+        return script["Waiting"]([str(program), str(tmp_path / name), str(seconds)], needed)
+
     began = time.monotonic()
-    script["run_until"](began + 3, [sys.executable, "-c", program], {})
-    assert 2 < time.monotonic() - began < 20
+    commands = [waiting("a", 0), waiting("needs_a", 0, "a"), waiting("b", 60), waiting("needs_b", 0, "b")]
+    script["run_until"](began + 6, iter(commands), 2, {})
+    assert time.monotonic() - began < 25
+    assert {path.name: path.read_text() for path in tmp_path.glob("*[ab]")} == {
+        "a": "ended", "needs_a": "ended", "b": "told",
+    }  # fmt: skip
+
+
+def test_each_run_waits_once_in_the_order_of_the_sweeps(script):
+    sweeps = [
+        "ensemble member=1,2",
+        "figure2 experiment=bn_x30",
+        "figure4",
+        "figure2 experiment=bn_x5,bn_x30",
+    ]
+    found = list(script["waiting_commands"](sweeps, "cifar10"))
+    assert [len(one.needs) for one in found] == [0, 0, 0, 0, 0, 9, 0, 0, 0]
+    assert [
+        next((word for word in one.command if word.startswith("experiment=")), one.command[1])
+        for one in found
+    ] == [*["experiment=ensemble"] * 2, *["experiment=bn_x30"] * 3, "figure4", *["experiment=bn_x5"] * 3]
 
 
 def test_help_says_how_to_go_on():
