@@ -53,13 +53,14 @@ PAPER = (
 
 def evaluations(runs: Sequence[RunDirectory]) -> list[list[str]]:
     """The arguments of each evaluate.py. UserError if a run diverged, or one of the six has not ended."""
+    return [evaluation(_networks(runs, experiment), crops) for experiment, crops in EVALUATIONS]
+
+
+def evaluation(runs: Sequence[RunDirectory], crops: int) -> list[str]:
+    """The arguments of the evaluate.py that evaluates the networks of these runs together."""
     return [
-        [
-            f"checkpoint=[{','.join(run.name for run in _networks(runs, experiment))}]",
-            f"crops={crops}", "statistics=population", "precision=float32", f"batch={BATCH}",
-            f"output={_evaluated(runs)}",
-        ]
-        for experiment, crops in EVALUATIONS
+        f"checkpoint=[{','.join(run.name for run in runs)}]", f"crops={crops}", "statistics=population",
+        "precision=float32", f"batch={BATCH}", f"output={_evaluated(runs)}",
     ]  # fmt: skip
 
 

@@ -85,19 +85,22 @@ def waiting_commands(sweeps: Iterable[str], scale: str) -> Iterator[Waiting]:
     seen = set()
     for sweep, *axes in (words.split() for words in sweeps):
         if sweep == FIGURE4:
-            command = [str(REPOSITORY / "scripts" / "reproduce.py"), sweep, f"scale={scale}"]
-            needed = (
-                run
-                for name, axes in figure4.SWEEPS.items()
-                for run in cli.planned_runs(name, [*axes, f"scale={scale}"])
-            )
-            yield Waiting(command, tuple(needed))
+            yield from evaluations(scale)
             continue
         for overrides in cli.planned_members(sweep, [*axes, f"scale={scale}"]):
             run = cli.planned_run(overrides)
             if run.path not in seen and not run.finished:
                 yield Waiting([str(REPOSITORY / "train.py"), *overrides, "hydra.mode=RUN"])
             seen.add(run.path)
+
+
+def evaluations(scale: str) -> Iterator[Waiting]:
+    """Those of Figure 4, each of which needs its networks."""
+    sweeps = figure4.SWEEPS.items()
+    runs = [run for name, axes in sweeps for run in cli.planned_runs(name, [*axes, f"scale={scale}"])]
+    for experiment, crops in figure4.EVALUATIONS:
+        needs = tuple(run for run in runs if run.config.experiment == experiment)
+        yield Waiting([str(REPOSITORY / "evaluate.py"), *figure4.evaluation(needs, crops)], needs)
 
 
 def run_until(end: float, waiting: Iterable[Waiting], jobs: int, environment: Mapping[str, str]) -> None:

@@ -138,7 +138,7 @@ def test_a_record_of_evaluate_is_one_that_is_taken(ended_run, monkeypatch):
         save_checkpoint(run.checkpoints, 300, state)
     monkeypatch.setattr("bn.data.images.CACHE", runs[0].path / "cache")
     with initialize_config_dir(cli.CONFIGS, version_base="1.3"):
-        composed = compose("evaluate", [*figure4.evaluations(runs)[0], "device=cpu", "threads=1"])
+        composed = compose("evaluate", [*figure4.evaluation(runs, 1), "device=cpu", "threads=1"])
     mapping: Any = OmegaConf.to_container(composed, resolve=True)
     data = mapping.pop("data")
     evaluate_checkpoints(evaluation_from(mapping), data, progress=False)
@@ -198,7 +198,8 @@ def test_every_evaluation_takes_all_checkpoints_of_its_experiment(runs):
         [f"checkpoint=[{','.join(names)}]", f"crops={crops}", "statistics=population"]
         for names in (seeds, members) for crops in (1, 144)
     ]  # fmt: skip
-    assert {arguments[3] for arguments in found} == {f"output={runs[0].config.output}/evaluations"}
+    assert {arguments[3] for arguments in found} == {"precision=float32"}
+    assert {arguments[-1] for arguments in found} == {f"output={runs[0].config.output}/evaluations"}
 
 
 def test_reproduce_trains_then_evaluates_then_draws(runs, evaluated, tmp_path, monkeypatch, capsys):

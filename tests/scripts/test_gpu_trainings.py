@@ -94,11 +94,13 @@ def test_each_run_waits_once_in_the_order_of_the_sweeps(script):
         "figure2 experiment=bn_x5,bn_x30",
     ]
     found = list(script["waiting_commands"](sweeps, "cifar10"))
-    assert [len(one.needs) for one in found] == [0, 0, 0, 0, 0, 9, 0, 0, 0]
+    assert [len(one.needs) for one in found] == [0, 0, 0, 0, 0, 3, 3, 6, 6, 0, 0, 0]
     assert [
-        next((word for word in one.command if word.startswith("experiment=")), one.command[1])
-        for one in found
-    ] == [*["experiment=ensemble"] * 2, *["experiment=bn_x30"] * 3, "figure4", *["experiment=bn_x5"] * 3]
+        next(word for word in one.command if word.startswith(("experiment=", "crops="))) for one in found
+    ] == [
+        *["experiment=ensemble"] * 2, *["experiment=bn_x30"] * 3,
+        "crops=1", "crops=144", "crops=1", "crops=144", *["experiment=bn_x5"] * 3,
+    ]  # fmt: skip
 
 
 def test_help_says_how_to_go_on():
