@@ -11,8 +11,8 @@ cores: Inception takes 9,253 images/s alone, and fifteen of it together 33,226 (
 the sweeps wait in one queue, so that the GPU stays full from the first to the last. `figure4` among the
 sweeps stands for its evaluations, which start as soon as their networks have been trained.
 
-At the end of its time all that runs is told to stop, which saves every run. FOLDER then holds records.tgz
-(every run directory without its checkpoints, and the evaluations) and, in files of at most 15 MiB, the last
+At the end of its time all that runs is told to stop, which saves every run. FOLDER then holds, in files of at
+most 15 MiB, the records (every run directory without its checkpoints, and the evaluations) and the last
 checkpoint of each run that is not done, and of those that Figure 4 evaluates, the most advanced first, as far
 as --mib allows. The next call goes on from there: give it the same FOLDER with --take first. Where the
 machine has no network, scripts/gpu_wheels.py makes the packages to carry.
@@ -169,21 +169,20 @@ def shared_gpu() -> dict[str, str]:
 
 
 def pack(runs: Path, out: Path, mib: int) -> None:
-    """Write records.tgz and checkpoints_<n>.tar into `out`, with paths from the repository on."""
+    """Write records_<n>.tgz and checkpoints_<n>.tar into `out`, with paths from the repository on."""
     out.mkdir(parents=True, exist_ok=True)
-    for old in (*out.glob("checkpoints_*.tar"), out / "records.tgz"):
-        old.unlink(missing_ok=True)
+    for old in (*out.glob("checkpoints_*.tar"), *out.glob("records_*.tgz")):
+        old.unlink()
     found = find_runs(runs)
-    with tarfile.open(out / "records.tgz", "w:gz") as archive:
-        for run in found:
-            for path in sorted(run.iterdir()):
-                if path.is_file():
-                    archive.add(path, path.relative_to(runs.parent))
-        for path in sorted((runs / "evaluations").glob("*.*")):
-            archive.add(path, path.relative_to(runs.parent))
-    for number, paths in enumerate(parts(wanted(found), mib << 20)):
+    records = [path for run in found for path in sorted(run.iterdir()) if path.is_file()]
+    records += sorted((runs / "evaluations").glob("*.*"))
+    for number, part in enumerate(parts(records, sum(path.stat().st_size for path in records))):
+        with tarfile.open(out / f"records_{number}.tgz", "w:gz") as archive:
+            for path in part:
+                archive.add(path, path.relative_to(runs.parent))
+    for number, part in enumerate(parts(wanted(found), mib << 20)):
         with tarfile.open(out / f"checkpoints_{number}.tar", "w") as archive:
-            for path in paths:
+            for path in part:
                 archive.add(path, path.relative_to(runs.parent))
 
 
@@ -224,7 +223,7 @@ def wanted(runs: Sequence[Path]) -> Iterator[Path]:
 def unpack(folder: Path, repository: Path) -> int:
     """How many files `pack` left in `folder` and are now in `repository`."""
     count = 0
-    for path in sorted((*folder.glob("records.tgz"), *folder.glob("checkpoints_*.tar"))):
+    for path in sorted((*folder.glob("records_*.tgz"), *folder.glob("checkpoints_*.tar"))):
         with tarfile.open(path) as archive:
             archive.extractall(repository, filter="data")
             count += len(archive.getmembers())

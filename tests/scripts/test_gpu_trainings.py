@@ -38,7 +38,7 @@ def test_records_and_the_checkpoints_that_are_needed_come_back(script, tmp_path)
     made_run(runs, "inception_x5", "interrupted", 10, 9 * mib)  # beyond what may be packed
     script["pack"](runs, out, 20)
     assert sorted(path.name for path in out.iterdir()) == [
-        "checkpoints_0.tar", "checkpoints_1.tar", "records.tgz",
+        "checkpoints_0.tar", "checkpoints_1.tar", "records_0.tgz",
     ]  # fmt: skip
     assert all(path.stat().st_size < 16 * mib for path in out.iterdir())
     there.mkdir()
