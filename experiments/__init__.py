@@ -23,6 +23,7 @@ from experiments import (
     gpu_hours,
     illustration,
     inception_percentiles,
+    paper_rate,
     rate_tolerance,
 )
 
@@ -35,6 +36,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "figure5": figure5,
     "ablation": ablation,
     "rate_tolerance": rate_tolerance,
+    "paper_rate": paper_rate,
     "base_rate": base_rate,
     "inception_percentiles": inception_percentiles,
     "fair_comparison": fair_comparison,
