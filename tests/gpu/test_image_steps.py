@@ -15,9 +15,9 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
 ]
 SMOKE = (
-    "scale=smoke", "model.width=0.1", "device=cuda", "steps=12", "steps_factor=1", "log_every=4", "checkpoint_every=5",
-    "evaluate.at.every=6", "evaluate.population_batches=2", "probe.examples=32", "probe.at.early=[0]",
-    "probe.at.every=6",
+    "scale=smoke", "model.width=0.1", "device=cuda", "steps=12", "steps_factor=1", "log_every=4",
+    "checkpoint_every=5", "evaluate.at.every=6", "evaluate.population_batches=2", "probe.examples=32",
+    "probe.at.early=[0]", "probe.at.every=6",
 )  # fmt: skip
 TOLERANCE = {"float32": 1e-3, "bf16": 3e-2, "fp16": 1e-2}  # float32's convolutions may be in TF32
 
