@@ -29,7 +29,7 @@ KEPT = REPOSITORY / "measurements"
 DONE = "exit code 0"
 # Where pytest-benchmark is installed, it warns of our options, and a warning is an error here.
 TESTS = ("-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-p", "no:benchmark", "--durations=8")
-GPU = ("-m", "gpu", "tests/gpu", "tests/data/test_crops.py", "tests/evaluate/test_on_a_gpu.py")
+GPU = ("-m", "gpu", "tests/integration/gpu", "tests/data/test_crops.py", "tests/evaluate/test_on_a_gpu.py")
 COMPILED = "always or default"
 
 

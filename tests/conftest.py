@@ -33,7 +33,7 @@ SHORT = (
     "probe.examples=600",
     "log_every=20",
     "checkpoint_every=40",
-    "device=cpu",  # where bits are promised; tests/gpu says otherwise
+    "device=cpu",  # where bits are promised; tests/integration/gpu says otherwise
 )
 TIMES = ("wall_s", "train/images_per_second")  # no two runs have the same
 
