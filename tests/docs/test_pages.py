@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 from bn import cli
 from bn.evaluate.config import evaluation_from
 from bn.run.directory import REPOSITORY
-from experiments import EXPERIMENTS
 from experiments.committed import page_with_tables
+from scripts.make_figures import DRAWN
 
 PAGES = [
     REPOSITORY / "README.md",
@@ -154,7 +154,7 @@ def test_scripts_know_their_options(command: Command) -> None:
     assert options <= set(re.findall(r"--[\w-]+", help_of(program)))
     if program in ("scripts/reproduce.py", "scripts/make_figures.py"):
         names = [argument for argument in arguments if not argument.startswith("--") and "=" not in argument]
-        assert set(names) <= EXPERIMENTS.keys()
+        assert set(names) <= DRAWN.keys()
 
 
 @functools.cache

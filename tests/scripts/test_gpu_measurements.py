@@ -70,5 +70,5 @@ def test_a_measurement_that_fails_leaves_its_log_and_the_others_run(call, tmp_pa
 def test_it_takes_what_is_there():
     for one in MEASUREMENTS.values():
         for argument in (*one.command, *one.rehearsal):
-            if argument.startswith(("scripts/", "tests/")):
+            if argument.startswith(("benchmarks/", "tests/")):
                 assert (REPOSITORY / argument).exists(), argument
