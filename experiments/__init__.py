@@ -21,6 +21,7 @@ from experiments import (
     figure5,
     illustration,
     inception_percentiles,
+    paper_rate,
     rate_tolerance,
 )
 
@@ -33,6 +34,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "figure5": figure5,
     "ablation": ablation,
     "rate_tolerance": rate_tolerance,
+    "paper_rate": paper_rate,
     "base_rate": base_rate,
     "inception_percentiles": inception_percentiles,
     "fair_comparison": fair_comparison,

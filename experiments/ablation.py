@@ -78,16 +78,15 @@ Groups = dict[tuple[str, str], list[Final]]  # (network, switch, "none" of the n
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """final.csv (one row an ended run; the switch is the one that differs from the network) and runs.json."""
-    ended = networks.ended(runs, needed=(networks.BASE,))
+    gathered = networks.gather(runs, folder.parent / "figure2", needed=(networks.BASE,))
     off = flatten(to_dict(next(run.config for run in runs if run.config.experiment == networks.BASE)))
-    found = networks.trainings(ended)
-    level = networks.base_maximum(found)
+    level = networks.base_maximum(gathered.trainings)
     rows = [
         (switch_of(run, off), *networks.final_row(training, level))
-        for run, training in zip(ended, found, strict=True)
+        for run, training in zip(gathered.runs, gathered.trainings, strict=True)
     ]
     collected.write_csv(folder / "final.csv", ("switch", *networks.FINAL), rows)
-    collected.write_provenance(folder / "runs.json", ended)
+    collected.write_entries(folder / "runs.json", gathered.entries)
 
 
 def switch_of(run: RunDirectory, off: Mapping[str, Any]) -> str:

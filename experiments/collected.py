@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as students_t
 
-from bn.config import flatten, to_dict
+from bn.config import Config, changes, flatten, to_dict
 from bn.errors import UserError
-from bn.run.directory import ENDED, RunDirectory, read_lines
+from bn.run.directory import ENDED, RunDirectory, is_compared, read_lines
 
 NUMERICS = ("precision", "compile", "channels_last")  # of the config; device type and torch are in env.json
 
@@ -33,15 +33,27 @@ def ended(
     """
     states = (*ENDED, "interrupted") if interrupted else ENDED
     found = [run for run in runs if run.status.get("state") in states]
+    check_needed(runs, found, needed)
+    check(found)
+    return found
+
+
+def check_needed(
+    runs: Sequence[RunDirectory], found: Sequence[RunDirectory], needed: Sequence[str] = ()
+) -> None:
+    """UserError if, of `runs`, none of an experiment in `needed` has been found, or none at all."""
     for experiment in needed or sorted({run.config.experiment for run in runs if not found}):
-        own = [run for run in runs if run.config.experiment == experiment]
-        if not any(run.finished for run in own):
-            raise UserError(f"{experiment}: none of its {len(own)} runs has ended")
-    for run in found:
+        if not any(run.config.experiment == experiment for run in found):
+            own = sum(run.config.experiment == experiment for run in runs)
+            raise UserError(f"{experiment}: none of its {own} runs has ended")
+
+
+def check(runs: Sequence[RunDirectory]) -> None:
+    """UserError if a directory holds a run of another config, lacks evaluations, or the numerics differ."""
+    for run in runs:
         run.check_config()
         _check_evaluations(run)
-    _check_numerics(found)
-    return found
+    check_numerics([(run.name, part) for run in runs for part in _numerics(run)])
 
 
 def check_all_ended(runs: Sequence[RunDirectory]) -> None:
@@ -67,15 +79,14 @@ def _check_evaluations(run: RunDirectory) -> None:
         )
 
 
-def _check_numerics(runs: Sequence[RunDirectory]) -> None:
+def check_numerics(parts: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
     """UserError naming two runs, or the two parts of one, that were computed in different ways."""
-    parts = [(run, part) for run in runs for part in _numerics(run)]
-    for run, part in parts[1:]:
+    for name, part in parts[1:]:
         first, wanted = parts[0]
         for key, value in part.items():
             if value != wanted[key]:
                 raise UserError(
-                    f"{first.name} and {run.name}: {key} is {wanted[key]} and {value}: "
+                    f"{first} and {name}: {key} is {wanted[key]} and {value}: "
                     "accepted: runs with the same numerics"
                 )
 
@@ -179,15 +190,40 @@ def _missing(path: Path) -> UserError:
 
 
 def write_provenance(path: Path, runs: Sequence[RunDirectory]) -> None:
-    """runs.json: what all runs share once, and of each run what is its own."""
-    entries = [_provenance(run) for run in runs]
+    """runs.json of ended runs."""
+    write_entries(path, [provenance(run) for run in runs])
+
+
+def write_entries(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    """runs.json: what all runs share once, and of each run what is its own. `entries`: their `provenance`."""
     configs = [entry["config"] for entry in entries]
     shared = {
-        key: value for key, value in configs[0].items() if all(config[key] == value for config in configs)
+        key: value for key, value in configs[0].items() if all(config.get(key) == value for config in configs)
     }
-    for entry in entries:
-        entry["config"] = {key: value for key, value in entry["config"].items() if key not in shared}
-    path.write_text(json.dumps({"config": shared, "runs": entries}, indent=1) + "\n")
+    own = [
+        {**entry, "config": {key: value for key, value in entry["config"].items() if key not in shared}}
+        for entry in entries
+    ]
+    path.write_text(json.dumps({"config": shared, "runs": own}, indent=1) + "\n")
+
+
+def read_entries(path: Path) -> list[dict[str, Any]]:
+    """What `write_entries` wrote; [] where there is no such file."""
+    if not path.exists():
+        return []
+    document = read_json(path)
+    return [{**entry, "config": {**document["config"], **entry["config"]}} for entry in document["runs"]]
+
+
+def is_of(entry: Mapping[str, Any], config: Config) -> bool:
+    """Whether the `provenance` is that of a run of this config."""
+    return not any(is_compared(key, config) for key in changes(entry["config"], config))
+
+
+def numerics_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What the numbers depend on besides the experiment, of a run's `provenance`."""
+    chosen = {key: entry["config"][key] for key in NUMERICS}
+    return {"device": entry["device"]["type"], "torch": entry["torch"], **chosen}
 
 
 def origin(document: Mapping[str, Any]) -> str:
@@ -205,7 +241,8 @@ def origin(document: Mapping[str, Any]) -> str:
     )
 
 
-def _provenance(run: RunDirectory) -> dict[str, Any]:
+def provenance(run: RunDirectory) -> dict[str, Any]:
+    """Where a run's numbers come from: command, commit, config, versions, device."""
     env = json.loads((run.path / "env.json").read_text())
     status = run.status
     config = flatten(to_dict(run.config))

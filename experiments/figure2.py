@@ -40,42 +40,17 @@ CROSS = {"marker": "x", "ms": 7, "mew": 2, "linestyle": "none"}
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """accuracy.csv (one row an evaluation), final.csv (one row an ended run) and runs.json."""
-    runs = networks.ended(runs, needed=(networks.BASE,))
-    found = networks.trainings(runs)
-    accuracy = [
-        (t.network, t.seed, step, value)
-        for t in found
-        for step, value in zip(t.steps, t.accuracy, strict=True)
-    ]
-    collected.write_csv(folder / "accuracy.csv", ("network", "seed", "step", "validation_accuracy"), accuracy)
-    final = [(t.network, t.seed, t.state, t.end, t.population) for t in found]
-    header = ("network", "seed", "state", "step", "validation_accuracy_population")
-    collected.write_csv(folder / "final.csv", header, final)
-    collected.write_provenance(folder / "runs.json", runs)
+    """accuracy.csv (one row an evaluation), final.csv (one row an ended run) and runs.json.
+
+    These are the archive of section 4.2: the records of a run stay when its directory is gone.
+    """
+    networks.write_trainings(folder, networks.gather(runs, archive=folder, needed=(networks.BASE,)))
 
 
 def draw(folder: Path, out: Path) -> None:
     """figure2 (png, svg, pdf)."""
     config = collected.read_json(folder / "runs.json")["config"]
-    _draw(read_trainings(folder, config), config, out / "figure2")
-
-
-def read_trainings(folder: Path, config: Mapping[str, Any]) -> list[Training]:
-    classes, pictures = config["data.classes"], networks.pictures(config)
-    accuracy = collected.read_csv(folder / "accuracy.csv")
-    found = []
-    for row in collected.read_csv(folder / "final.csv"):
-        who = (row["network"], row["seed"])
-        own = [line for line in accuracy if (line["network"], line["seed"]) == who]
-        steps = np.array([int(line["step"]) for line in own], dtype=int)
-        values = np.array([float(line["validation_accuracy"]) for line in own])
-        end, population = int(row["step"]), row["validation_accuracy_population"]
-        found.append(Training(
-            who[0], int(who[1]), row["state"], end, classes, pictures, steps, values,
-            float(population) if population else None,
-        ))  # fmt: skip
-    return found
+    _draw([training for training, _ in networks.read_trainings(folder)], config, out / "figure2")
 
 
 def _draw(found: Sequence[Training], config: Mapping[str, Any], stem: Path) -> None:

@@ -43,12 +43,11 @@ PAPER_MAXIMUM = {
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """final.csv (one row an ended run) and runs.json; the curves are in results/figure2."""
-    runs = networks.ended(runs, needed=(networks.BASE,))
-    found = networks.trainings(runs)
-    level = networks.base_maximum(found)
-    rows = [networks.final_row(training, level) for training in found]
+    gathered = networks.gather(runs, folder.parent / "figure2", needed=(networks.BASE,))
+    level = networks.base_maximum(gathered.trainings)
+    rows = [networks.final_row(training, level) for training in gathered.trainings]
     collected.write_csv(folder / "final.csv", networks.FINAL, rows)
-    collected.write_provenance(folder / "runs.json", runs)
+    collected.write_entries(folder / "runs.json", gathered.entries)
 
 
 def draw(folder: Path, out: Path) -> None:

@@ -10,9 +10,9 @@ networks with 144 crops 20.1%, 4.9%. Ours, with n: results/figure4/table.md.
 Deviations and assumptions: the paper's rows of one network are taken to be BN-x30 (25.2 = 100 - 74.8); the
 crops are exactly GoogLeNet's; configs/experiment/ensemble.yaml says which of the six has which change.
 Networks are evaluated at the end of their training with Algorithm 2's statistics, not at their best step. The
-rows of one network are means over the seeds that have ended; there is one ensemble, of all six. GoogLeNet's
-left, centre and right squares of a square image are the same, so only 48 of its 144 crops differ. The table's
-header gives the scale.
+rows of one network are means over the seeds that have ended, or each of them where they lie more than ten
+points apart; there is one ensemble, of all six. GoogLeNet's left, centre and right squares of a square image
+are the same, so only 48 of its 144 crops differ. The table's header gives the scale.
 """
 
 import json
@@ -160,7 +160,8 @@ def _table(records: dict[tuple[str, int], dict[str, Any]], document: dict[str, A
     note = (
         f"Ours: {networks.setting(config)}; {examples:,} validation images, Algorithm 2's statistics. "
         f"One network: mean ± half-width of the 95% confidence interval over {seeds} seed{'s' * (seeds > 1)} "
-        f"of BN-x30, or over the {members} members. The ensemble, of which there is one: 95% interval over "
+        f"of BN-x30, or over the {members} members; each where they lie more than {networks.APART:g} points "
+        "apart. The ensemble, of which there is one: 95% interval over "
         "the images. "
         "The paper's ensemble has 4.82% top-5 error on the test server. "
         f"{collected.origin(document)}"
@@ -169,11 +170,11 @@ def _table(records: dict[tuple[str, int], dict[str, Any]], document: dict[str, A
 
 
 def _alone(record: dict[str, Any]) -> tuple[str, str]:
-    """Top-1 and top-5 error of a record's models one by one: mean and interval over them."""
+    """Top-1 and top-5 error of a record's models one by one: mean and interval, or each if far apart."""
 
     def error(key: str) -> str:
         errors = [100 * (1 - network[key] / record["n"]) for network in record["checkpoints"]]
-        return collected.mean_text(errors, 2)
+        return collected.summary(errors, networks.APART)
 
     return error("top1_correct"), error("top5_correct")
 

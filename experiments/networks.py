@@ -16,6 +16,7 @@ of examples seen. Decisions (D):
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -112,14 +113,16 @@ class Final(NamedTuple):
         return self.state == "diverged"
 
 
-def ended(
-    runs: Sequence[RunDirectory], needed: Sequence[str] = (), interrupted: bool = False
-) -> list[RunDirectory]:
+def ended(runs: Sequence[RunDirectory], interrupted: bool = False) -> list[RunDirectory]:
     """`collected.ended` of runs of one scale. UserError if they are of several."""
+    check_one_scale(runs)
+    return collected.ended(runs, interrupted=interrupted)
+
+
+def check_one_scale(runs: Sequence[RunDirectory]) -> None:
     scales = sorted({str(run.config.scale) for run in runs})
     if len(scales) > 1:
         raise UserError(f"scale={','.join(scales)}: accepted: one scale, because a figure shows one")
-    return collected.ended(runs, needed, interrupted)
 
 
 def trainings(runs: Sequence[RunDirectory]) -> list[Training]:
@@ -127,13 +130,84 @@ def trainings(runs: Sequence[RunDirectory]) -> list[Training]:
     return [_training(run) for run in runs]
 
 
+class Gathered(NamedTuple):
+    """Ended runs in the order they are planned in, and of each its training and where it comes from."""
+
+    runs: list[RunDirectory]
+    trainings: list[Training]
+    entries: list[dict[str, Any]]  # `collected.provenance`
+
+
+def gather(runs: Sequence[RunDirectory], archive: Path, needed: Sequence[str] = ()) -> Gathered:
+    """Those of `runs` that have ended. One whose directory is gone counts if its records are in `archive`.
+
+    `archive`: a folder of `write_trainings`, such as results/figure2, which may be absent. UserError as
+    `collected.ended` has it.
+    """
+    check_one_scale(runs)
+    here = [run for run in runs if run.finished]
+    collected.check(here)
+    found = {run.path: (_training(run), collected.provenance(run)) for run in here}
+    for training, entry in read_trainings(archive):
+        for run in runs:
+            if not run.status and collected.is_of(entry, run.config):
+                found[run.path] = (training, entry)
+    gathered = [run for run in runs if run.path in found]
+    collected.check_needed(runs, gathered, needed)
+    entries = [found[run.path][1] for run in gathered]
+    names = [run.name for run in gathered]
+    collected.check_numerics([*zip(names, map(collected.numerics_of, entries), strict=True)])
+    return Gathered(gathered, [found[run.path][0] for run in gathered], entries)
+
+
+def write_trainings(folder: Path, gathered: Gathered) -> None:
+    """accuracy.csv (one row an evaluation), final.csv (one row an ended run) and runs.json."""
+    rows = [
+        (t.network, t.seed, step, value)
+        for t in gathered.trainings
+        for step, value in zip(t.steps, t.accuracy, strict=True)
+    ]
+    collected.write_csv(folder / "accuracy.csv", ("network", "seed", "step", "validation_accuracy"), rows)
+    final = [(t.network, t.seed, t.state, t.end, t.population) for t in gathered.trainings]
+    header = ("network", "seed", "state", "step", "validation_accuracy_population")
+    collected.write_csv(folder / "final.csv", header, final)
+    collected.write_entries(folder / "runs.json", gathered.entries)
+
+
+def read_trainings(folder: Path) -> list[tuple[Training, dict[str, Any]]]:
+    """What `write_trainings` wrote: of each run its training and where it comes from; [] if nothing."""
+    entries = collected.read_entries(folder / "runs.json")
+    if not entries:
+        return []
+    accuracy = collected.read_csv(folder / "accuracy.csv")
+    found = []
+    for row, entry in zip(collected.read_csv(folder / "final.csv"), entries, strict=True):
+        config, who = entry["config"], (row["network"], row["seed"])
+        own = [line for line in accuracy if (line["network"], line["seed"]) == who]
+        steps = np.array([int(line["step"]) for line in own], dtype=int)
+        values = np.array([float(line["validation_accuracy"]) for line in own])
+        population = row["validation_accuracy_population"]
+        training = Training(
+            who[0], int(who[1]), row["state"], int(row["step"]), config["data.classes"], pictures(config),
+            steps, values, float(population) if population else None,
+        )  # fmt: skip
+        found.append((training, entry))
+    return found
+
+
+def final(training: Training, level: float) -> Final:
+    """What the tables ask of a run, `level` being the accuracy that steps are counted to."""
+    return Final(
+        training.network, training.seed, training.state, training.end, training.maximum, training.at_chance,
+        matched(training, level), training.final,
+    )  # fmt: skip
+
+
 def final_row(training: Training, level: float) -> tuple[Any, ...]:
     """The row of a final.csv; an accuracy or a step that is not there is left empty."""
-    at = matched(training, level)
-    return (
-        training.network, training.seed, training.state, training.end, training.maximum,
-        "yes" if training.at_chance else "no", None if at is None else f"{at:.1f}", training.final,
-    )  # fmt: skip
+    run = final(training, level)
+    at = None if run.matched is None else f"{run.matched:.1f}"
+    return run._replace(at_chance="yes" if run.at_chance else "no", matched=at)  # type: ignore[arg-type]
 
 
 def final_of(row: Mapping[str, str]) -> Final:
