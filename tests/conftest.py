@@ -38,6 +38,14 @@ SHORT = (
 TIMES = ("wall_s", "train/images_per_second")  # no two runs have the same
 
 
+def slowly(*cases):
+    """These parameters of a test marked slow: those before them in its list represent them otherwise."""
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
+        for case in cases
+    ]
+
+
 def pytest_collection_modifyitems(items):
     """What only CUDA warns of differs with torch's version, and does not fail a test by itself."""
     for item in items:

@@ -9,6 +9,7 @@ from hydra import initialize_config_dir
 from bn.cli import composed_config, members, names_of, planned_run, planned_runs
 from bn.config import Config, MlpModel, MnistData, flatten, to_dict
 from bn.run.directory import REPOSITORY
+from tests.conftest import slowly
 
 CONFIGS = REPOSITORY / "configs"
 NETWORKS = ("mnist_baseline", "mnist_bn")
@@ -65,7 +66,7 @@ def test_every_sweep_file_has_its_members_stated_here():
     assert names("sweep") == sorted([*SWEEPS, *IMAGE_SWEEPS, *GRIDS, "ablation", "switches"])
 
 
-@pytest.mark.parametrize("sweep", sorted(IMAGE_SWEEPS))
+@pytest.mark.parametrize("sweep", ["ensemble", *slowly("figure2")])
 def test_the_members_of_the_image_sweeps(sweep):
     configs = [run.config for run in planned_runs(sweep)]
     found = [(config.experiment, config.scale, config.member, config.seed) for config in configs]
@@ -73,6 +74,7 @@ def test_the_members_of_the_image_sweeps(sweep):
     assert set(found) == IMAGE_SWEEPS[sweep]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sweep", "group", "experiment"),
     [("ablation", "ablation", "bn_x5"), ("switches", "switch", "bn_baseline")],
@@ -91,7 +93,7 @@ def test_each_switch_of_421_with_each_seed_and_none_of_it_is_figure_2s(sweep, gr
     assert found == set(itertools.product({*switches, "scale-cifar10"}, range(3)))
 
 
-@pytest.mark.parametrize("name", sorted(ABLATIONS - {"none"}))
+@pytest.mark.parametrize("name", ["dropout", *slowly(*sorted(ABLATIONS - {"none", "dropout"}))])
 def test_a_switch_set_is_that_of_bn_x5_and_set_back_that_of_the_baseline(name):
     """Length apart: it is no switch of section 4.2.1."""
 
@@ -107,6 +109,7 @@ def test_a_switch_set_is_that_of_bn_x5_and_set_back_that_of_the_baseline(name):
     assert differences(bn_x5, added) == differences(baseline, back) == differences(bn_x5, baseline) - changed
 
 
+@pytest.mark.slow
 def test_the_grids_of_rates():
     base, tolerance = planned_runs("base_rate"), planned_runs("rate_tolerance")
     assert {run.config.experiment for run in base} == {"inception"}

@@ -25,6 +25,7 @@ def call(monkeypatch, tmp_path, capfd):
     return run
 
 
+@pytest.mark.slow
 def test_all_of_it(call, tmp_path):
     out = tmp_path / "out"
     call()
@@ -38,6 +39,7 @@ def test_all_of_it(call, tmp_path):
     assert call() == ""  # nothing is measured twice
 
 
+@pytest.mark.slow
 def test_what_a_cut_call_began_is_taken_up(call, tmp_path):
     """From where an earlier call left it: a record with one row, of a speed that none could have."""
     facts = {
