@@ -112,7 +112,7 @@ def draw(folder: Path, out: Path) -> None:
         (WHOLE, "all"): difference(groups[WHOLE, "none"], groups[PLAIN, "none"], chance)
     }
     _draw(found, level, document["config"], out / "ablation")
-    (out / "table.md").write_text(_table(groups, found, level, document))
+    (out / "table.md").write_text(_table(found, level, document))
 
 
 def read_groups(folder: Path) -> Groups:
@@ -208,9 +208,7 @@ def _reached(value: Worth) -> str:
     return f"reached by {with_it} with, {without} without"
 
 
-def _table(
-    groups: Groups, found: Mapping[tuple[str, str], Worth], level: float, document: Mapping[str, Any]
-) -> str:
+def _table(found: Mapping[tuple[str, str], Worth], level: float, document: Mapping[str, Any]) -> str:
     config = document["config"]
     lines = [
         "| section 4.2.1 | the paper, ImageNet (points) "
@@ -223,21 +221,12 @@ def _table(
         cells = [cell for end in ENDS for cell in _cells(found[end, switch])]
         lines.append(f"| {LABEL[switch]} | {paper} | {' | '.join(cells)} |")
     lines.append(f"| {LABEL['all']} | - | {' | '.join(_cells(found[WHOLE, 'all']))} | - | - | - |")
-    lines += [
-        "",
-        f"| as it is | accuracy at the end (%) | steps to {100 * level:.1f}% | seeds |",
-        "|---|---|---|--:|",
-    ]
-    for network in (networks.BASE, PLAIN, WHOLE):
-        if group := groups[network, "none"]:
-            ends = [100 * run.accuracy for run in group if run.accuracy is not None]
-            cells = (collected.mean_text(ends, 2) if ends else "-", networks.steps_text(group))
-            lines.append(f"| {style.LABEL[network]} | {' | '.join(cells)} | {len(group)} |")
     note = (
         f"{networks.setting(config)}. Worth in BN-x5: BN-x5 less BN-x5 without the switch; alone: "
         "BN-Baseline with it less BN-Baseline. Points of validation accuracy (top-1, single crop) at the "
         "end, by Algorithm 2's statistics; a run that diverged counts as chance. Steps to the mean of "
-        "Inception's maxima, and how many seeds reach it where not all do. Of the same seeds: mean ± "
+        f"Inception's maxima, {100 * level:.1f}%, and how many seeds reach it where not all do. "
+        "Of the same seeds: mean ± "
         "half-width of the 95% confidence interval, of ratios the geometric mean and the interval of "
         "Student's t on the logarithms. With BN activations have unit scale, at which local response "
         "normalization with GoogLeNet's constants is the identity to 1e-4: that is why networks with BN do "

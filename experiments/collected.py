@@ -121,6 +121,7 @@ def ratio_and_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
 def mean_text(values: Sequence[float], digits: int, sign: str = "") -> str:
     """12.34 ± 0.56; of one value, which has no interval, the value. `sign`: "+" shows it."""
     mean, half = mean_and_interval(values)
+    mean = round(mean, digits) + 0.0  # no -0.00
     return f"{mean:{sign},.{digits}f}" + (f" ± {half:,.{digits}f}" if len(values) > 1 else "")
 
 

@@ -272,9 +272,10 @@ def setting(config: Mapping[str, Any]) -> str:
     side, width = config["data.crop"], config["model.width"]
     batch, counts = config["optim.batch"], mini_batch(config)
     up_to = "" if "steps_factor" in config else "up to "
+    steps = counted(config["steps"] * config.get("steps_factor", 1), config)
     return (
         f"{SCALE[config['scale']]}, {side} x {side} crops, width {width:g}, "
-        f"{up_to}{counted(config['steps'], config):,} mini-batches of {counts}"
+        f"{up_to}{steps:,} mini-batches of {counts}"
         f"{f' in steps of {batch}' if batch != counts else ''}"
     )
 

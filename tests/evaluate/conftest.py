@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,9 +94,9 @@ def evaluate(tmp_path, monkeypatch):
         seen = []
         original = module.best_classes
         monkeypatch.setattr(module, "best_classes", lambda p: seen.append(p) or original(p))
-        output = tmp_path / "evaluations"
+        output = Path(choices.setdefault("output", str(tmp_path / "evaluations")))
         before = {path: path.stat().st_mtime_ns for path in output.glob("*.json")}
-        mapping = {**CHOICES, "output": str(output), **choices, "checkpoint": [str(path) for path in paths]}
+        mapping = {**CHOICES, **choices, "checkpoint": [str(path) for path in paths]}
         empty = dict.fromkeys(to_dict(smoke_config("bn_x5").data))
         line = module.evaluate_checkpoints(evaluation_from(mapping), empty | (data or {}), progress=False)
         monkeypatch.setattr(module, "best_classes", original)

@@ -121,6 +121,7 @@ def test_the_interval_of_ratios_is_that_of_their_logarithms():
 def test_numbers_as_text():
     assert collected.mean_text([1.0, 2.0, 3.0], 2) == "2.00 ± 2.48"
     assert collected.mean_text([1.0], 1, "+") == "+1.0"
+    assert collected.mean_text([-0.001, -0.002], 2, "+") == "+0.00 ± 0.01"
     assert collected.mean_text([1000.0, 3000.0], 0) == "2,000 ± 12,706"
     assert collected.ratio_text([3.0]) == "3.00"
     assert collected.ratio_text([1.0, 3.0]) == "1.73 (< 0.01 to > 1,000)"

@@ -15,9 +15,9 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
 ]
 SMOKE = (
-    "scale=smoke", "model.width=0.1", "device=cuda", "steps=12", "log_every=4", "checkpoint_every=5",
-    "evaluate.at.every=6", "evaluate.population_batches=2", "probe.examples=32", "probe.at.early=[0]",
-    "probe.at.every=6",
+    "scale=smoke", "model.width=0.1", "device=cuda", "steps=12", "steps_factor=1", "log_every=4",
+    "checkpoint_every=5", "evaluate.at.every=6", "evaluate.population_batches=2", "probe.examples=32",
+    "probe.at.early=[0]", "probe.at.every=6",
 )  # fmt: skip
 TOLERANCE = {"float32": 1e-3, "bf16": 3e-2, "fp16": 1e-2}  # float32's convolutions may be in TF32
 
@@ -64,7 +64,8 @@ def test_each_way_gives_the_eager_step(planned, experiment, precision, compile, 
 )
 def test_groups_of_a_large_mini_batch_are_normalized_apart(planned, monkeypatch, overrides, described):
     """The 256 of scale=imagenet in groups of 32: each way against a call of the kernel for each group."""
-    batch = ("experiment=bn_baseline", "optim.batch=256", "optim.lr_batch=null")
+    # Without dropout, whose draws differ between a graph and the eager step.
+    batch = ("experiment=bn_baseline", "optim.batch=256", "optim.lr_batch=null", "model.dropout=0")
     other = task_of(planned, *batch, *overrides)
     other.capture()
     assert other.describe().startswith(described)
