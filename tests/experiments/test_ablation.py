@@ -101,6 +101,7 @@ def test_the_base_is_needed_for_the_level(runs, tmp_path):
         ablation.collect(runs[1:], tmp_path)
 
 
+@pytest.mark.slow
 def test_drawing_twice_gives_the_same_bytes(runs, tmp_path):
     ablation.collect(runs, tmp_path / "ablation")
     make("ablation", ablation, tmp_path)
