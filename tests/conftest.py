@@ -67,6 +67,12 @@ def _quiet_environment(monkeypatch):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """pytest starts a process for each core: threads of their own would wait for one another."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _mnist_is_read_once():
     """By the runs in this process, so that one of them takes half a second."""
     with pytest.MonkeyPatch.context() as patch:

@@ -15,14 +15,6 @@ TRAININGS = {(one.name, one.precision): one for one in inception.trainings(SMALL
 INFERENCES = {(one.name, one.precision): one for one in inception.inferences(SMALL, compiled=False)}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def configs():
     return [planned_run([f"experiment={name}"]).config for name in mnist.NETWORKS]
