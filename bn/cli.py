@@ -24,7 +24,6 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from tqdm import tqdm
 
 from bn.config import Config, config_from, flatten, to_dict
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
@@ -157,6 +156,8 @@ def members_to_start(
     if (started := ranks_here().size) > 1:
         raise UserError(f"{started} processes: a sweep (-m) is started by one, and so are its members")
     to_start, left, seen = [], [], {}
+    from tqdm import tqdm  # which takes longer to import than --help should wait
+
     for overrides in tqdm(members, desc="checking", unit=" runs", disable=None, leave=False):
         if stop_signal():
             raise KeyboardInterrupt

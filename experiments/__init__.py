@@ -13,14 +13,12 @@ from types import ModuleType
 from experiments import (
     ablation,
     base_rate,
-    benchmark,
     fair_comparison,
     figure1,
     figure2,
     figure3,
     figure4,
     figure5,
-    gpu_hours,
     illustration,
     inception_percentiles,
     paper_rate,
@@ -40,6 +38,4 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "base_rate": base_rate,
     "inception_percentiles": inception_percentiles,
     "fair_comparison": fair_comparison,
-    "gpu_hours": gpu_hours,
-    "benchmark": benchmark,
 }

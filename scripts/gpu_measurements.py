@@ -29,7 +29,7 @@ KEPT = REPOSITORY / "measurements"
 DONE = "exit code 0"
 # Where pytest-benchmark is installed, it warns of our options, and a warning is an error here.
 TESTS = ("-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-p", "no:benchmark", "--durations=8")
-GPU = ("-m", "gpu", "tests/gpu", "tests/data/test_crops.py", "tests/evaluate/test_on_a_gpu.py")
+GPU = ("-m", "gpu", "tests/integration/gpu", "tests/data/test_crops.py", "tests/evaluate/test_on_a_gpu.py")
 COMPILED = "always or default"
 
 
@@ -54,18 +54,18 @@ MEASUREMENTS = {
     ),
     "images": Measurement(
         9, "images a second of Inception at 224, by precision, layout, compiler and graph",
-        ("scripts/benchmark_images.py", "--device", "cuda", "--batch", "256", "--rounds", "5", "--compiled"),
-        ("scripts/benchmark_images.py", "--tiny", "--threads", "1"), "images-DEVICE",
+        ("benchmarks/inception.py", "--device", "cuda", "--batch", "256", "--rounds", "5", "--compiled"),
+        ("benchmarks/inception.py", "--tiny", "--threads", "1"), "images-DEVICE",
     ),
     "data": Measurement(
         4, "images a second of the feed, with the workers of 16 cores",
-        ("scripts/benchmark_data.py", "--device", "cuda", "--workers", "15"),
-        ("scripts/benchmark_data.py", "--tiny"), "data-DEVICE",
+        ("benchmarks/loaders.py", "--device", "cuda", "--workers", "15"),
+        ("benchmarks/loaders.py", "--tiny"), "data-DEVICE",
     ),
     "steps": Measurement(
         5, "milliseconds a step of the MNIST network, and both trainings",
-        ("scripts/benchmark.py", "--device", "cuda", "--compiled"),
-        ("scripts/benchmark.py", "--tiny", "--no-full"), "DEVICE",
+        ("benchmarks/mnist.py", "--device", "cuda", "--compiled"),
+        ("benchmarks/mnist.py", "--tiny", "--no-full"), "DEVICE",
     ),
 }  # fmt: skip
 

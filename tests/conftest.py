@@ -33,9 +33,17 @@ SHORT = (
     "probe.examples=600",
     "log_every=20",
     "checkpoint_every=40",
-    "device=cpu",  # where bits are promised; tests/gpu says otherwise
+    "device=cpu",  # where bits are promised; tests/integration/gpu says otherwise
 )
 TIMES = ("wall_s", "train/images_per_second")  # no two runs have the same
+
+
+def slowly(*cases):
+    """These parameters of a test marked slow: those before them in its list represent them otherwise."""
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
+        for case in cases
+    ]
 
 
 def pytest_collection_modifyitems(items):
@@ -56,6 +64,12 @@ def _quiet_environment(monkeypatch):
     """What the user's shell may hold must not decide a test; one thread is what the runs take."""
     for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_MODE", "NETRC", "WANDB_IDENTITY_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """pytest starts a process for each core: threads of their own would wait for one another."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,7 @@
 """Accuracy at inference, with moving averages and with the statistics of Algorithm 2."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -14,22 +15,28 @@ from bn.norm.layers import is_normalization
 CHUNK = 500  # examples per forward pass: the activations stay in cache
 
 
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """`model` in evaluation mode; on leaving, its training flag is as it was."""
+    was_training = model.training
+    try:
+        model.eval()
+        yield
+    finally:
+        model.train(was_training)
+
+
 @torch.no_grad()
 def accuracy(model: nn.Module, data: Split) -> float:
     """The share of `data` classified correctly, in evaluation mode (so with the stored statistics).
 
-    Exact: correct answers are counted, whatever the size of the last chunk. The training flags return to what
-    they were.
+    Exact: correct answers are counted, whatever the size of the last chunk.
     """
     dtype = next(model.parameters()).dtype
-    was_training = model.training
-    model.eval()
-    try:
-        correct = torch.zeros((), dtype=torch.int64, device=data.labels.device)
+    correct = torch.zeros((), dtype=torch.int64, device=data.labels.device)
+    with evaluation_mode(model):
         for images, labels in zip(data.images.split(CHUNK), data.labels.split(CHUNK), strict=True):
             correct += (model(images.to(dtype)).argmax(1) == labels).sum()
-    finally:
-        model.train(was_training)
     return correct.item() / len(data.labels)
 
 
@@ -48,16 +55,14 @@ def classify(
     """`accuracy` (top-1), `accuracy_top5` and `loss` (mean cross-entropy) over batches of images and labels.
 
     In evaluation mode. Answers are counted, so batches may differ in size; one with a logit that is not
-    finite is wrong. The device is waited for once, at the end. The training flags return to what they were.
+    finite is wrong. The device is waited for once, at the end.
 
     Of several processes each has some of the batches, maybe none; `total` gives the sum over them of a vector
     that each has. ValueError where there is no image in all.
     """
-    was_training = model.training
-    model.eval()
     totals = torch.zeros(3, dtype=torch.float64)
     count = 0
-    try:
+    with evaluation_mode(model):
         for images, labels in batches:
             logits = model(images).double()
             best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
@@ -66,8 +71,6 @@ def classify(
             found = torch.stack([best[:, 0].sum().double(), best.sum().double(), loss])
             totals = totals.to(found.device) + found
             count += len(labels)
-    finally:
-        model.train(was_training)
     totals = total(torch.cat((totals, totals.new_tensor([count]))))
     if totals[-1] == 0:
         raise ValueError("no images to evaluate on")

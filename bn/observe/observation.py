@@ -5,13 +5,14 @@ for. docs/extending.md adds one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from bn.config import Config
 from bn.models.inception import Unit
@@ -79,6 +80,19 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             for buffer, saved in zip(model.buffers(), buffers, strict=True):
                 buffer.copy_(saved)
         model.train(was_training)
+
+
+@torch.no_grad()
+def pass_examples(subject: Subject, hook: Callable[[str, nn.Module], RemovableHandle]) -> None:
+    """Forward passes over all examples, undisturbed; `hook` registers one on each layer's nonlinearity."""
+    hooks = [hook(name, layer.nonlinearity) for name, layer in subject.layers.items()]
+    try:
+        with undisturbed(subject.model):
+            for images, _ in subject.batches:
+                subject.network(images)
+    finally:
+        for each in hooks:
+            each.remove()
 
 
 class Observer:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from bn.observe.observation import Observation, Subject, undisturbed
+from bn.observe.observation import Observation, Subject, pass_examples
 
 DTYPE = torch.float32  # also of what a forward pass in another precision puts out
 
@@ -31,26 +32,17 @@ class Percentiles(Observation):
         self.observed_at: list[int] = []
         self.paths: dict[str, list[np.ndarray]] = {name: [] for name in subject.layers}
 
-    @torch.no_grad()
     def observe(self, step: int) -> dict[str, float]:
-        layers = self.subject.layers
-        found: dict[str, list[Tensor]] = {name: [] for name in layers}
+        found: dict[str, list[Tensor]] = {name: [] for name in self.subject.layers}
 
-        def keep(name: str):
+        def keep(name: str, nonlinearity: nn.Module) -> RemovableHandle:
             def hook(_module, inputs) -> None:  # a copy, since the nonlinearity may work in place
                 by_unit = inputs[0].movedim(1, -1)
                 found[name].append(by_unit.reshape(-1, by_unit.shape[-1]).to(DTYPE, copy=True))
 
-            return hook
+            return nonlinearity.register_forward_pre_hook(hook)
 
-        hooks = [layer.nonlinearity.register_forward_pre_hook(keep(name)) for name, layer in layers.items()]
-        try:
-            with undisturbed(self.subject.model):
-                for images, _ in self.subject.batches:
-                    self.subject.network(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        pass_examples(self.subject, keep)
         self.observed_at.append(step)
         for name, path in self.paths.items():
             path.append(percentiles_of_columns(torch.cat(found.pop(name)), self.percentiles))

@@ -5,39 +5,31 @@ saturated `bn.choices.NONLINEARITIES` says: a sigmoid's output below 0.05 or abo
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from bn.choices import NONLINEARITIES
-from bn.observe.observation import Observation, undisturbed
+from bn.observe.observation import Observation, pass_examples
 
 
 class Saturation(Observation):
     """`observe/saturated/<layer>`: the share of its outputs, from 0 to 1, over all units and examples."""
 
-    @torch.no_grad()
     def observe(self, step: int) -> dict[str, float]:
         saturated = NONLINEARITIES[self.subject.config.model.nonlinearity].saturated
         assert saturated is not None  # the schema refuses the others
-        layers = self.subject.layers
-        found: dict[str, list[Tensor]] = {name: [] for name in layers}
+        found: dict[str, list[Tensor]] = {name: [] for name in self.subject.layers}
 
-        def keep(name: str):
+        def keep(name: str, nonlinearity: nn.Module) -> RemovableHandle:
             def hook(_module, _inputs, z: Tensor) -> None:
                 found[name].append(saturated(z).double().mean())
 
-            return hook
+            return nonlinearity.register_forward_hook(hook)
 
-        hooks = [layer.nonlinearity.register_forward_hook(keep(name)) for name, layer in layers.items()]
-        try:
-            with undisturbed(self.subject.model):
-                for images, _ in self.subject.batches:
-                    self.subject.network(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        if not layers:
+        pass_examples(self.subject, keep)
+        if not found:
             return {}
         shares = torch.stack([torch.stack(each).mean() for each in found.values()])  # batches are of one size
         return {
-            f"observe/saturated/{name}": share for name, share in zip(layers, shares.tolist(), strict=True)
+            f"observe/saturated/{name}": share for name, share in zip(found, shares.tolist(), strict=True)
         }

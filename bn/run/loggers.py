@@ -7,7 +7,6 @@ import netrc
 import os
 import socket
 import sys
-import urllib.request
 import uuid
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
@@ -151,7 +150,9 @@ def _has_key(server: SplitResult) -> bool:
 
 def _reachable(wandb: Any) -> bool:
     """Whether the W&B server takes a connection within REACH_S. Its own client would wait for minutes."""
-    if urllib.request.getproxies():
+    from urllib.request import getproxies  # which imports HTTP
+
+    if getproxies():
         return True  # W&B's client goes through the proxy; whether that answers is for it to find out
     server = _server(wandb)
     port = server.port or (443 if server.scheme == "https" else 80)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bn import cli
-from bn.cluster.jobs import Member, watch
 from bn.cluster.slurm import queue
 from bn.cluster.submission import record_job, record_submission, submission, withdraw_submission
 from bn.errors import UserError
@@ -65,6 +64,8 @@ class SlurmLauncher(Submitit):
             print(f"train.py: {len(queued)} of them are in the queue already", flush=True)
         if new:
             self._submit(new)
+        from bn.cluster.jobs import Member, watch  # Hydra imports this module for --help too
+
         outcomes = watch([Member(run, submission(run)["job"]) for _, run in members])
         results = [JobReturn(status=JobStatus.COMPLETED) for _ in outcomes]
         for result, outcome in zip(results, outcomes, strict=True):

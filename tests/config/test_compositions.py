@@ -9,6 +9,7 @@ from hydra import initialize_config_dir
 from bn.cli import composed_config, members, names_of, planned_run, planned_runs
 from bn.config import Config, MlpModel, MnistData, flatten, to_dict
 from bn.run.directory import REPOSITORY
+from tests.conftest import slowly
 
 CONFIGS = REPOSITORY / "configs"
 NETWORKS = ("mnist_baseline", "mnist_bn")
@@ -57,7 +58,7 @@ IMAGE_SWEEPS = {
     "figure2": set(itertools.product(IMAGES, ["cifar10"], [None], range(3))),
     "ensemble": set(itertools.product(["ensemble"], ["cifar10"], range(1, 7), [0])),
 }
-GRIDS = ("base_rate", "rate_tolerance")
+GRIDS = ("base_rate", "paper_rate", "rate_tolerance")
 ABLATIONS = {"decay", "distortion", "dropout", "l2", "lrn", "none", "rate", "shuffle"}
 
 
@@ -65,7 +66,7 @@ def test_every_sweep_file_has_its_members_stated_here():
     assert names("sweep") == sorted([*SWEEPS, *IMAGE_SWEEPS, *GRIDS, "ablation", "switches"])
 
 
-@pytest.mark.parametrize("sweep", sorted(IMAGE_SWEEPS))
+@pytest.mark.parametrize("sweep", ["ensemble", *slowly("figure2")])
 def test_the_members_of_the_image_sweeps(sweep):
     configs = [run.config for run in planned_runs(sweep)]
     found = [(config.experiment, config.scale, config.member, config.seed) for config in configs]
@@ -73,6 +74,7 @@ def test_the_members_of_the_image_sweeps(sweep):
     assert set(found) == IMAGE_SWEEPS[sweep]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sweep", "group", "experiment"),
     [("ablation", "ablation", "bn_x5"), ("switches", "switch", "bn_baseline")],
@@ -91,7 +93,7 @@ def test_each_switch_of_421_with_each_seed_and_none_of_it_is_figure_2s(sweep, gr
     assert found == set(itertools.product({*switches, "scale-cifar10"}, range(3)))
 
 
-@pytest.mark.parametrize("name", sorted(ABLATIONS - {"none"}))
+@pytest.mark.parametrize("name", ["dropout", *slowly(*sorted(ABLATIONS - {"none", "dropout"}))])
 def test_a_switch_set_is_that_of_bn_x5_and_set_back_that_of_the_baseline(name):
     """Length apart: it is no switch of section 4.2.1."""
 
@@ -107,6 +109,7 @@ def test_a_switch_set_is_that_of_bn_x5_and_set_back_that_of_the_baseline(name):
     assert differences(bn_x5, added) == differences(baseline, back) == differences(bn_x5, baseline) - changed
 
 
+@pytest.mark.slow
 def test_the_grids_of_rates():
     base, tolerance = planned_runs("base_rate"), planned_runs("rate_tolerance")
     assert {run.config.experiment for run in base} == {"inception"}
@@ -115,6 +118,9 @@ def test_the_grids_of_rates():
     assert {run.config.optim.lr_factor for run in tolerance} == {1, 2, 5, 10, 30, 100, 300}
     assert {run.config.length for run in tolerance} == {600}
     assert len({run.path for run in (*base, *tolerance)}) == 6 * 3 + 3 * 7 * 3
+    papers = planned_runs("paper_rate")
+    assert {run.config.optim.lr for run in papers} == {0.0015}
+    assert len({run.path for run in papers}) == 4 * 3
 
 
 def test_another_scale_takes_the_place_of_a_sweeps():

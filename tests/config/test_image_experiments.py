@@ -9,6 +9,7 @@ from bn.config import ImageData, InceptionModel, flatten, to_dict
 from bn.errors import UserError
 from bn.models import inception
 from bn.tasks.optim import rate_of
+from tests.conftest import slowly
 
 NETWORKS = (
     "inception", "bn_baseline", "bn_x5", "bn_x30", "bn_x5_sigmoid", "inception_x5", "inception_sigmoid"
@@ -58,7 +59,7 @@ def test_the_experiments_and_scales_are_those_of_the_design():
     assert set(names_of("scale")) == set(SCALES)
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", ["imagenet", *slowly("tiny_imagenet", "cifar10", "smoke")])
 def test_each_experiment_is_its_factors_of_the_base(scale):
     base = values("experiment=inception", f"scale={scale}")
     assert base["data.name"] == base["scale"] == scale
@@ -71,7 +72,7 @@ def test_each_experiment_is_its_factors_of_the_base(scale):
         assert changed == CHANGES[experiment], experiment
 
 
-@pytest.mark.parametrize(("experiment", "scale"), [("bn_x5", "cifar10"), ("bn_x30", "imagenet")])
+@pytest.mark.parametrize(("experiment", "scale"), [("bn_x5", "cifar10"), *slowly(("bn_x30", "imagenet"))])
 def test_each_ablation_sets_its_switch_back_to_the_base_and_nothing_else(experiment, scale):
     base = values("experiment=inception", f"scale={scale}")
     whole = values(f"experiment={experiment}", f"scale={scale}")
@@ -92,7 +93,7 @@ def test_a_member_of_the_ensemble_can_be_ablated_too():
     assert found == {**values("experiment=ensemble", "scale=smoke", "member=2"), "model.dropout": 0.4}
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", ["cifar10", *slowly("imagenet", "tiny_imagenet", "smoke")])
 def test_the_six_members_are_bn_x30_with_the_three_changes_spread_over_them(scale):
     base = values("experiment=bn_x30", f"scale={scale}")
     found = []

@@ -15,15 +15,6 @@ def _cache_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(images_module, "CACHE", tmp_path / "cache")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As in a run; more of them wait for each other where the machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def make_tree(tmp_path):
     """`make_tree(train=8, val=3)`: a folder {train,val}/{cat,dog}/*.png, so many pictures in each class."""

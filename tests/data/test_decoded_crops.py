@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
+from benchmarks.photographs import jpeg_file, photograph
 from bn.data.crops import BOX_DRAWS, central_box, random_boxes
 from bn.data.jpeg import open_picture
 from bn.data.keyed import uniform
 from bn.data.resize import central_crop, random_crop
-from experiments.photographs import jpeg_file, photograph
 
 SIZE = 224
 

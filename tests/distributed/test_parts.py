@@ -15,15 +15,6 @@ from tests.conftest import composed
 from tests.distributed.conftest import NETWORK
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As the ranks have: the bits of a convolution depend on it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_two_ranks_are_one_process_that_adds_up_the_gradients_of_two_groups(together):
     """Bit for bit, for the parameters and for each rank's own statistics, over four steps with momentum."""
     overrides = ("optim.momentum=0.9",)

@@ -104,6 +104,7 @@ def test_a_refusal_comes_from_one_rank_of_a_machine_before_anything_is_written(s
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_is_started_by_one_process(start_ranks, tmp_path):
     arguments = ["-m", "experiment=mnist_bn", "seed=0,1", f"output={tmp_path / 'runs'}"]
     codes, texts = start_ranks(2, arguments).wait()

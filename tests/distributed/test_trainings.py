@@ -15,6 +15,7 @@ from bn.run.directory import REPOSITORY
 from tests.conftest import SHORT, run_directory
 from tests.distributed.conftest import NETWORK, Started, has_passed
 
+pytestmark = pytest.mark.slow
 LONG = (
     *NETWORK, "steps=45", "evaluate.at.every=20", "probe.at.every=20", "model.dropout=0.2",
     "optim.momentum=0.9",

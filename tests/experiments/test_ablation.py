@@ -7,6 +7,7 @@ from bn.config import flatten, to_dict
 from bn.errors import UserError
 from experiments import ablation, collected, style
 from experiments.committed import differences, make
+from tests.conftest import slowly
 
 FAST, SLOW = {100: 0.5, 200: 0.6, 300: 0.7}, {100: 0.3, 200: 0.5, 300: 0.6}  # 0.55 at steps 150 and 250
 
@@ -80,7 +81,7 @@ def test_the_figure_has_each_mean_where_it_belongs(runs, tmp_path, monkeypatch):
     assert [text.get_text() for text in right.texts] == ["reached by 2 of 2 with, 1 of 2 without"]
 
 
-@pytest.mark.parametrize(("group", "experiment"), [("ablation", "bn_x5"), ("switch", "bn_baseline")])
+@pytest.mark.parametrize(("group", "experiment"), [("ablation", "bn_x5"), *slowly(("switch", "bn_baseline"))])
 def test_each_run_of_the_sweeps_is_recognized(group, experiment):
     off = flatten(to_dict(cli.planned_run(("experiment=inception", "scale=smoke")).config))
     assert set(cli.names_of(group)) == {"none", *ablation.KEYS}
@@ -101,6 +102,7 @@ def test_the_base_is_needed_for_the_level(runs, tmp_path):
         ablation.collect(runs[1:], tmp_path)
 
 
+@pytest.mark.slow
 def test_drawing_twice_gives_the_same_bytes(runs, tmp_path):
     ablation.collect(runs, tmp_path / "ablation")
     make("ablation", ablation, tmp_path)

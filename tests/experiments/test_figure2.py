@@ -8,6 +8,7 @@ import pytest
 from bn.errors import UserError
 from experiments import EXPERIMENTS, collected, figure2, style
 from experiments.committed import differences, has_records, make
+from scripts.make_figures import DRAWN
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ def test_what_has_no_records_yet_is_left_out_and_when_named_says_how_to_make_the
     with pytest.raises(UserError, match=f"missing: python scripts/reproduce.py {name}$"):
         differences(name, experiment, tmp_path)
     assert not (tmp_path / name).exists()
-    assert has_records("benchmark", EXPERIMENTS["benchmark"], tmp_path)  # not from runs: always drawn
+    assert has_records("benchmark", DRAWN["benchmark"], tmp_path)  # not from runs: always drawn
 
 
 def test_networks_can_be_told_apart_in_gray_too():

@@ -78,6 +78,7 @@ def test_one_row_a_network_and_one_column_a_layer(runs, tmp_path, monkeypatch):
     assert medians == [0, 20, 10, 10]  # of seed 0
 
 
+@pytest.mark.slow
 def test_drawing_twice_gives_the_same_bytes(runs, tmp_path):
     name = "inception_percentiles"
     inception_percentiles.collect(runs, tmp_path / name)

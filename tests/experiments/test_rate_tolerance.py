@@ -85,6 +85,7 @@ def test_seeds_that_have_not_ended_are_not_counted(runs, tmp_path):
     assert "n = 1 to 2 seeds" in text
 
 
+@pytest.mark.slow
 def test_drawing_twice_gives_the_same_bytes(runs, tmp_path):
     rate_tolerance.collect(runs, tmp_path / "rate_tolerance")
     make("rate_tolerance", rate_tolerance, tmp_path)

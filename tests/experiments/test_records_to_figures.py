@@ -16,6 +16,7 @@ from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from experiments import EXPERIMENTS, collected, fair_comparison, figure1, style
 from experiments.committed import RESULTS, differences, has_records, make, page_with_tables
+from tests.conftest import slowly
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +318,11 @@ def test_tables_of_a_page_are_filled_from_results(tmp_path) -> None:
         page_with_tables(readme, tmp_path / "results")
 
 
-COMMITTED = [name for name, e in EXPERIMENTS.items() if hasattr(e, "SWEEPS") and has_records(name, e)]
+COMMITTED = [
+    name
+    for name, e in EXPERIMENTS.items()
+    if hasattr(e, "SWEEPS") and has_records(name, e) and name != "figure1"
+]
 TELLING = (
     "experiment", "scale", "member", "seed", "steps", "model.init_std", "model.dropout", "model.lrn",
     "data.shuffle", "data.distortion", "data.validation", "optim.lr", "optim.lr_factor",
@@ -325,12 +330,13 @@ TELLING = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COMMITTED)
+@pytest.mark.parametrize("name", ["figure1", *slowly(*COMMITTED)])
 def test_committed_results_are_of_their_sweeps_and_honest(name: str) -> None:
     """Each run is another one of the sweeps', ended, from committed code; those on MNIST are all there."""
     check_runs(RESULTS / name / "runs.json", EXPERIMENTS[name].SWEEPS.items())
 
 
+@pytest.mark.slow
 def test_the_committed_further_seeds_are_those_of_the_chosen_settings_and_of_the_sweep_file() -> None:
     folder = RESULTS / "fair_comparison"
     check_runs(folder / "further_seeds_runs.json", fair_comparison.further_sweeps(folder))
@@ -356,6 +362,7 @@ def check_runs(path: Path, sweeps: Iterable[tuple[str, Sequence[str]]]) -> None:
     assert {run["state"] for run in runs} <= states
 
 
+@pytest.mark.slow
 def test_make_figures_check_passes_on_the_committed_results() -> None:
     done = subprocess.run(
         [sys.executable, "scripts/make_figures.py", "--check"],

@@ -13,41 +13,36 @@ import pytest
 
 from bn.run.directory import REPOSITORY
 
-COMMAND = [sys.executable, "scripts/reproduce.py", "figure1"]
 
+@pytest.fixture
+def refused(monkeypatch):
+    """`refused("figure1", ...)`: the line with which scripts/reproduce.py is refused."""
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    def line(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["reproduce.py", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(REPOSITORY / "scripts" / "reproduce.py"), run_name="__main__")
+        assert isinstance(stop.value.code, str)  # printed to stderr; the exit code is then 1
+        assert "\n" not in stop.value.code
+        return stop.value.code
+
+    return line
 
 
 @pytest.mark.parametrize("override", ["steps=1000", "seed=0,1,2", "optim.lr=1"])
-def test_other_runs_do_not_replace_the_committed_results(override: str) -> None:
-    done = subprocess.run(
-        [*COMMAND, override], cwd=REPOSITORY, env=environment(), capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith(f"reproduce.py: {override}: accepted: ")
+def test_other_runs_do_not_replace_the_committed_results(refused, override: str) -> None:
+    assert refused("figure1", override).startswith(f"reproduce.py: {override}: accepted: ")
 
 
-def test_collect_trains_nothing(tmp_path) -> None:
-    done = subprocess.run(
-        [*COMMAND, "--collect", f"output={tmp_path}"],
-        cwd=REPOSITORY, env=environment(), capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.startswith("reproduce.py: ")
-    assert done.stderr.endswith("seed_0: absent, not finished: run the same command again\n")
+def test_collect_trains_nothing(refused, tmp_path) -> None:
+    line = refused("figure1", "--collect", f"output={tmp_path}")
+    assert line.startswith("reproduce.py: ")
+    assert line.endswith("seed_0: absent, not finished: run the same command again")
     assert not list(tmp_path.iterdir())
 
 
-def test_further_runs_are_refused_where_there_are_none() -> None:
-    done = subprocess.run(
-        [*COMMAND, "--further-only"], cwd=REPOSITORY, env=environment(), capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (
-        1, "reproduce.py: --further-only: figure1 has no further runs\n"
-    )  # fmt: skip
+def test_further_runs_are_refused_where_there_are_none(refused) -> None:
+    assert refused("figure1", "--further-only") == "reproduce.py: --further-only: figure1 has no further runs"
 
 
 @pytest.mark.parametrize(
@@ -80,10 +75,12 @@ def test_further_runs_follow_from_the_records_of_the_first(tmp_path, monkeypatch
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_it_leaves_checkpoints_and_no_process(tmp_path, left_of_group, number) -> None:
     process = subprocess.Popen(
-        [*COMMAND, f"output={tmp_path}"], cwd=REPOSITORY, env=environment(), start_new_session=True,
+        [sys.executable, "scripts/reproduce.py", "figure1", f"output={tmp_path}"],
+        cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:

@@ -13,6 +13,7 @@ from bn.models.inception import StridedMaxPool, Unit
 from bn.models.lrn import LocalResponseNorm
 from bn.models.separable import SeparableConv2d
 from bn.norm import BatchNorm, fold, population_statistics
+from tests.conftest import slowly
 
 SMALL = {"width": 0.125, "size": 28, "stem_stride": 1, "stem_pools": 1, "classes": 10}
 
@@ -38,7 +39,7 @@ def outcome(network, forward, x):
     [
         {"norm": "none", "lrn": True, "nonlinearity": "sigmoid"},
         {"lrn": True, "stem": "dense"},
-        {"norm": "ghost", "norm_group": 4, "per_activation": ("5b",)},
+        *slowly({"norm": "ghost", "norm_group": 4, "per_activation": ("5b",)}),
     ],
 )
 def test_channels_last_gives_the_same_numbers(options):
@@ -53,6 +54,7 @@ def test_channels_last_gives_the_same_numbers(options):
     assert_close(ours, outcome(plain, plain, x), rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_compiled_whole_and_without_a_break_to_the_same_numbers():
     """As any backend gets it: captured, functionalized and differentiated."""
     plain, ours = built(lrn=True), built(lrn=True)
@@ -91,9 +93,10 @@ def test_stem_compiled_to_machine_code_gives_the_same_numbers():
     "options",
     [
         {},
-        {"lrn": True, "dropout": 0.5, "stem": "dense", "nonlinearity": "sigmoid"},
         {"norm": "ghost", "norm_group": 4, "dropout": 0.1},
-        {"pool_proj": 128},
+        *slowly(
+            {"lrn": True, "dropout": 0.5, "stem": "dense", "nonlinearity": "sigmoid"}, {"pool_proj": 128}
+        ),
     ],
 )
 def test_folded_network_has_no_normalization_left_and_gives_the_same_numbers(options):

@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from bn.models import inception
+from tests.conftest import slowly
 
 
 def built(seed=0, **options):
@@ -74,7 +75,7 @@ def test_another_seed_gives_other_weights_and_a_generator_is_all_it_takes():
     assert all(map(torch.equal, weights(built(0)).values(), first.values()))
 
 
-@pytest.mark.parametrize("stem", ["separable", "dense"])
+@pytest.mark.parametrize("stem", ["separable", *slowly("dense")])
 def test_init_scale_multiplies_each_convolution_and_nothing_else(stem):
     larger, plain = built(init_scale=2.0, stem=stem, norm="none"), built(stem=stem, norm="none")
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))

@@ -14,6 +14,7 @@ from bn.models.inception import StridedMaxPool, Unit
 from bn.models.lrn import LocalResponseNorm
 from bn.models.separable import SeparableConv2d
 from bn.norm import BatchNorm, population_statistics
+from tests.conftest import slowly
 
 SMALL = {"width": 0.125, "size": 28, "stem_stride": 1, "stem_pools": 1, "classes": 10}
 
@@ -72,7 +73,9 @@ def test_local_response_normalization_of_smaller_activations_does_what_googlenet
 def lrn_effects(norm, images):
     """The median of |LRN(x) / x - 1| at each of the two places, at initialization, in training mode."""
     g = torch.Generator().manual_seed(0)
-    network = inception(10, norm=norm, lrn=True, size=56, stem_stride=1, stem_pools=1, generator=g)
+    network = inception(
+        10, norm=norm, lrn=True, width=0.25, size=56, stem_stride=1, stem_pools=1, generator=g
+    )
     found = {}
 
     def keep(name):
@@ -202,7 +205,7 @@ def test_ghost_groups_do_not_see_each_other():
     assert not torch.equal(alone(x[4:]), alone(x[2:6])[2:])
 
 
-@pytest.mark.parametrize("norm", ["batch", "ghost"])
+@pytest.mark.parametrize("norm", ["batch", *slowly("ghost")])
 def test_per_activation_normalization_in_the_modules_named(norm):
     network = inception(**SMALL, norm=norm, norm_group=4, per_activation=("4e", "5b"))
     sizes: dict[str, torch.Size] = {}

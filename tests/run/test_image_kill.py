@@ -36,6 +36,7 @@ def overrides(tree, workers):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_an_epoch(start, typed, planned, undisturbed, bits, tree, left_of_group):
     """180 training pictures make 5 mini-batches an epoch; killed after the checkpoints of step 7 and 14."""
     run = planned(*overrides(tree, 2))

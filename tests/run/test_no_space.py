@@ -9,6 +9,7 @@ import pytest
 
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
 from bn.run.directory import RunDirectory
+from tests.conftest import slowly
 
 RUN = "experiment=mnist_bn"
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -25,7 +26,7 @@ def refused(result, run):
 
 
 # At steps 40, 80 and 120 the metrics are synced and then the checkpoint.
-@pytest.mark.parametrize(("call", "left"), [(1, []), (2, []), (5, [40, 80]), (6, [40, 80])])
+@pytest.mark.parametrize(("call", "left"), [(1, []), (6, [40, 80]), *slowly((2, []), (5, [40, 80]))])
 def test_a_save_that_cannot_be_synced(cli, typed, planned, undisturbed, bits, monkeypatch, call, left):
     calls = []
 
@@ -92,7 +93,9 @@ def small(tmp_path):
     subprocess.run(["umount", "--lazy", mount], check=True)
 
 
-@pytest.mark.parametrize(("kib", "saved"), [(0, []), (8, []), (300, []), (700, [40]), (1100, [40, 80])])
+@pytest.mark.parametrize(
+    ("kib", "saved"), [(0, []), (1100, [40, 80]), *slowly((8, []), (300, []), (700, [40]))]
+)
 def test_a_small_file_system(small, cli, typed, planned, undisturbed, bits, kib, saved):
     mount, leave = small
     leave(kib)
@@ -106,6 +109,7 @@ def test_a_small_file_system(small, cli, typed, planned, undisturbed, bits, kib,
     assert bits(run) == bits(undisturbed(RUN))
 
 
+@pytest.mark.slow
 def test_the_disk_fills_up_while_a_process_trains(small, start, cli, typed, planned, undisturbed, bits):
     mount, leave = small
     arguments = (RUN, "steps=1200", "checkpoint_every=100", "evaluate.at.every=300")

@@ -9,6 +9,7 @@ import pytest
 from bn.errors import Interrupted
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
 from bn.run.directory import read_lines
+from tests.conftest import slowly
 
 NETWORKS = {
     "baseline": ["experiment=mnist_baseline"],
@@ -21,7 +22,7 @@ NETWORKS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ["baseline", "bn", *slowly(*[n for n in NETWORKS if "momentum" in n])])
 def test_stopped_between_everything(trained, stop_after, undisturbed, bits, network):
     """At 37 (no multiple of log_every 20 or of 40), at 60 (evaluated, observed), at 119, the last but one."""
     overrides = NETWORKS[network]

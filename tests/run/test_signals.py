@@ -4,6 +4,8 @@ import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from bn.run.checkpoint import list_checkpoints
 
 # About a second after the first checkpoint, to be stopped in.
@@ -16,6 +18,7 @@ def in_the_middle(run):
     return lambda: bool(set(list_checkpoints(run.checkpoints)) - there)
 
 
+@pytest.mark.slow
 def test_told_to_stop(start, cli, typed, planned, undisturbed, bits):
     """Two processes side by side: one is sent SIGTERM, the other SIGINT."""
     cases = [
@@ -48,6 +51,7 @@ def test_told_to_stop(start, cli, typed, planned, undisturbed, bits):
         assert bits(run) == bits(undisturbed(*arguments))
 
 
+@pytest.mark.slow
 def test_killed_several_times(start, cli, typed, planned, undisturbed, bits):
     arguments = ("experiment=mnist_bn", *LONG)
     run = planned(*arguments)

@@ -25,6 +25,7 @@ def call(monkeypatch, tmp_path, capfd):
     return run
 
 
+@pytest.mark.slow
 def test_all_of_it(call, tmp_path):
     out = tmp_path / "out"
     call()
@@ -38,6 +39,7 @@ def test_all_of_it(call, tmp_path):
     assert call() == ""  # nothing is measured twice
 
 
+@pytest.mark.slow
 def test_what_a_cut_call_began_is_taken_up(call, tmp_path):
     """From where an earlier call left it: a record with one row, of a speed that none could have."""
     facts = {
@@ -70,5 +72,5 @@ def test_a_measurement_that_fails_leaves_its_log_and_the_others_run(call, tmp_pa
 def test_it_takes_what_is_there():
     for one in MEASUREMENTS.values():
         for argument in (*one.command, *one.rehearsal):
-            if argument.startswith(("scripts/", "tests/")):
+            if argument.startswith(("benchmarks/", "tests/")):
                 assert (REPOSITORY / argument).exists(), argument

@@ -1,9 +1,9 @@
 """Times a training step of the MNIST network against its floor and against the usual ways to write it.
 
-    python scripts/benchmark.py                 the table, in about two minutes
-    python scripts/benchmark.py --compiled      also torch.compile (needs a C++ compiler; a minute more)
-    python scripts/benchmark.py --save          also write it to results/benchmark/
-    python scripts/benchmark.py --device cuda   on a GPU, where a step is replayed as a CUDA graph
+    python benchmarks/mnist.py                 the table, in about two minutes
+    python benchmarks/mnist.py --compiled      also torch.compile (needs a C++ compiler; a minute more)
+    python benchmarks/mnist.py --save          also write it to results/benchmark/
+    python benchmarks/mnist.py --device cuda   on a GPU, where a step is replayed as a CUDA graph
 
 All contenders run in one process on one thread (--threads) and take turns in rounds, so that a slow moment of
 the machine affects all of them; the table has the median round. On a GPU they run one after the other, and
@@ -11,9 +11,7 @@ the machine affects all of them; the table has the median round. On a GPU they r
 input gradient of the first layer. At the end both networks are trained in full, side by side.
 """
 
-import argparse
 import dataclasses
-import shutil
 import statistics
 import subprocess
 import sys
@@ -32,8 +30,18 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_tensor
-from tqdm import tqdm
 
+from benchmarks.scaffold import (
+    Growing,
+    Run,
+    device_of,
+    device_options,
+    in_turns,
+    measured_on,
+    options,
+    seconds,
+    threads_of,
+)
 from bn.cli import planned_run
 from bn.config import Config
 from bn.data.mnist import Mnist, Split, load_mnist
@@ -48,40 +56,26 @@ from bn.run.losses import LossWindow
 from bn.tasks.cuda_graph import CudaGraphStep
 from bn.tasks.mnist import build_step, population_batches, subject_of
 from bn.train import device_name
-from experiments.benchmark import table
-from experiments.growing import Growing, add_options
-from experiments.timing import seconds
 
 NETWORKS = ("mnist_baseline", "mnist_bn")
 SIZES = (784, 100, 100, 100, 10)
 BATCH = 60
-ROUNDS = 15
-Run = Callable[[], object]  # one step
 Pair = tuple[float, float]  # without BN, with BN
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
+    parser = options(__doc__)
+    device_options(parser, rounds=15, threads=1)
     parser.add_argument("--compiled", action="store_true", help="also time torch.compile")
     parser.add_argument("--no-full", action="store_true", help="leave out the full training of both networks")
-    add_options(parser)
     arguments = parser.parse_args()
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("benchmark.py: --device cuda: no CUDA device here")
-    if arguments.compiled and not any(map(shutil.which, ("c++", "g++", "clang++"))):
-        sys.exit("benchmark.py: --compiled: needs a C++ compiler (training does not)")
-    torch.set_num_threads(arguments.threads)
-    device = torch.device(arguments.device)
+    device = device_of(arguments)
 
     configs = [planned_run([f"experiment={name}"]).config for name in NETWORKS]
     loaded = load_mnist(REPOSITORY / configs[0].data.root)
     data = Mnist(loaded.train.to(device), None, loaded.test.to(device))
     runs = contenders(configs, data.train, device, arguments.compiled)
-    rounds, turn_s = (1, 0.0) if arguments.tiny else (ROUNDS, 0.15)
+    rounds, turn_s = (1, 0.0) if arguments.tiny else (arguments.rounds, 0.15)
     more = f"-{arguments.threads}-threads" if arguments.threads > 1 else ""
     facts = {"device": device_name(device), "torch": torch.__version__, "rounds": rounds}
     record = Growing(arguments.save, f"{device.type}{more}", facts)
@@ -293,19 +287,16 @@ def batches(data: Split, device: torch.device) -> Callable[[], Tensor]:
 def time_in_turns(
     runs: dict[str, tuple[Run, Run]], device: torch.device, rounds: int, turn_s: float
 ) -> dict[str, Pair]:
-    """Median milliseconds a step of each, over rounds in which all take their turn of `turn_s` seconds."""
-    repeats = {}
-    for name, pair in runs.items():
-        for i, run in enumerate(pair):
-            for _ in range(20):
-                run()
-            repeats[name, i] = max(20, round(turn_s / seconds(run, 20, device)))
-    found: dict[tuple[str, int], list[float]] = {key: [] for key in repeats}
-    for _ in tqdm(range(rounds), desc="rounds", disable=None):
-        for name, pair in runs.items():
-            for i, run in enumerate(pair):
-                found[name, i].append(1000 * seconds(run, repeats[name, i], device))
-    return {name: (statistics.median(found[name, 0]), statistics.median(found[name, 1])) for name in runs}
+    """Median milliseconds a step of each."""
+
+    def measure(run: Run, repeats: int) -> float:
+        return 1000 * seconds(run, repeats, device)
+
+    single = {(name, i): run for name, pair in runs.items() for i, run in enumerate(pair)}
+    for run in single.values():
+        seconds(run, 20, device)
+    found = in_turns(single, measure, rounds, 1000 * turn_s, at_least=20)
+    return {name: (found[name, 0], found[name, 1]) for name in runs}
 
 
 def record_seconds(config: Config, data: Mnist, device: torch.device, times: int = 7) -> dict[str, float]:
@@ -357,6 +348,30 @@ def full_training_seconds(device: str, overrides: Sequence[str] = ()) -> float:
             [*command, *overrides, f"device={device}", f"output={output}"], check=True, capture_output=True
         )
         return time.perf_counter() - began
+
+
+def table(document: dict[str, Any]) -> str:
+    """Milliseconds a step and their ratio to the floor; what records and a full training cost."""
+    steps = document["ms_per_step"]
+    floor = next(iter(steps.values()))  # comes first
+    lines = [
+        "| one step, 60 examples | without BN: ms | x floor | with BN: ms | x floor |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for name, (a, b) in steps.items():
+        lines.append(f"| {name} | {a:.3f} | {a / floor[0]:.2f} | {b:.3f} | {b / floor[1]:.2f} |")
+    without, with_bn = document["records_share"]
+    lines += [
+        "",
+        "All records of a training (evaluations, percentiles, Algorithm 2, logging, checkpoints) cost "
+        f"{100 * without:.1f}% on top of its steps without BN, {100 * with_bn:.1f}% with BN.",
+    ]
+    if document["full_training_s"] is not None:
+        lines.append(
+            "Both networks' 50,000 steps with all records, side by side, from command to last record: "
+            f"{document['full_training_s']:.0f} s."
+        )
+    return "\n".join([*lines, f"{measured_on(document, threads_of(document))}.\n"])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import time
 
 from bn.run.directory import REPOSITORY
 from experiments import figure1
-from tests.slurm.conftest import starts
+from tests.integration.slurm.conftest import starts
 
 LENGTH = (
     "steps=5000",

@@ -45,6 +45,7 @@ def offline_runs(run):
     return sorted((run.path / "wandb").glob("offline-run-*"))
 
 
+@pytest.mark.slow
 def test_offline_and_the_same_id_after_a_resume(
     trained, command, typed, planned, stop_after, undisturbed, bits
 ):

@@ -1,19 +1,19 @@
 """Counts the floor of a training step at 224 in bf16: what it must compute, move and launch; needs no GPU.
 
-    python scripts/step_budget.py
+    python benchmarks/step_budget.py
 
 It counts the network of BN-x5 for 256 images: every tensor between two kernels is written once, and read once
 by each kernel that needs it, as far as a compiler fuses them (docs/speed.md). The throughputs are those that
 copies and large matrix products reach on such GPUs.
 """
 
-import argparse
 from collections import Counter
 from typing import Any
 
 import torch
 from torch import nn
 
+from benchmarks.scaffold import options
 from bn.models import inception
 from bn.models.counts import counts
 from bn.models.inception import DEPTH_MULTIPLIER, Inception, InceptionModule, StridedMaxPool
@@ -25,9 +25,7 @@ LAUNCH_S = 2e-6  # a kernel of a CUDA graph takes no less
 
 
 def main() -> None:
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    options(__doc__).parse_args()
     network = inception(1000)
     operations, moved = 2 * 3 * BATCH * executed(network), {k: v * BATCH for k, v in traffic(network).items()}
     print(f"{operations / 1e12:.2f} T operations, {sum(moved.values()) / 1e9:.1f} GB, {launches()} kernels")

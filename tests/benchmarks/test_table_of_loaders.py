@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from experiments.benchmark_data import table
-from experiments.photographs import jpeg_file, photograph
+from benchmarks.loaders import table
+from benchmarks.photographs import jpeg_file, photograph
 
 
 def test_a_photograph_takes_as_many_bytes_as_imagenets():

@@ -4,7 +4,7 @@
 
 A training image costs three times the multiply-adds of a forward pass (the gradients of inputs and weights).
 The floor assumes the peak throughput of the GPU's data sheet, which no training reaches. The prediction
-assumes the throughput that scripts/benchmark_images.py measured for BN-Inception at 224 on a GPU, if that
+assumes the throughput that benchmarks/inception.py measured for BN-Inception at 224 on a GPU, if that
 record exists (results/benchmark/images-cuda.json), else a fifth of the peak, a guess that is marked as one.
 Steps on small images are bound by the number of kernels instead: about a thousand of 5 microseconds (also a
 guess). Evaluations, compilation and start-up are not counted.

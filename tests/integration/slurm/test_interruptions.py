@@ -6,7 +6,7 @@ import re
 import pytest
 
 from bn.run.state import state_of
-from tests.slurm.conftest import starts
+from tests.integration.slurm.conftest import starts
 
 LONG = ("steps=30000", "checkpoint_every=2000", "evaluate.at.every=10000", "log_every=500")
 SHORTER = ("steps=8000", "checkpoint_every=500", "evaluate.at.every=2000", "log_every=200")

@@ -9,7 +9,7 @@ from bn.run.checkpoint import list_checkpoints, load_checkpoint
 from bn.run.directory import REPOSITORY
 from tests.conftest import SHORT
 from tests.distributed.conftest import NETWORK
-from tests.slurm.conftest import starts
+from tests.integration.slurm.conftest import starts
 
 FOUR = (
     *NETWORK,

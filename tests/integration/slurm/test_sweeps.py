@@ -5,7 +5,7 @@ import re
 import signal
 
 from bn.cluster.submission import submission
-from tests.slurm.conftest import starts
+from tests.integration.slurm.conftest import starts
 
 # Some seconds, to be disturbed in.
 LONG = ("steps=8000", "checkpoint_every=500", "evaluate.at.every=2000", "log_every=200")

@@ -5,8 +5,11 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
 
+pytestmark = pytest.mark.slow
 LONG = ("steps=1200", "checkpoint_every=100", "evaluate.at.every=300")
 GRID = ("-m", "experiment=mnist_bn,mnist_baseline", "seed=0,1", *LONG)
 

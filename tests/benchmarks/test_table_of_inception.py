@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.benchmark_images import table
+from benchmarks.inception import table
 
 
 @pytest.mark.parametrize("on_gpu", [False, True])

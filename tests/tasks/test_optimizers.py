@@ -8,6 +8,7 @@ from bn.fused_mlp import why_not
 from bn.models import mlp
 from bn.run.directory import read_lines
 from bn.tasks.optim import adagrad, adam, build_optimizer
+from tests.conftest import slowly
 
 IMAGES = (
     "experiment=bn_x5", "scale=smoke", "model.width=0.01", "optim.batch=8", "model.norm_group=8", "steps=12",
@@ -17,7 +18,7 @@ NETWORKS = {"mlp": ("experiment=mnist_bn", "optim.weight_decay=1e-3"), "inceptio
 
 
 @pytest.mark.parametrize("name", ["adagrad", "adam"])
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ["mlp", *slowly("inception")])
 def test_stopped_and_resumed_to_the_same_bits(trained, stop_after, undisturbed, bits, network, name):
     overrides = (*NETWORKS[network], f"optim={name}", "optim.decay.factor=0.9", "optim.decay.every=5")
     for steps in (3, 4):

@@ -1,15 +1,13 @@
 """Times what SLURM adds to the training of a sweep's member: the launcher and the records.
 
-    python scripts/slurm/throwaway_cluster.py python scripts/benchmark_cluster.py --save
-    python scripts/benchmark_cluster.py hydra.launcher.partition=short     on your own cluster
+    python scripts/slurm/throwaway_cluster.py python benchmarks/slurm.py --save
+    python benchmarks/slurm.py hydra.launcher.partition=short            on your own cluster
 
 The runs have one step, so that nearly all of their time is overhead. It times a run as a command of its own,
 the members of two sweeps of different sizes, one at a time (the difference is the cost of one more member),
 and a job that does nothing. Arguments after the options go to train.py.
 """
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -19,25 +17,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scaffold import COMMITTED, Growing, measured_on, options
 from bn import cli
 from bn.cluster.submission import check_submission, record_job, record_submission
 from bn.run.code_state import REPOSITORY, code_state
 from bn.run.directory import RunDirectory, environment
 from bn.train import device_name, take_device
-from experiments import benchmark
-from experiments.benchmark_cluster import ALONE, MEMBER, table
-from experiments.committed import RESULTS, make
 
 RUN = ("experiment=mnist_bn", "steps=1", "probe.examples=60", "evaluate.population_batches=1", "device=cpu")
 FEW, MANY = 2, 8  # members
+ALONE = "a run as a command of its own"
+MEMBER = "a member more of a sweep on SLURM, one at a time"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--save", action="store_true", help="write results/benchmark/")
+    parser.add_argument("--save", action="store_const", const=COMMITTED, help="write results/benchmark/")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     arguments = parser.parse_args()
     found: dict[str, list[float]] = {}
@@ -57,11 +53,7 @@ def main() -> None:
         "environment": environment(),
     }
     print(table(document))
-    if arguments.save:
-        folder = RESULTS / "benchmark"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "cluster-cpu.json").write_text(json.dumps(document, indent=1) + "\n")
-        make("benchmark", benchmark)
+    Growing(arguments.save, "cluster-cpu", {}).finish(document)
 
 
 def one_round(folder: Path, overrides: list[str]) -> dict[str, float]:
@@ -92,7 +84,7 @@ def sweep(folder: Path, members: int, overrides: list[str]) -> tuple[float, floa
     submitted = next(time.perf_counter() for line in process.stdout if " submitted as job " in line)
     process.communicate()
     if process.returncode:
-        sys.exit(f"benchmark_cluster.py: the sweep ended with exit code {process.returncode}")
+        sys.exit(f"slurm.py: the sweep ended with exit code {process.returncode}")
     return submitted - began, time.perf_counter() - began
 
 
@@ -139,6 +131,24 @@ def train_command(arguments: list[str]) -> list[str]:
 
 def said(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def table(document: dict[str, Any]) -> str:
+    """Seconds of a run of one step in each way, and milliseconds of each record."""
+    seconds = document["seconds"]
+    alone, member = seconds[ALONE], seconds[MEMBER]
+    return "\n".join([
+        "| a run of one step of MNIST | seconds |",
+        "|---|--:|",
+        *(f"| {what} | {value:.2f} |" for what, value in seconds.items()),
+        "",
+        "| records of a job | ms |",
+        "|---|--:|",
+        *(f"| {what} | {milliseconds:.3g} |" for what, milliseconds in document["records_ms"].items()),
+        "",
+        f"A member of a sweep takes {member - alone:.1f} s more on SLURM than the same run on its own.",
+        f"{measured_on(document, document['slurm'] + ' on the same machine')}, records of 20.",
+    ]) + "\n"  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,25 +1,24 @@
 """Times training and inference of BN-Inception against its floor and against the usual ways to write it.
 
-    python scripts/benchmark_images.py                 the table, in a few minutes on two cores
-    python scripts/benchmark_images.py --compiled      also torch.compile (needs a C++ compiler)
-    python scripts/benchmark_images.py --save          also write it to results/benchmark/
-    python scripts/benchmark_images.py --device cuda --batch 256 --compiled --save FOLDER
+    python benchmarks/inception.py                 the table, in a few minutes on two cores
+    python benchmarks/inception.py --compiled      also torch.compile (needs a C++ compiler)
+    python benchmarks/inception.py --save          also write it to results/benchmark/
+    python benchmarks/inception.py --device cuda --batch 256 --compiled --save FOLDER
 
 The network is that of Figure 5 at 224 (as in BN-x5: no LRN, no dropout), on images in memory;
-scripts/benchmark_data.py times the loaders. "Plain eager" is what public implementations run: torch's
+benchmarks/loaders.py times the loaders. "Plain eager" is what public implementations run: torch's
 BatchNorm2d, the separable convolution in two steps, NCHW. On a CPU all contenders take turns in one process,
 so that a slow moment of the machine affects all of them. A GPU's memory does not hold them all, so there each
 is measured alone and freed, bf16 first, and --save writes each result at once. The table has the median
 round. The floor is the network's multiply-adds over the throughput of a large matrix product in the same
-precision; training counts three times the forward pass. On a GPU "float32" means TF32, torch's default for
-convolutions; matrix products use it here as well, including the floor's.
+precision; training counts three times the forward pass (the gradients of inputs and of weights). On a GPU
+"float32" means TF32, torch's default for convolutions; matrix products use it here as well, including the
+floor's. The table of a GPU also gives the cost of Figure 3: the paper's steps times 32 images, over the
+images per second.
 """
 
-import argparse
 import gc
-import shutil
 import statistics
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,6 +27,17 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from benchmarks.scaffold import (
+    Growing,
+    Run,
+    device_of,
+    device_options,
+    in_turns,
+    measured_on,
+    options,
+    seconds,
+    threads_of,
+)
 from bn.errors import reason_of
 from bn.models import inception
 from bn.models.counts import counts
@@ -39,13 +49,16 @@ from bn.tasks.optim import sgd
 from bn.tasks.precision import InPrecision
 from bn.tasks.steps import AutogradStep, Step
 from bn.train import device_name
-from experiments.benchmark_images import table
-from experiments.growing import Growing, add_options
-from experiments.timing import seconds
 
 CLASSES, GROUP = 1000, 32
 RATE = 0.0075
-Run = Callable[[], object]  # one mini-batch
+STEPS_OF_FIGURE_3 = {  # to 72.2% top-1, in mini-batches of 32
+    "Inception": 31.0e6,
+    "BN-Baseline": 13.3e6,
+    "BN-x5": 2.1e6,
+    "BN-x30": 2.7e6,
+}
+PASSES = {"training": 3, "inference": 1}  # each of the forward pass's multiply-adds
 
 
 class Setting(NamedTuple):
@@ -63,23 +76,13 @@ class Contender(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser = options(__doc__)
+    device_options(parser, rounds=9, threads=2)
     parser.add_argument("--batch", type=int, help="default: 16 on a CPU, 256 on a GPU")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--compiled", action="store_true", help="also time torch.compile")
-    add_options(parser)
     arguments = parser.parse_args()
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("benchmark_images.py: --device cuda: no CUDA device here")
-    if arguments.compiled and not any(map(shutil.which, ("c++", "g++", "clang++"))):
-        sys.exit("benchmark_images.py: --compiled: needs a C++ compiler (training on a CPU does not)")
-    torch.set_num_threads(arguments.threads)
+    device = device_of(arguments)
     torch.manual_seed(0)
-    device = torch.device(arguments.device)
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -91,14 +94,14 @@ def main() -> None:
     record = Growing(arguments.save, f"images-{device.type}", facts)
     alone = record if on_gpu or arguments.tiny else None
 
-    measured = {
-        "training": measure("training", trainings(setting, arguments.compiled), setting, rounds, alone),
-        "inference": measure("inference", inferences(setting, arguments.compiled), setting, rounds, alone),
+    rows = {
+        "training": measured("training", trainings(setting, arguments.compiled), setting, rounds, alone),
+        "inference": measured("inference", inferences(setting, arguments.compiled), setting, rounds, alone),
     }
     document: dict[str, Any] = {
         "kind": "images",
-        **{use: [row for row in rows if "failed" not in row] for use, rows in measured.items()},
-        "failed": [row for rows in measured.values() for row in rows if "failed" in row],
+        **{use: [row for row in found if "failed" not in row] for use, found in rows.items()},
+        "failed": [row for found in rows.values() for row in found if "failed" in row],
         "multiply_adds": sum(row.multiply_adds for row in counts(inception(CLASSES, size=setting.size))),
         "matrix_rate": {
             name: record.once(f"matrix rate, {name}", partial(matrix_rate, device, name, arguments.tiny))
@@ -230,18 +233,18 @@ def example(setting: Setting, layout: torch.memory_format) -> tuple[Tensor, Tens
     return images.to(setting.device).contiguous(memory_format=layout), labels.to(setting.device)
 
 
-def measure(
+def measured(
     use: str, contenders: list[Contender], setting: Setting, rounds: int, record: Growing | None = None
 ) -> list[dict[str, Any]]:
-    """What `in_turns` finds: of all together, or with a `record` of one after the other, each freed."""
+    """What `together` finds: of all together, or with a `record` of one after the other, each freed."""
     if record is None:
-        return in_turns(contenders, setting, rounds)
+        return together(contenders, setting, rounds)
     found = {}
     for contender in sorted(contenders, key=lambda one: one.precision != "bf16"):
         name, precision = contender.name, contender.precision
         try:
             (row,) = record.once(
-                f"{use}: {name}, {precision}", partial(in_turns, [contender], setting, rounds)
+                f"{use}: {name}, {precision}", partial(together, [contender], setting, rounds)
             )
         except Exception as error:  # the others are measured nevertheless
             row = {"name": name, "precision": precision, "failed": reason_of(error)[:500]}
@@ -254,34 +257,31 @@ def measure(
     return [found[contender.name, contender.precision] for contender in contenders]
 
 
-def in_turns(contenders: list[Contender], setting: Setting, rounds: int) -> list[dict[str, Any]]:
+def together(contenders: list[Contender], setting: Setting, rounds: int) -> list[dict[str, Any]]:
     """Median images per second of each, over rounds in which all take their turn; on a GPU also memory."""
     device = setting.device
-    runs, memory = [], []
+    on_gpu = device.type == "cuda"
+    runs, memory = {}, {}
     for contender in tqdm(contenders, desc="warm up", disable=None):
         before = 0
-        if device.type == "cuda":
+        if on_gpu:
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
         run = contender.make()
         for _ in range(3):
             run()
-        memory.append(torch.cuda.max_memory_allocated() - before if device.type == "cuda" else None)
-        runs.append(run)
-    repeats = [max(1, round(setting.turn_s / seconds(run, 1, device))) for run in runs]
-    times: list[list[float]] = [[] for _ in runs]
-    for _ in tqdm(range(rounds), desc="rounds", disable=None):
-        for i, run in enumerate(runs):
-            times[i].append(seconds(run, repeats[i], device))
+        memory[contender] = torch.cuda.max_memory_allocated() - before if on_gpu else None
+        runs[contender] = run
+    found = in_turns(runs, partial(seconds, device=device), rounds, setting.turn_s)
     return [
         {
             "name": contender.name,
             "precision": contender.precision,
-            "images_per_second": setting.batch / statistics.median(found),
-            "memory": used,
-            "top_five": top_five(run) if device.type == "cuda" else None,
+            "images_per_second": setting.batch / found[contender],
+            "memory": memory[contender],
+            "top_five": top_five(run) if on_gpu else None,
         }
-        for contender, found, used, run in zip(contenders, times, memory, runs, strict=True)
+        for contender, run in runs.items()
     ]
 
 
@@ -303,6 +303,69 @@ def matrix_rate(device: torch.device, precision: str, tiny: bool = False) -> flo
     for _ in range(3):
         torch.mm(a, b)
     return n**3 / statistics.median(seconds(lambda: torch.mm(a, b), 5, device) for _ in range(7))
+
+
+def table(document: dict[str, Any]) -> str:
+    """Images per second, the ratio to plain eager float32, and the share of the floor, for both uses."""
+    lines = []
+    for use, passes in PASSES.items():
+        rows = document[use]
+        plain = rows[0]["images_per_second"]  # plain eager float32 NCHW comes first
+        memory = rows[0]["memory"] is not None
+        lines += [
+            f"| {use}, {document['size']} x {document['size']}, {document['batch']} a mini-batch "
+            f"| precision | images/s | x plain eager | of the floor's rate |{' memory (GB) |' * memory}",
+            f"|---|---|--:|--:|--:|{'--:|' * memory}",
+        ]
+        for name in ("float32", "bf16"):
+            floor = document["matrix_rate"][name] / (passes * document["multiply_adds"])
+            lines.append(
+                row("floor: its multiply-adds at the matrix rate", name, floor, plain, floor, None, memory)
+            )
+        for found in rows:
+            rate = document["matrix_rate"][found["precision"]]
+            floor = rate / (passes * document["multiply_adds"])
+            speed = found["images_per_second"]
+            lines.append(row(found["name"], found["precision"], speed, plain, floor, found["memory"], memory))
+        lines.append("")
+    return "\n".join(lines + notes(document)) + "\n"
+
+
+def row(
+    name: str, precision: str, speed: float, plain: float, floor: float, memory: int | None, with_memory: bool
+) -> str:
+    used = f" {memory / 1e9:.1f} |" if memory is not None else " - |"
+    return (
+        f"| {name} | {precision} | {speed:,.1f} | {speed / plain:.2f} | {100 * speed / floor:.0f}% |"
+        f"{used if with_memory else ''}"
+    )
+
+
+def notes(document: dict[str, Any]) -> list[str]:
+    rate = document["matrix_rate"]
+    tf32 = " (TF32, in convolutions too)" if document["tf32"] else ""
+    lines = [
+        f"{document['multiply_adds'] / 1e6:,.0f}M multiply-adds a forward pass; matrix products reach "
+        f"{2 * rate['float32'] / 1e9:,.0f} GFLOP/s in float32{tf32}, {2 * rate['bf16'] / 1e9:,.0f} in bf16.",
+        f"{measured_on(document, threads_of(document))}.",
+    ]
+    lines += [
+        f"Failed: {row['name']}, {row['precision']}: {row['failed']}" for row in document.get("failed", ())
+    ]
+    best = max(document["training"], key=lambda found: found["images_per_second"])
+    if best["top_five"]:
+        kernels = "; ".join(f"{name} {100 * share:.0f}%" for name, share in best["top_five"])
+        lines.append(f"The kernels that take most of the fastest training step: {kernels}.")
+        lines += ["", *costs(best["images_per_second"])]
+    return lines
+
+
+def costs(speed: float) -> list[str]:
+    """GPU hours of each network of Figure 3 on LSVRC2012."""
+    lines = ["| Figure 3 on LSVRC2012 | steps of 32 to 72.2% (the paper) | GPU hours here |", "|---|--:|--:|"]
+    for name, steps in STEPS_OF_FIGURE_3.items():
+        lines.append(f"| {name} | {steps / 1e6:.1f}M | {steps * 32 / speed / 3600:,.0f} |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ MEMBERS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_grid(start, command, typed, planned, undisturbed, bits, snapshot, tmp_path):
     process = start(*typed(*GRID))
     code, out, err = process.wait()

@@ -1,19 +1,18 @@
 """Times the loaders against torchvision's usual pipeline.
 
-    python scripts/benchmark_data.py                             images per second and core, in two minutes
-    python scripts/benchmark_data.py --save                      also write them to results/benchmark/
-    python scripts/benchmark_data.py --device cuda --workers 16  throughput of a GPU and its workers
+    python benchmarks/loaders.py                             images per second and core, in two minutes
+    python benchmarks/loaders.py --save                      also write them to results/benchmark/
+    python benchmarks/loaders.py --device cuda --workers 16  throughput of a GPU and its workers
 
 Large images are files: the streaming loader against ImageFolder, PIL, RandomResizedCrop, mirroring, ToTensor
 and Normalize, one image after another, in a DataLoader. Small images: the loader of a data set on the device
 against the same transforms of arrays in memory. Without workers one thread does everything, and CPU seconds
 are measured; with workers, wall-clock seconds. All contenders take turns, and the table has the median round.
---save writes the results for each image size at once.
+--save writes the results for each image size at once. The images are generated (benchmarks/photographs.py).
 """
 
 import argparse
 import dataclasses
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +28,17 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from tqdm import tqdm
 
+from benchmarks.photographs import jpeg_file, photograph
+from benchmarks.scaffold import (
+    Growing,
+    Run,
+    device_of,
+    device_options,
+    in_turns,
+    measured_on,
+    options,
+    seconds,
+)
 from bn.config import ImageData
 from bn.data.decoded import Decoded
 from bn.data.images import Plan, find_pictures, open_images
@@ -38,9 +48,6 @@ from bn.data.resident import Resident
 from bn.data.stream import PREFETCH, TrainingSteps
 from bn.run.directory import environment
 from bn.train import device_name
-from experiments.benchmark_data import table
-from experiments.growing import Growing, add_options
-from experiments.photographs import jpeg_file, photograph
 
 BATCH = 32
 SECONDS = 0.6  # of a turn
@@ -48,20 +55,14 @@ PHOTOGRAPHS = 32  # different ones, half of them in each of two classes
 SIZES = ((375, 500), (960, 1280))  # of files; the second are decoded at half their size
 SMALL = {"CIFAR-10": (32, 28), "Tiny ImageNet": (64, 56)}  # side, and side of a crop
 STRENGTHS = ("none", "reduced", "googlenet")
-Run = Callable[[], object]  # one mini-batch
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser = options(__doc__)
+    device_options(parser, rounds=9, threads=1)
     parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--rounds", type=int, default=9)
-    add_options(parser)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    device = torch.device(arguments.device)
+    device = device_of(arguments)
     if arguments.tiny:
         arguments.rounds = 1
     facts = {"device": device_name(device), "torch": torch.__version__, "workers": arguments.workers}
@@ -73,12 +74,12 @@ def main() -> None:
             write_photographs(root, height, width)
             title = f"JPEG, {width}x{height}, crops of 224"
             runs = partial(of_files, root, device, arguments.workers)
-            found[title] = record.once(title, partial(in_turns, runs, arguments))
+            found[title] = record.once(title, partial(rates, runs, device, arguments))
         kilobytes = np.mean([path.stat().st_size for path in (Path(name) / "375").rglob("*.jpg")]) / 1000
     for name, (side, crop) in SMALL.items():
         title = f"{name}'s size, {side}x{side} on the device, crops of {crop}"
         runs = partial(of_small_pictures, side, crop, device, arguments.workers)
-        found[title] = record.once(title, partial(in_turns, runs, arguments))
+        found[title] = record.once(title, partial(rates, runs, device, arguments))
     document: dict[str, Any] = {
         "kind": "data",
         "images_per_second": found,
@@ -191,35 +192,38 @@ def counting(feed: Callable[[int], object]) -> Run:
     return run
 
 
-def in_turns(make: Callable[[], dict[str, Run]], arguments: argparse.Namespace) -> dict[str, float]:
+def rates(
+    make: Callable[[], dict[str, Run]], device: torch.device, arguments: argparse.Namespace
+) -> dict[str, float]:
     """Images per second of each that `make` gives, the median of rounds in which all take their turn."""
-    runs = make()
-    turn_s = 0.0 if arguments.tiny else SECONDS
-    together = arguments.workers or arguments.device == "cuda"
+    together = arguments.workers or device.type == "cuda"
     clock = time.perf_counter if together else time.process_time
     ahead = 3 * PREFETCH * arguments.workers  # not timed: made while others had their turn, or beside them
 
-    def seconds(run: Run, repeats: int) -> float:
+    def measure(run: Run, repeats: int) -> float:
         for _ in range(ahead):
             run()
-        wait(arguments.device)
-        began = clock()
-        for _ in range(repeats):
-            run()
-        wait(arguments.device)
-        return clock() - began
+        return seconds(run, repeats, device, clock)
 
-    repeats = {name: 1 + round(turn_s / (seconds(run, 8) / 8)) for name, run in runs.items()}
-    rates: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in tqdm(range(arguments.rounds), desc="rounds", disable=None):
-        for name, run in runs.items():
-            rates[name].append(BATCH * repeats[name] / seconds(run, repeats[name]))
-    return {name: statistics.median(found) for name, found in rates.items()}
+    turn_s = 0.0 if arguments.tiny else SECONDS
+    found = in_turns(make(), measure, arguments.rounds, turn_s, at_least=4)
+    return {name: BATCH / each for name, each in found.items()}
 
 
-def wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+def table(document: dict[str, Any]) -> str:
+    """Images per second of each way to make mini-batches, and its ratio to the usual way's."""
+    lines = []
+    each = "images/s" if document["workers"] else "images/s and core"
+    for title, found in document["images_per_second"].items():
+        usual = next(iter(found.values()))  # comes first
+        lines += [f"| {title} | {each} | x usual |", "|---|--:|--:|"]
+        lines += [f"| {name} | {rate:,.0f} | {rate / usual:.2f} |" for name, rate in found.items()]
+        lines.append("")
+    count = document["workers"]
+    workers = f"{count} worker{'s' * (count > 1)}" if count else "no workers, 1 thread"
+    batches = f"mini-batches of {document['batch']}"
+    files = f"files in memory ({document['kilobytes']:.0f} KB each at 500x375)"
+    return "\n".join([*lines, f"{measured_on(document, workers, batches, files)}.\n"])
 
 
 if __name__ == "__main__":

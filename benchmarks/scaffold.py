@@ -1,0 +1,142 @@
+"""What the benchmarks share: options, the clock, contenders in turns, a record that grows in a file."""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from tqdm import tqdm
+
+from bn.run.directory import REPOSITORY, write_whole
+
+T = TypeVar("T")
+Key = TypeVar("Key", bound=Hashable)
+Run = Callable[[], object]  # one step, or one mini-batch
+COMMITTED = REPOSITORY / "results" / "benchmark"
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """The parser of a benchmark, described by its docstring."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def device_options(parser: argparse.ArgumentParser, rounds: int, threads: int) -> None:
+    """The options of what is measured on either device."""
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=threads)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument(
+        "--save", nargs="?", const=COMMITTED, type=Path, metavar="FOLDER",
+        help="write to results/benchmark/, or to FOLDER, where the next start continues an interrupted one",
+    )  # fmt: skip
+    parser.add_argument("--tiny", action="store_true", help="rehearse in seconds; the numbers mean nothing")
+
+
+def device_of(arguments: argparse.Namespace) -> torch.device:
+    """The device that was asked for, with the threads; exits if it or the compiler is not here."""
+    name = Path(sys.argv[0]).name
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        sys.exit(f"{name}: --device cuda: no CUDA device here")
+    if getattr(arguments, "compiled", False) and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        sys.exit(f"{name}: --compiled: needs a C++ compiler (training on a CPU does not)")
+    torch.set_num_threads(arguments.threads)
+    return torch.device(arguments.device)
+
+
+def seconds(
+    run: Run, repeats: int, device: torch.device, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Seconds a call, the device waited for before and after."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    began = clock()
+    for _ in range(repeats):
+        run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (clock() - began) / repeats
+
+
+def in_turns(
+    runs: Mapping[Key, Run],
+    measure: Callable[[Run, int], float],
+    rounds: int,
+    turn_s: float,
+    at_least: int = 1,
+) -> dict[Key, float]:
+    """Median seconds a call of each, over rounds in which all take their turn of `turn_s` seconds.
+
+    A slow moment of the machine then affects all of them. `measure(run, repeats)` gives the seconds a call; a
+    turn has `at_least` so many.
+    """
+    repeats = {key: max(at_least, round(turn_s / measure(run, at_least))) for key, run in runs.items()}
+    found: dict[Key, list[float]] = {key: [] for key in runs}
+    for _ in tqdm(range(rounds), desc="rounds", disable=None):
+        for key, run in runs.items():
+            found[key].append(measure(run, repeats[key]))
+    return {key: statistics.median(values) for key, values in found.items()}
+
+
+class Growing:
+    """A record that grows in a file: an interrupted benchmark loses only the current measurement.
+
+    `<folder>/<name>.part.json` until all is measured, then `<name>.json`. Without a folder, no file. What
+    another device or other `facts` gave is not taken up.
+    """
+
+    def __init__(self, folder: Path | None, name: str, facts: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._name = name
+        self._facts = dict(facts)
+        self._found: dict[str, Any] = {}
+        if folder is not None and self._part(folder).exists():
+            kept = json.loads(self._part(folder).read_text())
+            self._found = kept["found"] if kept["facts"] == self._facts else {}
+
+    def once(self, key: str, measure: Callable[[], T]) -> T:
+        """What was kept under `key`, else what `measure` gives, which is kept and printed."""
+        if key not in self._found:
+            self._found[key] = measure()
+            print(f"{key}: {json.dumps(self._found[key])}", flush=True)
+            if self._folder is not None:
+                kept = {"facts": self._facts, "found": self._found}
+                _write(self._part(self._folder), json.dumps(kept) + "\n")
+        return self._found[key]
+
+    def finish(self, document: Mapping[str, Any]) -> None:
+        """Write the whole record; in results/, also draw its table."""
+        if self._folder is None:
+            return
+        _write(self._folder / f"{self._name}.json", json.dumps(document, indent=1) + "\n")
+        self._part(self._folder).unlink(missing_ok=True)
+        if self._folder.resolve() == COMMITTED.resolve():
+            script = REPOSITORY / "scripts" / "make_figures.py"
+            subprocess.run([sys.executable, script, "benchmark"], check=True)
+
+    def _part(self, folder: Path) -> Path:
+        return folder / f"{self._name}.part.json"
+
+
+def _write(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, content)
+
+
+def measured_on(document: Mapping[str, Any], *details: str) -> str:
+    """What a table says last: where, how and when it was measured."""
+    env = document["environment"]
+    where = ", ".join((document["device"], *details, f"torch {env['torch']}", env["time"][:10]))
+    return f"{where}; median of {document['rounds']} rounds"
+
+
+def threads_of(document: Mapping[str, Any]) -> str:
+    return f"{document['threads']} thread{'s' * (document['threads'] > 1)}"
