@@ -77,16 +77,22 @@ Groups = dict[tuple[str, str], list[Final]]  # (network, switch, "none" of the n
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """final.csv (one row an ended run; the switch is the one that differs from the network) and runs.json."""
-    gathered = networks.gather(runs, folder.parent / "figure2", needed=(networks.BASE,))
+    """accuracy.csv, final.csv and runs.json as Figure 2 has them.
+
+    In place of the network's name a changed one has that of `name_of`. Runs of Figure 2 count by its records.
+    """
+    gathered = networks.gather(runs, folder, folder.parent / "figure2", needed=(networks.BASE,))
     off = flatten(to_dict(next(run.config for run in runs if run.config.experiment == networks.BASE)))
-    level = networks.base_maximum(gathered.trainings)
-    rows = [
-        (switch_of(run, off), *networks.final_row(training, level))
+    named = [
+        training._replace(network=name_of(training.network, switch_of(run, off)))
         for run, training in zip(gathered.runs, gathered.trainings, strict=True)
     ]
-    collected.write_csv(folder / "final.csv", ("switch", *networks.FINAL), rows)
-    collected.write_entries(folder / "runs.json", gathered.entries)
+    networks.write_trainings(folder, gathered._replace(trainings=named))
+
+
+def name_of(network: str, switch: str) -> str:
+    """ "bn_x5 without lrn", "bn_baseline with lrn"; the network's own for "none"."""
+    return network if switch == "none" else f"{network} {'without' if network == WHOLE else 'with'} {switch}"
 
 
 def switch_of(run: RunDirectory, off: Mapping[str, Any]) -> str:
@@ -105,8 +111,7 @@ def switch_of(run: RunDirectory, off: Mapping[str, Any]) -> str:
 def draw(folder: Path, out: Path) -> None:
     """ablation (png, svg, pdf) and table.md."""
     document = collected.read_json(folder / "runs.json")
-    groups = read_groups(folder)
-    level = networks.base_maximum(groups[networks.BASE, "none"])
+    groups, level = read_groups(folder)
     chance = 1 / document["config"]["data.classes"]
     found = {(end, switch): worth(groups, end, switch, chance) for end in ENDS for switch in KEYS} | {
         (WHOLE, "all"): difference(groups[WHOLE, "none"], groups[PLAIN, "none"], chance)
@@ -115,12 +120,20 @@ def draw(folder: Path, out: Path) -> None:
     (out / "table.md").write_text(_table(found, level, document))
 
 
-def read_groups(folder: Path) -> Groups:
-    groups: Groups = {(network, switch): [] for network in (WHOLE, PLAIN) for switch in ("none", *KEYS)}
-    groups[networks.BASE, "none"] = []
-    for row in collected.read_csv(folder / "final.csv"):
-        groups[row["network"], row["switch"]].append(networks.final_of(row))
-    return groups
+def read_groups(folder: Path) -> tuple[Groups, float]:
+    """The runs by network and switch, and the accuracy that steps are counted to."""
+    found = [training for training, _ in networks.read_trainings(folder)]
+    level = networks.base_maximum(found)
+    wanted = [(networks.BASE, "none"), *((end, switch) for end in ENDS for switch in ("none", *KEYS))]
+    groups = {
+        (network, switch): [
+            networks.final(training, level)
+            for training in found
+            if training.network == name_of(network, switch)
+        ]
+        for network, switch in wanted
+    }
+    return groups, level
 
 
 def worth(groups: Groups, end: str, switch: str, chance: float) -> Worth:
@@ -222,15 +235,14 @@ def _table(found: Mapping[tuple[str, str], Worth], level: float, document: Mappi
         lines.append(f"| {LABEL[switch]} | {paper} | {' | '.join(cells)} |")
     lines.append(f"| {LABEL['all']} | - | {' | '.join(_cells(found[WHOLE, 'all']))} | - | - | - |")
     note = (
-        f"{networks.setting(config)}. Worth in BN-x5: BN-x5 less BN-x5 without the switch; alone: "
-        "BN-Baseline with it less BN-Baseline. Points of validation accuracy (top-1, single crop) at the "
+        f"{networks.setting(config)}. Worth in BN-x5: BN-x5 minus BN-x5 without the switch; alone: "
+        "BN-Baseline with it minus BN-Baseline. Points of validation accuracy (top-1, single crop) at the "
         "end, by Algorithm 2's statistics; a run that diverged counts as chance. Steps to the mean of "
-        f"Inception's maxima, {100 * level:.1f}%, and how many seeds reach it where not all do. "
-        "Of the same seeds: mean ± "
-        "half-width of the 95% confidence interval, of ratios the geometric mean and the interval of "
-        "Student's t on the logarithms. With BN activations have unit scale, at which local response "
-        "normalization with GoogLeNet's constants is the identity to 1e-4: that is why networks with BN do "
-        "not need it, and its row shows what remains between two runs of a seed. "
+        f"Inception's maxima, {100 * level:.1f}%, and how many seeds reach it where not all do. Of the same "
+        "seeds: mean ± half-width of the 95% confidence interval, of ratios the geometric mean and the "
+        "interval of Student's t on the logarithms. With BN activations have unit scale, at which local "
+        "response normalization with GoogLeNet's constants is the identity to 1e-4: that is why networks "
+        "with BN do not need it, and its row shows what remains between two trainings of a seed. "
         f"{collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
@@ -238,7 +250,7 @@ def _table(found: Mapping[tuple[str, str], Worth], level: float, document: Mappi
 
 def _cells(value: Worth) -> tuple[str, str, str]:
     if not value.points:
-        return "-", "-", "0"
+        return "not trained", "-", "0"
     points = collected.mean_text(value.points, 2, "+")
     diverged = sum(run.diverged for run in (*value.with_it, *value.without))
     points += f" ({diverged} diverged)" if diverged else ""

@@ -106,10 +106,11 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
         found = f"Chosen (bold): rate {best[0]:g}, decay every {best[1]} steps"
         found += f", at the edge of the {' and of the '.join(edges)} tried." if edges else "."
     note = (
-        f"Inception, {networks.setting(config)}, on the training images but {config['data.validation']:,}: "
+        f"Inception, {networks.setting(config)}, on all training images but {config['data.validation']:,}: "
         f"accuracy (%) on those held out, at the last evaluation, one seed. The highest at the end is "
         f"chosen; its neighbours may be as good, since an accuracy has a standard error of about "
-        f"{_standard_error(accuracy, best, config):.1f} points. {found} {collected.origin(document)}"
+        f"{_standard_error(accuracy, best, config):.1f} points from the images alone, and seeds differ more "
+        f"(Figure 3). {found} {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 

@@ -44,7 +44,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
     These are the archive of section 4.2: the records of a run stay when its directory is gone.
     """
-    networks.write_trainings(folder, networks.gather(runs, archive=folder, needed=(networks.BASE,)))
+    networks.write_trainings(folder, networks.gather(runs, folder, needed=(networks.BASE,)))
 
 
 def draw(folder: Path, out: Path) -> None:

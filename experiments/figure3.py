@@ -12,9 +12,9 @@ size. Accuracy is single-crop top-1 on the validation images. The level is the m
 Inception's seeds; the step at which a run reaches it is interpolated between two evaluations. For Inception
 itself the steps are those of each seed's own maximum. Ratios compare the same seeds: their geometric mean,
 and Student's 95% interval of the mean logarithm. Maxima are those of the accuracies with moving averages, as
-evaluated during training; the paper does not say which statistics it used. A maximum over noisy evaluations
-lies above the accuracy that a network keeps; the last column has the latter, at the end of training, with BN
-by Algorithm 2's statistics. A run is at chance if its best evaluation is not above what 0.1% of guessing runs
+evaluated during training; the paper does not say which statistics it used. The last column has the accuracy
+at the end of training, with BN by Algorithm 2's statistics, which can lie above the maximum: moving averages
+lag behind. A run is at chance if its best evaluation is not above what 0.1% of guessing runs
 exceed: p + z sqrt(p (1 - p) / n), with p the share of one class, n the number of validation images, z
 corrected for the number of evaluations. The table has the seeds whose runs have ended, and its header gives
 the scale.
@@ -26,9 +26,10 @@ from typing import Any
 
 from bn.run.directory import RunDirectory
 from experiments import collected, networks, style
-from experiments.networks import Final
+from experiments.networks import Final, Training
 
 SWEEPS = {"figure2": ()}
+LEVELS = (0.4, 0.45, 0.5)  # besides the maximum of Inception
 PAPER_STEPS = {"inception": 31.0, "bn_baseline": 13.3, "bn_x5": 2.1, "bn_x30": 2.7}  # million
 PAPER_MAXIMUM = {
     "inception": "72.2",
@@ -42,19 +43,18 @@ PAPER_MAXIMUM = {
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """final.csv (one row an ended run) and runs.json; the curves are in results/figure2."""
-    gathered = networks.gather(runs, folder.parent / "figure2", needed=(networks.BASE,))
-    level = networks.base_maximum(gathered.trainings)
-    rows = [networks.final_row(training, level) for training in gathered.trainings]
-    collected.write_csv(folder / "final.csv", networks.FINAL, rows)
-    collected.write_entries(folder / "runs.json", gathered.entries)
+    """accuracy.csv, final.csv and runs.json as Figure 2 has them, whose records count too."""
+    gathered = networks.gather(runs, folder, folder.parent / "figure2", needed=(networks.BASE,))
+    networks.write_trainings(folder, gathered)
 
 
 def draw(folder: Path, out: Path) -> None:
-    """table.md."""
+    """table.md, and levels.md with the ratios of steps to other accuracies."""
     document = collected.read_json(folder / "runs.json")
-    rows = [networks.final_of(row) for row in collected.read_csv(folder / "final.csv")]
-    (out / "table.md").write_text(_table(rows, document))
+    found = [training for training, _ in networks.read_trainings(folder)]
+    level = networks.base_maximum(found)
+    (out / "table.md").write_text(_table([networks.final(one, level) for one in found], document))
+    (out / "levels.md").write_text(_levels(found, document))
 
 
 def _table(final: Sequence[Final], document: Mapping[str, Any]) -> str:
@@ -79,11 +79,12 @@ def _table(final: Sequence[Final], document: Mapping[str, Any]) -> str:
         "Inception's maxima, between evaluations, interpolated; of Inception itself to each seed's own "
         "maximum. Times fewer: Inception's steps over the network's, seed by seed; the geometric mean, and "
         "the 95% interval of Student's t on the logarithms. Maximum: over the "
-        "evaluations of a run, with moving averages; a run that diverged before its first counts as chance; "
-        f"where one diverged, or they lie more than {networks.APART:g} points apart, seed by seed. "
-        "At the end: with BN, by Algorithm 2's statistics. "
-        "At chance: no evaluation above what 0.1% of runs that guess exceed. The paper shows one run of "
-        f"each. {collected.origin(document)}"
+        "evaluations of a run, with moving averages; a run that diverged before its first evaluation counts "
+        f"as chance; where one diverged, or they lie more than {networks.APART:g} points apart, each seed. "
+        "At the end: with BN, by Algorithm 2's statistics, so that it can lie above the maximum. At chance: "
+        "a run whose best accuracy is not above what 0.1% of guessing networks reach. Inception with "
+        "sigmoids trains for a fifth of the steps. The paper shows one run of each. "
+        f"{collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 
@@ -115,3 +116,33 @@ def _ratio(group: Sequence[Final], base: Sequence[Final]) -> str:
     if ratios is None:
         return "-"
     return collected.ratio_text(ratios) + (f", n = {len(ratios)}" if len(ratios) < len(group) else "")
+
+
+def _levels(found: Sequence[Training], document: Mapping[str, Any]) -> str:
+    """Whether the ratios of steps depend on the accuracy that the steps are counted to."""
+    groups = networks.by_network(found)
+    base = groups.pop(networks.BASE)
+
+    def cells(group: Sequence[Training]) -> list[str]:
+        pairs = networks.paired(group, base)
+        wanted = [[(one.reached(level), other.reached(level)) for one, other in pairs] for level in LEVELS]
+        wanted.append([(one.reached(other.maximum), other.maximum_step) for one, other in pairs])
+        return [
+            collected.ratio_text([other / step for step, other in steps if step and other])
+            if steps and all(step and other for step, other in steps)
+            else "-"
+            for steps in wanted
+        ]
+
+    header = [*(f"{100 * level:g}%" for level in LEVELS), "the seed's own maximum of Inception"]
+    lines = [
+        f"| times fewer steps than Inception, to | {' | '.join(header)} |",
+        f"|---|{'---|' * len(header)}",
+        *(f"| {style.LABEL[network]} | {' | '.join(cells(group))} |" for network, group in groups.items()),
+    ]
+    note = (
+        f"{networks.setting(document['config'])}. Ratios of the same seeds, with the 95% interval of "
+        "Student's t on the logarithms; - where a seed does not reach the accuracy. In the last column each "
+        f"seed has its own level. {collected.origin(document)}"
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"

@@ -12,13 +12,14 @@ of examples seen. Decisions (D):
 - a run that diverged before its first evaluation counts as chance;
 - where the seeds of a network end more than ten points of accuracy apart, they are shown one by one: a mean
   would describe none of them;
-- two networks are compared seed by seed, over the seeds of which both have ended.
+- two networks are compared seed by seed, over the seeds of which both have ended. A seed fixes the initial
+  weights and the images, but on a GPU not the rounding, so that two trainings of a seed come apart.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -41,7 +42,6 @@ SCALE = {
 }
 VALIDATION = {"imagenet": 50_000, "tiny_imagenet": 10_000, "cifar10": 10_000, "smoke": smoke.VALIDATION}
 TRAINING = {"imagenet": 1_281_167, "tiny_imagenet": 100_000, "cifar10": 50_000, "smoke": smoke.TRAIN}
-FINAL = ("network", "seed", "state", "step", "maximum", "at_chance", "matched", "accuracy")
 APART = 10.0  # points of accuracy
 LEVEL = 0.001  # share of the runs that guess and are not taken to be at chance
 
@@ -97,7 +97,7 @@ class Training(NamedTuple):
 
 
 class Final(NamedTuple):
-    """What the tables ask of a run: a row of a final.csv, whose columns are FINAL."""
+    """What the tables ask of a run."""
 
     network: str
     seed: int
@@ -111,6 +111,9 @@ class Final(NamedTuple):
     @property
     def diverged(self) -> bool:
         return self.state == "diverged"
+
+
+Run = TypeVar("Run", Training, Final)
 
 
 def ended(runs: Sequence[RunDirectory], interrupted: bool = False) -> list[RunDirectory]:
@@ -138,20 +141,22 @@ class Gathered(NamedTuple):
     entries: list[dict[str, Any]]  # `collected.provenance`
 
 
-def gather(runs: Sequence[RunDirectory], archive: Path, needed: Sequence[str] = ()) -> Gathered:
-    """Those of `runs` that have ended. One whose directory is gone counts if its records are in `archive`.
+def gather(runs: Sequence[RunDirectory], *archives: Path, needed: Sequence[str] = ()) -> Gathered:
+    """Those of `runs` that have ended. One that has not counts if an archive holds its records.
 
-    `archive`: a folder of `write_trainings`, such as results/figure2, which may be absent. UserError as
+    `archives`: folders of `write_trainings`, such as results/figure2, which may be absent; the first that
+    holds a run counts. So collecting never loses a run whose directory is gone. UserError as
     `collected.ended` has it.
     """
     check_one_scale(runs)
     here = [run for run in runs if run.finished]
     collected.check(here)
     found = {run.path: (_training(run), collected.provenance(run)) for run in here}
-    for training, entry in read_trainings(archive):
-        for run in runs:
-            if not run.status and collected.is_of(entry, run.config):
-                found[run.path] = (training, entry)
+    for archive in archives:
+        for training, entry in read_trainings(archive):
+            for run in runs:
+                if run.path not in found and collected.is_of(entry, run.config):
+                    found[run.path] = (training._replace(network=run.config.experiment), entry)
     gathered = [run for run in runs if run.path in found]
     collected.check_needed(runs, gathered, needed)
     entries = [found[run.path][1] for run in gathered]
@@ -179,11 +184,13 @@ def read_trainings(folder: Path) -> list[tuple[Training, dict[str, Any]]]:
     entries = collected.read_entries(folder / "runs.json")
     if not entries:
         return []
-    accuracy = collected.read_csv(folder / "accuracy.csv")
+    curves: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for line in collected.read_csv(folder / "accuracy.csv"):
+        curves.setdefault((line["network"], line["seed"]), []).append(line)
     found = []
     for row, entry in zip(collected.read_csv(folder / "final.csv"), entries, strict=True):
         config, who = entry["config"], (row["network"], row["seed"])
-        own = [line for line in accuracy if (line["network"], line["seed"]) == who]
+        own = curves.get(who, [])  # none where it diverged before the first evaluation
         steps = np.array([int(line["step"]) for line in own], dtype=int)
         values = np.array([float(line["validation_accuracy"]) for line in own])
         population = row["validation_accuracy_population"]
@@ -200,22 +207,6 @@ def final(training: Training, level: float) -> Final:
     return Final(
         training.network, training.seed, training.state, training.end, training.maximum, training.at_chance,
         matched(training, level), training.final,
-    )  # fmt: skip
-
-
-def final_row(training: Training, level: float) -> tuple[Any, ...]:
-    """The row of a final.csv; an accuracy or a step that is not there is left empty."""
-    run = final(training, level)
-    at = None if run.matched is None else f"{run.matched:.1f}"
-    return run._replace(at_chance="yes" if run.at_chance else "no", matched=at)  # type: ignore[arg-type]
-
-
-def final_of(row: Mapping[str, str]) -> Final:
-    """What `final_row` wrote."""
-    at, accuracy = row["matched"], row["accuracy"]
-    return Final(
-        row["network"], int(row["seed"]), row["state"], int(row["step"]), float(row["maximum"]),
-        row["at_chance"] == "yes", float(at) if at else None, float(accuracy) if accuracy else None,
     )  # fmt: skip
 
 
@@ -302,7 +293,7 @@ def steps_text(group: Sequence[Final]) -> str:
     return "; ".join((reached, *failures(ends, sum(run.at_chance for run in group), len(group))))
 
 
-def paired(one: Sequence[Final], other: Sequence[Final]) -> list[tuple[Final, Final]]:
+def paired(one: Sequence[Run], other: Sequence[Run]) -> list[tuple[Run, Run]]:
     """The runs of two networks with the same seed, by seed."""
     of_other = {run.seed: run for run in other}
     return [

@@ -39,8 +39,9 @@ from bn.run.state import find_runs
 from experiments import figure4
 
 FIGURE4 = "figure4"
-SWEEPS = ("ensemble", "figure2", FIGURE4, "ablation", "switches", "rate_tolerance", "paper_rate")
-EVALUATED = ("bn_x30", "ensemble")  # whose weights Figure 4 needs
+SWEEPS = (
+    "ensemble", "figure2", FIGURE4, "ablation", "switches", "rate_tolerance", "paper_rate", "full_length",
+)  # fmt: skip
 PART_MIB = 15
 GRACE_S = 25  # that saving every run takes at most
 POLL_S = 0.5
@@ -66,18 +67,18 @@ def main() -> None:
     jobs = arguments.jobs or max(1, (os.cpu_count() or 2) - 1)
     waiting = waiting_commands(arguments.sweeps, arguments.scale)
     run_until(end, waiting, jobs, {**os.environ, **shared_gpu()})
-    pack(RUNS, arguments.out, arguments.mib)
+    pack(RUNS, arguments.out, arguments.mib, figure4_runs(arguments.scale))
 
 
 class Waiting(NamedTuple):
-    """A command, and the run directories that have to have ended before it starts."""
+    """A command, and the runs that have to be done before it starts."""
 
     command: list[str]
     needs: tuple[RunDirectory, ...] = ()
 
     @property
     def ready(self) -> bool:
-        return all(run.finished for run in self.needs)
+        return all(run.status.get("state") == "done" for run in self.needs)
 
 
 def waiting_commands(sweeps: Iterable[str], scale: str) -> Iterator[Waiting]:
@@ -96,20 +97,25 @@ def waiting_commands(sweeps: Iterable[str], scale: str) -> Iterator[Waiting]:
 
 def evaluations(scale: str) -> Iterator[Waiting]:
     """Those of Figure 4, each of which needs its networks."""
-    sweeps = figure4.SWEEPS.items()
-    runs = [run for name, axes in sweeps for run in cli.planned_runs(name, [*axes, f"scale={scale}"])]
+    runs = figure4_runs(scale)
     for experiment, crops in figure4.EVALUATIONS:
         needs = tuple(run for run in runs if run.config.experiment == experiment)
         yield Waiting([str(REPOSITORY / "evaluate.py"), *figure4.evaluation(needs, crops)], needs)
 
 
+def figure4_runs(scale: str) -> list[RunDirectory]:
+    """Those whose weights Figure 4 needs."""
+    sweeps = figure4.SWEEPS.items()
+    return [run for name, axes in sweeps for run in cli.planned_runs(name, [*axes, f"scale={scale}"])]
+
+
 def run_until(end: float, waiting: Iterable[Waiting], jobs: int, environment: Mapping[str, str]) -> None:
     """Run the commands in their order, `jobs` at a time; at `end` (of time.monotonic) all are told to stop.
 
-    One whose needs have not ended is passed over until they have.
+    One whose needs are not done is passed over until they are.
     """
     running: list[subprocess.Popen[bytes]] = []
-    coming, held, ended = iter(waiting), [], 0
+    coming, held, codes = iter(waiting), [], []
     try:
         while time.monotonic() < end:
             while len(running) < jobs and (ready := next_ready(coming, held)):
@@ -117,10 +123,12 @@ def run_until(end: float, waiting: Iterable[Waiting], jobs: int, environment: Ma
                 running.append(subprocess.Popen([sys.executable, *ready.command], env=environment))
             if not running:
                 break
-            left = [process for process in running if process.poll() is None]
+            codes += [process.returncode for process in running if process.poll() is not None]
+            left = [process for process in running if process.returncode is None]
             if len(left) < len(running):
-                ended += len(running) - len(left)
-                print(f"gpu_trainings.py: {ended} have ended, {len(left)} are running", flush=True)
+                failed = sum(code != 0 for code in codes)
+                also = f", {failed} of them failed" if failed else ""
+                print(f"gpu_trainings.py: {len(codes)} have ended{also}; {len(left)} are running", flush=True)
             running = left
             time.sleep(POLL_S)
     finally:
@@ -168,8 +176,11 @@ def shared_gpu() -> dict[str, str]:
     return environment
 
 
-def pack(runs: Path, out: Path, mib: int) -> None:
-    """Write records_<n>.tgz and checkpoints_<n>.tar into `out`, with paths from the repository on."""
+def pack(runs: Path, out: Path, mib: int, evaluated: Sequence[RunDirectory] = ()) -> None:
+    """Write records_<n>.tgz and checkpoints_<n>.tar into `out`, with paths from the repository on.
+
+    Checkpoints of runs that are done come only of those `evaluated` later.
+    """
     out.mkdir(parents=True, exist_ok=True)
     for old in (*out.glob("checkpoints_*.tar"), *out.glob("records_*.tgz")):
         old.unlink()
@@ -180,7 +191,7 @@ def pack(runs: Path, out: Path, mib: int) -> None:
         with tarfile.open(out / f"records_{number}.tgz", "w:gz") as archive:
             for path in part:
                 archive.add(path, path.relative_to(runs.parent))
-    for number, part in enumerate(parts(wanted(found), mib << 20)):
+    for number, part in enumerate(parts(wanted(found, evaluated), mib << 20)):
         with tarfile.open(out / f"checkpoints_{number}.tar", "w") as archive:
             for path in part:
                 archive.add(path, path.relative_to(runs.parent))
@@ -203,18 +214,17 @@ def parts(paths: Iterable[Path], limit: int) -> list[list[Path]]:
     return found
 
 
-def wanted(runs: Sequence[Path]) -> Iterator[Path]:
+def wanted(runs: Sequence[Path], evaluated: Sequence[RunDirectory]) -> Iterator[Path]:
     """The last checkpoint of each run that is not done or is evaluated later, the most advanced first."""
     steps = {}
+    kept = {run.path for run in evaluated}
     for run in runs:
         try:
             status = json.loads((run / "status.json").read_text())
         except (OSError, ValueError):
             continue
-        evaluated = any(name in run.parts for name in EVALUATED)
-        if (status["state"] not in ("done", "diverged") or evaluated) and list_checkpoints(
-            run / "checkpoints"
-        ):
+        ended = status["state"] in ("done", "diverged") and run not in kept
+        if not ended and list_checkpoints(run / "checkpoints"):
             steps[run] = status["step"]
     for run in sorted(steps, key=lambda run: -steps[run]):
         yield list_checkpoints(run / "checkpoints")[-1]

@@ -39,7 +39,7 @@ def test_the_table_says_what_the_runs_say(runs, tmp_path):
     ablation.collect(runs, tmp_path)
     ablation.draw(tmp_path, tmp_path)
     found = rows(tmp_path)
-    nothing = ["-", "-", "0"]
+    nothing = ["not trained", "-", "0"]
     # Two seeds: 12.706 times half their distance. With one that diverged: 73 - 10% for its chance.
     assert found["5 times the learning rate"] == [
         "-", "+9.00 ± 12.71", "1.67 (1.67 to 1.67)", "2", *nothing,
@@ -106,5 +106,8 @@ def test_drawing_twice_gives_the_same_bytes(runs, tmp_path):
     make("ablation", ablation, tmp_path)
     assert differences("ablation", ablation, tmp_path) == []
     assert (tmp_path / "ablation" / "ablation.pdf").exists()
-    switches = [row["switch"] for row in collected.read_csv(tmp_path / "ablation" / "final.csv")]
-    assert switches == [*["none"] * 4, "rate", "rate", "lrn", "lrn", "none", "none", "shuffle"]
+    rows = collected.read_csv(tmp_path / "ablation" / "final.csv")
+    assert list(dict.fromkeys(row["network"] for row in rows)) == [
+        "inception", "bn_x5", "bn_x5 without rate", "bn_x5 without lrn", "bn_baseline",
+        "bn_baseline with shuffle",
+    ]  # fmt: skip

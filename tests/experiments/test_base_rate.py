@@ -50,7 +50,7 @@ def test_the_highest_accuracy_at_the_end_is_chosen(runs, tmp_path):
     assert rows["0.002"] == ["**48.00**", "diverged by step 150"]
     assert rows["0.004"] == ["40.00", "-"]
     assert "Chosen (bold): rate 0.002, decay every 100 steps, at the edge of the decays tried. " in text
-    assert "on the training images but 5,000" in text
+    assert "on all training images but 5,000" in text
     assert "about 0.7 points" in text  # 100 sqrt(0.48 x 0.52 / 5000)
 
 

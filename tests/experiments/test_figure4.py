@@ -94,9 +94,6 @@ def test_the_table_says_what_the_evaluations_say(runs, evaluated, tmp_path):
         "one of our six, multicrop": ["144", "1", "-", "-", "23.00 ± 0.00", "4.00 ± 0.00"],
         "our six, single crop": ["1", "6", "-", "-", "19.00 (16.69 to 21.55)", "2.00 (1.30 to 3.07)"],
     }  # fmt: skip
-    assert [found[name][3:5] for name in list(found)[2:6]] == [  # what the paper compares with
-        ["-", "6.67"], ["-", "7.96"], ["24.88", "7.42"], ["-", "5.98"],
-    ]  # fmt: skip
     text = (tmp_path / "table.md").read_text()
     assert "CIFAR-10, 28 x 28 crops, width 0.25, 300 mini-batches of 32; 1,000 validation images" in text
     assert "over 2 seeds of BN-x30" in text

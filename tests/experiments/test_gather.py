@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from bn.errors import UserError
-from experiments import ablation, collected, figure2, figure3, networks
+from experiments import ablation, figure2, figure3, networks
 
 ACCURACY = {100: 0.2, 200: 0.4, 300: 0.6}
 
@@ -51,13 +51,14 @@ def test_a_directory_counts_before_the_records(archived, ended_run, tmp_path):
     assert training.maximum == 0.2
 
 
-def test_a_run_that_goes_on_in_its_directory_is_not_taken_from_the_records(archived, ended_run, tmp_path):
+def test_records_count_until_another_training_of_the_run_has_ended(archived, ended_run, tmp_path):
     under_way = ended_run("bn_x5", 0, {100: 0.5})
     under_way.set_status("running", 100)
     figure2.collect([archived[0], under_way], tmp_path / "figure2")
-    assert [training.network for training, _ in networks.read_trainings(tmp_path / "figure2")] == [
-        "inception"
-    ]
+    found = networks.read_trainings(tmp_path / "figure2")
+    assert [(training.network, training.maximum) for training, _ in found] == [
+        ("inception", 0.6), ("bn_x5", 0.7),
+    ]  # fmt: skip
 
 
 def test_records_of_another_config_do_not_count(archived, ended_run, tmp_path):
@@ -77,11 +78,14 @@ def test_other_tables_take_the_runs_of_figure_2_from_its_records(archived, ended
     without = ended_run("bn_x5", 0, ACCURACY, population=0.62, changes={"optim.lr_factor": 1.0})
     figure3.collect(archived, tmp_path / "figure3")
     ablation.collect([*archived[:2], without], tmp_path / "ablation")
-    rows = collected.read_csv(tmp_path / "figure3" / "final.csv")
-    assert [(row["network"], row["matched"]) for row in rows] == [
-        ("inception", "300.0"), ("bn_x5", "200.0"), ("inception_x5", ""),
+    found = networks.read_trainings(tmp_path / "figure3")
+    assert [(training.network, networks.matched(training, 0.6)) for training, _ in found] == [
+        ("inception", 300), ("bn_x5", 200), ("inception_x5", None),
     ]  # fmt: skip
-    rows = collected.read_csv(tmp_path / "ablation" / "final.csv")
-    assert [(row["network"], row["switch"], row["accuracy"]) for row in rows] == [
-        ("inception", "none", "0.6"), ("bn_x5", "none", "0.72"), ("bn_x5", "rate", "0.62"),
-    ]  # fmt: skip
+    expected = [("inception", 0.6), ("bn_x5", 0.72), ("bn_x5 without rate", 0.62)]
+    found = networks.read_trainings(tmp_path / "ablation")
+    assert [(training.network, training.final) for training, _ in found] == expected
+    shutil.rmtree(without.path)  # now all directories are gone
+    ablation.collect([*archived[:2], without], tmp_path / "ablation")
+    found = networks.read_trainings(tmp_path / "ablation")
+    assert [(training.network, training.final) for training, _ in found] == expected

@@ -33,10 +33,10 @@ def test_records_and_the_checkpoints_that_are_needed_come_back(script, tmp_path)
     runs, out, there = tmp_path / "here" / "runs", tmp_path / "out", tmp_path / "there"
     mib = 1 << 20
     made_run(runs, "bn_x5", "done", 50, mib)
-    made_run(runs, "bn_x30", "done", 50, 9 * mib)  # evaluated later
+    evaluated = made_run(runs, "bn_x30", "done", 50, 9 * mib)
     made_run(runs, "inception", "interrupted", 40, 9 * mib)
     made_run(runs, "inception_x5", "interrupted", 10, 9 * mib)  # beyond what may be packed
-    script["pack"](runs, out, 20)
+    script["pack"](runs, out, 20, [Run(evaluated)])
     assert sorted(path.name for path in out.iterdir()) == [
         "checkpoints_0.tar", "checkpoints_1.tar", "records_0.tgz",
     ]  # fmt: skip
@@ -65,8 +65,8 @@ class Run:
         self.path = path
 
     @property
-    def finished(self):
-        return self.path.exists()
+    def status(self):
+        return {"state": "done"} if self.path.exists() else {}
 
 
 def test_commands_run_side_by_side_and_are_told_to_stop_in_time(script, tmp_path):
