@@ -14,6 +14,7 @@ from experiments import (
     ablation,
     base_rate,
     benchmark,
+    claims,
     fair_comparison,
     figure1,
     figure2,
@@ -42,4 +43,5 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "fair_comparison": fair_comparison,
     "gpu_hours": gpu_hours,
     "benchmark": benchmark,
+    "claims": claims,
 }

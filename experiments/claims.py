@@ -8,22 +8,22 @@ to the records: confirmed, partly, not confirmed; open where the records are not
 this repository cannot test it. A claim that is proved by tests is confirmed as long as these are there: they
 run with all others (pytest).
 
-"Clearly" means that the 95% interval of Student's t, paired by seed, excludes zero (of a ratio: excludes one).
+"Clearly" means that the 95% interval of Student's t, paired by seed, excludes zero (of a ratio, one).
 """
 
 import ast
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
-import numpy as np
 import yaml
 
 from bn.errors import UserError
-from bn.models.counts import counts
-from bn.models.inception import FIGURE5, MODULES
+from bn.models.inception import MODULES
 from bn.run.directory import REPOSITORY
 from experiments import ablation, collected, fair_comparison, figure1, figure5, networks, rate_tolerance
 from experiments.networks import Final
@@ -161,7 +161,7 @@ def _movements(results: Path, start: int) -> dict[str, tuple[list[float], list[f
     for network, (steps, paths) in figure1.read_percentiles(results / "figure1").items():
         later = paths[:, steps >= start]
         moved = (later.max(1) - later.min(1)).mean(-1)  # (seeds, percentiles)
-        found[network] = list(moved[:, 1]), list(moved[:, [0, 2]].mean(1))
+        found[network] = moved[:, 1].tolist(), moved[:, [0, 2]].mean(1).tolist()
     return found
 
 
@@ -183,7 +183,7 @@ def _initialization(results: Path) -> Judged:
     for network in fair_comparison.NETWORKS:
         cells = grid[network]
         means = [
-            100 * float(np.mean(cells[fair_comparison.best(cells, std)].test))
+            100 * fmean(cells[fair_comparison.best(cells, std)].test)
             for std in sorted({std for std, _ in cells})
         ]
         ranges.append(max(means) - min(means))
@@ -232,7 +232,7 @@ def _unstable_without(results: Path) -> Judged:
     clearly_less = [clearly(differences) > 0 for _, differences in _less(results)[:2]]
     shown = " and ".join(collected.mean_text(one, 2) for one in moved)
     return graded(
-        all(np.mean(one) > 0.5 for one in moved), all(clearly_less),
+        all(fmean(one) > 0.5 for one in moved), all(clearly_less),
         f"median and outer percentiles move by {shown} from step 0",
     )  # fmt: skip
 
@@ -249,8 +249,12 @@ def _stable_with(results: Path) -> Judged:
 
 
 def _finals(results: Path) -> dict[str, list[Final]]:
-    rows = [networks.final_of(row) for row in collected.read_csv(results / "figure3" / "final.csv")]
-    return {name: [run for run in rows if run.network == name] for name in networks.NETWORKS}
+    found = [training for training, _ in networks.read_trainings(results / "figure3")]
+    level = networks.base_maximum(found)
+    return {
+        name: [networks.final(training, level) for training in group]
+        for name, group in networks.by_network(found).items()
+    }
 
 
 def _ratios(results: Path, network: str) -> list[float]:
@@ -287,13 +291,15 @@ def _order(results: Path) -> Judged:
     order = ("bn_x5", "bn_x30", "bn_baseline", networks.BASE)
     finals = _finals(results)
     reached = [
-        (name, float(np.mean([run.matched for run in finals[name]])))
+        (name, fmean(run.matched or 0 for run in finals[name]))
         for name in order
         if all(run.matched is not None for run in finals[name])
     ]
-    in_order = all(one < other for (_, one), (_, other) in zip(reached, reached[1:], strict=False))
+    in_order = all(one < other for (_, one), (_, other) in pairwise(reached))
     shown = ", ".join(f"{name} {steps:,.0f}" for name, steps in reached)
-    return graded(in_order and len(reached) == len(order), in_order, f"steps, where all seeds reach it: {shown}")
+    return graded(
+        in_order and len(reached) == len(order), in_order, f"steps, where all seeds reach it: {shown}"
+    )
 
 
 @rule(62)
@@ -334,7 +340,8 @@ def _x5_diverges(results: Path) -> Judged:
     diverged = sum(run.diverged for run in runs)
     return graded(
         diverged == len(runs), clearly(below) > 0,
-        f"{diverged} of {len(runs)} reach NaN or infinity; maximum {collected.mean_text(below, 2)} points below",
+        f"{diverged} of {len(runs)} reach NaN or infinity; maximum {collected.mean_text(below, 2)} points "
+        "below Inception's",
     )  # fmt: skip
 
 
@@ -345,7 +352,7 @@ def _sigmoid_with(results: Path) -> Judged:
     below = [100 * (other.maximum - one.maximum) for one, other in networks.paired(runs, finals["bn_x5"])]
     trains = not any(run.at_chance or run.diverged for run in runs)
     return graded(
-        trains and 0 < np.mean(below) < 5, trains,
+        trains and 0 < fmean(below) < 5, trains,
         f"maximum {collected.mean_text(below, 2)} points below BN-x5's",
     )  # fmt: skip
 
@@ -379,10 +386,10 @@ def _crops_and_ensembles(results: Path) -> Judged:
     together, alone = 100 * (1 - whole["top1_correct"] / whole["n"]), errors("ensemble", 144)
     crops_help = all(many < one for one, many in pairs)
     return graded(
-        crops_help and together < min(alone), crops_help and together < np.mean(alone),
+        crops_help and together < min(alone), crops_help and together < fmean(alone),
         f"144 crops lower the error of {sum(many < one for one, many in pairs)} of {len(pairs)} trained "
         f"networks; the six together have {together:.2f}% error, alone {min(alone):.2f} to {max(alone):.2f}, "
-        f"mean {np.mean(alone):.2f}",
+        f"mean {fmean(alone):.2f}",
     )  # fmt: skip
 
 
@@ -393,7 +400,7 @@ def _worth(results: Path, switch: str) -> list[tuple[str, ablation.Worth]]:
     """Of a change, in BN-x5 and alone, as far as there are records."""
     folder = results / "ablation"
     document = collected.read_json(folder / "runs.json")
-    groups, chance = ablation.read_groups(folder), 1 / document["config"]["data.classes"]
+    (groups, _), chance = ablation.read_groups(folder), 1 / document["config"]["data.classes"]
     found = [
         (name, ablation.worth(groups, end, switch, chance))
         for name, end in (("in BN-x5", ablation.WHOLE), ("alone", ablation.PLAIN))
@@ -456,7 +463,7 @@ def _shuffling(results: Path) -> Judged:
     found = _worth(results, "shuffle")
     return graded(
         all(clearly(value.points) > 0 for _, value in found),
-        all(np.mean(value.points) > 0 for _, value in found),
+        all(fmean(value.points) > 0 for _, value in found),
         _points(found),
     )
 
@@ -465,7 +472,7 @@ def _shuffling(results: Path) -> Judged:
 def _less_distortion(results: Path) -> Judged:
     found = _worth(results, "distortion")[:1]
     points = found[0][1].points
-    return graded(clearly(points) > 0, float(np.mean(points)) > 0, _points(found))
+    return graded(clearly(points) > 0, fmean(points) > 0, _points(found))
 
 
 # Figure 5
@@ -474,7 +481,7 @@ def _less_distortion(results: Path) -> Judged:
 @rule(49)
 def _parameters(_: Path) -> Judged:
     totals = [
-        sum(row.parameters for row in counts(figure5.built(pool_proj=proj, stem=stem))) / 1e6
+        sum(row.parameters for row in figure5.counted(pool_proj=proj, stem=stem)) / 1e6
         for proj in (96, 128)
         for stem in ("separable", "dense")
     ]
@@ -495,7 +502,7 @@ def _layers(_: Path) -> Judged:
 
 
 def _more(name: str, googlenet: float, low: float, high: float) -> Judged:
-    more = sum(getattr(row, name) for row in counts(figure5.built())) / googlenet - 1
+    more = sum(getattr(row, name) for row in figure5.counted()) / googlenet - 1
     return graded(low <= more <= high, False, f"{more:+.0%}")
 
 
