@@ -13,6 +13,7 @@ from types import ModuleType
 from experiments import (
     ablation,
     base_rate,
+    claims,
     fair_comparison,
     figure1,
     figure2,
@@ -38,4 +39,5 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "base_rate": base_rate,
     "inception_percentiles": inception_percentiles,
     "fair_comparison": fair_comparison,
+    "claims": claims,
 }

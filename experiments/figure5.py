@@ -38,20 +38,21 @@ def draw(folder: Path, out: Path) -> None:
     (out / "table.md").write_text("\n".join([*_rows(), "", *_forms(), "", *_statements(), ""]))
 
 
-def _counts(**options: Any) -> list[Count]:
+def counted(**options: Any) -> list[Count]:
+    """The rows of the network with these options of `inception`, counted."""
     with torch.device("meta"):  # shapes without numbers
         return counts(inception(**options))
 
 
 def _rows() -> list[str]:
-    counted = {count.name: count for count in _counts()}
+    of_row = {count.name: count for count in counted()}
     header = (
         "type", "patch/stride", "output, the paper", "output, counted", "#1x1", "#3x3 reduce", "#3x3",
         "double #3x3 reduce", "double #3x3", "pool + proj", "parameters", "multiply-adds (M)",
     )  # fmt: skip
     rows = []
     for row in FIGURE5:
-        count = counted[row.name]
+        count = of_row[row.name]
         projection = f"{row.pool} + {row.proj or 'pass through'}" if row.pool else ""
         if row.name in ("4c", "4d"):
             projection += " (built: 96)"
@@ -65,10 +66,10 @@ def _rows() -> list[str]:
             f"{count.parameters:,}" if count.parameters else "",
             _millions(count.multiply_adds) if count.multiply_adds else "",
         ))  # fmt: skip
-    classifier = counted["classifier"]
+    classifier = of_row["classifier"]
     costs = f"{classifier.parameters:,}", _millions(classifier.multiply_adds)
     rows.append(("linear", "", "", _size(1, classifier.channels), *[""] * 6, *costs))
-    total = list(counted.values())
+    total = list(of_row.values())
     costs = f"**{_parameters(total):,}**", f"**{_millions(_multiply_adds(total))}**"
     rows.append(("**all**", *[""] * 9, *costs))
     note = (
@@ -92,7 +93,7 @@ def _forms() -> list[str]:
     for pool_proj in (96, 128):
         for stem in ("separable", "dense"):
             options = {"pool_proj": pool_proj, "stem": stem}
-            with_bn, without = _counts(**options), _counts(**options, norm="none")
+            with_bn, without = counted(**options), counted(**options, norm="none")
             rows.append((
                 str(pool_proj), stem, f"{_parameters(with_bn):,}", f"{_parameters(without):,}",
                 _millions(_multiply_adds(with_bn)),
@@ -106,7 +107,7 @@ def _forms() -> list[str]:
 
 def _statements() -> list[str]:
     row = {row.name: row for row in FIGURE5}
-    built, printed = _counts(), _counts(pool_proj=row["4c"].proj)
+    built, printed = counted(), counted(pool_proj=row["4c"].proj)
     channels = {count.name: count.channels for count in printed}
     size = {count.name: _size(count.side, count.channels) for count in built}
     more_parameters = _parameters(built) / GOOGLENET_PARAMETERS - 1

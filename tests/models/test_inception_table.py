@@ -147,3 +147,28 @@ def test_width_multiplies_every_number_of_filters(width):
 
 def test_classes():
     assert outputs(built(classes=17), 2, 3, 64, 64)["classifier"] == (2, 17)
+
+
+def test_a_separable_stem_computes_less_and_keeps_more():
+    """The appendix: less computation, more memory in training. What the backward pass needs are the inputs of
+    each convolution: the image, and in the separable stem also its 24 filtered maps of 112x112."""
+    of = {stem: {row.name: row for row in counts(built(stem=stem))} for stem in ("separable", "dense")}
+    assert of["separable"]["conv1"].multiply_adds < of["dense"]["conv1"].multiply_adds / 3
+    depthwise = torch.nn.Conv2d(3, 24, 7, stride=2, padding=3, groups=3, bias=False, device="meta")
+    pointwise = torch.nn.Conv2d(24, 64, 1, bias=False, device="meta")
+    dense = torch.nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False, device="meta")
+
+    def kept(*layers):
+        """Numbers that autograd keeps for the backward pass, besides the weights."""
+        sizes = []
+        x = torch.empty(1, 3, 224, 224, device="meta", requires_grad=True)
+        weights = {id(p) for layer in layers for p in layer.parameters()}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: (sizes.append(0 if id(t) in weights else t.numel()), t)[1], lambda t: t
+        ):
+            for layer in layers:
+                x = layer(x)
+        return sum(sizes)
+
+    assert kept(dense) == 3 * 224**2
+    assert kept(depthwise, pointwise) == 3 * 224**2 + 24 * 112**2

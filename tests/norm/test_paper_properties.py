@@ -163,3 +163,42 @@ def test_bn_alone_brings_unit_rows_and_orthogonality_where_outputs_are_uncorrela
         exactly(product.diag(), torch.ones(5, dtype=torch.float64))
         off = (product - torch.eye(5, dtype=torch.float64)).abs().max().item()
         assert (off < 1e-10) if is_orthogonal else (off > 0.1)
+
+
+def test_a_sub_network_learns_as_a_network_of_its_own():
+    """Section 1: with x = F1(u, T1), the step of T2 in F2(x, T2) is that of a network of F2 alone on x."""
+    torch.manual_seed(0)
+    lower = nn.Sequential(nn.Linear(6, 5), BatchNorm(5), nn.Sigmoid()).double()
+    upper = nn.Sequential(nn.Linear(5, 4), BatchNorm(4), nn.Sigmoid(), nn.Linear(4, 3)).double()
+    u, labels = normal(10, 6), torch.arange(10) % 3
+
+    def gradients(output):
+        return torch.autograd.grad(nn.functional.cross_entropy(output, labels), list(upper.parameters()))
+
+    whole = gradients(upper(lower(u)))
+    alone = gradients(upper(lower(u).detach()))
+    for mine, other in zip(alone, whole, strict=True):
+        exactly(mine, other)
+    assert whole[0].abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("a", [0.1, 5.0])
+def test_normalizing_an_example_by_itself_discards_its_scale(layer, a):
+    """Section 2: statistics of a single example map x and a x to the same values; BN tells them apart."""
+    _, u, _, _, _ = layer
+    example = u[0]
+    exactly(
+        nn.functional.layer_norm(a * example, (6,), eps=0.0), nn.functional.layer_norm(example, (6,), eps=0.0)
+    )
+    scaled = torch.cat([a * u[:1], u[1:]])
+    ones, zeros = torch.ones(6, dtype=u.dtype), torch.zeros(6, dtype=u.dtype)
+    normalized = batch_norm(scaled, ones, zeros, TINY)[0]
+    assert (normalized - batch_norm(u, ones, zeros, TINY)[0]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("m", "d"), [(2, 3), (5, 20), (60, 100)])
+def test_the_joint_covariance_of_a_small_mini_batch_is_singular(m, d):
+    """Section 3: with fewer examples than units its rank is at most m - 1, so it has no inverse."""
+    covariance = torch.cov(normal(m, d).T)
+    assert torch.linalg.matrix_rank(covariance) == m - 1
+    assert torch.linalg.matrix_rank(torch.cov(normal(10 * d, d).T)) == d
