@@ -68,6 +68,7 @@ def test_figures_on_mnist_need_all_their_runs(undisturbed, planned, tmp_path, ex
         experiment.collect(runs, tmp_path)
 
 
+@pytest.mark.slow
 def test_drawing_figure1_gives_the_same_bytes(figure1_results) -> None:
     assert differences("figure1", figure1, figure1_results) == []
     made = {path.name for path in (figure1_results / "figure1").glob("figure1*")}

@@ -32,7 +32,8 @@ def test_each_network_takes_its_steps(trained, experiment):
     check_records(trained(f"experiment={experiment}", *SMOKE))
 
 
-@pytest.mark.parametrize("member", [MEMBERS[0], *slowly(*MEMBERS[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("member", MEMBERS)
 def test_each_member_of_the_ensemble_takes_its_steps(trained, member):
     check_records(trained("experiment=ensemble", member, *SMOKE))
 
