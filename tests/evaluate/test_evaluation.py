@@ -15,6 +15,7 @@ from bn.evaluate.crops import multicrop
 from bn.norm import population_statistics
 from bn.run.checkpoint import save_checkpoint
 from bn.run.directory import read_lines
+from tests.conftest import slowly
 
 
 def central(image):
@@ -46,6 +47,7 @@ def test_one_network(
     assert (record["n"], record["crops"], record["models"]) == (10 * each, crops, 1)
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_the_mean_of_class_probabilities(
     checkpoint, evaluate, on_tree, network, pictures_of, probabilities_of, tmp_path
 ):
@@ -100,6 +102,7 @@ def test_population_statistics_are_of_the_mini_batches_of_its_training(
     assert (probabilities_of(network(path), images, central) - expected).abs().max() > 0.01
 
 
+@pytest.mark.slow
 def test_population_statistics_are_of_the_shares_of_the_processes_that_trained(
     checkpoint, evaluate, network, tmp_path, probabilities_of
 ):
@@ -120,7 +123,7 @@ def test_population_statistics_are_of_the_shares_of_the_processes_that_trained(
     torch.testing.assert_close(record["probabilities"][:, 0], expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("feed", ["stream", "auto"])
+@pytest.mark.parametrize("feed", ["auto", *slowly("stream")])
 def test_photographs_of_any_size(checkpoint, evaluate, on_tree, network, probabilities_of, tmp_path, feed):
     """Landscapes, portraits and squares are streamed as ImageNet is, few as they are."""
     data = on_tree(each=1, classes=range(6)) | {"feed": feed, "workers": 0}
@@ -140,6 +143,7 @@ def test_photographs_of_any_size(checkpoint, evaluate, on_tree, network, probabi
     torch.testing.assert_close(single["probabilities"][:, 0], expected, rtol=0, atol=0.05)
 
 
+@pytest.mark.slow
 def test_the_size_of_a_forward_pass_does_not_matter(checkpoint, evaluate, on_tree, tmp_path):
     path, data = checkpoint(), on_tree(each=1)
     one = evaluate(path, data=data, crops=144, batch=37, output=str(tmp_path / "one"))
