@@ -6,19 +6,21 @@ The floor is the step's matrix products alone, timed in the same process. The ot
 from scripts/benchmark_images.py, benchmark_data.py and benchmark_cluster.py. Each record has one table.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
+from bn.files import Damaged, read_record
 from experiments import benchmark_cluster, benchmark_data, benchmark_images
 
 
 def draw(folder: Path, out: Path) -> None:
     """<record>.md for each <record>.json."""
     for path in sorted(folder.glob("*.json")):
-        document = json.loads(path.read_text())
+        document = read_record(path, {"kind?": str, "environment?": dict})
         if "environment" in document:  # a record, and not what committed.py writes beside them
             kind = document.get("kind", "step")
+            if kind not in TABLES:
+                raise Damaged(path, f"kind={kind}, of {', '.join(TABLES)}")
             (out / f"{path.stem}.md").write_text(TABLES[kind](document))
 
 

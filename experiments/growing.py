@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bn.run.directory import write_whole
+from bn.files import read_record, write_whole
 from experiments import benchmark
 from experiments.committed import RESULTS, make
 
@@ -33,9 +33,10 @@ class Growing:
         self._name = name
         self._facts = dict(facts)
         self._found: dict[str, Any] = {}
-        if folder is not None and self._part(folder).exists():
-            kept = json.loads(self._part(folder).read_text())
-            self._found = kept["found"] if kept["facts"] == self._facts else {}
+        if folder is not None:
+            shape = {"facts": dict, "found": dict}
+            kept = read_record(self._part(folder), shape, "remove it to measure anew")
+            self._found = kept["found"] if kept and kept["facts"] == self._facts else {}
 
     def once(self, key: str, measure: Callable[[], T]) -> T:
         """What was kept under `key`, else what `measure` gives, which is kept and printed."""

@@ -19,7 +19,6 @@ machine has no network, scripts/gpu_wheels.py makes the packages to carry.
 """
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -33,8 +32,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bn import cli
+from bn.files import Damaged, read_record
 from bn.run.checkpoint import list_checkpoints
-from bn.run.directory import REPOSITORY, RunDirectory
+from bn.run.directory import REPOSITORY, STATUS, RunDirectory
 from bn.run.state import find_runs
 from experiments import figure4
 
@@ -208,8 +208,10 @@ def wanted(runs: Sequence[Path]) -> Iterator[Path]:
     steps = {}
     for run in runs:
         try:
-            status = json.loads((run / "status.json").read_text())
-        except (OSError, ValueError):
+            status = read_record(run / "status.json", STATUS)
+        except Damaged:
+            status = None
+        if status is None:
             continue
         evaluated = any(name in run.parts for name in EVALUATED)
         if (status["state"] not in ("done", "diverged") or evaluated) and list_checkpoints(

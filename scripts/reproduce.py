@@ -19,7 +19,8 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from bn import cli
-from bn.errors import UserError
+from bn.errors import UserError, reason_of
+from bn.files import write_whole
 from bn.run.directory import REPOSITORY, RunDirectory
 from experiments import EXPERIMENTS
 from experiments.committed import PAGES, RESULTS, make, page_with_tables
@@ -68,9 +69,11 @@ def main() -> None:
             runs = [*runs, *further]
         make(arguments.name, experiment)
         for page in PAGES:
-            page.write_text(page_with_tables(page)[1])
-    except UserError as error:
-        sys.exit(f"reproduce.py: {error}")
+            now, wanted = page_with_tables(page)
+            if now != wanted:
+                write_whole(page, wanted)
+    except (UserError, OSError) as error:
+        sys.exit(f"reproduce.py: {reason_of(error)}")
     ended = sum(run_directory.finished for run_directory in runs)
     print(f"reproduce.py: results/{arguments.name} is up to date: {ended} of its {len(runs)} runs have ended")
 

@@ -15,20 +15,23 @@ from typing import Any
 
 from bn.config import changes, to_dict
 from bn.errors import UserError
+from bn.files import TEXT_OR_NONE, read_record, write_whole
 from bn.run.code_state import CodeState, code_state
-from bn.run.directory import NOT_COMPARED, RunDirectory, write_whole
+from bn.run.directory import NOT_COMPARED, RunDirectory
 
 FILE = "submitted.json"
 DIFF = "submitted.diff"
+SHAPE = {
+    "job": TEXT_OR_NONE, "commit": TEXT_OR_NONE, "changes": TEXT_OR_NONE, "config": dict, "log": TEXT_OR_NONE,
+    "time_limits": int,
+}  # fmt: skip
+REMEDY = "restore it, or remove it once no job of this run is in the queue"
 ANYWAY = "hydra.launcher.changed=run runs it all the same"
 
 
 def submission(run: RunDirectory) -> dict[str, Any]:
-    """What `submitted.json` says; empty where there is none, or where it cannot be read."""
-    try:
-        return json.loads((run.path / FILE).read_text())
-    except (OSError, ValueError):
-        return {}
+    """What `submitted.json` says; empty where there is none. Damaged where it is."""
+    return read_record(run.path / FILE, SHAPE, REMEDY) or {}
 
 
 def record_submission(run: RunDirectory, code: CodeState) -> None:
