@@ -176,7 +176,7 @@ def misfit(value: Any, shape: Shape, where: str = "it") -> str | None:
         parts = (misfit(part, shape[0], f"{where}[{i}]") for i, part in enumerate(value))
         return next(filter(None, parts), None)
     types = shape if isinstance(shape, tuple) else (shape,)
-    if type(value) not in types:
+    if type(value) not in types and not (dict in types and isinstance(value, dict)):
         names = " or ".join("null" if one is type(None) else one.__name__ for one in types)
         return f"{where} is not {names}"
     return f"{where} is below 0" if shape is int and value < 0 else None

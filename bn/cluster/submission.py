@@ -22,8 +22,8 @@ from bn.run.directory import NOT_COMPARED, RunDirectory
 FILE = "submitted.json"
 DIFF = "submitted.diff"
 SHAPE = {
-    "job": TEXT_OR_NONE, "commit": TEXT_OR_NONE, "changes": TEXT_OR_NONE, "config": dict, "log": TEXT_OR_NONE,
-    "time_limits": int,
+    "job": TEXT_OR_NONE, "commit?": TEXT_OR_NONE, "changes?": TEXT_OR_NONE, "config?": dict,
+    "log?": TEXT_OR_NONE, "time_limits?": int,
 }  # fmt: skip
 REMEDY = "restore it, or remove it once no job of this run is in the queue"
 ANYWAY = "hydra.launcher.changed=run runs it all the same"
@@ -80,13 +80,13 @@ def check_submission(run: RunDirectory, job: str) -> None:
         return  # submitted by other means than a sweep
     code = code_state()
     changed = []
-    if code.commit != submitted["commit"]:
-        changed.append(f"the commit (then {_short(submitted['commit'])}, now {_short(code.commit)})")
-    elif code.digest != submitted["changes"]:
+    if code.commit != (commit := submitted.get("commit")):
+        changed.append(f"the commit (then {_short(commit)}, now {_short(code.commit)})")
+    elif code.digest != submitted.get("changes"):
         changed.append(f"the code (it differs from {_short(code.commit)} otherwise than {DIFF} says)")
     changed += [
         f"{key} (then {then}, now {now})"
-        for key, (then, now) in changes(submitted["config"], run.config).items()
+        for key, (then, now) in changes(submitted.get("config", {}), run.config).items()
         if not key.startswith(NOT_COMPARED)
     ]
     if changed:

@@ -102,6 +102,7 @@ def _kept(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, list[int]] | 
             content = np.memmap(file, np.uint8, "c")  # as if writable, since torch insists; the file stays
             if hashlib.sha256(content[DIGEST:].data).hexdigest().encode() != digest:
                 return None
+            file.seek(DIGEST)
             broken = np.load(file)
             images = content[file.tell() :].reshape(shape)
     except (OSError, ValueError, EOFError):
@@ -115,11 +116,11 @@ def _keep(path: Path, images: np.ndarray, broken: Sequence[int]) -> None:
     The file: the digest of what follows, which are broken, the images.
     """
     head = io.BytesIO()
-    np.save(head, np.array(broken, np.int64))
-    digest = hashlib.sha256(head.getvalue())
-    digest.update(images.data)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(head, np.array(broken, np.int64))
+        digest = hashlib.sha256(head.getvalue())
+        digest.update(images.data)
         with whole(path) as file:
             for part in (digest.hexdigest().encode(), head.getvalue(), images.data):
                 file.write(part)

@@ -89,7 +89,7 @@ def load_latest(
         except UserError as error:
             complaints.append(str(error))
     if paths:
-        damaged = all("damaged" in complaint for complaint in complaints)
+        damaged = all("its checksum" in complaint for complaint in complaints)
         why = f"{len(paths)} damaged" if damaged else "; ".join(complaints)
         raise UserError(
             f"{folder}: no sound checkpoint is left ({why}): choose another output=... to start again"
