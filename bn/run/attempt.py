@@ -63,6 +63,7 @@ def _check_and_open(
     check_device(run.config, ranks)
     run.check_config()
     if run.finished:
+        run.check_records()
         return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before)"
     check_shared(run.config, ranks.size)
     if job is not None and launcher.get("changed") == "stop":
