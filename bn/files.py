@@ -97,12 +97,12 @@ def _is_at(file: IO[Any], path: Path) -> bool:
         return False
 
 
-# What a value of a record must be: one of some types, a mapping with these keys, or a list of such values.
-# A key that ends in "?" may be missing.
-Shape = type | tuple[type, ...] | Mapping[str, Any] | list[Any]
+# What a value of a record must be: one of some types or strings, a mapping with these keys, or a list of such
+# values. A key that ends in "?" may be missing.
+Shape = type | tuple[type, ...] | frozenset[str] | Mapping[str, Any] | list[Any]
 
 NUMBER = (int, float)
-COUNT = int
+MOST = 1e300
 TEXT_OR_NONE = (str, type(None))
 
 
@@ -175,8 +175,12 @@ def misfit(value: Any, shape: Shape, where: str = "it") -> str | None:
             return f"{where} is not a list"
         parts = (misfit(part, shape[0], f"{where}[{i}]") for i, part in enumerate(value))
         return next(filter(None, parts), None)
+    if isinstance(shape, frozenset):
+        return None if isinstance(value, str) and value in shape else f"{where} is none of {sorted(shape)}"
     types = shape if isinstance(shape, tuple) else (shape,)
     if type(value) not in types and not (dict in types and isinstance(value, dict)):
         names = " or ".join("null" if one is type(None) else one.__name__ for one in types)
         return f"{where} is not {names}"
+    if isinstance(value, (int, float)) and not abs(value) < MOST:
+        return f"{where} is not finite, or too large"
     return f"{where} is below 0" if shape is int and value < 0 else None

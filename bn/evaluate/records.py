@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bn.errors import UserError
+from bn.files import Damaged, write_whole
 from bn.files import read_record as read_record_of
-from bn.files import write_whole
 
 Z = 1.959964  # normal quantile of a 95% interval
 NAME_LENGTH = 60
@@ -43,7 +43,12 @@ def make_folder(folder: Path) -> None:
 
 def read_record(path: Path) -> dict[str, Any] | None:
     """A record, or None where there is none. UserError if it is damaged."""
-    return read_record_of(path, SHAPE, "remove it")
+    record = read_record_of(path, SHAPE, "remove it")
+    if record is not None:
+        counts = (record["top1_correct"], record["top5_correct"], record["not_finite"])
+        if record["n"] == 0 or max(counts) > record["n"] or record["statistics"] not in _STATISTICS:
+            raise Damaged(path, "counts or statistics that cannot be", "remove it")
+    return record
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

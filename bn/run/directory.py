@@ -30,11 +30,12 @@ import yaml
 
 from bn.cluster.slurm import job_id
 from bn.config import Config, MnistData, changes, to_dict
-from bn.errors import UserError
+from bn.errors import UserError, printable
 from bn.files import (
     NUMBER,
     TEXT_OR_NONE,
     Damaged,
+    misfit,
     open_locked,
     parse_record,
     parse_yaml,
@@ -52,7 +53,7 @@ ELSEWHERE = "restore it, or choose another output=... to train again"
 # The shapes of the records (bn/files.py).
 DIGEST = {"bytes": int, "sha256": str}
 STATUS = {
-    "state": str, "step": int, "steps?": int, "reason?": TEXT_OR_NONE, "job?": TEXT_OR_NONE,
+    "state": frozenset({"running", "interrupted", "failed", *ENDED}), "step": int, "steps?": int, "reason?": TEXT_OR_NONE, "job?": TEXT_OR_NONE,
     "records?": {f"{name}?": DIGEST for name in RECORDS},
 }  # fmt: skip
 START = {
@@ -117,7 +118,7 @@ class RunDirectory:
             parts.append(" ".join(status["reason"].split()))
         if latest:
             parts.append(", ".join(f"{key} {value:.4f}" for key, value in latest.items()))
-        return "; ".join(parts)
+        return printable("; ".join(parts))
 
     def check_config(self) -> None:
         """UserError naming the keys if this directory holds a run of another config."""
@@ -189,7 +190,7 @@ class RunDirectory:
     def _holder(self) -> str:
         """The first line of `lock`, which may have been removed."""
         holder = holder_of(self.path / "lock")
-        return holder.name if holder else "another process"
+        return holder.name[:200] if holder else "another process"
 
     def close(self) -> None:
         if self._lock is not None and self._heartbeat is not None:
@@ -313,7 +314,7 @@ def _rows(path: Path, content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
     for number, line in enumerate((*lines, torn) if torn else lines, start=1):
         try:
             row = parse_record(line, ROW)
-            wrong = next((f"{k} is no number" for k, v in row.items() if type(v) not in NUMBER), None)
+            wrong = next((found for key in row if (found := misfit(row[key], NUMBER, key))), None)
             if wrong or row["step"] <= last:
                 raise ValueError(wrong or f"step {row['step']:,} after {last:,}")
         except ValueError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from bn.cluster.submission import SHAPE as SUBMITTED
-from bn.files import NUMBER, Damaged, Shape, parse_record, parse_yaml, read_record
+from bn.files import NUMBER, Damaged, Shape, misfit, parse_record, parse_yaml, read_record
 from bn.run.directory import ENDED, ROW, STATUS
 from bn.run.heartbeat import Holder, holder_of
 
@@ -26,7 +26,6 @@ STATES = {
 ACCURACIES = (
     "test/accuracy_population", "validation/accuracy_population", "test/accuracy", "validation/accuracy",
 )  # fmt: skip
-MOST = 1e18  # of a number that is shown; NaN is not below it either
 PACE = "train/images_per_second"
 
 
@@ -198,7 +197,7 @@ def _row(line: bytes) -> dict[str, Any]:
 
 def _numbers(values: Iterable[Any]) -> Iterator[Any]:
     """Those that are numbers: a damaged file may hold anything."""
-    return (value for value in values if type(value) in NUMBER and abs(value) < MOST)
+    return (value for value in values if misfit(value, NUMBER) is None)
 
 
 def _changed(path: Path) -> float:
