@@ -27,8 +27,9 @@ from bn.tasks.memory import names_memory
 
 # The shape of a checkpoint (bn/files.py); what the task makes of its parts is for the task to say.
 CHECKPOINT = {
-    "step": int, "wall_s": NUMBER, "config": dict, "model": dict, "optimizer": dict, "losses": dict,
-    "random": dict, "metrics?": DIGEST,
+    "step": int, "wall_s": NUMBER, "config": dict, "model": dict, "optimizer": dict,
+    "losses": {"losses": torch.Tensor, "count": int}, "random": {"cpu": torch.Tensor, "cuda?": torch.Tensor},
+    "metrics?": DIGEST,
 }  # fmt: skip
 
 
@@ -177,7 +178,7 @@ def save(training: Training, n: int) -> None:
 
 
 def last_checkpoint(run: RunDirectory, besides: Container[int] = ()) -> dict[str, Any] | None:
-    """The newest sound one of this run; a line on stderr for each that is not. UserError if none of several is.
+    """The newest sound one of this run; a line on stderr for each other. UserError if none of several is.
 
     `besides`: the steps of those that turned out not to fit.
     """

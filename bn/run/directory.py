@@ -53,7 +53,8 @@ ELSEWHERE = "restore it, or choose another output=... to train again"
 # The shapes of the records (bn/files.py).
 DIGEST = {"bytes": int, "sha256": str}
 STATUS = {
-    "state": frozenset({"running", "interrupted", "failed", *ENDED}), "step": int, "steps?": int, "reason?": TEXT_OR_NONE, "job?": TEXT_OR_NONE,
+    "state": frozenset({"running", "interrupted", "failed", *ENDED}), "step": int, "steps?": int,
+    "reason?": TEXT_OR_NONE, "job?": TEXT_OR_NONE,
     "records?": {f"{name}?": DIGEST for name in RECORDS},
 }  # fmt: skip
 START = {
