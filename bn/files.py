@@ -54,10 +54,9 @@ def write_whole(path: Path, content: str | bytes) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def remove_parts(folder: Path, name: str = "*") -> None:
-    """Remove the parts of files of that name whose writers are gone."""
-    pattern = name if name == "*" else glob.escape(name)
-    for part in folder.glob(f"{pattern}.*.part"):
+def remove_parts(folder: Path, name: str | None = None) -> None:
+    """Remove the parts whose writers are gone: of files of that name, or all in the folder."""
+    for part in folder.glob("*.part" if name is None else f"{glob.escape(name)}.{'[0-9a-f]' * 12}.part"):
         with contextlib.suppress(OSError), open_locked(part, "r+b"):  # an OSError where it is being written
             part.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole and not this run's: the one before is taken, or the run is refused, in one line."""
+"""Checkpoints that are whole and not this run's: the one before is taken, or the run refused, in one line."""
 
 import errno
 import os
