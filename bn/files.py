@@ -182,4 +182,4 @@ def misfit(value: Any, shape: Shape, where: str = "it") -> str | None:
         return f"{where} is not {names}"
     if isinstance(value, (int, float)) and not abs(value) < MOST:
         return f"{where} is not finite, or too large"
-    return f"{where} is below 0" if shape is int and value < 0 else None
+    return f"{where} is below 0" if shape is int and isinstance(value, int) and value < 0 else None

@@ -31,6 +31,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
+
 from bn import cli
 from bn.files import Damaged, read_record
 from bn.run.checkpoint import list_checkpoints

@@ -8,6 +8,9 @@ It needs no training and no network.
 
 import argparse
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn.errors import UserError, reason_of
 from bn.files import write_whole

@@ -17,6 +17,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn import cli
 from bn.errors import UserError, reason_of

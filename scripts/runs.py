@@ -19,6 +19,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
+
 from bn.errors import UserError, printable
 from bn.run.directory import REPOSITORY
 from bn.run.state import STATES, RunState, find_runs, state_of

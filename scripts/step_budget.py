@@ -8,11 +8,15 @@ copies and large matrix products reach on such GPUs.
 """
 
 import argparse
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn.models import inception
 from bn.models.counts import counts

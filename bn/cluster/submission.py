@@ -16,7 +16,7 @@ from typing import Any
 from bn.config import changes, to_dict
 from bn.errors import UserError
 from bn.files import TEXT_OR_NONE, read_record, write_whole
-from bn.run.code_state import CodeState, code_state
+from bn.run.code_state import CodeState, code_state, short
 from bn.run.directory import NOT_COMPARED, RunDirectory
 
 FILE = "submitted.json"
@@ -81,9 +81,9 @@ def check_submission(run: RunDirectory, job: str) -> None:
     code = code_state()
     changed = []
     if code.commit != (commit := submitted.get("commit")):
-        changed.append(f"the commit (then {_short(commit)}, now {_short(code.commit)})")
+        changed.append(f"the commit (then {short(commit)}, now {short(code.commit)})")
     elif code.digest != submitted.get("changes"):
-        changed.append(f"the code (it differs from {_short(code.commit)} otherwise than {DIFF} says)")
+        changed.append(f"the code (it differs from {short(code.commit)} otherwise than {DIFF} says)")
     changed += [
         f"{key} (then {then}, now {now})"
         for key, (then, now) in changes(submitted.get("config", {}), run.config).items()
@@ -91,10 +91,6 @@ def check_submission(run: RunDirectory, job: str) -> None:
     ]
     if changed:
         raise UserError(f"changed since it was submitted: {', '.join(changed)}: submit it again; {ANYWAY}")
-
-
-def _short(commit: str | None) -> str:
-    return commit[:10] if commit else "unknown: no git"
 
 
 def _write(run: RunDirectory, submitted: Mapping[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """The code as it is on the disk: the commit, and what differs from it."""
 
 import hashlib
+import os
 import subprocess
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +12,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # What scripts/reproduce.py writes is left out: collected records make the tree differ, not the code.
 CODE = (".", ":!results", ":!README.md", ":!docs")
 NEW_CODE = ("*.py", "*.yaml", ":!results")
+
+# Whatever lies in the checkout, a start takes no longer than this, and no more is kept of the differences.
+MOST_S = 20.0  # for each question to git
+MOST_BYTES = 1 << 20  # of the differences of one file that git does not know, or of all that it knows
+MOST_FILES = 200  # that git does not know
 
 
 class CodeState(NamedTuple):
@@ -21,27 +28,86 @@ class CodeState(NamedTuple):
         """What tells two sets of changes apart; None where there are none."""
         return hashlib.sha256(self.changes.encode()).hexdigest() if self.changes else None
 
+    @property
+    def name(self) -> str:
+        """The commit as a person names it."""
+        return short(self.commit) + " with changes" * bool(self.changes)
+
+
+def short(commit: str | None) -> str:
+    return commit[:10] if commit else "unknown: no git"
+
 
 def code_state() -> CodeState:
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
+    """The state of the repository that this code is the top level of; another one's says nothing of it."""
+    top = _git("rev-parse", "--show-toplevel", "HEAD")
+    if top is None or len(top.splitlines()) != 2:
+        return CodeState(None, "")
+    folder, commit = top.splitlines()
+    if not os.path.samefile(folder, REPOSITORY):
         return CodeState(None, "")
     changes = [_diff("HEAD", "--", *CODE)]
-    new = _git("ls-files", "--others", "--exclude-standard", "-z", "--", *NEW_CODE) or ""
+    new = _new_files()
     # Nothing to compare with makes git exit with 1: there is a difference.
-    changes += [_diff("--no-index", "/dev/null", path) for path in new.split("\0") if path]
-    return CodeState(commit.strip(), "".join(text for text in changes if text))
+    changes += [_diff("--no-index", "/dev/null", path) for path in new[:MOST_FILES]]
+    if more := new[MOST_FILES:]:
+        digest = hashlib.sha256("\0".join(more).encode()).hexdigest()
+        changes.append(
+            f"and {len(more)} more files that git does not know (SHA-256 of their names {digest})\n"
+        )
+    return CodeState(commit, "".join(text for text in changes if text))
+
+
+def _new_files() -> list[str]:
+    """The files of code that git does not know, the nearest first; a virtual environment is no code."""
+
+    def others(*patterns: str) -> list[str]:
+        listed = (
+            _git("ls-files", "--others", "--exclude-standard", "-z", "--", *patterns, most=MOST_BYTES) or ""
+        )
+        return [path for path in listed.split("\0")[:-1] if path]
+
+    environments = tuple(f"{path.removesuffix('pyvenv.cfg')}" for path in others("*pyvenv.cfg"))
+    new = [path for path in others(*NEW_CODE) if not environments or not path.startswith(environments)]
+    return sorted(new, key=lambda path: (path.count("/"), path))
 
 
 def _diff(*arguments: str) -> str | None:
     # Whatever the user's own settings of git are, and on whatever node.
-    return _git("diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", *arguments)
+    return _git(
+        "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", *arguments, most=MOST_BYTES
+    )  # fmt: skip
 
 
-def _git(*arguments: str) -> str | None:
-    """The output of git in the repository, or None where there is no git or no repository."""
+def _git(*arguments: str, most: int | None = None) -> str | None:
+    """The output of git in the repository, or None where there is no git or no repository.
+
+    Of more than `most` bytes the beginning, and a digest of all that came in time.
+    """
+    # Variables such as GIT_DIR say which repository: of somebody else's command.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, check=False)
+        process = subprocess.Popen(
+            ["git", *arguments], cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
     except OSError:
         return None
-    return done.stdout.decode(errors="replace") if done.returncode in (0, 1) else None
+    timer = threading.Timer(MOST_S, process.kill)
+    timer.start()
+    kept, digest, size = b"", hashlib.sha256(), 0
+    try:
+        with process:
+            assert process.stdout is not None
+            while block := process.stdout.read(1 << 16):
+                digest.update(block)
+                size += len(block)
+                kept += block if most is None or len(kept) < most else b""
+    finally:
+        timer.cancel()
+    if process.returncode not in (0, 1) and not size:
+        return None
+    text = kept.decode(errors="replace")
+    if process.returncode < 0 or len(kept) < size:
+        text += f"\ncut here: {size} bytes came within {MOST_S:g} s, their SHA-256 is {digest.hexdigest()}\n"
+    return text

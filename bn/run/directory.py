@@ -43,7 +43,7 @@ from bn.files import (
     write_whole,
 )
 from bn.run.code_state import REPOSITORY as REPOSITORY
-from bn.run.code_state import code_state
+from bn.run.code_state import CodeState, code_state, short
 from bn.run.heartbeat import Heartbeat, holder_of, introduction
 
 ENDED = ("done", "diverged")
@@ -58,8 +58,8 @@ STATUS = {
     "records?": {f"{name}?": DIGEST for name in RECORDS},
 }  # fmt: skip
 START = {
-    "command": str, "commit": TEXT_OR_NONE, "dirty": (bool, type(None)), "time": str, "processor": str,
-    "platform": str, "python": str, "torch": str, "device": {"type": str, "name": str},
+    "command": str, "commit": TEXT_OR_NONE, "dirty": (bool, type(None)), "changes?": TEXT_OR_NONE,
+    "time": str, "processor": str, "platform": str, "python": str, "torch": str, "device": {"type": str, "name": str},
 }  # fmt: skip
 ENV = {**START, "resumed": [START]}
 ROW = {"step": int}
@@ -142,6 +142,17 @@ class RunDirectory:
             for key, (there, here) in changes(saved, self.config).items()
             if is_compared(key, self.config)
         ]
+
+    def other_code(self, now: CodeState) -> str:
+        """A few words where the run's last start had other code than there is `now`; else empty."""
+        with contextlib.suppress(Damaged):
+            if env := read_record(self.path / "env.json", ENV):
+                then = (env["resumed"] or [env])[-1]
+                same = then["commit"] == now.commit and then.get("changes", now.digest) == now.digest
+                if not same and None not in (then["commit"], now.commit):
+                    changed = " with changes" * bool(then["dirty"])
+                    return f"its code was {short(then['commit'])}{changed}, now it is {now.name}"
+        return ""
 
     def check_records(self) -> None:
         """UserError if a record of the run, which has ended, is no longer what it was then."""
@@ -352,6 +363,7 @@ def environment() -> dict[str, Any]:
     return {
         "commit": code.commit,
         "dirty": None if code.commit is None else bool(code.changes),
+        "changes": code.digest,
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "host": platform.node(),
         "platform": platform.platform(),

@@ -47,9 +47,14 @@ class RunState(NamedTuple):
 
 
 def find_runs(root: Path) -> list[Path]:
-    """The run directories in a folder, itself included. Hidden folders, such as `.sweeps`, hold none."""
-    found = []
-    for folder, folders, files in os.walk(root):
+    """The run directories in a folder, itself included, also by links. Hidden folders hold none."""
+    found, seen = [], set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        here = os.path.realpath(folder)
+        if here in seen:  # two links, or a link to where it is
+            folders.clear()
+            continue
+        seen.add(here)
         if {"config.yaml", "status.json", "submitted.json"} & set(files):
             found.append(Path(folder))
             folders.clear()
