@@ -59,7 +59,8 @@ STATUS = {
 }  # fmt: skip
 START = {
     "command": str, "commit": TEXT_OR_NONE, "dirty": (bool, type(None)), "changes?": TEXT_OR_NONE,
-    "time": str, "processor": str, "platform": str, "python": str, "torch": str, "device": {"type": str, "name": str},
+    "time": str, "processor": str, "platform": str, "python": str, "torch": str,
+    "device": {"type": str, "name": str},
 }  # fmt: skip
 ENV = {**START, "resumed": [START]}
 ROW = {"step": int}
