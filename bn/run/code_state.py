@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +15,8 @@ CODE = (".", ":!results", ":!README.md", ":!docs")
 NEW_CODE = ("*.py", "*.yaml", ":!results")
 
 # Whatever lies in the checkout, a start takes no longer than this, and no more is kept of the differences.
-MOST_S = 20.0  # for each question to git
-MOST_BYTES = 1 << 20  # of the differences of one file that git does not know, or of all that it knows
+MOST_S = 20.0  # after which git is asked nothing more
+MOST_BYTES = 1 << 20  # of a file that git does not know, and of the differences in all that it knows
 MOST_FILES = 200  # that git does not know
 
 
@@ -40,16 +41,21 @@ def short(commit: str | None) -> str:
 
 def code_state() -> CodeState:
     """The state of the repository that this code is the top level of; another one's says nothing of it."""
-    top = _git("rev-parse", "--show-toplevel", "HEAD")
+    until = time.monotonic() + MOST_S
+    top = _git("rev-parse", "--show-toplevel", "HEAD", until=until)
     if top is None or len(top.splitlines()) != 2:
         return CodeState(None, "")
     folder, commit = top.splitlines()
     if not os.path.samefile(folder, REPOSITORY):
         return CodeState(None, "")
-    changes = [_diff("HEAD", "--", *CODE)]
-    new = _new_files()
-    # Nothing to compare with makes git exit with 1: there is a difference.
-    changes += [_diff("--no-index", "/dev/null", path) for path in new[:MOST_FILES]]
+    changes = [_diff("HEAD", "--", *CODE, until=until)]
+    new = _new_files(until)
+    for path in new[:MOST_FILES]:
+        size = _size(path)
+        if size > MOST_BYTES:
+            changes.append(f"and {path}, {size} bytes\n")
+        else:  # nothing to compare with makes git exit with 1: there is a difference
+            changes.append(_diff("--no-index", "/dev/null", path, until=until))
     if more := new[MOST_FILES:]:
         digest = hashlib.sha256("\0".join(more).encode()).hexdigest()
         changes.append(
@@ -58,28 +64,35 @@ def code_state() -> CodeState:
     return CodeState(commit, "".join(text for text in changes if text))
 
 
-def _new_files() -> list[str]:
+def _size(path: str) -> int:
+    try:
+        return (REPOSITORY / path).stat().st_size
+    except OSError:
+        return 0
+
+
+def _new_files(until: float) -> list[str]:
     """The files of code that git does not know, the nearest first; a virtual environment is no code."""
 
     def others(*patterns: str) -> list[str]:
-        listed = (
-            _git("ls-files", "--others", "--exclude-standard", "-z", "--", *patterns, most=MOST_BYTES) or ""
-        )
-        return [path for path in listed.split("\0")[:-1] if path]
+        options = ("--others", "--exclude-standard", "-z", "--")
+        listed = _git("ls-files", *options, *patterns, until=until, most=MOST_BYTES)
+        return (listed or "").split("\0")[:-1]
 
-    environments = tuple(f"{path.removesuffix('pyvenv.cfg')}" for path in others("*pyvenv.cfg"))
+    environments = tuple(path.removesuffix("pyvenv.cfg") for path in others("*pyvenv.cfg"))
     new = [path for path in others(*NEW_CODE) if not environments or not path.startswith(environments)]
     return sorted(new, key=lambda path: (path.count("/"), path))
 
 
-def _diff(*arguments: str) -> str | None:
+def _diff(*arguments: str, until: float) -> str | None:
     # Whatever the user's own settings of git are, and on whatever node.
     return _git(
-        "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", *arguments, most=MOST_BYTES
+        "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", *arguments, until=until,
+        most=MOST_BYTES,
     )  # fmt: skip
 
 
-def _git(*arguments: str, most: int | None = None) -> str | None:
+def _git(*arguments: str, until: float, most: int | None = None) -> str | None:
     """The output of git in the repository, or None where there is no git or no repository.
 
     Of more than `most` bytes the beginning, and a digest of all that came in time.
@@ -93,7 +106,7 @@ def _git(*arguments: str, most: int | None = None) -> str | None:
         )  # fmt: skip
     except OSError:
         return None
-    timer = threading.Timer(MOST_S, process.kill)
+    timer = threading.Timer(max(0.0, until - time.monotonic()), process.kill)
     timer.start()
     kept, digest, size = b"", hashlib.sha256(), 0
     try:
@@ -105,7 +118,7 @@ def _git(*arguments: str, most: int | None = None) -> str | None:
                 kept += block if most is None or len(kept) < most else b""
     finally:
         timer.cancel()
-    if process.returncode not in (0, 1) and not size:
+    if process.returncode > 1:
         return None
     text = kept.decode(errors="replace")
     if process.returncode < 0 or len(kept) < size:

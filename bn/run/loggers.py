@@ -77,6 +77,7 @@ class Wandb:
                     self.run = start("online")
                 except Exception as error:
                     _say(f"logger.mode=online: {_line(error)}: going offline {later}")
+                    wandb.teardown()  # its service holds the id of the run that could not be started
             self.run = self.run or start("offline")
         except Exception as error:
             self._lost(error)
