@@ -28,6 +28,8 @@ from pathlib import Path
 from torchvision.datasets.imagenet import ARCHIVE_META, load_meta_file, parse_devkit_archive
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
+
 from bn.data.archives import byte_bar, require_space, sole_writer, verify_md5, verify_tree, whole_folder
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY

@@ -22,6 +22,8 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
+
 from bn.data.archives import byte_bar, sole_writer, verify_md5, verify_tree, whole_folder
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY

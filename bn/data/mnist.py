@@ -8,7 +8,6 @@ Other sets of the same form are read in the same way (bn/data/idx_sets.py).
 import contextlib
 import gzip
 import hashlib
-import os
 import zlib
 from http.client import HTTPException
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from bn.data.idx_sets import IDX_SETS, IdxSet
 from bn.errors import UserError
+from bn.files import write_whole
 
 
 class Split(NamedTuple):
@@ -109,14 +109,9 @@ def _verified(content: bytes, name: str, source: IdxSet) -> bool:
 
 def _keep(path: Path, content: bytes) -> None:
     """Leave the unpacked file for the next use, whole or not at all; a read-only disk is no error."""
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
+    with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):  # a read-only file system refuses this too
-            part.unlink(missing_ok=True)
+        write_whole(path, content)
 
 
 def _download(root: Path, name: str, source: IdxSet) -> bytes:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from bn.files import whole
 from bn.observe.observation import Observation, Subject, pass_examples
 
 DTYPE = torch.float32  # also of what a forward pass in another precision puts out
@@ -58,14 +59,9 @@ class Percentiles(Observation):
 
     def save(self, folder: Path) -> None:
         """Write `activations.npz`: steps (T,), percentiles (P,), and for each name (T, P, units) float32."""
-        path = folder / "activations.npz"
-        part = path.with_suffix(".part.npz")
         arrays: dict[str, Any] = {name: array.numpy() for name, array in self.state_dict().items()}
-        try:
-            np.savez(part, **arrays, percentiles=np.array(self.percentiles))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with whole(folder / "activations.npz") as file:
+            np.savez(file, **arrays, percentiles=np.array(self.percentiles))
 
 
 def percentiles_of_columns(values: Tensor, percentiles: Sequence[float]) -> np.ndarray:
