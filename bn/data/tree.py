@@ -1,8 +1,9 @@
 """The images of an ImageFolder tree, {train,val}/<class>/*, listed and checked before any is read."""
 
+import contextlib
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +45,19 @@ class Listing(Sequence[str]):
 class Tree(NamedTuple):
     train: Listing
     validation: Listing
+
+
+@contextlib.contextmanager
+def no_empty_folders(path: Path) -> Iterator[None]:
+    """The folders on the way to `path`, and it, that the block makes and leaves empty are removed again."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the first that is not empty
+            for folder in missing:
+                if folder.exists():
+                    folder.rmdir()
 
 
 def read_tree(root: Path, classes: int, prepare: str) -> Tree:
