@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bn.config import Config, config_from, flatten, to_dict
+from bn.data.there import check_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
 from bn.errors import UserError
 from bn.run.attempt import Outcome, Work, attempt, check_device
@@ -169,6 +170,8 @@ def members_to_start(
                 check_device(run.config, Ranks())
             run.check_config()
             check_shared(run.config, 1)
+            if here and not run.finished:
+                check_data(run.config)
         except UserError as error:
             raise UserError(f"{error} (member {' '.join(overrides)})") from error
         if run.path in seen:

@@ -14,6 +14,7 @@ from bn.cluster.requeue import GOES_ON, Limits, put_back, wanted
 from bn.cluster.slurm import job_id, wait_for_the_end
 from bn.cluster.submission import check_submission, submission
 from bn.config import Config
+from bn.data.there import check_data
 from bn.distributed.ranks import Ranks, check_shared
 from bn.errors import Interrupted, UserError, reason_of
 from bn.run.code_state import code_state
@@ -70,6 +71,7 @@ def _check_and_open(
         since = f"; {other}: another output=... trains it with this code" if other else ""
         return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before{since})"
     check_shared(run.config, ranks.size)
+    check_data(run.config)
     if job is not None and launcher.get("changed") == "stop":
         check_submission(run, job)
     if (number := stop_signal()) is not None:
