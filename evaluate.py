@@ -7,6 +7,7 @@ Hydra composes what is chosen from configs/evaluate.yaml; `bn.evaluate.config` c
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from bn import cli
@@ -18,6 +19,7 @@ PROGRAM = "evaluate.py"
 @hydra.main(version_base="1.3", config_path="configs", config_name="evaluate")
 def main(composed: DictConfig) -> None:
     with cli.one_line_errors(PROGRAM):
+        cli.check_choices(HydraConfig.get().runtime.choices)
         mapping: Any = OmegaConf.to_container(composed, resolve=True)
         data = mapping.pop("data", {})
         evaluation = evaluation_from(mapping)

@@ -10,11 +10,11 @@ Steps on small images are bound by the number of kernels instead: about a thousa
 guess). Evaluations, compilation and start-up are not counted.
 """
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 from bn import cli
+from bn.files import NUMBER, read_record
 from bn.models.build import build_model
 from bn.models.counts import counts
 from bn.models.inception import Inception
@@ -62,10 +62,11 @@ def draw(folder: Path, out: Path) -> None:
 
 def training_rate(record: Path) -> Rate:
     """That of BN-Inception at 224 as measured, or a guess."""
-    if not record.exists():
+    shape = {"training": [{"images_per_second": NUMBER}], "multiply_adds": NUMBER, "device": str}
+    document = read_record(record, shape)
+    if document is None:
         share = f"{GUESSED_SHARE:.0%} of the peak (a guess: not measured yet)"
         return Rate(GUESSED_SHARE * PEAK, f"at {share}")
-    document = json.loads(record.read_text())
     best = max(found["images_per_second"] for found in document["training"])
     operations = 2 * PASSES * document["multiply_adds"] * best
     return Rate(operations, f"as measured on {document['device']}")

@@ -13,6 +13,7 @@ are measured; with workers, wall-clock seconds. All contenders take turns, and t
 
 import argparse
 import dataclasses
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from benchmarks.photographs import jpeg_file, photograph
 from benchmarks.scaffold import (

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import torch
 from tqdm import tqdm
 
-from bn.run.directory import REPOSITORY, write_whole
+from bn.files import read_record, write_whole
+from bn.run.directory import REPOSITORY
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
@@ -98,9 +99,10 @@ class Growing:
         self._name = name
         self._facts = dict(facts)
         self._found: dict[str, Any] = {}
-        if folder is not None and self._part(folder).exists():
-            kept = json.loads(self._part(folder).read_text())
-            self._found = kept["found"] if kept["facts"] == self._facts else {}
+        if folder is not None:
+            shape = {"facts": dict, "found": dict}
+            kept = read_record(self._part(folder), shape, "remove it to measure anew")
+            self._found = kept["found"] if kept and kept["facts"] == self._facts else {}
 
     def once(self, key: str, measure: Callable[[], T]) -> T:
         """What was kept under `key`, else what `measure` gives, which is kept and printed."""

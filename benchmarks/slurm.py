@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
+
 from benchmarks.scaffold import COMMITTED, Growing, measured_on, options
 from bn import cli
 from bn.cluster.submission import check_submission, record_job, record_submission

@@ -7,11 +7,15 @@ by each kernel that needs it, as far as a compiler fuses them (docs/speed.md). T
 copies and large matrix products reach on such GPUs.
 """
 
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from benchmarks.scaffold import options
 from bn.models import inception

@@ -3,17 +3,19 @@
 python scripts/make_figures.py benchmark
 """
 
-import json
 from pathlib import Path
 
 from benchmarks import inception, loaders, mnist, slurm
+from bn.files import Damaged, read_record
 
 TABLES = {"step": mnist.table, "images": inception.table, "data": loaders.table, "cluster": slurm.table}
 
 
 def draw(folder: Path, out: Path) -> None:
     for path in sorted(folder.glob("*.json")):
-        document = json.loads(path.read_text())
+        document = read_record(path, {"kind?": str, "environment?": dict})
         if "environment" in document:  # a record, and not what committed.py writes beside them
             kind = document.get("kind", "step")
+            if kind not in TABLES:
+                raise Damaged(path, f"kind={kind}, of {', '.join(TABLES)}")
             (out / f"{path.stem}.md").write_text(TABLES[kind](document))

@@ -26,9 +26,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bn.config import Config, config_from, flatten, to_dict
+from bn.data.there import check_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
 from bn.errors import UserError
 from bn.run.attempt import Outcome, Work, attempt, check_device
+from bn.run.code_state import code_state
 from bn.run.directory import REPOSITORY, RunDirectory, is_compared
 from bn.run.signals import install_handlers, stop_signal
 
@@ -156,6 +158,7 @@ def members_to_start(
     if (started := ranks_here().size) > 1:
         raise UserError(f"{started} processes: a sweep (-m) is started by one, and so are its members")
     to_start, left, seen = [], [], {}
+    now, others = code_state(), 0
     from tqdm import tqdm  # which takes longer to import than --help should wait
 
     for overrides in tqdm(members, desc="checking", unit=" runs", disable=None, leave=False):
@@ -167,6 +170,8 @@ def members_to_start(
                 check_device(run.config, Ranks())
             run.check_config()
             check_shared(run.config, 1)
+            if here and not run.finished:
+                check_data(run.config)
         except UserError as error:
             raise UserError(f"{error} (member {' '.join(overrides)})") from error
         if run.path in seen:
@@ -179,8 +184,11 @@ def members_to_start(
             left.append(("failed", f"{run.summary()} (hydra.sweeper.failed=again runs it again)"))
         elif not run.finished:
             to_start.append(list(overrides))
+        else:
+            others += bool(run.other_code(now))
     done = len(members) - len(to_start) - len(left)
-    also = f", {len(left)} failed before" if left else ""
+    also = f" ({others} with other code than is here now, {now.name})" if others else ""
+    also += f", {len(left)} failed before" if left else ""
     print(f"train.py: sweep of {len(members)} runs, {done} finished before{also}", flush=True)
     return to_start, left
 
@@ -195,6 +203,7 @@ def composed_config(overrides: Sequence[str]) -> DictConfig:
 
 def _run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
     """The checked config and its run directory, of which nothing is created yet."""
+    check_choices(choices)
     config = _checked(composed, choices)
     for group in SWITCHES:
         _check_switch(config, group, choices.get(group, "none"))
@@ -205,6 +214,14 @@ def _run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
 def names_of(group: str) -> list[str]:
     """What can be chosen of a config group, such as "experiment"."""
     return sorted(path.stem for path in (REPOSITORY / "configs" / group).glob("*.yaml"))
+
+
+def check_choices(choices: Mapping[str, Any]) -> None:
+    """UserError for a choice that is a path to a file, and not its name: it would be another experiment."""
+    for group, choice in choices.items():
+        names = names_of(group)
+        if choice is not None and names and choice not in names and not group.startswith("hydra/"):
+            raise UserError(f"{group}={choice}: unknown; accepted: {', '.join(names)}")
 
 
 def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:

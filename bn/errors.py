@@ -6,6 +6,9 @@ import errno
 class UserError(Exception):
     """A mistake the user can mend; one line: the key or file, the value, and what would be right."""
 
+    def __init__(self, line: str) -> None:
+        super().__init__(printable(line))
+
 
 class Interrupted(Exception):
     """A run was told to stop, and everything up to its last step is saved."""
@@ -21,6 +24,11 @@ class Diverged(Exception):
 
 class CaptureFailed(Exception):
     """A step that ran could not be captured as a CUDA graph; it is as it was, and runs on without."""
+
+
+def printable(text: str) -> str:
+    """One line, without what would move the cursor or cannot be encoded: a damaged file may hold anything."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def reason_of(error: BaseException) -> str:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from bn.config import Config, MlpModel
-from bn.models.mlp import MLP
+from bn.models.mlp import MLP, HiddenLayer
 from bn.norm import BatchNorm
+from bn.norm.layers import is_plain
 
 aten = torch.ops.aten
 
@@ -75,10 +76,11 @@ class FusedStep:
 
     Takes images (batch, inputs), of the type of the weights, and labels (batch,) int64.
     Weight decay (on the matrices W; not on gamma, beta or b) is free: W <- (1 - lr decay) W - lr dW.
-    Raises ValueError for a layer that it cannot compute.
+    Raises ValueError for a network that it cannot compute.
     """
 
     def __init__(self, model: MLP, *, batch: int, lr: float, decay: float = 0.0) -> None:
+        _check(model)
         layers = model.layers
         linears = [*(layer.linear for layer in layers), model.classifier]
         self.lr = lr
@@ -161,6 +163,28 @@ class FusedStep:
         if bias is not None:
             bias.addmv_(transposed, self.ones, alpha=-self.lr)
         return du
+
+
+def _check(model: MLP) -> None:
+    """ValueError unless `model` is what `bn.models.mlp.mlp` makes: the step calls none of its modules."""
+    known = (
+        MLP, HiddenLayer, nn.Sequential, nn.Linear, nn.Identity, BatchNorm,
+        *(one.module for one in NONLINEARITIES.values()),
+    )  # fmt: skip
+    for module in model.modules():
+        if type(module) not in known or not is_plain(module):
+            hooked = " with hooks" * (type(module) in known)
+            raise ValueError(f"the fused step cannot compute {type(module).__name__}{hooked}")
+    if len(model.layers) != len(model.hidden) or any(
+        type(linear) is not nn.Linear
+        for linear in (*(layer.linear for layer in model.layers), model.classifier)
+    ):
+        raise ValueError("the fused step cannot compute other than hidden layers and a classifier")
+    named = [parameter for _, parameter in model.named_parameters(remove_duplicate=False)]
+    if len(named) != len(list(model.parameters())):
+        raise ValueError("the fused step cannot compute layers that share parameters")
+    if not all(parameter.requires_grad for parameter in named):
+        raise ValueError("the fused step cannot leave a parameter as it is (requires_grad=False)")
 
 
 def _batch_norm(norm: nn.Module) -> BatchNorm | None:

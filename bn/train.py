@@ -6,7 +6,7 @@ A step, from forward to update, is on one page: `AutogradStep` in bn/tasks/steps
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
 import torch
@@ -14,15 +14,23 @@ from torch import nn
 
 from bn.config import Config, to_dict
 from bn.distributed.team import ALONE, Team, mean_statistics
-from bn.errors import Diverged, Interrupted, UserError
+from bn.errors import Diverged, Interrupted, UserError, reason_of
+from bn.files import NUMBER, misfit
 from bn.run.checkpoint import load_latest, save_checkpoint
-from bn.run.directory import RunDirectory, processor
+from bn.run.directory import DIGEST, RunDirectory, processor
 from bn.run.losses import LossWindow
 from bn.run.numbers import Numbers, Pace
 from bn.run.resume import own_state, restore_own
 from bn.seeds import derive_seed
 from bn.tasks import Task, build_task
 from bn.tasks.memory import names_memory
+
+# The shape of a checkpoint (bn/files.py); what the task makes of its parts is for the task to say.
+CHECKPOINT = {
+    "step": int, "wall_s": NUMBER, "config": dict, "model": dict, "optimizer": dict,
+    "losses": {"losses": torch.Tensor, "count": int}, "random": {"cpu": torch.Tensor, "cuda?": torch.Tensor},
+    "metrics?": DIGEST,
+}  # fmt: skip
 
 
 @names_memory
@@ -112,22 +120,37 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
     """The network, its data and its step, new or from the last checkpoint; the first line is printed."""
     device = take_device(config.device)
     torch.set_num_threads(config.threads)
-    torch.manual_seed(derive_seed(config.seed, "torch", *([team.rank] if team.rank else [])))
-    saved = team.of_rank_0(lambda: last_checkpoint(run))
-    first, earlier_s = (saved["step"], saved["wall_s"]) if saved else (0, 0.0)
-
-    task = build_task(config, device, first, team)
-    losses = LossWindow(config.log_every, device, skips=config.precision == "fp16")
-    if saved is not None:
-        task.load_state_dict(saved)
-        inexact = restore_own(saved, team, losses, device, task.model, config)
+    unfit: list[int] = []  # steps of checkpoints whose content is not what this training needs
+    while True:
+        saved = team.of_rank_0(lambda: last_checkpoint(run, unfit))
+        first, earlier_s = (saved["step"], saved["wall_s"]) if saved else (0, 0.0)
+        torch.manual_seed(derive_seed(config.seed, "torch", *([team.rank] if team.rank else [])))
+        task = build_task(config, device, first, team)
+        losses = LossWindow(config.log_every, device, skips=config.precision == "fp16")
+        if saved is None:
+            break
+        try:
+            task.load_state_dict(saved)
+            inexact = restore_own(saved, team, losses, device, task.model, config)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            task.close()
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            unfit.append(first)
+            if team.rank == 0:
+                line = f"{run.checkpoints}: damaged (that of step {first:,} does not fit: {reason_of(error)})"
+                print(f"{line}: taking the one before", file=sys.stderr)
+            continue
         if inexact and team.rank == 0:
             print(f"{run.name}: {inexact}", file=sys.stderr, flush=True)
+        break
     if device.type == "cuda" and config.cuda_graph and team.size == 1:
         task.capture()
 
     facts = {"type": device.type, "name": device_name(device), "threads": config.threads}
-    run.start(first, {**facts, "processes": team.size})
+    run.start(first, {**facts, "processes": team.size}, saved.get("metrics") if saved else None)
+    if saved is not None and team.rank == 0:
+        task.observer.save(run.path)  # as the checkpoint has it, whatever became of the file
     run.set_status("running", first)
     if team.rank == 0:
         print(describe(config, run, device, task, first), flush=True)
@@ -149,14 +172,24 @@ def save(training: Training, n: int) -> None:
         if team.rank == 0:
             # First: a run that has its last checkpoint does nothing more.
             task.observer.save(run.path)
-            run.sync()
+            state["metrics"] = run.sync()
             save_checkpoint(run.checkpoints, n, state)
     run.set_status("running", n)
 
 
-def last_checkpoint(run: RunDirectory) -> dict[str, Any] | None:
-    """The newest sound one; a line on stderr for each that is not. UserError if none of several is."""
-    saved, complaints = load_latest(run.checkpoints)
+def last_checkpoint(run: RunDirectory, besides: Container[int] = ()) -> dict[str, Any] | None:
+    """The newest sound one of this run; a line on stderr for each other. UserError if none of several is.
+
+    `besides`: the steps of those that turned out not to fit.
+    """
+
+    def check(state: dict[str, Any]) -> None:
+        if wrong := misfit(state, CHECKPOINT):
+            raise UserError(f"damaged ({wrong})")
+        if different := run.differences(state["config"]):
+            raise UserError(f"of another run: {', '.join(different)}")
+
+    saved, complaints = load_latest(run.checkpoints, check, besides)
     for complaint in complaints:
         print(f"{complaint}: taking the one before", file=sys.stderr)
     return saved

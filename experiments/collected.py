@@ -5,8 +5,10 @@ versions, device, duration and the resolved config.
 """
 
 import csv
+import io
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,17 @@ from scipy.stats import t as students_t
 
 from bn.config import Config, changes, flatten, to_dict
 from bn.errors import UserError
-from bn.run.directory import ENDED, RunDirectory, is_compared, read_lines
+from bn.files import TEXT_OR_NONE, Damaged, Shape, read_record, write_whole
+from bn.run.directory import ENDED, ENV, RunDirectory, is_compared, read_lines
 
+# The shape of a runs.json (bn/files.py).
+RUNS = {
+    "config": dict,
+    "runs": [{
+        "command": str, "state": str, "step": int, "commit": TEXT_OR_NONE, "torch": str,
+        "device": {"name": str}, "config": dict,
+    }],
+}  # fmt: skip
 NUMERICS = ("precision", "compile", "channels_last")  # of the config; device type and torch are in env.json
 
 
@@ -29,10 +40,10 @@ def ended(
     With `interrupted` also those that were stopped on the way, as far as they came.
 
     UserError if none of an experiment in `needed` has ended, or none at all; if a directory holds a run of
-    another config, or a record in which evaluations are missing; or if the numerics of two runs differ.
+    another config, or a record that is damaged or lacks evaluations; or if the numerics of two runs differ.
     """
     states = (*ENDED, "interrupted") if interrupted else ENDED
-    found = [run for run in runs if run.status.get("state") in states]
+    found = [run for run in runs if run.read_status().get("state") in states]
     check_needed(runs, found, needed)
     check(found)
     return found
@@ -53,6 +64,7 @@ def check(runs: Sequence[RunDirectory]) -> None:
     for run in runs:
         run.check_config()
         _check_evaluations(run)
+        run.check_records()
     check_numerics([(run.name, part) for run in runs for part in _numerics(run)])
 
 
@@ -93,13 +105,44 @@ def check_numerics(parts: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
 
 def _numerics(run: RunDirectory) -> list[dict[str, Any]]:
     """What the numbers depend on besides the experiment, of each start of a run."""
-    env = json.loads((run.path / "env.json").read_text())
+    env = _environment(run)
     config = flatten(to_dict(run.config))
     chosen = {key: config[key] for key in NUMERICS}
     return [
         {"device": start["device"]["type"], "torch": start["torch"], **chosen}
         for start in (env, *env["resumed"])
     ]
+
+
+def _environment(run: RunDirectory) -> dict[str, Any]:
+    path = run.path / "env.json"
+    env = read_record(path, ENV)
+    if env is None:
+        raise UserError(f"{run.name}/env.json: missing: restore it")
+    return env
+
+
+def observed(run: RunDirectory) -> dict[str, np.ndarray]:
+    """The arrays of activations.npz: steps (T,), and of each layer (T, percentiles, units).
+
+    Damaged where the file is, or where a layer or a step that the config asks for is missing.
+    """
+    try:
+        with np.load(run.activations) as file:
+            found = dict(file)
+    except FileNotFoundError:
+        raise UserError(f"{os.path.relpath(run.activations)}: missing: restore it") from None
+    except Exception as error:  # numpy raises whatever the reading of a file of another kind stumbles over
+        raise Damaged(run.activations, "not an npz file") from error
+    end = run.status["step"] if run.status["state"] == "done" else 0
+    wanted = {step for step in run.config.probe.at.steps(run.config.length) if step <= end}
+    steps = found.get("steps", np.empty(0))
+    if lacking := wanted - set(steps.ravel().tolist()):
+        raise Damaged(run.activations, f"nothing is recorded of step {min(lacking):,}")
+    for name, array in found.items():
+        if name != "percentiles" and len(array) != len(steps):
+            raise Damaged(run.activations, f"{name} has {len(array)} steps of {len(steps)}")
+    return found
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -165,25 +208,38 @@ def crossing(steps: np.ndarray, path: np.ndarray, level: float) -> float:
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows, each with all columns of the header."""
     try:
         with path.open(newline="") as file:
-            return list(csv.DictReader(file))
+            rows = list(csv.DictReader(file))
     except FileNotFoundError:
         raise _missing(path) from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise Damaged(path, "not CSV", _again(path)) from error
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise Damaged(path, f"row {number} has not the columns of the header", _again(path))
+    return rows
 
 
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise _missing(path) from None
+def read_json(path: Path, shape: Shape = RUNS) -> Any:
+    """A committed record; as it is, a runs.json."""
+    document = read_record(path, shape, _again(path))
+    if document is None:
+        raise _missing(path)
+    return document
+
+
+def _again(path: Path) -> str:
+    return f"restore it, or python scripts/reproduce.py {path.parent.name} --collect"
 
 
 def _missing(path: Path) -> UserError:
@@ -205,7 +261,7 @@ def write_entries(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
         {**entry, "config": {key: value for key, value in entry["config"].items() if key not in shared}}
         for entry in entries
     ]
-    path.write_text(json.dumps({"config": shared, "runs": own}, indent=1) + "\n")
+    write_whole(path, json.dumps({"config": shared, "runs": own}, indent=1) + "\n")
 
 
 def read_entries(path: Path) -> list[dict[str, Any]]:
@@ -244,7 +300,7 @@ def origin(document: Mapping[str, Any]) -> str:
 
 def provenance(run: RunDirectory) -> dict[str, Any]:
     """Where a run's numbers come from: command, commit, config, versions, device."""
-    env = json.loads((run.path / "env.json").read_text())
+    env = _environment(run)
     status = run.status
     config = flatten(to_dict(run.config))
     del config["output"]

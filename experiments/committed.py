@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from bn.errors import UserError
+from bn.files import Damaged, read_record, write_whole
 from bn.run.directory import REPOSITORY
 from experiments import style
 
@@ -31,13 +32,13 @@ def make(name: str, experiment: ModuleType, results: Path = RESULTS) -> None:
     made = _draw(folder, experiment)
     folder.mkdir(parents=True, exist_ok=True)
     for path, content in made.items():
-        (folder / path).write_bytes(content)
+        write_whole(folder / path, content)
     drawn = {
         "with": drawn_with(),
         "records": _records_digest(folder, made),
         "figures": {path: _digest(content) for path, content in sorted(made.items())},
     }
-    (folder / DRAWN).write_text(json.dumps(drawn, indent=1) + "\n")
+    write_whole(folder / DRAWN, json.dumps(drawn, indent=1) + "\n")
 
 
 def differences(name: str, experiment: ModuleType, results: Path = RESULTS) -> list[str]:
@@ -49,9 +50,11 @@ def differences(name: str, experiment: ModuleType, results: Path = RESULTS) -> l
     folder = results / name
     made = _draw(folder, experiment)
     try:
-        drawn = json.loads((folder / DRAWN).read_text())
-    except (OSError, ValueError):
-        return [f"{folder / DRAWN}: missing or damaged"]
+        drawn = read_record(folder / DRAWN, {"with": str, "records": str, "figures": dict})
+    except Damaged as error:
+        return [str(error)]
+    if drawn is None:
+        return [f"{folder / DRAWN}: missing"]
     same_library = drawn["with"] == drawn_with()
     found = []
     if drawn["records"] != _records_digest(folder, made):
@@ -97,7 +100,11 @@ def _draw(folder: Path, experiment: ModuleType) -> dict[str, bytes]:
 
 def _records_digest(folder: Path, made: dict[str, bytes]) -> str:
     """Of every file in the folder that is not drawn from the others."""
-    records = sorted(path for path in folder.iterdir() if path.name not in made and path.name != DRAWN)
+    records = sorted(
+        path
+        for path in folder.iterdir()
+        if path.name not in made and path.name != DRAWN and path.suffix != ".part"
+    )
     return _digest(b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in records))
 
 

@@ -54,11 +54,11 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
                 accuracy.append((*who, line["step"], line["test/accuracy"]))
         last = lines[-1]
         final.append((*who, last["step"], last["test/accuracy"], last.get("test/accuracy_population", "")))
-        with np.load(run.activations) as record:
-            path = record[f"layer{len(model.hidden)}"]
-            for step, values in zip(record["steps"], path, strict=True):
-                for unit, triple in enumerate(values.T):
-                    percentiles.append((*who, step, unit, *(f"{value:.4f}" for value in triple)))
+        record = collected.observed(run)
+        path = record[f"layer{len(model.hidden)}"]
+        for step, values in zip(record["steps"], path, strict=True):
+            for unit, triple in enumerate(values.T):
+                percentiles.append((*who, step, unit, *(f"{value:.4f}" for value in triple)))
     collected.write_csv(folder / "accuracy.csv", ("network", "seed", "step", "test_accuracy"), accuracy)
     names = [f"p{p:g}" for p in runs[0].config.probe.percentiles]
     header = ("network", "seed", "step", "unit", *names)

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bn.errors import UserError
-from bn.evaluate.records import interval
+from bn.evaluate.records import SHAPE, interval, read_record
+from bn.files import write_whole
 from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import REPOSITORY, RunDirectory
 from experiments import collected, networks
@@ -76,7 +77,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
         for network in record["checkpoints"]:
             del network["config"]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "evaluations.json").write_text(json.dumps(found, indent=1) + "\n")
+    write_whole(folder / "evaluations.json", json.dumps(found, indent=1) + "\n")
     collected.write_provenance(folder / "runs.json", ended)
 
 
@@ -101,7 +102,7 @@ def record_of(runs: Sequence[RunDirectory], experiment: str, crops: int) -> dict
     """The newest record of the last checkpoints of these runs, which their names tell apart by checksum."""
     wanted = {_last_checkpoint(run).name for run in _networks(runs, experiment)}
     folder = REPOSITORY / _evaluated(runs)
-    records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    records = [record for path in folder.glob("*.json") if (record := read_record(path))]
     found = [
         record
         for record in records
@@ -126,7 +127,7 @@ def _last_checkpoint(run: RunDirectory) -> Path:
 def draw(folder: Path, out: Path) -> None:
     """table.md."""
     document = collected.read_json(folder / "runs.json")
-    found = collected.read_json(folder / "evaluations.json")
+    found = collected.read_json(folder / "evaluations.json", [{"experiment": str, **SHAPE}])
     records = {(record["experiment"], record["crops"]): record for record in found}
     (out / "table.md").write_text(_table(records, document))
 

@@ -45,17 +45,15 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     for run in runs:
         config = flatten(to_dict(run.config))
         who = (run.config.experiment, run.config.seed)
-        with np.load(run.activations) as record:
-            for layer in run.config.probe.layers:
-                path, steps = record[layer], record["steps"]  # path: (T, percentiles, units)
-                unit = typical_unit(path)
-                for step, typical, medians in zip(
-                    steps, path[:, :, unit], np.median(path, axis=2), strict=True
-                ):
-                    values = (f"{value:.4g}" for value in (*typical, *medians))
-                    paths.append((*who, layer, networks.counted(int(step), config), unit, *values))
-                settled = steps >= SETTLED * run.config.length
-                movements.append((*who, layer, *(f"{movement(p):.4g}" for p in (path, path[settled]))))
+        record = collected.observed(run)
+        for layer in run.config.probe.layers:
+            path, steps = record[layer], record["steps"]  # path: (T, percentiles, units)
+            unit = typical_unit(path)
+            for step, typical, medians in zip(steps, path[:, :, unit], np.median(path, axis=2), strict=True):
+                values = (f"{value:.4g}" for value in (*typical, *medians))
+                paths.append((*who, layer, networks.counted(int(step), config), unit, *values))
+            settled = steps >= SETTLED * run.config.length
+            movements.append((*who, layer, *(f"{movement(p):.4g}" for p in (path, path[settled]))))
     names = [f"p{p:g}" for p in runs[0].config.probe.percentiles]
     header = ("network", "seed", "layer", "step", "unit", *names, *(f"median_{name}" for name in names))
     collected.write_csv(folder / "percentiles.csv", header, paths)

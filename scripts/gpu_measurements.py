@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
+
 from bn.run.directory import REPOSITORY, processor
 
 KEPT = REPOSITORY / "measurements"

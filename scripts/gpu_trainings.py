@@ -19,7 +19,6 @@ machine has no network, scripts/gpu_wheels.py makes the packages to carry.
 """
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -32,9 +31,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
+
 from bn import cli
+from bn.files import Damaged, read_record
 from bn.run.checkpoint import list_checkpoints
-from bn.run.directory import REPOSITORY, RunDirectory
+from bn.run.directory import REPOSITORY, STATUS, RunDirectory
 from bn.run.state import find_runs
 from experiments import figure4
 
@@ -220,8 +222,10 @@ def wanted(runs: Sequence[Path], evaluated: Sequence[RunDirectory]) -> Iterator[
     kept = {run.path for run in evaluated}
     for run in runs:
         try:
-            status = json.loads((run / "status.json").read_text())
-        except (OSError, ValueError):
+            status = read_record(run / "status.json", STATUS)
+        except Damaged:
+            status = None
+        if status is None:
             continue
         ended = status["state"] in ("done", "diverged") and run not in kept
         if not ended and list_checkpoints(run / "checkpoints"):

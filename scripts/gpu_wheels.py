@@ -11,6 +11,9 @@ import argparse
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn.run.directory import REPOSITORY
 

@@ -8,9 +8,13 @@ It needs no training and no network.
 
 import argparse
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from benchmarks import gpu_hours, tables
-from bn.errors import UserError
+from bn.errors import UserError, reason_of
+from bn.files import write_whole
 from experiments import EXPERIMENTS
 from experiments.committed import PAGES, differences, has_records, make, page_with_tables
 
@@ -31,13 +35,13 @@ def main() -> None:
     try:
         found = [line for name in names for line in run(name, arguments.check)]
         pages = {page: page_with_tables(page) for page in PAGES}
-    except UserError as error:
-        sys.exit(f"make_figures.py: {error}")
-    for page, (now, wanted) in pages.items():
-        if now != wanted and arguments.check:
-            found.append(f"{page}: a table is not the one in results/")
-        elif now != wanted:
-            page.write_text(wanted)
+        for page, (now, wanted) in pages.items():
+            if now != wanted and arguments.check:
+                found.append(f"{page}: a table is not the one in results/")
+            elif now != wanted:
+                write_whole(page, wanted)
+    except (UserError, OSError) as error:
+        sys.exit(f"make_figures.py: {reason_of(error)}")
     if found:
         sys.exit("\n".join(f"make_figures.py: {line}" for line in found))
 

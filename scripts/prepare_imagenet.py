@@ -28,7 +28,17 @@ from pathlib import Path
 from torchvision.datasets.imagenet import ARCHIVE_META, load_meta_file, parse_devkit_archive
 from tqdm import tqdm
 
-from bn.data.archives import byte_bar, require_space, sole_writer, verify_md5, verify_tree, whole_folder
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
+
+from bn.data.archives import (
+    byte_bar,
+    require_space,
+    sole_writer,
+    verify_md5,
+    verify_tree,
+    whole_folder,
+    write_member,
+)
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 
@@ -98,7 +108,7 @@ def verify_once(archive: Path, md5: str, record: Path) -> None:
 
 def extract_train(archive: Path, train: Path, classes: Collection[str], unfinished: Path) -> None:
     """The inner tars, one a class, straight from the outer one; classes whose folder is there are left."""
-    with damage_named(archive), tarfile.open(archive, "r:") as outer:
+    with damage_named(archive), tarfile.open(archive, "r:", tarinfo=Header) as outer:
         missing = []
         for member in files(outer):
             wnid = member.name.removesuffix(".tar")
@@ -119,7 +129,7 @@ def extract_train(archive: Path, train: Path, classes: Collection[str], unfinish
 
 def extract_class(outer: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
     """The images of the inner tar `member`."""
-    with tarfile.open(fileobj=outer.extractfile(member), mode="r:") as inner:
+    with tarfile.open(fileobj=outer.extractfile(member), mode="r:", tarinfo=Header) as inner:
         for image in files(inner):
             if not re.fullmatch(rf"{folder.name}_\d+\.JPEG", image.name):
                 raise UserError(f"{outer.name}: {member.name}: {image.name!r}: not what it should hold")
@@ -128,7 +138,7 @@ def extract_class(outer: tarfile.TarFile, member: tarfile.TarInfo, folder: Path)
 
 def extract_validation(archive: Path, val: Path, labels: Sequence[str], unfinished: Path) -> None:
     """The images, sorted into their classes: image number n, from 1, is of class `labels[n - 1]`."""
-    with damage_named(archive), tarfile.open(archive, "r:") as tar:
+    with damage_named(archive), tarfile.open(archive, "r:", tarinfo=Header) as tar:
         require_space(unfinished, archive.stat().st_size)
         with whole_folder(val, unfinished) as folder:
             for wnid in {*labels}:
@@ -150,6 +160,8 @@ def files(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """
     end = 0
     for member in tar:
+        if member.issparse():
+            raise tarfile.ReadError(f"{member.name} has holes")
         yield member
         end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
     assert tar.fileobj is not None, "open"
@@ -163,8 +175,18 @@ def write(tar: tarfile.TarFile, image: tarfile.TarInfo, folder: Path) -> None:
     content = tar.extractfile(image) if image.isreg() else None
     if content is None:
         raise tarfile.ReadError(f"{image.name} is no file")
-    with (folder / image.name).open("xb") as file:
-        file.write(content.read())
+    write_member(content, folder / image.name)
+
+
+class Header(tarfile.TarInfo):
+    """A header whose own extensions, which tarfile reads whole, are no larger than any in use."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Header":
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in (b"L", b"K", b"x", b"g", b"X") and header.size > 1 << 20:
+            raise tarfile.ReadError(f"an extended header of {header.size} bytes")
+        return header
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ complete, it says so.
 
 import argparse
 import contextlib
+import lzma
 import re
 import sys
 import urllib.request
@@ -22,7 +23,17 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from bn.data.archives import byte_bar, sole_writer, verify_md5, verify_tree, whole_folder
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
+
+from bn.data.archives import (
+    byte_bar,
+    require_space,
+    sole_writer,
+    verify_md5,
+    verify_tree,
+    whole_folder,
+    write_member,
+)
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 
@@ -30,6 +41,12 @@ ZIP = "tiny-imagenet-200.zip"
 URL = f"http://cs231n.stanford.edu/{ZIP}"
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"  # not Stanford's word, but that of all who publish one
 CLASSES, TRAIN, VALIDATION = 200, 500, 50  # the images of each class
+
+LONGEST_ANNOTATIONS = 1 << 22  # bytes; the published ones are 0.4 MB
+# RuntimeError: encrypted, or of a method that Python does not know. OSError: bz2's, without a number.
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, ValueError, RuntimeError, OSError,
+)  # fmt: skip
 
 Members = dict[str, list[str]]  # of each class, the names in the zip
 
@@ -89,10 +106,12 @@ def download(archive: Path) -> None:
                     bar.update(len(chunk))
         if length and part.stat().st_size != int(length):
             raise OSError(f"cut off after {part.stat().st_size} of {length} bytes")
+        part.replace(archive)
     except (OSError, HTTPException) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{URL}: download failed ({reason}): download it another way and name it") from error
-    part.replace(archive)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def extract(archive: Path, root: Path, unfinished: Path) -> None:
@@ -100,14 +119,19 @@ def extract(archive: Path, root: Path, unfinished: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as zipped:
             train, val = listing(zipped)
+            images = [image for of_class in (*train.values(), *val.values()) for image in of_class]
+            require_space(unfinished, sum(zipped.getinfo(image).file_size for image in images))
             folders = [*((root / "train", *entry) for entry in train.items())]
             folders += ((root / "val", *entry) for entry in val.items())
             for split, wnid, images in tqdm(folders, unit=" folders", disable=None, leave=False):
                 if not (split / wnid).is_dir():
                     with whole_folder(split / wnid, unfinished) as folder:
                         for image in images:
-                            (folder / PurePosixPath(image).name).write_bytes(zipped.read(image))
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+                            with zipped.open(image) as content:
+                                write_member(content, folder / PurePosixPath(image).name)
+    except DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's
         raise UserError(f"{archive}: damaged ({error}): download it again") from error
 
 
@@ -116,7 +140,8 @@ def listing(zipped: zipfile.ZipFile) -> tuple[Members, Members]:
 
     Only names of these two forms are taken from the zip, so none leads out of the tree.
     """
-    annotations = zipped.read("tiny-imagenet-200/val/val_annotations.txt").decode()
+    with zipped.open("tiny-imagenet-200/val/val_annotations.txt") as file:
+        annotations = file.read(LONGEST_ANNOTATIONS).decode()
     labels = dict(line.split("\t")[:2] for line in annotations.splitlines())  # image, class, box
     train: Members = defaultdict(list)
     val: Members = defaultdict(list)

@@ -17,10 +17,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn import cli
-from bn.errors import UserError
+from bn.errors import UserError, reason_of
+from bn.files import write_whole
 from bn.run.directory import REPOSITORY, RunDirectory
+from bn.run.signals import end_with_parent
 from experiments import EXPERIMENTS
 from experiments.committed import PAGES, RESULTS, make, page_with_tables
 
@@ -68,9 +73,11 @@ def main() -> None:
             runs = [*runs, *further]
         make(arguments.name, experiment)
         for page in PAGES:
-            page.write_text(page_with_tables(page)[1])
-    except UserError as error:
-        sys.exit(f"reproduce.py: {error}")
+            now, wanted = page_with_tables(page)
+            if now != wanted:
+                write_whole(page, wanted)
+    except (UserError, OSError) as error:
+        sys.exit(f"reproduce.py: {reason_of(error)}")
     ended = sum(run_directory.finished for run_directory in runs)
     print(f"reproduce.py: results/{arguments.name} is up to date: {ended} of its {len(runs)} runs have ended")
 
@@ -91,12 +98,17 @@ def run(entry: str, arguments: list[str]) -> None:
 
     Exits as it did unless that was with 0.
     """
-    process = subprocess.Popen([sys.executable, str(REPOSITORY / entry), *arguments])
+    process = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / entry), *arguments],
+        preexec_fn=lambda: end_with_parent(signal.SIGTERM),  # it saves first
+    )
     signal.signal(signal.SIGINT, lambda *_: None)  # a terminal's Ctrl-C reaches it as well
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: process.terminate())
     code = process.wait()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     if code:
         sys.exit(code if code > 0 else 128 - code)
 

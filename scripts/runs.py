@@ -19,7 +19,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bn.errors import UserError
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
+
+from bn.errors import UserError, printable
 from bn.run.directory import REPOSITORY
 from bn.run.state import STATES, RunState, find_runs, state_of
 
@@ -230,11 +232,6 @@ def align(text: str, width: int, left: bool) -> str:
 
 def cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
-
-
-def printable(text: str) -> str:
-    """Without what would move the cursor, or cannot be encoded."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 if __name__ == "__main__":

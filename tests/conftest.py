@@ -181,7 +181,7 @@ def bits():
         return {
             "step": last["step"],
             "state": json.loads((path / "status.json").read_text())["state"],
-            "checkpoint": plain({key: last[key] for key in last.keys() - {"wall_s", "config"}}),
+            "checkpoint": plain({key: last[key] for key in last.keys() - {"wall_s", "config", "metrics"}}),
             "metrics": [{k: v for k, v in line.items() if k not in TIMES} for line in metrics],
             "activations": activations,
         }

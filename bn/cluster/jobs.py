@@ -3,13 +3,15 @@
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
 from bn.cluster.slurm import queue
 from bn.cluster.submission import submission
+from bn.files import Damaged
 from bn.run.directory import ENDED, RunDirectory
 from bn.run.signals import stop_signal
 
@@ -65,9 +67,13 @@ def _left(run: RunDirectory, job: str, state: str | None) -> tuple[str, str]:
     """Of a member whose job has left the queue before its end."""
     if state == "interrupted":
         return state, f"{run.summary()}: the same command goes on"
+    log = None
+    with suppress(Damaged):
+        log = submission(run).get("log")
+    where = f"; its log: {log}, its errors: {Path(log).with_suffix('.err')}" if log else ""
     return "lost", (
         f"{run.name}: job {job} is gone (cancelled, killed, out of memory, or its node was lost): "
-        f"the same command goes on; its log: {submission(run).get('log')}"
+        f"the same command goes on{where}"
     )
 
 

@@ -3,7 +3,6 @@
 Accounting is not needed: what squeue shows, and the run directories, say everything that is asked here.
 """
 
-import getpass
 import os
 import signal
 import subprocess
@@ -17,12 +16,12 @@ TRIES = 3
 def job_id() -> str | None:
     """The id of this process's job, as squeue shows it: 123, or 123_4 in an array. None outside SLURM."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID") or None
 
 
 def queue() -> dict[str, str] | None:
     """The state (PENDING, RUNNING, COMPLETING, ...) of each job of this user by id; None: no answer."""
-    answer = _ask("squeue", "--noheader", "--array", "--user", getpass.getuser(), "--format", "%i %T")
+    answer = _ask("squeue", "--noheader", "--array", "--user", str(os.getuid()), "--format", "%i %T")
     if answer is None:
         return None
     return dict(line.split(maxsplit=1) for line in answer.splitlines())

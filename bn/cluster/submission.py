@@ -15,20 +15,23 @@ from typing import Any
 
 from bn.config import changes, to_dict
 from bn.errors import UserError
-from bn.run.code_state import CodeState, code_state
-from bn.run.directory import NOT_COMPARED, RunDirectory, write_whole
+from bn.files import TEXT_OR_NONE, read_record, write_whole
+from bn.run.code_state import CodeState, code_state, short
+from bn.run.directory import NOT_COMPARED, RunDirectory
 
 FILE = "submitted.json"
 DIFF = "submitted.diff"
+SHAPE = {
+    "job": TEXT_OR_NONE, "commit?": TEXT_OR_NONE, "changes?": TEXT_OR_NONE, "config?": dict,
+    "log?": TEXT_OR_NONE, "time_limits?": int,
+}  # fmt: skip
+REMEDY = "restore it, or remove it once no job of this run is in the queue"
 ANYWAY = "hydra.launcher.changed=run runs it all the same"
 
 
 def submission(run: RunDirectory) -> dict[str, Any]:
-    """What `submitted.json` says; empty where there is none, or where it cannot be read."""
-    try:
-        return json.loads((run.path / FILE).read_text())
-    except (OSError, ValueError):
-        return {}
+    """What `submitted.json` says; empty where there is none. Damaged where it is."""
+    return read_record(run.path / FILE, SHAPE, REMEDY) or {}
 
 
 def record_submission(run: RunDirectory, code: CodeState) -> None:
@@ -77,21 +80,17 @@ def check_submission(run: RunDirectory, job: str) -> None:
         return  # submitted by other means than a sweep
     code = code_state()
     changed = []
-    if code.commit != submitted["commit"]:
-        changed.append(f"the commit (then {_short(submitted['commit'])}, now {_short(code.commit)})")
-    elif code.digest != submitted["changes"]:
-        changed.append(f"the code (it differs from {_short(code.commit)} otherwise than {DIFF} says)")
+    if code.commit != (commit := submitted.get("commit")):
+        changed.append(f"the commit (then {short(commit)}, now {short(code.commit)})")
+    elif code.digest != submitted.get("changes"):
+        changed.append(f"the code (it differs from {short(code.commit)} otherwise than {DIFF} says)")
     changed += [
         f"{key} (then {then}, now {now})"
-        for key, (then, now) in changes(submitted["config"], run.config).items()
+        for key, (then, now) in changes(submitted.get("config", {}), run.config).items()
         if not key.startswith(NOT_COMPARED)
     ]
     if changed:
         raise UserError(f"changed since it was submitted: {', '.join(changed)}: submit it again; {ANYWAY}")
-
-
-def _short(commit: str | None) -> str:
-    return commit[:10] if commit else "unknown: no git"
 
 
 def _write(run: RunDirectory, submitted: Mapping[str, Any]) -> None:

@@ -12,10 +12,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from tqdm import tqdm
 
-from bn.data.tree import read_tree
+from bn.data.tree import no_empty_folders, read_tree
 from bn.errors import UserError
 
 
@@ -45,20 +46,24 @@ def sole_writer(root: Path) -> Iterator[Path]:
     UserError with one line if another process is at work on the tree, and for each OSError in the block, such
     as a full disk.
     """
-    unfinished = root / ".unfinished"
+    unfinished, lock_file = root / ".unfinished", root / ".lock"
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with (root / ".lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"{root}: in use by another process: wait for it, or stop it") from None
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
-            try:
-                unfinished.mkdir()
-                yield unfinished
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
+        with no_empty_folders(root):
+            root.mkdir(parents=True, exist_ok=True)
+            with lock_file.open("a") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if not os.path.samestat(os.fstat(lock.fileno()), os.stat(lock_file)):
+                        raise BlockingIOError  # its last holder removed it, and another has a new one
+                except (BlockingIOError, FileNotFoundError):
+                    raise UserError(f"{root}: in use by another process: wait for it, or stop it") from None
+                shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+                try:
+                    unfinished.mkdir()
+                    yield unfinished
+                finally:
+                    shutil.rmtree(unfinished, ignore_errors=True)
+                    lock_file.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"{error.filename or root}: {error.strerror or error}: fix this, then run the same command again"
@@ -74,6 +79,12 @@ def whole_folder(path: Path, unfinished: Path) -> Iterator[Path]:
     os.sync()  # or a power failure could leave the name with empty files
     path.parent.mkdir(exist_ok=True)
     part.rename(path)
+
+
+def write_member(source: IO[bytes], path: Path) -> None:
+    """A new file with what an archive's member holds, of which little is in memory at a time."""
+    with path.open("xb") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
 
 
 def require_space(root: Path, size: int) -> None:

@@ -3,8 +3,8 @@
 import contextlib
 import fcntl
 import hashlib
+import io
 import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,9 @@ from bn.data.jpeg import BrokenImage
 from bn.data.pictures import ArrayPictures, FolderPictures
 from bn.data.tree import Listing
 from bn.errors import UserError
+from bn.files import open_locked, whole
+
+DIGEST = 64  # bytes at the beginning of a file: the digits of a SHA-256
 
 
 class Decoded(NamedTuple):
@@ -95,34 +98,35 @@ def _kept(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, list[int]] | 
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until the map is gone, which has the file too
+            digest = file.read(DIGEST)
+            content = np.memmap(file, np.uint8, "c")  # as if writable, since torch insists; the file stays
+            if hashlib.sha256(content[DIGEST:].data).hexdigest().encode() != digest:
+                return None
+            file.seek(DIGEST)
             broken = np.load(file)
-            # As if writable, since torch insists; the file stays as it is.
-            images = np.memmap(file, np.uint8, "c", file.tell(), shape)
-            whole = images.offset + images.nbytes == os.fstat(file.fileno()).st_size
+            images = content[file.tell() :].reshape(shape)
     except (OSError, ValueError, EOFError):
         return None
-    return (images, broken.tolist()) if whole else None
+    return images, broken.tolist()
 
 
 def _keep(path: Path, images: np.ndarray, broken: Sequence[int]) -> None:
-    """Leave the array for later runs, whole or not at all; a disk that cannot take it is no error."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    try:
+    """Leave the array for later runs, whole or not at all; a disk that cannot take it is no error.
+
+    The file: the digest of what follows, which are broken, the images.
+    """
+    head = io.BytesIO()
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            np.save(file, np.array(broken, np.int64))
-            file.write(images.data)
-            file.flush()
-            os.fsync(file.fileno())  # or a power failure could leave the name with half of it
-            part.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):  # a read-only file system refuses this too
-            part.unlink(missing_ok=True)
+        np.save(head, np.array(broken, np.int64))
+        digest = hashlib.sha256(head.getvalue())
+        digest.update(images.data)
+        with whole(path) as file:
+            for part in (digest.hexdigest().encode(), head.getvalue(), images.data):
+                file.write(part)
 
 
 def _remove_unused(cache: Path, pattern: str) -> None:
     for path in cache.glob(pattern):
-        with contextlib.suppress(OSError), path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # an OSError where somebody has it
+        with contextlib.suppress(OSError), open_locked(path, "r+b"):  # an OSError where somebody has it
             path.unlink()

@@ -23,7 +23,7 @@ IDX_SETS = {
             "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         },
         torchvision="MNIST",
-        elsewhere="restore it with `git checkout -- {root}`",
+        elsewhere="`git checkout -- data/mnist` restores the bundled files, which are read without data.root",
     ),
     # Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747. The checksums are of what the published archives, whose
     # MD5 torchvision knows, unpack to.
@@ -35,7 +35,7 @@ IDX_SETS = {
             "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         },
         torchvision="FashionMNIST",
-        elsewhere="put the four files there, or say where they are with data.root (Debian's package "
+        elsewhere="put the four files into a folder and name it with data.root (Debian's package "
         "dataset-fashion-mnist: data.root=/usr/share/datasets/fashion-mnist)",
     ),
 }

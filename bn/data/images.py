@@ -26,6 +26,7 @@ from bn.data.resident import Resident
 from bn.data.smoke import TRAIN, smoke_pictures
 from bn.data.source import VALIDATION_BATCH, Source, Split
 from bn.data.stream import Stream
+from bn.data.there import check_validation, how_to_prepare, in_arrays
 from bn.data.tree import read_tree, read_validation
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
@@ -33,11 +34,6 @@ from bn.seeds import generator
 
 RESIDENT_LIMIT = 4 << 30  # bytes that feed=auto keeps on the device
 CACHE = REPOSITORY / "data" / "cache"
-PREPARE = {
-    "imagenet": "make it with `python scripts/prepare_imagenet.py ARCHIVES --root {root}`",
-    "tiny_imagenet": "make it with `python scripts/prepare_tiny_imagenet.py --download --root {root}`",
-    "cifar10": "put images there as {{train,val}}/<class>/*.png, or remove {root} to download CIFAR-10",
-}
 
 
 Splits = Mapping[Split, ArrayPictures | FolderPictures]
@@ -128,10 +124,7 @@ def find_pictures(data: ImageData, *, training: bool = True) -> Splits:
     if not data.validation:
         return _find(data, training)
     found = _find(data, training=True)["train"]
-    if data.validation >= len(found):
-        raise UserError(
-            f"data.validation={data.validation}: accepted: fewer than the {len(found)} training images"
-        )
+    check_validation(data, len(found))
     # The same ones for all seeds, so that settings are compared on the same images.
     order = torch.randperm(len(found), generator=generator(0, "held out")).numpy()
     held_out, kept = np.sort(order[: data.validation]), np.sort(order[data.validation :])
@@ -140,16 +133,10 @@ def find_pictures(data: ImageData, *, training: bool = True) -> Splits:
 
 def _find(data: ImageData, training: bool) -> Splits:
     root = REPOSITORY / data.root
-    is_tree = any((root / split).exists() for split in ("train", "val"))
-    in_arrays = data.name == "smoke" or (data.name == "cifar10" and not is_tree)
-    if data.name == "smoke" and data.root:
-        raise UserError(f"data.root={data.root}: data=smoke is generated; accepted: empty")
-    if in_arrays and data.classes != 10:
-        raise UserError(f"data.classes={data.classes}: data={data.name} has 10; accepted: 10")
-    if in_arrays:
+    if in_arrays(data):
         found = _smoke() if data.name == "smoke" else cifar10_pictures(root)
         return found if training else {"val": found["val"]}
-    prepare = PREPARE[data.name].format(root=root)
+    prepare = how_to_prepare(data)
     if not training:
         return {"val": FolderPictures(read_validation(root, data.classes, prepare))}
     tree = read_tree(root, data.classes, prepare)

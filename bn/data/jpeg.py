@@ -1,21 +1,29 @@
 """Image files: opened first, and decoded once it is known which part is needed, and at which scale.
 
 libjpeg-turbo decodes JPEG straight into an array, at 1/2, 1/4 or 1/8 of its size where that is enough: it
-then transforms 4, 2 or 1 of 8 coefficients in each direction. PIL decodes everything else: other formats,
-whatever the file's name says; CMYK; and files that libjpeg-turbo rejects although no pixels are lost.
+then transforms 4, 2 or 1 of 8 coefficients in each direction. PIL decodes everything else: the other formats
+of `FORMATS`, whatever the file's name says; CMYK; and files that libjpeg-turbo rejects although no pixels are
+lost. Orientations that EXIF states are not applied, as torchvision's ImageFolder does not.
 """
 
 import io
+import os
+import stat
 import warnings
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 REDUCTIONS = (8, 4, 2)
-LIMIT = 1 << 26  # pixels; a file that announces more is left to PIL, which knows what is too much
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # PIL knows others, one of which starts Ghostscript
+LIMIT = 1 << 26  # pixels, which are 200 MB in memory; an image of more is refused before it is decoded
+
+
+T = TypeVar("T")
+PHOTOMETRIC, WHITE_IS_ZERO, BITS_PER_SAMPLE = 262, 0, 258  # of TIFF
 
 
 class BrokenImage(Exception):
@@ -70,13 +78,44 @@ class Jpeg:
         except ValueError as error:
             if "Premature end" in str(error):  # PIL takes it for gray, if as many bytes are there
                 raise BrokenImage(self._name, "a truncated JPEG file") from error
-            return _decode(self._content, self._name), 1
+            return Other(self._content, self._name).pixels()
+
+
+class Other:
+    """The content of a file that PIL decodes. BrokenImage if it is none, or none that is taken."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        self._content = content
+        self._name = name
+        width, height = self._from_pil(lambda image: image.size)
+        self.size = (height, width)
+        _check_size(self.size, name)
+
+    def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
+        return self._from_pil(_rgb), 1
+
+    def _from_pil(self, take: Callable[[Image.Image], T]) -> T:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of damaged EXIF, of many pixels: the image is there
+                with Image.open(io.BytesIO(self._content), formats=FORMATS) as image:
+                    return take(image)
+        except UnidentifiedImageError as error:
+            raise BrokenImage(self._name, f"not an image; accepted: {', '.join(FORMATS)}") from error
+        except Exception as error:  # PIL's plugins let through whatever they stumble over
+            raise BrokenImage(self._name, str(error) or type(error).__name__) from error
 
 
 def open_picture(path: str) -> Picture:
     """BrokenImage if the file cannot be read, is empty, or is no image."""
     try:
-        content = Path(path).read_bytes()
+        with open(path, "rb", opener=_without_waiting) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise BrokenImage(path, "not a regular file")
+            if found.st_size > 8 * LIMIT:  # 16 bits for each of four channels, not compressed
+                raise BrokenImage(path, f"{found.st_size} bytes; accepted: at most {8 * LIMIT}")
+            content = file.read()
     except OSError as error:
         raise BrokenImage(path, error.strerror or type(error).__name__) from error
     if not content:
@@ -85,19 +124,37 @@ def open_picture(path: str) -> Picture:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
         size = int(height), int(width)
     except ValueError:
-        return Decoded(_decode(content, path))
-    if colours in ("CMYK", "YCCK") or size[0] * size[1] > LIMIT:
-        return Decoded(_decode(content, path))
+        return Other(content, path)
+    if colours in ("CMYK", "YCCK"):
+        return Other(content, path)
+    _check_size(size, path)
     return Jpeg(content, size, path)
 
 
-def _decode(content: bytes, name: str) -> np.ndarray:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged EXIF, of many pixels: the image is there
-            with Image.open(io.BytesIO(content)) as image:
-                return np.array(image.convert("RGB"))  # writable, as torch wants it
-    except UnidentifiedImageError as error:
-        raise BrokenImage(name, "not an image in a format that PIL knows") from error
-    except Exception as error:  # PIL's plugins let through whatever they stumble over
-        raise BrokenImage(name, str(error) or type(error).__name__) from error
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe without a writer would hold its reader up for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    height, width = size
+    if height * width > LIMIT:
+        raise BrokenImage(name, f"{width}x{height} pixels; accepted: at most {LIMIT} in all")
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """(h, w, 3) uint8: 16 bits are scaled to 8, and transparency is left out, as torchvision does.
+
+    ValueError for what has no range to scale by. PIL's own conversion would clip it, to white or black.
+    """
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+            raise ValueError("16 bits of gray with white as 0; accepted: with black as 0")
+        (bits,) = tags.get(BITS_PER_SAMPLE, (16,))  # which may be 12
+        gray = np.asarray(image).astype(np.float32) * (255 / (2**bits - 1))
+        return np.repeat(np.rint(gray).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        kind = "floating point" if image.mode == "F" else "32-bit or signed integers"
+        raise ValueError(f"gray in {kind}, of unknown range; accepted: 8 or 16 bits, unsigned")
+    return np.array(image.convert("RGB"))  # writable, as torch wants it

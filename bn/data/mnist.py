@@ -8,7 +8,6 @@ Other sets of the same form are read in the same way (bn/data/idx_sets.py).
 import contextlib
 import gzip
 import hashlib
-import os
 import zlib
 from http.client import HTTPException
 from pathlib import Path
@@ -19,7 +18,12 @@ import torch
 from torch import Tensor
 
 from bn.data.idx_sets import IDX_SETS, IdxSet
+from bn.data.there import check_idx_root
+from bn.data.tree import no_empty_folders
 from bn.errors import UserError
+from bn.files import write_whole
+
+LONGEST = 1 << 26  # bytes; the training images are 47 MB
 
 
 class Split(NamedTuple):
@@ -50,6 +54,7 @@ def load_mnist(root: Path, threshold: float = 0.5, validation: int = 0, name: st
     Raises UserError with one line naming the file if one is damaged, or missing and not to be had.
     """
     source = IDX_SETS[name]
+    check_idx_root(root, name)
     files = {name: _read(root, name, source) for name in source.sha256}
     train = _split(files["train-images-idx3-ubyte"], files["train-labels-idx1-ubyte"], threshold)
     test = _split(files["t10k-images-idx3-ubyte"], files["t10k-labels-idx1-ubyte"], threshold)
@@ -71,18 +76,15 @@ def _split(images: bytes, labels: bytes, threshold: float) -> Split:
 def _read(root: Path, name: str, source: IdxSet) -> bytes:
     """The verified content of one IDX file: unpacked, else as it came (gzipped or not), else downloaded."""
     unpacked = root / "unpacked" / name
-    if unpacked.exists():
-        content = unpacked.read_bytes()
+    if unpacked.is_file():
+        content = _content(unpacked)
         if _verified(content, name, source):
             return content  # else it was cut short: unpack it again
     for came in (root / f"{name}.gz", root / name):
         if came.exists():
-            content = _unpacked(came)
+            content = _content(came)
             if not _verified(content, name, source):
-                raise UserError(
-                    f"{came}: damaged (checksum differs): {_elsewhere(source, came)}, "
-                    f"or remove it to download {source.torchvision}"
-                )
+                raise UserError(f"{came}: {_instead(content, name, source)}")
             break
     else:
         content = _download(root, name, source)
@@ -90,17 +92,29 @@ def _read(root: Path, name: str, source: IdxSet) -> bytes:
     return content
 
 
-def _unpacked(path: Path) -> bytes:
-    """Empty where it cannot be read."""
+def _content(path: Path) -> bytes:
+    """Empty where it is damaged; cut off where it is longer than any file of these sets."""
+    if not path.is_file():
+        raise UserError(f"{path}: not a regular file; accepted: an IDX file, gzipped or not")
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error):
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return file.read(LONGEST)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
         return b""
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _elsewhere(source: IdxSet, root: Path) -> str:
-    return source.elsewhere.format(root=root)
+def _instead(content: bytes, name: str, source: IdxSet) -> str:
+    """What a file with another content is, and what to do."""
+    found = hashlib.sha256(content).hexdigest()
+    for other, idx_set in IDX_SETS.items():
+        for file, digest in idx_set.sha256.items():
+            if digest == found and idx_set is source:
+                return f"holds {file}; accepted: {name}"
+            if digest == found:
+                return f"of data={other}, which reads it"
+    return f"damaged, or of another data set (checksum differs): {source.elsewhere}"
 
 
 def _verified(content: bytes, name: str, source: IdxSet) -> bool:
@@ -109,14 +123,9 @@ def _verified(content: bytes, name: str, source: IdxSet) -> bool:
 
 def _keep(path: Path, content: bytes) -> None:
     """Leave the unpacked file for the next use, whole or not at all; a read-only disk is no error."""
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
+    with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):  # a read-only file system refuses this too
-            part.unlink(missing_ok=True)
+        write_whole(path, content)
 
 
 def _download(root: Path, name: str, source: IdxSet) -> bytes:
@@ -124,12 +133,13 @@ def _download(root: Path, name: str, source: IdxSet) -> bytes:
 
     downloaded = root / source.torchvision / "raw" / name
     try:
-        getattr(datasets, source.torchvision)(str(root), download=True)
+        with no_empty_folders(downloaded.parent):
+            getattr(datasets, source.torchvision)(str(root), download=True)
         content = downloaded.read_bytes()
     except (OSError, RuntimeError, HTTPException) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{root / name}.gz: missing, and the download failed ({reason}): {_elsewhere(source, root)}"
+            f"{root / name}.gz: missing, and the download failed ({reason}): {source.elsewhere}"
         ) from error
     if not _verified(content, name, source):
         raise UserError(f"{downloaded}: downloaded, but the checksum differs: remove it")

@@ -1,8 +1,9 @@
 """The images of an ImageFolder tree, {train,val}/<class>/*, listed and checked before any is read."""
 
+import contextlib
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,12 +47,42 @@ class Tree(NamedTuple):
     validation: Listing
 
 
+@contextlib.contextmanager
+def no_empty_folders(path: Path) -> Iterator[None]:
+    """The folders on the way to `path`, and it, that the block makes and leaves empty are removed again."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the first that is not empty
+            for folder in missing:
+                if folder.exists():
+                    folder.rmdir()
+
+
 def read_tree(root: Path, classes: int, prepare: str) -> Tree:
     """List `root`/train and `root`/val. `prepare` says how to make the tree, where there is none.
 
     UserError with one line: no such folder; a class folder without images; training classes that are not
     `classes` in number; validation classes that are not the training classes.
     """
+    train, validation = _both(root, classes, prepare)
+    return Tree(_listing(root / "train", train, prepare), _listing(root / "val", validation, prepare))
+
+
+def check_tree(root: Path, classes: int, prepare: str, enough: int) -> int:
+    """How many training images there are, as far as `enough`. UserError as of `read_tree`, of the folders."""
+    train, _ = _both(root, classes, prepare)
+    found = 0
+    for name in train:
+        found += len(_images(root / "train" / name, prepare))
+        if found >= enough:
+            break
+    return found
+
+
+def _both(root: Path, classes: int, prepare: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The class folders of training and of validation."""
     train = _class_folders(root / "train", prepare)
     _check_number(root / "train", train, classes)
     validation = _class_folders(root / "val", prepare)
@@ -60,7 +91,7 @@ def read_tree(root: Path, classes: int, prepare: str) -> Tree:
         raise UserError(
             f"{root / here / name}: no such class folder in {root / there}; both need the same classes"
         )
-    return Tree(_listing(root / "train", train, prepare), _listing(root / "val", validation, prepare))
+    return train, validation
 
 
 def read_validation(root: Path, classes: int, prepare: str) -> Listing:
@@ -86,14 +117,14 @@ def _class_folders(folder: Path, prepare: str) -> tuple[str, ...]:
 
 
 def _listing(folder: Path, classes: tuple[str, ...], prepare: str) -> Listing:
-    files = []
-    for name in classes:
-        found = sorted(
-            file
-            for file in os.listdir(folder / name)
-            if file.lower().endswith(EXTENSIONS) and not file.startswith(".")
-        )
-        if not found:
-            raise UserError(f"{folder / name}: a class folder without images: {prepare}")
-        files.append(found)
-    return Listing(folder, classes, files)
+    return Listing(folder, classes, [_images(folder / name, prepare) for name in classes])
+
+
+def _images(folder: Path, prepare: str) -> list[str]:
+    """The names of a class's images."""
+    found = sorted(
+        file for file in os.listdir(folder) if file.lower().endswith(EXTENSIONS) and not file.startswith(".")
+    )
+    if not found:
+        raise UserError(f"{folder}: a class folder without images: {prepare}")
+    return found

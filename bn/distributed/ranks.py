@@ -21,8 +21,13 @@ class Ranks(NamedTuple):
 
 def ranks_here(environment: Mapping[str, str] = os.environ) -> Ranks:
     """From torchrun's variables, without them one process. UserError where some are missing or contradict."""
-    if not any(name in environment for name in NUMBERS[:-1]):
-        if int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
+    # Some containers and notebooks set these for the one process there is.
+    alone = all(environment.get(name, own) == own for name, own in zip(NUMBERS, "0101", strict=False))
+    if alone:
+        tasks = environment.get("SLURM_STEP_NUM_TASKS") or "1"
+        if not tasks.isdecimal():
+            raise UserError(f"SLURM_STEP_NUM_TASKS={tasks}: accepted: a whole number; srun sets it")
+        if int(tasks) > 1 and "RANK" not in environment:
             raise UserError(
                 "srun starts several tasks without torchrun: accepted: one `torchrun` on each node, "
                 "as scripts/slurm/train.sbatch starts them"

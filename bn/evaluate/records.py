@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from bn.errors import UserError
-from bn.run.directory import write_whole
+from bn.files import Damaged, write_whole
+from bn.files import read_record as read_record_of
 
 Z = 1.959964  # normal quantile of a 95% interval
 NAME_LENGTH = 60
+SHAPE = {
+    "n": int, "top1_correct": int, "top5_correct": int, "not_finite": int, "crops": int, "models": int,
+    "statistics": str, "precision": str, "torch": str, "time": str, "data": {"name": str, "crop": int},
+    "checkpoints": [{"path": str, "sha256": str, "name": str, "step": (int, type(None))}],
+}  # fmt: skip
 COLUMNS = (
     "networks", "data", "resolution", "crops", "models", "statistics", "top-1 error", "top-5 error", "record"
 )  # fmt: skip
@@ -37,12 +43,12 @@ def make_folder(folder: Path) -> None:
 
 def read_record(path: Path) -> dict[str, Any] | None:
     """A record, or None where there is none. UserError if it is damaged."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{os.path.relpath(path)}: damaged: remove it") from error
+    record = read_record_of(path, SHAPE, "remove it")
+    if record is not None:
+        counts = (record["top1_correct"], record["top5_correct"], record["not_finite"])
+        if record["n"] == 0 or max(counts) > record["n"] or record["statistics"] not in _STATISTICS:
+            raise Damaged(path, "counts or statistics that cannot be", "remove it")
+    return record
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

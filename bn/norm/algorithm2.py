@@ -86,11 +86,12 @@ class _Sums:
         self.mean = torch.zeros_like(layer.mean, dtype=torch.float64)
         self.var = torch.zeros_like(layer.var, dtype=torch.float64)
 
-    def observe(self, _: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def observe(self, _: nn.Module, args: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
         """Take in what the layer is about to normalize (a forward pre-hook)."""
+        (given,) = (*args, *named.values())
         features = self.mean.shape
         try:
-            batches = groups(args[0], self.group)
+            batches = groups(given, self.group)
             check_batch(batches[0], features)
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from None
@@ -144,7 +145,9 @@ def _as_training_network(model: nn.Module, sums: dict[str, _Sums]) -> Iterator[N
                 module.training = False
             for each in sums.values():
                 each.layer.module.training = True
-                stack.enter_context(each.layer.module.register_forward_pre_hook(each.observe))
+                stack.enter_context(
+                    each.layer.module.register_forward_pre_hook(each.observe, with_kwargs=True)
+                )
             yield
         finally:
             for module, training in flags:

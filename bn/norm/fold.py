@@ -7,7 +7,7 @@ from typing import Protocol, TypeGuard, runtime_checkable
 import torch
 from torch import fx, nn
 
-from bn.norm.layers import Normalization, is_normalization, normalization_layers
+from bn.norm.layers import Normalization, is_normalization, is_plain, normalization_layers
 from bn.norm.module import BatchNorm
 
 
@@ -23,14 +23,21 @@ def fold(model: nn.Module) -> fx.GraphModule:
     computed in float64 and rounded once. Layers without a bias gain one. BN means `BatchNorm` and
     torch's own. It is folded where it directly follows an nn.Linear or an nn.Conv2d, grouped or not,
     that is used once and whose output goes nowhere else. Any other BN stays as it is, the
-    per-activation form after a convolution among them. Precondition: what an nn.Linear before a BN
-    puts out is (N, C). Tracing sees no shapes, and with further dimensions the fold would be wrong.
+    per-activation form after a convolution among them, and so does a BN where it or the layer has
+    hooks, as torch's older weight_norm, spectral_norm and pruning add them, or is of a subclass.
+    Precondition: what an nn.Linear before a BN puts out is (N, C). Tracing sees no shapes, and with
+    further dimensions the fold would be wrong.
 
     `model` is unharmed, and must be traceable by torch.fx: no control flow that depends on values.
     Submodules keep their names; one that offers `as_conv2d()`, as a separable convolution does, gives
     way to the nn.Conv2d that this returns. Raises ValueError if there is no BN, or one that keeps no
-    statistics; RuntimeError if one has none yet.
+    statistics, or `model` itself has hooks, which tracing does not see; RuntimeError if a BN has no
+    statistics yet.
     """
+    if not is_plain(model):
+        raise ValueError(
+            f"{type(model).__name__} itself has hooks, which a fold would lose: remove them first"
+        )
     for name, norm in normalization_layers(model).items():
         if norm.batches == 0:
             raise RuntimeError(
@@ -56,9 +63,15 @@ def fold(model: nn.Module) -> fx.GraphModule:
 
 def _replace_by_convolutions(network: nn.Module) -> None:
     for name, module in list(network.named_modules()):
-        if name and isinstance(module, _AsConv2d):
+        if name and _is_as_conv2d_says(module) and isinstance(module, _AsConv2d):
             parent, _, child = name.rpartition(".")
             setattr(network.get_submodule(parent), child, module.as_conv2d())
+
+
+def _is_as_conv2d_says(module: nn.Module) -> bool:
+    """Whether neither a hook nor a subclass's forward makes it compute something else."""
+    last = next(c for c in type(module).__mro__ if {"forward", "as_conv2d"} & vars(c).keys())
+    return "as_conv2d" in vars(last) and all(map(is_plain, module.modules()))
 
 
 @runtime_checkable
@@ -95,10 +108,12 @@ def _composable(layer: nn.Module, norm: Normalization) -> TypeGuard[nn.Linear | 
         nn.Linear: (BatchNorm, nn.BatchNorm1d, nn.SyncBatchNorm),
         nn.Conv2d: (BatchNorm, nn.BatchNorm2d, nn.SyncBatchNorm),
     }
-    # The exact type: a subclass may compute something else of its weight.
+    # The exact types: a subclass may compute something else of its weight.
     return (
         isinstance(layer, nn.Linear | nn.Conv2d)
-        and isinstance(norm.module, followers.get(type(layer), ()))
+        and type(norm.module) in followers.get(type(layer), ())
+        and is_plain(layer)
+        and is_plain(norm.module)
         and norm.mean.shape == layer.weight.shape[:1]
     )
 

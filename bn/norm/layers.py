@@ -1,4 +1,4 @@
-"""Finds the batch normalization layers of a network: this package's and torch's own."""
+"""Finds the batch normalization layers of a network, this package's and torch's own; tells hooked modules."""
 
 from typing import NamedTuple
 
@@ -25,6 +25,14 @@ class Normalization(NamedTuple):
 
 def is_normalization(module: nn.Module) -> bool:
     return isinstance(module, BatchNorm | _BatchNorm)
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a call of `module` is the forward of its class and no more: no hooks, no forward of its own."""
+    hooks = (
+        module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks,
+    )  # fmt: skip
+    return not any(hooks) and "forward" not in vars(module)
 
 
 def normalization_layers(model: nn.Module) -> dict[str, Normalization]:

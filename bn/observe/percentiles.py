@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from bn.files import whole
 from bn.observe.observation import Observation, Subject, pass_examples
 
 DTYPE = torch.float32  # also of what a forward pass in another precision puts out
@@ -36,11 +37,12 @@ class Percentiles(Observation):
         found: dict[str, list[Tensor]] = {name: [] for name in self.subject.layers}
 
         def keep(name: str, nonlinearity: nn.Module) -> RemovableHandle:
-            def hook(_module, inputs) -> None:  # a copy, since the nonlinearity may work in place
-                by_unit = inputs[0].movedim(1, -1)
+            def hook(_module, args, named) -> None:  # a copy, since the nonlinearity may work in place
+                (given,) = (*args, *named.values())
+                by_unit = given.movedim(1, -1)
                 found[name].append(by_unit.reshape(-1, by_unit.shape[-1]).to(DTYPE, copy=True))
 
-            return nonlinearity.register_forward_pre_hook(hook)
+            return nonlinearity.register_forward_pre_hook(hook, with_kwargs=True)
 
         pass_examples(self.subject, keep)
         self.observed_at.append(step)
@@ -58,33 +60,31 @@ class Percentiles(Observation):
 
     def save(self, folder: Path) -> None:
         """Write `activations.npz`: steps (T,), percentiles (P,), and for each name (T, P, units) float32."""
-        path = folder / "activations.npz"
-        part = path.with_suffix(".part.npz")
         arrays: dict[str, Any] = {name: array.numpy() for name, array in self.state_dict().items()}
-        try:
-            np.savez(part, **arrays, percentiles=np.array(self.percentiles))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with whole(folder / "activations.npz") as file:
+            np.savez(file, **arrays, percentiles=np.array(self.percentiles))
 
 
 def percentiles_of_columns(values: Tensor, percentiles: Sequence[float]) -> np.ndarray:
     """(len(percentiles), columns) of values (N, columns), interpolated linearly as numpy.percentile does.
 
-    One sort serves all percentiles, where numpy selects for each; it runs where the values are.
+    As there, all are NaN of a column that holds one. One sort serves all percentiles, where numpy selects for
+    each; it runs where the values are.
     """
     position = np.asarray(percentiles) / 100 * (len(values) - 1)
     below = position.astype(np.int64)
     above = np.minimum(below + 1, len(values) - 1)
     columns = values.t().clone(memory_format=torch.contiguous_format)
-    low, high = ordered_at(columns, np.stack([below, above]))
+    last = np.full_like(below, len(values) - 1)  # where a NaN is sorted to
+    low, high, largest = ordered_at(columns, np.stack([below, above, last]))
     weight = (position - below).astype(low.dtype)
     with np.errstate(invalid="ignore"):  # the inputs of a diverging network may be infinite
-        return np.ascontiguousarray((low + (high - low) * weight).T)
+        found = np.where(np.isnan(largest), largest, low + (high - low) * weight)
+    return np.ascontiguousarray(found.T)
 
 
 def ordered_at(rows: Tensor, places: np.ndarray) -> np.ndarray:
-    """(2, len(rows), P): of each row, overwritten, the values at `places` (2, P) of its ascending order."""
+    """(K, len(rows), P): of each row, overwritten, the values at `places` (K, P) of its ascending order."""
     if rows.is_cuda:
         return ordered_on_device(rows, places).cpu().numpy()
     ordered = rows.numpy()

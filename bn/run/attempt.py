@@ -4,6 +4,7 @@ Nothing raises from here once the run directory is open: an exception would end 
 """
 
 import contextlib
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -13,8 +14,10 @@ from bn.cluster.requeue import GOES_ON, Limits, put_back, wanted
 from bn.cluster.slurm import job_id, wait_for_the_end
 from bn.cluster.submission import check_submission, submission
 from bn.config import Config
+from bn.data.there import check_data
 from bn.distributed.ranks import Ranks, check_shared
 from bn.errors import Interrupted, UserError, reason_of
+from bn.run.code_state import code_state
 from bn.run.directory import InUse, NoRunDirectory, RunDirectory
 from bn.run.signals import stop_signal
 
@@ -63,14 +66,21 @@ def _check_and_open(
     check_device(run.config, ranks)
     run.check_config()
     if run.finished:
-        return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before)"
+        run.check_records()
+        other = run.other_code(code_state())
+        since = f"; {other}: another output=... trains it with this code" if other else ""
+        return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before{since})"
     check_shared(run.config, ranks.size)
+    check_data(run.config)
     if job is not None and launcher.get("changed") == "stop":
         check_submission(run, job)
     if (number := stop_signal()) is not None:
         _told_to_stop(run, ranks, number, limits)
         return "interrupted", "" if ranks.rank else f"{run.name}: not started"
     _open(run, 0.0 if job is None else PATIENCE_S)
+    if ranks.rank == 0 and (other := run.other_code(code_state())):
+        advice = "another output=... begins anew with this code"
+        print(f"{run.name}: goes on with other code: {other}: {advice}", file=sys.stderr, flush=True)
     return None
 
 

@@ -6,15 +6,15 @@ that one atomic rename publishes both. Reading runs no code from the file (`weig
 
 import hashlib
 import io
-import os
-import pickle
 import re
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bn.errors import UserError
+from bn.files import remove_parts, write_whole
 
 KEPT = 2
 _NAME = re.compile(r"step_(\d{8,})\.([0-9a-f]{16})\.pt")
@@ -29,18 +29,9 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     torch.save(state, buffer)
     content = buffer.getvalue()
     folder.mkdir(exist_ok=True)
-    for stale in folder.glob("step_*.part"):  # of a process that was killed while it wrote
-        stale.unlink(missing_ok=True)
+    remove_parts(folder)  # of a process that was killed while it wrote
     path = folder / f"step_{step:08d}.{_digest(content)}.pt"
-    part = path.with_suffix(".part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, content)
     for other in list_checkpoints(folder):
         if other != path and _step(other) >= step:  # left by a run that went back to an earlier one
             other.unlink(missing_ok=True)
@@ -62,30 +53,46 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     match = _NAME.fullmatch(path.name)
     if match is None:
         raise UserError(f"{path}: not a checkpoint name (step_<n>.<digest>.pt)")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     if _digest(content) != match[2]:
         raise UserError(f"{path}: damaged (its checksum is not the one in its name)")
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the reading of a file of another kind stumbles over
         raise UserError(f"{path}: not a checkpoint (more than tensors and plain values)") from error
+    if not isinstance(state, dict) or type(state.get("step")) is not int or state["step"] != int(match[1]):
+        raise UserError(f"{path}: not a checkpoint of step {int(match[1]):,}")
+    return state
 
 
-def load_latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest sound checkpoint, or None where there is no file; and a line about each damaged one.
+def load_latest(
+    folder: Path, check: Callable[[dict[str, Any]], None] = lambda _: None, besides: Container[int] = ()
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest sound checkpoint, or None where there is no file; and a line about each that is not sound.
 
+    `check` raises a UserError for one that is not to be used; those of the steps in `besides` are not either.
     UserError if there are checkpoints and none is sound.
     """
     complaints: list[str] = []
-    for path in reversed(list_checkpoints(folder)):
+    paths = list_checkpoints(folder)
+    for path in reversed([path for path in paths if _step(path) not in besides]):
         try:
-            return load_checkpoint(path), complaints
+            state = load_checkpoint(path)
+            try:
+                check(state)
+            except UserError as error:
+                raise UserError(f"{path}: {error}") from error
+            return state, complaints
         except UserError as error:
             complaints.append(str(error))
-    if complaints:
+    if paths:
+        damaged = all("its checksum" in complaint for complaint in complaints)
+        why = f"{len(paths)} damaged" if damaged else "; ".join(complaints)
         raise UserError(
-            f"{folder}: no sound checkpoint is left ({len(complaints)} damaged): "
-            "choose another output=... to start again"
+            f"{folder}: no sound checkpoint is left ({why}): choose another output=... to start again"
         )
     return None, complaints
 

@@ -14,14 +14,15 @@ bn/run/state.py reads from it how the run stands.
 
 import contextlib
 import fcntl
+import hashlib
+import itertools
 import json
 import os
 import platform
 import shlex
 import sys
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,12 +30,41 @@ import yaml
 
 from bn.cluster.slurm import job_id
 from bn.config import Config, MnistData, changes, to_dict
-from bn.errors import UserError
+from bn.errors import UserError, printable
+from bn.files import (
+    NUMBER,
+    TEXT_OR_NONE,
+    Damaged,
+    misfit,
+    open_locked,
+    parse_record,
+    parse_yaml,
+    read_record,
+    write_whole,
+)
 from bn.run.code_state import REPOSITORY as REPOSITORY
-from bn.run.code_state import code_state
-from bn.run.heartbeat import Heartbeat, introduction
+from bn.run.code_state import CodeState, code_state, short
+from bn.run.heartbeat import Heartbeat, holder_of, introduction
 
 ENDED = ("done", "diverged")
+RECORDS = ("metrics.jsonl", "activations.npz")  # whose digests status.json has once the run has ended
+ELSEWHERE = "restore it, or choose another output=... to train again"
+
+# The shapes of the records (bn/files.py).
+DIGEST = {"bytes": int, "sha256": str}
+STATUS = {
+    "state": frozenset({"running", "interrupted", "failed", *ENDED}), "step": int, "steps?": int,
+    "reason?": TEXT_OR_NONE, "job?": TEXT_OR_NONE,
+    "records?": {f"{name}?": DIGEST for name in RECORDS},
+}  # fmt: skip
+START = {
+    "command": str, "commit": TEXT_OR_NONE, "dirty": (bool, type(None)), "changes?": TEXT_OR_NONE,
+    "time": str, "processor": str, "platform": str, "python": str, "torch": str,
+    "device": {"type": str, "name": str},
+}  # fmt: skip
+ENV = {**START, "resumed": [START]}
+ROW = {"step": int}
+
 # A run goes on with other values of these: they change where numbers go, or when, not the numbers.
 NOT_COMPARED = ("output", "data.workers", "logger.", "checkpoint_minutes", "rank_timeout_s")
 
@@ -53,6 +83,7 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
         self.activations = path / "activations.npz"
         self._lock: IO[str] | None = None
+        self._locked_folder: int | None = None
         self._heartbeat: Heartbeat | None = None
         self._metrics: IO[str] | None = None
 
@@ -63,11 +94,15 @@ class RunDirectory:
 
     @property
     def status(self) -> dict[str, Any]:
-        """What `status.json` says; empty where there is none, or where it cannot be read."""
+        """What `status.json` says; empty where there is none, or where it is damaged."""
         try:
-            return json.loads((self.path / "status.json").read_text())
-        except (OSError, ValueError):
+            return self.read_status()
+        except Damaged:
             return {}
+
+    def read_status(self) -> dict[str, Any]:
+        """The same, but Damaged where it is."""
+        return read_record(self.path / "status.json", STATUS, "the same command writes it again") or {}
 
     @property
     def finished(self) -> bool:
@@ -77,58 +112,69 @@ class RunDirectory:
         """One line: where, state, step, reason, the last accuracies."""
         status = self.status
         latest: dict[str, Any] = {}
-        with contextlib.suppress(OSError):  # it may be what went wrong
+        with contextlib.suppress(OSError, Damaged):  # it may be what went wrong
             for line in read_lines(self.path / "metrics.jsonl"):
                 latest.update({key: value for key, value in line.items() if "accuracy" in key})
-        parts = [f"{self.name}: {status.get('state')} at step {status.get('step'):,}"]
+        parts = [f"{self.name}: {status.get('state')} at step {status.get('step', 0):,}"]
         if status.get("reason"):
-            parts.append(status["reason"])
+            parts.append(" ".join(status["reason"].split()))
         if latest:
             parts.append(", ".join(f"{key} {value:.4f}" for key, value in latest.items()))
-        return "; ".join(parts)
+        return printable("; ".join(parts))
 
     def check_config(self) -> None:
         """UserError naming the keys if this directory holds a run of another config."""
-        try:
-            text = (self.path / "config.yaml").read_text(errors="replace")
-        except (FileNotFoundError, NotADirectoryError):
+        saved = read_record(
+            self.path / "config.yaml", dict, "restore it, or choose another output=...", parse_yaml
+        )
+        if saved is None:
             return
-        except OSError as error:
-            raise UserError(f"{self.name}/config.yaml: cannot be read ({error.strerror})") from error
-        try:
-            saved = yaml.safe_load(text)
-            different = [
-                f"{key} (there {there}, here {here})"
-                for key, (there, here) in changes(saved, self.config).items()
-                if is_compared(key, self.config)
-            ]
-        except (yaml.YAMLError, AttributeError) as error:  # not YAML, or not a mapping
-            raise UserError(
-                f"{self.name}/config.yaml: damaged: restore it, or choose another output=..."
-            ) from error
+        different = self.differences(saved)
         if different:
             raise UserError(
                 f"{self.name}: holds a run of another config: {', '.join(different)}: "
                 "choose another output=..."
             )
 
+    def differences(self, saved: Mapping[str, Any]) -> list[str]:
+        """The keys in which a saved config is that of another run, with both values."""
+        return [
+            f"{key} (there {there}, here {here})"
+            for key, (there, here) in changes(saved, self.config).items()
+            if is_compared(key, self.config)
+        ]
+
+    def other_code(self, now: CodeState) -> str:
+        """A few words where the run's last start had other code than there is `now`; else empty."""
+        with contextlib.suppress(Damaged):
+            if env := read_record(self.path / "env.json", ENV):
+                then = (env["resumed"] or [env])[-1]
+                same = then["commit"] == now.commit and then.get("changes", now.digest) == now.digest
+                if not same and None not in (then["commit"], now.commit):
+                    changed = " with changes" * bool(then["dirty"])
+                    return f"its code was {short(then['commit'])}{changed}, now it is {now.name}"
+        return ""
+
+    def check_records(self) -> None:
+        """UserError if a record of the run, which has ended, is no longer what it was then."""
+        for name, then in self.read_status().get("records", {}).items():
+            if digest_of(self.path / name) != then:
+                raise Damaged(self.path / name, "changed since the run ended", ELSEWHERE)
+
     def open(self) -> None:
         """Create the directory and take its lock. UserError if unwritable, InUse if it is taken."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / "lock").open("a+")
-        except OSError as error:
-            raise UserError(f"{self.name}: cannot be written ({error.strerror})") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock_folder()
+            self._lock = open_locked(self.path / "lock")
         except BlockingIOError:
-            self._lock.seek(0)
-            holder = self._lock.readline().strip() or "another process"
             self.close()
-            raise InUse(f"{self.name}: in use by {holder}: wait for it, or stop it") from None
+            raise InUse(f"{self.name}: in use by {self._holder()}: wait for it, or stop it") from None
         except OSError as error:
             self.close()
-            raise UserError(f"{self.name}: cannot be locked ({error.strerror})") from error
+            locked = error.filename is None  # nothing else here is without a name
+            what = "locked" if locked else "written"
+            raise UserError(f"{self.name}: cannot be {what} ({error.strerror or error})") from error
         self.check_config()  # again, now that nobody else can write it
         self._heartbeat = Heartbeat(self.path / "lock")
         try:
@@ -140,6 +186,25 @@ class RunDirectory:
             self.close()
             raise UserError(f"{self.name}: cannot be written ({error.strerror})") from error
 
+    def _lock_folder(self) -> None:
+        """Lock the directory too: its `lock` may be removed while somebody works here.
+
+        Network file systems may not lock a directory; there `lock` has to do.
+        """
+        self._locked_folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(self._locked_folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            os.close(self._locked_folder)
+            self._locked_folder = None
+
+    def _holder(self) -> str:
+        """The first line of `lock`, which may have been removed."""
+        holder = holder_of(self.path / "lock")
+        return holder.name[:200] if holder else "another process"
+
     def close(self) -> None:
         if self._lock is not None and self._heartbeat is not None:
             self._heartbeat.stop()
@@ -149,23 +214,48 @@ class RunDirectory:
             if file is not None:
                 with contextlib.suppress(OSError):  # of what a full disk did not take, told when written
                     file.close()
-        self._metrics = self._lock = self._heartbeat = None
+        if self._locked_folder is not None:
+            os.close(self._locked_folder)
+        self._metrics = self._lock = self._heartbeat = self._locked_folder = None
 
-    def start(self, step: int, device: Mapping[str, Any]) -> None:
-        """Record the start of work at `step`: the environment, and metrics.jsonl cut back to `step`."""
+    def kept_metrics(self, step: int, then: Mapping[str, Any] | None) -> bytes:
+        """What metrics.jsonl holds up to the checkpoint of `step`; what follows is written again.
+
+        `then` is its digest when the checkpoint was saved, None of a checkpoint that does not say.
+        UserError if that part of the file is damaged or missing.
+        """
+        path = self.path / "metrics.jsonl"
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            content = b""
+        except OSError as error:
+            raise Damaged(path, f"cannot be read: {error.strerror}", ELSEWHERE) from error
+        if then is not None:
+            kept = content[: then["bytes"]]
+            if hashlib.sha256(kept).hexdigest() != then["sha256"]:
+                raise Damaged(path, f"before the checkpoint of step {step:,}", ELSEWHERE)
+            return kept
+        lines = [(line, row) for line, row in _rows(path, content) if row["step"] <= step]
+        lacking = wanted_rows(self.config, step) - {row["step"] for _, row in lines}
+        if lacking:
+            raise Damaged(path, f"nothing is recorded of step {min(lacking):,}", ELSEWHERE)
+        return b"".join(line + b"\n" for line, _ in lines)
+
+    def start(self, step: int, device: Mapping[str, Any], then: Mapping[str, Any] | None = None) -> None:
+        """Record the start of work at `step`: the environment, and metrics.jsonl cut back to `step`.
+
+        `then`: the digest of metrics.jsonl that the checkpoint of `step` has. UserError, before anything is
+        written, if a record of the steps before is damaged.
+        """
+        metrics = self.kept_metrics(step, then) if step else b""
         path = self.path / "env.json"
         facts = {"command": self.command, **environment(), "device": dict(device), "step": step}
-        try:
-            known = json.loads(path.read_text()) if step else {}
-        except (OSError, ValueError):
-            known = {}
+        known = read_record(path, ENV, "restore it, or move it away to go on without it") if step else None
         known = {**known, "resumed": [*known["resumed"], facts]} if known else {**facts, "resumed": []}
         write_whole(path, json.dumps(known, indent=2) + "\n")
-
-        metrics = self.path / "metrics.jsonl"
-        kept = [line for line in read_lines(metrics) if line["step"] <= step] if step else []
-        write_whole(metrics, "".join(json.dumps(line) + "\n" for line in kept))
-        self._metrics = metrics.open("a")
+        write_whole(self.path / "metrics.jsonl", metrics)
+        self._metrics = (self.path / "metrics.jsonl").open("a")
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one object to metrics.jsonl; it is in the operating system's hands when this returns."""
@@ -173,10 +263,14 @@ class RunDirectory:
         self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
         self._metrics.flush()
 
-    def sync(self) -> None:
-        """Wait until metrics.jsonl is on the disk: a checkpoint must not outlive the lines before it."""
+    def sync(self) -> Mapping[str, Any] | None:
+        """Wait until metrics.jsonl is on the disk: a checkpoint must not outlive the lines before it.
+
+        Its digest, for the checkpoint.
+        """
         assert self._metrics is not None, "start comes first"
         os.fsync(self._metrics.fileno())
+        return digest_of(self.path / "metrics.jsonl")
 
     def set_status(self, state: str, step: int, reason: str | None = None) -> None:
         status = {
@@ -189,6 +283,9 @@ class RunDirectory:
             "host": platform.node(),
             "job": job_id(),
         }
+        if state in ENDED:
+            found = {name: digest_of(self.path / name) for name in RECORDS}
+            status["records"] = {name: digest for name, digest in found.items() if digest}
         write_whole(self.path / "status.json", json.dumps(status, indent=2) + "\n")
 
 
@@ -198,32 +295,64 @@ class NoRunDirectory(RunDirectory):
     def open(self) -> None:
         pass
 
-    def start(self, step: int, device: Mapping[str, Any]) -> None:
+    def start(self, step: int, device: Mapping[str, Any], then: Mapping[str, Any] | None = None) -> None:
         pass
 
     def log(self, record: Mapping[str, Any]) -> None:
         pass
 
     def sync(self) -> None:
-        pass
+        return None
 
     def set_status(self, state: str, step: int, reason: str | None = None) -> None:
         pass
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a metrics.jsonl; a last line cut short by a kill or a full disk is left out."""
-    lines = []
+    """The rows of a metrics.jsonl; a last line cut short by a kill or a full disk is left out.
+
+    Damaged if any other line is no row, or the steps do not rise.
+    """
     try:
-        text = path.read_text(errors="replace")
+        content = path.read_bytes()
     except FileNotFoundError:
-        return lines
-    for line in text.splitlines():
+        return []
+    return [row for _, row in _rows(path, content)]
+
+
+def _rows(path: Path, content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Each line, and the row in it."""
+    *lines, torn = content.split(b"\n")
+    last = -1
+    for number, line in enumerate((*lines, torn) if torn else lines, start=1):
         try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines
+            row = parse_record(line, ROW)
+            wrong = next((found for key in row if (found := misfit(row[key], NUMBER, key))), None)
+            if wrong or row["step"] <= last:
+                raise ValueError(wrong or f"step {row['step']:,} after {last:,}")
+        except ValueError as error:
+            if number > len(lines):
+                return
+            raise Damaged(path, f"line {number}: {error}", ELSEWHERE) from error
+        last = row["step"]
+        yield line, row
+
+
+def wanted_rows(config: Config, step: int) -> set[int]:
+    """The steps up to `step` of which metrics.jsonl has a row, whatever is observed."""
+    logged = range(config.log_every, step + 1, config.log_every)
+    return {n for n in itertools.chain(logged, config.evaluate.at.steps(config.length)) if n <= step}
+
+
+def digest_of(path: Path) -> dict[str, Any] | None:
+    """The size and the SHA-256 of a file, None where there is none."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Damaged(path, f"cannot be read: {error.strerror}", ELSEWHERE) from error
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def environment() -> dict[str, Any]:
@@ -235,6 +364,7 @@ def environment() -> dict[str, Any]:
     return {
         "commit": code.commit,
         "dirty": None if code.commit is None else bool(code.changes),
+        "changes": code.digest,
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "host": platform.node(),
         "platform": platform.platform(),
@@ -262,13 +392,3 @@ def is_compared(key: str, config: Config) -> bool:
     """
     free = (*NOT_COMPARED, "data.root") if isinstance(config.data, MnistData) else NOT_COMPARED
     return not key.startswith(free)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file whole or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")  # two threads may write
-    try:
-        part.write_text(text)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

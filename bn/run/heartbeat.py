@@ -57,6 +57,8 @@ def holder_of(lock: Path) -> Holder | None:
     Of a process on this machine that is known at once, of others by the age of the last touch.
     """
     try:
+        if not lock.is_file():  # a pipe would be waited for
+            return None
         with lock.open(errors="replace") as file:
             # From the open file: a network file system asks its server for the time when it opens one.
             touched = os.fstat(file.fileno()).st_mtime

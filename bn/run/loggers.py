@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from bn.config import Config, NoLogger, WandbLogger, to_dict
 from bn.errors import UserError
+from bn.files import read_record, write_whole
 from bn.run.directory import RunDirectory
 
 REACH_S = 3.0  # how long to look for the server before going offline
@@ -75,6 +76,7 @@ class Wandb:
                     self.run = start("online")
                 except Exception as error:
                     _say(f"logger.mode=online: {_line(error)}: going offline {later}")
+                    wandb.teardown()  # its service holds the id of the run that could not be started
             self.run = self.run or start("offline")
         except Exception as error:
             self._lost(error)
@@ -125,12 +127,11 @@ def open_logger(config: Config, run: RunDirectory) -> Logger:
 def _run_id(run: RunDirectory) -> str:
     """Made once and kept in the run directory."""
     path = run.path / "wandb.json"
-    try:
-        return json.loads(path.read_text())["id"]
-    except (OSError, ValueError, KeyError):
-        run_id = uuid.uuid4().hex[:12]
-        path.write_text(json.dumps({"id": run_id}) + "\n")
-        return run_id
+    kept = read_record(path, {"id": str}, "restore it, or remove it: the rest is then another run of W&B's")
+    if kept is None:
+        kept = {"id": uuid.uuid4().hex[:12]}
+        write_whole(path, json.dumps(kept) + "\n")
+    return kept["id"]
 
 
 def _server(wandb: Any) -> SplitResult:

@@ -1,7 +1,6 @@
 """The state of a run at a glance, from its directory alone, while it goes on and after."""
 
 import contextlib
-import json
 import math
 import os
 import time
@@ -9,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import yaml
-
-from bn.run.directory import ENDED
+from bn.cluster.submission import SHAPE as SUBMITTED
+from bn.files import NUMBER, Damaged, Shape, misfit, parse_record, parse_yaml, read_record
+from bn.run.directory import ENDED, ROW, STATUS
 from bn.run.heartbeat import Holder, holder_of
 
 STATES = {
@@ -48,9 +47,14 @@ class RunState(NamedTuple):
 
 
 def find_runs(root: Path) -> list[Path]:
-    """The run directories in a folder, itself included. Hidden folders, such as `.sweeps`, hold none."""
-    found = []
-    for folder, folders, files in os.walk(root):
+    """The run directories in a folder, itself included, also by links. Hidden folders hold none."""
+    found, seen = [], set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        here = os.path.realpath(folder)
+        if here in seen:  # two links, or a link to where it is
+            folders.clear()
+            continue
+        seen.add(here)
         if {"config.yaml", "status.json", "submitted.json"} & set(files):
             found.append(Path(folder))
             folders.clear()
@@ -73,14 +77,14 @@ class _Files(NamedTuple):
 
 
 def _read_files(path: Path) -> _Files:
-    status, submission = _read_object(path / "status.json"), _read_object(path / "submitted.json")
+    status, submission = _read(path / "status.json", STATUS), _read(path / "submitted.json", SUBMITTED)
     touched, told, submitted = (_changed(path / name) for name in ("lock", "status.json", "submitted.json"))
     written = max(told, *(_changed(path / name) for name in ("config.yaml", "metrics.jsonl")))
     return _Files(status, submission, touched, told, submitted, written)
 
 
 def state_of(path: Path) -> RunState:
-    """The state of the run in this directory. What cannot be read, or is half-written, is left out."""
+    """The state of the run in this directory. What is damaged is left out."""
     # The lock first: a run that ends in between shows as ended then, not as lost.
     holder = holder_of(path / "lock")
     files = _read_files(path)
@@ -143,7 +147,7 @@ def _latest_numbers(metrics: Path) -> dict[str, Any]:
         for line in _lines_from_the_end(file):
             if PACE in latest and b"accuracy" not in line:
                 continue
-            record = _object(line)
+            record = _row(line)
             for key in ("step", PACE, *ACCURACIES):
                 for number in _numbers([record.get(key)]):
                     latest.setdefault(key, number)
@@ -167,8 +171,8 @@ def _said_of_steps(path: Path, status: dict[str, Any], submission: dict[str, Any
     """How many the run has, by those who may know, the nearest first."""
     yield status.get("steps")
     yield _length(submission.get("config"))
-    with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
-        yield _length(yaml.safe_load((path / "config.yaml").read_text(errors="replace")))
+    with contextlib.suppress(Damaged):
+        yield _length(read_record(path / "config.yaml", dict, parse=parse_yaml))
 
 
 def _length(config: Any) -> int | None:
@@ -176,28 +180,29 @@ def _length(config: Any) -> int | None:
     if not isinstance(config, dict):
         return None
     numbers = list(_numbers([config.get("steps"), config.get("steps_factor", 1.0)]))
-    return round(math.prod(numbers)) if len(numbers) == 2 else None
+    product = math.prod(numbers)
+    return round(product) if len(numbers) == 2 and math.isfinite(product) else None
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def _read(path: Path, shape: Shape) -> dict[str, Any]:
+    """The record; empty where there is none, or where it is damaged."""
     try:
-        return _object(path.read_bytes())
-    except OSError:
+        return read_record(path, shape) or {}
+    except Damaged:
         return {}
 
 
-def _object(text: bytes) -> dict[str, Any]:
-    """The JSON object in `text`; empty where it is none, or was cut off."""
+def _row(line: bytes) -> dict[str, Any]:
+    """The row in a line of metrics.jsonl; empty where it is none, or was cut off."""
     try:
-        value = json.loads(text)
+        return parse_record(line, ROW)
     except ValueError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _numbers(values: Iterable[Any]) -> Iterator[Any]:
     """Those that are numbers: a damaged file may hold anything."""
-    return (value for value in values if isinstance(value, (int, float)))
+    return (value for value in values if misfit(value, NUMBER) is None)
 
 
 def _changed(path: Path) -> float:

@@ -8,6 +8,7 @@ from torch import Tensor
 from bn.config import Config, MnistData
 from bn.data.mnist import Mnist, Split, load_mnist
 from bn.data.order import EpochOrder
+from bn.errors import UserError
 from bn.evaluate.accuracy import evaluate, evaluate_population
 from bn.fused_mlp import FusedStep, why_not
 from bn.models.build import build_model
@@ -53,25 +54,26 @@ class MnistTask(Task):
         self.step = captured(self.step, self.model, *self.draw(1))
 
     def describe(self) -> str:
-        parts = ["fused step" if fused(self.config) else "readable step"]
-        if self.config.step_path == "auto" and (reason := why_not(self.config)):
-            parts.append(f"the fused one cannot {reason}")
-        return ", ".join((*parts, *["CUDA graph"] * isinstance(self.step, CudaGraphStep)))
+        step = self.step.step if isinstance(self.step, CudaGraphStep) else self.step
+        fused = isinstance(step, FusedStep)
+        parts = ["fused step" if fused else "readable step"]
+        if self.config.step_path == "auto" and not fused:
+            parts.append(f"the fused one cannot {why_not(self.config) or 'this network'}")
+        return ", ".join((*parts, *["CUDA graph"] * (step is not self.step)))
 
     def close(self) -> None:
         pass
 
 
-def fused(config: Config) -> bool:
-    """Whether the fused step trains: where it is asked for, or can."""
-    return config.step_path == "fused" or (config.step_path == "auto" and why_not(config) is None)
-
-
 def build_step(config: Config, model: MLP) -> Step:
-    """The fused step or the readable one, as `fused` says."""
+    """The fused step where it is asked for, or can; the readable one where it cannot."""
     o = config.optim
-    if fused(config):
-        return FusedStep(model, batch=o.batch, lr=o.initial_rate, decay=o.l2)
+    if config.step_path == "fused" or (config.step_path == "auto" and why_not(config) is None):
+        try:
+            return FusedStep(model, batch=o.batch, lr=o.initial_rate, decay=o.l2)
+        except ValueError as error:  # the network was changed in the code
+            if config.step_path == "fused":
+                raise UserError(f"step_path=fused: {error}; accepted: autograd, auto") from error
     return AutogradStep(model, build_optimizer(model, o))
 
 

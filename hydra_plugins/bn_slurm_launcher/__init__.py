@@ -7,9 +7,10 @@ accounting, which may be absent, and tells of a failure only when all are over; 
 
 import contextlib
 import io
+import os
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ class SlurmLauncher(Submitit):
             executor.update_parameters(
                 **{key if key in SHARED else f"slurm_{key}": value for key, value in chosen.items()}
             )
-            with contextlib.redirect_stderr(io.StringIO()):  # what sbatch says comes with its exception
+            with contextlib.redirect_stderr(io.StringIO()), _no_memory_of_this_job():
                 jobs = executor.map_array(self, *columns)
         except (FailedJobError, subprocess.CalledProcessError, OSError, RuntimeError, ValueError) as error:
             for _, run in members:
@@ -118,6 +119,21 @@ class SlurmLauncher(Submitit):
             f"logs: {folder}/{array}*",
             flush=True,
         )
+
+
+@contextlib.contextmanager
+def _no_memory_of_this_job() -> Iterator[None]:
+    """Without what the job that this is started in has of memory, as in salloc: srun refuses two such wishes.
+
+    (What sbatch says comes with its exception, and not on stderr.)
+    """
+    inherited = {name: value for name, value in os.environ.items() if name.startswith("SLURM_MEM_PER_")}
+    for name in inherited:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(inherited)
 
 
 def _said(error: Exception) -> str:

@@ -24,6 +24,7 @@ class CheckedSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         assert self.launcher is not None
         assert self.config is not None
+        cli.check_choices(self.config.hydra.runtime.choices)
         members = cli.members(self.params, arguments)
         here = self.config.hydra.runtime.choices["hydra/launcher"] != "slurm"
         to_start, cli.outcomes[:] = cli.members_to_start(members, self.failed, here)

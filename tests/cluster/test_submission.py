@@ -96,7 +96,10 @@ def test_other_jobs_and_runs_by_hand_are_not_checked(run, here):
     check_submission(run, "123_4")  # nothing was submitted
     check_submission(submitted(run), "200")
     (run.path / "submitted.json").write_text("{")
-    check_submission(run, "123_4")
+    with pytest.raises(
+        UserError, match=r"submitted\.json: damaged \(not JSON\): restore it, or remove it once "
+    ):
+        check_submission(run, "123_4")
 
 
 def test_a_folder_that_cannot_be_written(run):

@@ -36,7 +36,7 @@ def test_a_broken_training_picture_is_said_once_counted_and_replaced(broken_tree
     assert sorted(images.broken) == names
     lines = capfd.readouterr().err.splitlines()
     assert sorted(lines) == [
-        f"{name}: cannot be read (not an image in a format that PIL knows)" for name in names
+        f"{name}: cannot be read (not an image; accepted: BMP, JPEG, PNG, PPM, TIFF, WEBP)" for name in names
     ]
 
 

@@ -12,6 +12,7 @@ from bn.data.jpeg import BrokenImage, open_picture
 from tests.data.made import encoded, smooth
 
 PHOTO = smooth(1, 60, 80)
+NO_IMAGE = "not an image; accepted: BMP, JPEG, PNG, PPM, TIFF, WEBP"
 
 
 @pytest.fixture
@@ -105,8 +106,8 @@ def png_with_a_wrong_checksum():
 JPEG = encoded(PHOTO, "jpeg", quality=95)
 BROKEN = {
     "empty": (b"", "an empty file"),
-    "text": (b"404: not found", "not an image in a format that PIL knows"),
-    "a web page in HTML": (b"<!DOCTYPE html><html></html>", "not an image in a format that PIL knows"),
+    "text": (b"404: not found", NO_IMAGE),
+    "a web page in HTML": (b"<!DOCTYPE html><html></html>", NO_IMAGE),
     "JPEG cut short": (JPEG[: len(JPEG) // 2], "a truncated JPEG file"),
     "JPEG without its last bytes": (JPEG[:-40], "a truncated JPEG file"),
     "JPEG filled up with zeros": (JPEG[:1500].ljust(len(JPEG), b"\0"), "a truncated JPEG file"),

@@ -31,6 +31,9 @@ class Server:
 
     def __init__(self):
         environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        # As train.py sets it before it imports torch, which this server has done before it forks a rank:
+        # without a network torch warns that it cannot look up the name of a host.
+        environment["TORCH_CPP_LOG_LEVEL"] = "ERROR"
         self.process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("rank_server.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent,

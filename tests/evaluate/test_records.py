@@ -90,7 +90,7 @@ def test_a_damaged_record(checkpoint, evaluate, on_tree, tmp_path, capfd):
     evaluate(path, data=data)
     (file,) = (tmp_path / "evaluations").glob("*.json")
     file.write_text(file.read_text()[:100])
-    with pytest.raises(UserError, match=rf"{file.name}: damaged: remove it"):
+    with pytest.raises(UserError, match=rf"{file.name}: damaged \(not JSON\): remove it"):
         evaluate(path, data=data)
     evaluate(path, data=data, statistics="population")
     assert f"{file.name}: left out of the table" in capfd.readouterr().err

@@ -50,9 +50,10 @@ def record(runs, experiment, crops, /, **changes):
     return {
         "n": N, "top1_correct": top1, "top5_correct": top5, "crops": crops, "models": len(checkpoints),
         "statistics": "population", "precision": "float32", "torch": "2.0",
-        "time": "2026-01-01T00:00:00+0000",
+        "time": "2026-01-01T00:00:00+0000", "not_finite": 0, "data": {"name": "imagenet", "crop": 224},
         "checkpoints": [
-            {"path": str(path), "n": N, "top1_correct": one, "top5_correct": five, "config": {}}
+            {"path": str(path), "sha256": "0", "name": experiment, "step": 300, "n": N, "top1_correct": one,
+             "top5_correct": five, "config": {}}
             for path, (one, five) in zip(checkpoints, alone, strict=True)
         ],
         **changes,

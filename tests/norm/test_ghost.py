@@ -144,7 +144,7 @@ def test_a_group_of_one_value_a_channel_is_refused():
 
 @pytest.mark.parametrize("group", [0, -1])
 def test_a_group_is_positive(group):
-    with pytest.raises(ValueError, match=f"group must be positive, got {group}"):
+    with pytest.raises(ValueError, match=f"group must be a positive int or None, got {group}"):
         BatchNorm(3, group=group)
 
 

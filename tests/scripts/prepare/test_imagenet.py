@@ -24,7 +24,7 @@ from scripts import prepare_imagenet
 def test_the_tree_holds_each_image_in_its_class_and_nothing_else(archives, root, capfd):
     prepare_imagenet.prepare(archives, root)
     assert contents(root) == EXPECTED
-    assert sorted(path.name for path in root.iterdir()) == [".lock", ".verified", "train", "val"]
+    assert sorted(path.name for path in root.iterdir()) == [".verified", "train", "val"]
     assert capfd.readouterr() == (f"{root}: complete: 3 classes, 12 training and 7 validation images\n", "")
 
 

@@ -72,7 +72,7 @@ def refused(archive, root, **options):
 def test_the_tree_holds_each_image_in_its_class_and_nothing_else(archive, root, capfd):
     script.prepare(archive, root)
     assert contents(root) == EXPECTED
-    assert sorted(path.name for path in root.iterdir()) == [".lock", "train", "val"]
+    assert sorted(path.name for path in root.iterdir()) == ["train", "val"]
     assert capfd.readouterr() == (f"{root}: complete: 3 classes, 12 training and 6 validation images\n", "")
     tree = read_tree(root, len(WNIDS), "")
     assert tree.train.classes == tree.validation.classes == tuple(sorted(WNIDS))

@@ -1,0 +1,261 @@
+"""A number leads to the code that made it: this repository's commit, whatever surrounds it, and one name."""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from hydra.errors import HydraException
+
+from bn.cli import names_of, planned_run
+from bn.errors import Interrupted, UserError
+from bn.run import code_state as module
+from bn.run.code_state import MOST_BYTES, MOST_FILES, CodeState, code_state
+from bn.run.directory import REPOSITORY
+from bn.run.state import find_runs
+
+RUN = "experiment=mnist_bn"
+SCRIPTS = [path for path in sorted((REPOSITORY / "scripts").glob("*.py")) if "benchmark" not in path.name]
+
+
+def git(folder, *arguments):
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(
+        ["git", *who, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def repository(folder):
+    folder.mkdir(parents=True)
+    (folder / "train.py").write_text("then\n")
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", f"of {folder.name}")
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    folder = repository(tmp_path / "here")
+    monkeypatch.setattr(module, "REPOSITORY", folder)
+    return folder
+
+
+def test_variables_of_git_lead_to_no_other_repository(here, tmp_path, monkeypatch):
+    other = repository(tmp_path / "other")
+    commit = git(here, "rev-parse", "HEAD")
+    assert commit != git(other, "rev-parse", "HEAD")
+    values = {
+        "GIT_DIR": other / ".git", "GIT_WORK_TREE": other, "GIT_INDEX_FILE": other / ".git" / "index",
+        "GIT_COMMON_DIR": other / ".git", "GIT_OBJECT_DIRECTORY": other / ".git" / "objects",
+        "GIT_CEILING_DIRECTORIES": here.parent, "GIT_NAMESPACE": "a", "GIT_PREFIX": "a/",
+        "GIT_EXTERNAL_DIFF": "/bin/false", "GIT_DIFF_OPTS": "-u0", "GIT_LITERAL_PATHSPECS": "1",
+    }  # fmt: skip
+    for count in (1, 2, len(values)):
+        for names in itertools.combinations(values, count):
+            with monkeypatch.context() as patch:
+                for name in names:
+                    patch.setenv(name, str(values[name]))
+                assert code_state() == (commit, ""), names
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_copy_inside_another_repository_has_no_commit(tmp_path, monkeypatch, depth):
+    folder = repository(tmp_path / "outer").joinpath(*["inner"] * depth)
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(module, "REPOSITORY", folder)
+    assert code_state() == (None, "")
+
+
+def test_a_link_to_the_repository_is_the_repository(here, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(here)
+    monkeypatch.setattr(module, "REPOSITORY", tmp_path / "link")
+    assert code_state().commit == git(here, "rev-parse", "HEAD")
+
+
+def environment(here):
+    (here / "env" / "lib").mkdir(parents=True)
+    (here / "env" / "pyvenv.cfg").touch()
+    for i in range(3000):
+        (here / "env" / "lib" / f"module{i}.py").write_text("x = 1\n" * 100)
+
+
+def many_files(here):
+    (here / "large").mkdir()
+    for i in range(5000):
+        (here / "large" / f"module{i}.py").write_text("x = 1\n")
+
+
+def large_files(here):
+    for i in range(8):
+        (here / f"large{i}.yaml").write_text("- x\n" * 2_000_000)
+
+
+def large_change(here):
+    (here / "train.py").write_text("now\n" * 10_000_000)
+
+
+@pytest.mark.parametrize("lay", [environment, many_files, large_files, large_change])
+def test_whatever_lies_in_the_checkout_it_is_bounded(here, lay):
+    lay(here)
+    began = time.monotonic()
+    state = code_state()
+    assert time.monotonic() - began < 30  # on a busy machine; a second on another
+    assert len(state.changes) < 12 * MOST_BYTES
+    if lay is environment:
+        assert state.changes == ""
+        return
+    assert state.digest is not None
+    if lay is many_files:
+        assert f"and {5000 - MOST_FILES} more files" in state.changes
+    (here / "aaa.py").write_text("new\n")  # is seen all the same
+    assert "+new" in code_state().changes
+    assert code_state().digest != state.digest
+
+
+def test_a_change_behind_the_cut_is_another_change(here):
+    large_change(here)
+    before = code_state()
+    with (here / "train.py").open("a") as file:
+        file.write("one line more\n")
+    after = code_state()
+    assert "one line more" not in after.changes
+    assert before.digest != after.digest
+
+
+THEN, NOW = CodeState("1" * 40, ""), CodeState("2" * 40, "")
+CHANGED = CodeState("1" * 40, "a change\n")
+
+
+@pytest.fixture
+def code(monkeypatch):
+    def is_now(state):
+        for name in ("attempt", "directory"):
+            monkeypatch.setattr(f"bn.run.{name}.code_state", lambda: state)
+        monkeypatch.setattr("bn.cli.code_state", lambda: state)
+
+    return is_now
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "said"),
+    [
+        (THEN, NOW, "its code was 1111111111, now it is 2222222222"),
+        (THEN, CHANGED, "its code was 1111111111, now it is 1111111111 with changes"),
+        (CHANGED, THEN, "its code was 1111111111 with changes, now it is 1111111111"),
+        (THEN, THEN, None),
+        (CHANGED, CHANGED, None),
+        (THEN, CodeState(None, ""), None),
+    ],
+)
+def test_other_code_than_a_run_began_with_is_said_in_one_line(
+    code, cli, typed, trained, stop_after, then, now, said
+):
+    code(then)
+    with pytest.raises(Interrupted):
+        trained(RUN, stop_signal=stop_after(60))
+    code(now)
+    status, out, err = cli(*typed(RUN))
+    assert status == 0
+    assert err.count("\n") == (said is not None)
+    assert said is None or f"seed_0: goes on with other code: {said}: another output=" in err
+    code(then)
+    status, out, err = cli(*typed(RUN))
+    assert (status, err, out.count("\n")) == (0, "", 1)
+    assert ("its code was" in out) == (said is not None)
+    _, out, _ = cli(*typed("-m", RUN, "seed=0"))
+    assert ("(1 with other code than is here now, 1111111111" in out) == (said is not None)
+
+
+def spellings(group, name):
+    yield from (f"{name}.yaml", f"./{name}", f"../{group}/{name}", f"{name}/", f"x/../{name}", f".//{name}")
+    yield str(REPOSITORY / "configs" / group / name)
+
+
+@pytest.mark.parametrize("group", ["experiment", "scale", "optim", "data", "ablation", "logger", "sweep"])
+def test_a_choice_is_a_name(group, tmp_path):
+    tried = 0
+    for name in names_of(group)[:3]:
+        base = ["experiment=bn_x5", "scale=smoke"]
+        chosen = [other for other in base if not other.startswith(f"{group}=")] + [
+            f"output={tmp_path / 'runs'}"
+        ]
+        for spelling in spellings(group, name):
+            with pytest.raises((UserError, HydraException)) as error:
+                planned_run([*chosen, f"{group}={spelling}"])
+            if isinstance(error.value, UserError):
+                assert f"{group}=" in str(error.value)
+                assert "accepted: " in str(error.value)
+            tried += 1
+    assert tried >= 7
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("spelling", ["mnist_bn.yaml", "./mnist_bn", "../experiment/mnist_bn"])
+def test_a_choice_is_a_name_on_the_command_line(cli, typed, tmp_path, spelling):
+    for flags in ([], ["-m"]):
+        code, out, err = cli(*typed(*flags, f"experiment={spelling}"))
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert err.startswith(f"train.py: experiment={spelling}: unknown; accepted: ")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_linked_run_folders_are_listed(tmp_path):
+    elsewhere = tmp_path / "elsewhere" / "mnist_bn"
+    for seed in range(3):
+        (elsewhere / "default" / f"seed_{seed}").mkdir(parents=True)
+        (elsewhere / "default" / f"seed_{seed}" / "status.json").write_text(
+            json.dumps({"state": "failed", "step": 1})
+        )
+    runs = tmp_path / "runs"
+    (runs / "bn_x5").mkdir(parents=True)
+    (runs / "mnist_bn").symlink_to(elsewhere)
+    (runs / "again").symlink_to(elsewhere)
+    (runs / "bn_x5" / "seed_9").symlink_to(elsewhere / "default" / "seed_0")
+    (runs / "bn_x5" / "loop").symlink_to(runs)
+    (elsewhere / "loop").symlink_to(elsewhere)
+    (runs / "gone").symlink_to(tmp_path / "nothing")
+    found = [path.resolve() for path in find_runs(runs)]
+    assert sorted(found) == sorted((elsewhere / "default").iterdir())
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory):
+    """A copy of the programs and their code, beside an installed `bn` that is another clone's."""
+    folder = tmp_path_factory.mktemp("clones")
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("bn", "configs", "experiments", "scripts", "hydra_plugins"):
+        shutil.copytree(REPOSITORY / name, folder / "mine" / name, ignore=ignored)
+    for name in ("train.py", "evaluate.py", "README.md"):
+        shutil.copy(REPOSITORY / name, folder / "mine")
+    for name in ("bn", "experiments"):
+        (folder / "installed" / name).mkdir(parents=True)
+        (folder / "installed" / name / "__init__.py").write_text("raise SystemExit('of the other clone')\n")
+    return folder
+
+
+@pytest.mark.parametrize("program", ["train.py", "evaluate.py", "scripts/runs.py", "scripts/make_figures.py"])
+def test_a_program_takes_the_code_of_its_own_clone(clone, program):
+    done = subprocess.run(
+        [sys.executable, clone / "mine" / program, "--help"],
+        env={**os.environ, "PYTHONPATH": str(clone / "installed")}, cwd=clone,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_script_says_so_before_it_imports_anything_of_it():
+    line = "sys.path.insert(0, str(Path(__file__).resolve().parents[1]))"
+    assert len(SCRIPTS) > 7
+    for script in SCRIPTS:
+        before, found, after = script.read_text().partition(line)
+        assert found, script
+        assert not re.search(r"^(from|import) (bn|experiments|scripts)\b", before, re.MULTILINE), script
+        assert re.search(r"^(from|import) (bn|experiments|scripts)\b", after, re.MULTILINE), script

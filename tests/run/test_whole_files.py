@@ -1,0 +1,135 @@
+"""A file is replaced whole or not at all, whatever ends the writing, and what is left is cleared away."""
+
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from bn.files import open_locked, remove_parts, whole, write_whole
+from bn.run.directory import REPOSITORY
+from experiments import committed
+from scripts import make_figures
+
+OLD, NEW = b"old\n" * 10_000, b"new\n" * 12_000
+KILLS = 25
+
+
+@contextmanager
+def files_of_at_most(size):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "folder" / "file.json"
+    path.parent.mkdir()
+    path.write_bytes(OLD)
+    return path
+
+
+def alone(path):
+    return [other.name for other in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, len(NEW) - 1])
+def test_a_limit_leaves_what_was_there_and_names_the_file(path, size):
+    with files_of_at_most(size), pytest.raises(OSError, match="File too large") as error:
+        write_whole(path, NEW)
+    assert error.value.filename == str(path)
+    assert path.read_bytes() == OLD
+    assert alone(path)
+    write_whole(path, NEW)
+    assert path.read_bytes() == NEW
+
+
+@pytest.mark.parametrize(
+    "raised", [OSError(5, "a fault"), ValueError("wrong"), KeyboardInterrupt(), SystemExit(1)]
+)
+def test_whatever_is_raised_meanwhile(path, raised):
+    def write():
+        with whole(path) as file:
+            file.write(NEW[:1000])
+            raise raised
+
+    with pytest.raises(type(raised)):
+        write()
+    assert path.read_bytes() == OLD
+    assert alone(path)
+
+
+def test_kills_at_any_moment(path):
+    """Each leaves the whole of one content, and no part after the next that writes."""
+    code = (
+        "import sys; from pathlib import Path; from bn.files import write_whole\n"
+        "print(flush=True)\n"
+        "while True:\n"
+        "    for text in ('old\\n' * 10_000, 'new\\n' * 12_000): write_whole(Path(sys.argv[1]), text)\n"
+    )
+    draw, parts = random.Random(0), 0
+    for _ in range(KILLS):
+        with subprocess.Popen(
+            [sys.executable, "-c", code, path], cwd=REPOSITORY, stdout=subprocess.PIPE
+        ) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(draw.uniform(0, 0.03))
+            writer.send_signal(signal.SIGKILL)
+        assert path.read_bytes() in (OLD, NEW)
+        parts += len(list(path.parent.iterdir())) - 1
+        write_whole(path, OLD)
+        assert alone(path)
+    assert parts > 0  # else this shows nothing
+
+
+def test_the_part_of_a_writer_that_lives_is_left_to_it(path):
+    with whole(path) as file:
+        file.write(NEW)
+        write_whole(path, b"by another one meanwhile")
+        remove_parts(path.parent)
+    assert path.read_bytes() == NEW
+    assert alone(path)
+
+
+def test_files_of_others_are_left_alone(path):
+    mine = path.with_name("file.json.of.mine")
+    download = path.with_name("other.json.0123.part")
+    for other in (mine, download):
+        other.write_text("mine")
+    write_whole(path, NEW)
+    assert mine.exists()
+    assert download.exists()
+
+
+def test_a_locked_file_is_the_one_at_its_path(path):
+    with open_locked(path, "r+b"), pytest.raises(BlockingIOError):
+        open_locked(path, "r+b")
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.7, 0.99])
+def test_a_page_is_not_cut_at_a_limit(tmp_path, monkeypatch, share):
+    """As README.md was: make_figures.py says so, and the page is as before."""
+    page = tmp_path / "README.md"
+    table = "results/figure1/table.md"
+    words = "words\n" * 2000
+    text = f"{words}<!-- begin {table} -->\nanother table\n<!-- end -->\n{words}"
+    page.write_text(text)
+    monkeypatch.setattr(make_figures, "PAGES", (page,))
+    monkeypatch.setattr(make_figures, "run", lambda name, check: [])
+    monkeypatch.setattr(sys, "argv", ["make_figures.py", "figure1"])
+    with files_of_at_most(int(share * len(text))), pytest.raises(SystemExit) as stop:
+        make_figures.main()
+    assert str(stop.value) == f"make_figures.py: {page}: File too large"
+    assert page.read_text() == text
+    assert alone(page)
+    make_figures.main()
+    assert (committed.RESULTS.parent / table).read_text().rstrip() in page.read_text()
