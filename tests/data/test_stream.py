@@ -137,6 +137,7 @@ print(*(child.pid for child in multiprocessing.active_children()), flush=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize(
     ("end", "code"),

@@ -95,6 +95,7 @@ def test_what_can(planned, overrides, processes):
     check_shared(planned(*overrides).config, processes)
 
 
+@pytest.mark.slow
 def test_a_refusal_comes_from_one_rank_of_a_machine_before_anything_is_written(start_ranks, tmp_path):
     arguments = ["experiment=bn_x5", "scale=smoke", "optim.batch=32", f"output={tmp_path / 'runs'}"]
     codes, texts = start_ranks(2, arguments).wait()

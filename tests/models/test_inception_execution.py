@@ -64,6 +64,7 @@ def test_compiled_whole_and_without_a_break_to_the_same_numbers():
     assert_close(outcome(ours, compiled, x), outcome(plain, plain, x), rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which(os.environ.get("CXX", "g++")) is None, reason="torch.compile needs a C++ compiler"
 )

@@ -85,6 +85,7 @@ def start(run):
         run.close()
 
 
+@pytest.mark.slow
 def test_any_damage_before_the_checkpoint_is_refused_and_nothing_is_changed(stopped, snapshot):
     path = stopped.path / "metrics.jsonl"
     rows = rows_of(stopped)

@@ -79,6 +79,7 @@ def contents(state):
     yield {"step": 88, **{k: v for k, v in state.items() if k != "step"}}
 
 
+@pytest.mark.slow
 def test_other_content_under_a_valid_name(stopped, trained, undisturbed, bits, tmp_path, capfd):
     last = list_checkpoints(stopped.checkpoints)[-1]
     state = load_checkpoint(last)

@@ -122,6 +122,7 @@ def test_a_run_whose_status_is_damaged_goes_on(run, undisturbed, bits, trained, 
         assert bits(goal) == bits(undisturbed(RUN))
 
 
+@pytest.mark.slow
 def test_environment(run):
     path = run.path / "env.json"
     sound = path.read_bytes()
@@ -144,6 +145,7 @@ def test_environment(run):
     assert refused > 100
 
 
+@pytest.mark.slow
 def test_config(run):
     path = run.path / "config.yaml"
     sound = path.read_bytes()
@@ -158,6 +160,7 @@ def test_config(run):
         assert only_user_errors(path, run.check_config) == 1, content
 
 
+@pytest.mark.slow
 def test_submission(run):
     path = run.path / "submitted.json"
     record_submission(run, CodeState("0" * 40, "a change"))

@@ -18,6 +18,7 @@ from bn.run import code_state as module
 from bn.run.code_state import MOST_BYTES, MOST_FILES, CodeState, code_state
 from bn.run.directory import REPOSITORY
 from bn.run.state import find_runs
+from tests.conftest import slowly
 
 RUN = "experiment=mnist_bn"
 SCRIPTS = [path for path in sorted((REPOSITORY / "scripts").glob("*.py")) if "benchmark" not in path.name]
@@ -102,7 +103,7 @@ def large_change(here):
     (here / "train.py").write_text("now\n" * 10_000_000)
 
 
-@pytest.mark.parametrize("lay", [environment, many_files, large_files, large_change])
+@pytest.mark.parametrize("lay", [environment, *slowly(many_files, large_files, large_change)])
 def test_whatever_lies_in_the_checkout_it_is_bounded(here, lay):
     lay(here)
     began = time.monotonic()
@@ -120,6 +121,7 @@ def test_whatever_lies_in_the_checkout_it_is_bounded(here, lay):
     assert code_state().digest != state.digest
 
 
+@pytest.mark.slow
 def test_a_change_behind_the_cut_is_another_change(here):
     large_change(here)
     before = code_state()
@@ -179,7 +181,9 @@ def spellings(group, name):
     yield str(REPOSITORY / "configs" / group / name)
 
 
-@pytest.mark.parametrize("group", ["experiment", "scale", "optim", "data", "ablation", "logger", "sweep"])
+@pytest.mark.parametrize(
+    "group", ["experiment", *slowly("scale", "optim", "data", "ablation", "logger", "sweep")]
+)
 def test_a_choice_is_a_name(group, tmp_path):
     tried = 0
     for name in names_of(group)[:3]:

@@ -93,6 +93,7 @@ def sweep(make):
     make("bn_x5/a/seed_7", status=said("failed", 20, "OSError: no picture"), lock="")
 
 
+@pytest.mark.slow
 def test_a_real_run_while_it_trains_killed_and_to_its_end(start, cli, typed, planned, listed, tmp_path):
     arguments = typed("experiment=mnist_bn", "steps=2400", "checkpoint_every=100", "evaluate.at.every=300")
     run = planned("experiment=mnist_bn", "steps=2400", "checkpoint_every=100", "evaluate.at.every=300")

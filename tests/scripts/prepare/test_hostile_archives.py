@@ -157,6 +157,7 @@ TARS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["outer", "inner", "validation"])
 @pytest.mark.parametrize("kind", TARS)
 def test_headers_that_announce_gigabytes(archives, root, kind, place):

@@ -103,6 +103,7 @@ prepare_imagenet.prepare(Path(archives), Path(root))
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_class_the_same_command_goes_on(archives, root):
     constants = {name: getattr(prepare_imagenet, name) for name in ("CLASSES", "TRAIN", "VALIDATION")}
     arguments = (constants, ARCHIVE_META, str(archives), str(root))
