@@ -19,6 +19,7 @@ from bn.files import read_record, write_whole
 from bn.run.directory import RunDirectory
 
 REACH_S = 3.0  # how long to look for the server before going offline
+START_S = 30.0  # how long its start may take once it has answered
 FINISH_S = 60.0  # how long the end of a run waits for the server to take everything
 CLOUD = "api.wandb.ai"  # a key for it also serves where W&B's own cloud has another address
 
@@ -67,7 +68,7 @@ class Wandb:
                 config=to_dict(config),
                 dir=run.path,
                 settings=wandb.Settings(
-                    silent=True, console="off", init_timeout=30, x_disable_stats=True, save_code=False
+                    silent=True, console="off", init_timeout=START_S, x_disable_stats=True, save_code=False
                 ),
             )
 
