@@ -49,10 +49,9 @@ class Wandb:
 
         self.run: Any = None
         later = f"(`wandb sync {run.name}/wandb/offline-run-*` sends the run later)"
-        mode = choice.mode
-        if mode == "online" and not _reachable(wandb):
-            _say(f"logger.mode=online: no answer from W&B within {REACH_S:g} s: going offline {later}")
-            mode = "offline"
+        failed = None  # why it is not online
+        if choice.mode == "online" and not _reachable(wandb):
+            failed = f"no answer from W&B within {REACH_S:g} s"
         group = f"{config.experiment}/{run.path.parent.name}"
 
         def start(mode: Literal["offline", "online"]) -> Any:
@@ -72,16 +71,21 @@ class Wandb:
                 ),
             )
 
+        if choice.mode == "online" and failed is None:
+            try:
+                self.run = start("online")
+            except Exception as error:
+                failed = _line(error)
+                # Its service holds the id of the run that could not be started; it may have crashed, too.
+                with contextlib.suppress(Exception):
+                    wandb.teardown()
         try:
-            if mode == "online":
-                try:
-                    self.run = start("online")
-                except Exception as error:
-                    _say(f"logger.mode=online: {_line(error)}: going offline {later}")
-                    wandb.teardown()  # its service holds the id of the run that could not be started
             self.run = self.run or start("offline")
         except Exception as error:
             self._lost(error)
+        else:
+            if failed is not None:  # promised once it is so
+                _say(f"logger.mode=online: {failed}: going offline {later}")
 
     def log(self, record: Mapping[str, float], step: int) -> None:
         # After a resume the steps since the checkpoint come again, bit for bit; W&B drops what it has.

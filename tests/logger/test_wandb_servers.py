@@ -51,7 +51,6 @@ SERVERS = {
     "redirected to itself": says(answer(b"302 Found\r\nLocation: /graphql")),
     "200 and no JSON": says(answer(b"200 OK", b"<html>", b"text/html")),
     "200 and other JSON": says(answer(b"200 OK", b"[1]")),
-    "200 and nothing known": says(answer(b"200 OK", b'{"data": {"viewer": null}}')),
     "garbage": says(bytes(range(256)) * 40),
     "nothing": lambda connection: None,
     "cut": says(answer(b"200 OK", b"{" * 1000)[:100]),
@@ -106,6 +105,21 @@ def test_the_offline_run_that_is_promised_is_kept(server, trained, undisturbed, 
     )  # W&B's own, of where the key is from
     assert line.startswith("logger.mode=online: ")
     assert ": going offline (`wandb sync " in line
+    wandb.teardown()  # as at the end of a process: its service has written everything then
+    (offline,) = (run.path / "wandb").glob("offline-run-*")
+    (record,) = offline.glob("*.wandb")
+    assert b"test/accuracy" in record.read_bytes()
+    assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
+
+
+def test_an_answer_that_makes_the_service_of_wandb_crash(server, command, typed, planned, undisturbed, bits):
+    """It writes a page about that; there is an offline run all the same."""
+    server(says(answer(b"200 OK", b'{"data": {"viewer": null}}')))
+    code, _, err = command(*typed(*RUN))
+    assert code == 0
+    (line,) = (line for line in err.splitlines() if line.startswith("logger"))
+    assert ": going offline (`wandb sync " in line
+    run = planned(*RUN)
     (offline,) = (run.path / "wandb").glob("offline-run-*")
     (record,) = offline.glob("*.wandb")
     assert b"test/accuracy" in record.read_bytes()
