@@ -18,6 +18,7 @@ from bn.files import read_record, write_whole
 from bn.run.directory import RunDirectory
 
 REACH_S = 3.0  # how long to look for the server before going offline
+START_S = 30.0  # how long its start may take once it has answered
 FINISH_S = 60.0  # how long the end of a run waits for the server to take everything
 CLOUD = "api.wandb.ai"  # a key for it also serves where W&B's own cloud has another address
 
@@ -47,10 +48,9 @@ class Wandb:
 
         self.run: Any = None
         later = f"(`wandb sync {run.name}/wandb/offline-run-*` sends the run later)"
-        mode = choice.mode
-        if mode == "online" and not _reachable(wandb):
-            _say(f"logger.mode=online: no answer from W&B within {REACH_S:g} s: going offline {later}")
-            mode = "offline"
+        failed = None  # why it is not online
+        if choice.mode == "online" and not _reachable(wandb):
+            failed = f"no answer from W&B within {REACH_S:g} s"
         group = f"{config.experiment}/{run.path.parent.name}"
 
         def start(mode: Literal["offline", "online"]) -> Any:
@@ -66,20 +66,25 @@ class Wandb:
                 config=to_dict(config),
                 dir=run.path,
                 settings=wandb.Settings(
-                    silent=True, console="off", init_timeout=30, x_disable_stats=True, save_code=False
+                    silent=True, console="off", init_timeout=START_S, x_disable_stats=True, save_code=False
                 ),
             )
 
+        if choice.mode == "online" and failed is None:
+            try:
+                self.run = start("online")
+            except Exception as error:
+                failed = _line(error)
+                # Its service holds the id of the run that could not be started; it may have crashed, too.
+                with contextlib.suppress(Exception):
+                    wandb.teardown()
         try:
-            if mode == "online":
-                try:
-                    self.run = start("online")
-                except Exception as error:
-                    _say(f"logger.mode=online: {_line(error)}: going offline {later}")
-                    wandb.teardown()  # its service holds the id of the run that could not be started
             self.run = self.run or start("offline")
         except Exception as error:
             self._lost(error)
+        else:
+            if failed is not None:  # promised once it is so
+                _say(f"logger.mode=online: {failed}: going offline {later}")
 
     def log(self, record: Mapping[str, float], step: int) -> None:
         # After a resume the steps since the checkpoint come again, bit for bit; W&B drops what it has.

@@ -12,6 +12,7 @@ from experiments.inception_percentiles import movement
 ACCURACY = {100: 0.3, 200: 0.4, 300: 0.5}
 STEPS = (0, 20, 100, 300)
 LAYERS = ["conv2", "inception_3b.conv_3x3"]
+CHANGES = {"probe.layers": LAYERS, "probe.at.early": [0, 20, 100], "probe.at.every": 300}  # STEPS
 # Three units: 15th, 50th and 85th percentiles at -1, 0, 1 plus a shift, which grows with the steps.
 SHIFT = np.array([[0, 0, 0], [0.5, 2, 4], [0.5, 1, 4], [0.5, 1, 3]])  # (T, units)
 PATH = np.array([-1.0, 0.0, 1.0])[None, :, None] + SHIFT[:, None, :]  # (T, 3, units)
@@ -22,11 +23,11 @@ def runs(ended_run):
     made = []
     for network, scale in (("inception", 10), ("bn_baseline", 1), ("bn_x5", 1)):
         for seed in (0, 1):
-            run = ended_run(network, seed, ACCURACY, changes={"probe.layers": LAYERS})
+            run = ended_run(network, seed, ACCURACY, changes=CHANGES)
             paths: dict[str, Any] = {layer: np.float32(scale * PATH * (1 + seed)) for layer in LAYERS}
             np.savez(run.activations, steps=np.array(STEPS), percentiles=np.array([15, 50, 85]), **paths)
             made.append(run)
-    made.append(ended_run("bn_x5", 2, {}, end=40, diverged=True, changes={"probe.layers": LAYERS}))
+    made.append(ended_run("bn_x5", 2, {}, end=40, diverged=True, changes=CHANGES))
     return made
 
 

@@ -1,0 +1,122 @@
+"""W&B online with a server that fails: the run trains on, and the offline run that is promised is there.
+
+Each server listens on the loopback and answers every request in one way.
+"""
+
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+from bn.run import loggers
+
+wandb = pytest.importorskip("wandb", reason="wandb is not installed")
+RUN = ("experiment=mnist_bn", "logger=wandb", "logger.mode=online")
+
+
+def answer(status, body=b"", kind=b"application/json"):
+    return b"HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (
+        status, kind, len(body), body,
+    )  # fmt: skip
+
+
+def says(content):
+    def serve(connection):
+        connection.recv(1 << 16)
+        connection.sendall(content)
+
+    return serve
+
+
+def slowly(connection):
+    connection.recv(1 << 16)
+    for byte in answer(b"200 OK", b"{}" * 1000):
+        connection.sendall(bytes([byte]))
+        time.sleep(0.5)
+
+
+def never(connection):
+    time.sleep(60)
+
+
+SERVERS = {
+    "401": says(answer(b"401 Unauthorized", b'{"errors": [{"message": "no such key"}]}')),
+    "403": says(answer(b"403 Forbidden")),
+    "404": says(answer(b"404 Not Found", b"<html>", b"text/html")),
+    "429": says(answer(b"429 Too Many Requests")),
+    "500": says(answer(b"500 Internal Server Error")),
+    "502": says(answer(b"502 Bad Gateway", b"<html>", b"text/html")),
+    "redirected to itself": says(answer(b"302 Found\r\nLocation: /graphql")),
+    "200 and no JSON": says(answer(b"200 OK", b"<html>", b"text/html")),
+    "200 and other JSON": says(answer(b"200 OK", b"[1]")),
+    "garbage": says(bytes(range(256)) * 40),
+    "nothing": lambda connection: None,
+    "cut": says(answer(b"200 OK", b"{" * 1000)[:100]),
+    "slowly": slowly,
+    "never": never,
+}
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """Start one; W&B is told where it is."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("CONFIG_DIR", "CACHE_DIR", "DATA_DIR"):
+        monkeypatch.setenv(f"WANDB_{name}", str(tmp_path / "home" / name))
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr(loggers, "START_S", 2.0)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def talk(connection, serve):
+        with connection, contextlib.suppress(OSError):
+            serve(connection)
+
+    def listen(serve):
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=talk, args=(connection, serve), daemon=True).start()
+
+    def start(serve):
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        wandb.teardown()  # it reads its settings once
+        threading.Thread(target=listen, args=(serve,), daemon=True).start()
+
+    yield start
+    wandb.teardown()
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_the_offline_run_that_is_promised_is_kept(server, trained, undisturbed, bits, capfd, kind):
+    server(SERVERS[kind])
+    began = time.monotonic()
+    run = trained(*RUN)
+    assert time.monotonic() - began < 60
+    lines = capfd.readouterr().err.splitlines()
+    (line,) = (
+        line for line in lines if not line.startswith("wandb: ")
+    )  # W&B's own, of where the key is from
+    assert line.startswith("logger.mode=online: ")
+    assert ": going offline (`wandb sync " in line
+    wandb.teardown()  # as at the end of a process: its service has written everything then
+    (offline,) = (run.path / "wandb").glob("offline-run-*")
+    (record,) = offline.glob("*.wandb")
+    assert b"test/accuracy" in record.read_bytes()
+    assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
+
+
+def test_an_answer_that_makes_the_service_of_wandb_crash(server, command, typed, planned, undisturbed, bits):
+    """It writes a page about that; nothing is promised, and the run goes on."""
+    server(says(answer(b"200 OK", b'{"data": {"viewer": null}}')))
+    code, _, err = command(*typed(*RUN))
+    assert code == 0
+    (line,) = (line for line in err.splitlines() if line.startswith("logger"))
+    assert line.endswith(": going on without W&B; the local records are complete") or "going offline" in line
+    assert bits(planned(*RUN)) == bits(undisturbed("experiment=mnist_bn"))
