@@ -21,7 +21,12 @@ from bn.run.state import find_runs
 from tests.conftest import slowly
 
 RUN = "experiment=mnist_bn"
-SCRIPTS = [path for path in sorted((REPOSITORY / "scripts").glob("*.py")) if "benchmark" not in path.name]
+SCRIPTS = [
+    path
+    for folder in ("benchmarks", "scripts")
+    for path in sorted((REPOSITORY / folder).glob("*.py"))
+    if "__main__" in path.read_text()
+]
 
 
 def git(folder, *arguments):
@@ -235,11 +240,11 @@ def clone(tmp_path_factory):
     """A copy of the programs and their code, beside an installed `bn` that is another clone's."""
     folder = tmp_path_factory.mktemp("clones")
     ignored = shutil.ignore_patterns("__pycache__")
-    for name in ("bn", "configs", "experiments", "scripts", "hydra_plugins"):
+    for name in ("bn", "configs", "benchmarks", "experiments", "scripts", "hydra_plugins"):
         shutil.copytree(REPOSITORY / name, folder / "mine" / name, ignore=ignored)
     for name in ("train.py", "evaluate.py", "README.md"):
         shutil.copy(REPOSITORY / name, folder / "mine")
-    for name in ("bn", "experiments"):
+    for name in ("bn", "benchmarks", "experiments"):
         (folder / "installed" / name).mkdir(parents=True)
         (folder / "installed" / name / "__init__.py").write_text("raise SystemExit('of the other clone')\n")
     return folder
@@ -261,5 +266,7 @@ def test_every_script_says_so_before_it_imports_anything_of_it():
     for script in SCRIPTS:
         before, found, after = script.read_text().partition(line)
         assert found, script
-        assert not re.search(r"^(from|import) (bn|experiments|scripts)\b", before, re.MULTILINE), script
-        assert re.search(r"^(from|import) (bn|experiments|scripts)\b", after, re.MULTILINE), script
+        assert not re.search(r"^(from|import) (bn|benchmarks|experiments|scripts)\b", before, re.MULTILINE), (
+            script
+        )
+        assert re.search(r"^(from|import) (bn|benchmarks|experiments|scripts)\b", after, re.MULTILINE), script
