@@ -1,10 +1,19 @@
 """The exceptions that are not programming errors, and what to say of any."""
 
+import argparse
 import errno
+from typing import NoReturn
 
 
 class UserError(Exception):
     """A mistake the user can mend; one line: the key or file, the value, and what would be right."""
+
+
+class Arguments(argparse.ArgumentParser):
+    """Of a script: a mistake in them is one line, without the page on how to use it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; --help shows what is accepted\n")
 
 
 class Interrupted(Exception):

@@ -9,15 +9,13 @@ It needs no training and no network.
 import argparse
 import sys
 
-from bn.errors import UserError
+from bn.errors import Arguments, UserError
 from experiments import EXPERIMENTS
 from experiments.committed import PAGES, differences, has_records, make, page_with_tables
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(EXPERIMENTS)}")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     arguments = parser.parse_args()

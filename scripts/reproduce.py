@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from bn import cli
-from bn.errors import UserError
+from bn.errors import Arguments, UserError
 from bn.run.directory import REPOSITORY, RunDirectory
 from experiments import EXPERIMENTS
 from experiments.committed import PAGES, RESULTS, make, page_with_tables
@@ -29,9 +29,7 @@ ALLOWED = ("hydra", "output=", "logger", "device=", "scale=", "data.root=")
 
 def main() -> None:
     names = sorted(name for name, experiment in EXPERIMENTS.items() if hasattr(experiment, "SWEEPS"))
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=names)
     parser.add_argument("--collect", action="store_true", help="train nothing; use the runs that have ended")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="passed on to train.py")

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bn.errors import UserError
+from bn.errors import Arguments, UserError
 from bn.run.directory import REPOSITORY
 from bn.run.state import STATES, RunState, find_runs, state_of
 
@@ -49,7 +49,7 @@ COLOURS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         description=__doc__, epilog=EXPLAINED, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
