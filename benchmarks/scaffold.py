@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 from tqdm import tqdm
 
+from bn.errors import Arguments
 from bn.files import read_record, write_whole
 from bn.run.directory import REPOSITORY
 
@@ -25,9 +26,7 @@ COMMITTED = REPOSITORY / "results" / "benchmark"
 
 def options(description: str | None) -> argparse.ArgumentParser:
     """The parser of a benchmark, described by its docstring."""
-    return argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return Arguments(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def device_options(parser: argparse.ArgumentParser, rounds: int, threads: int) -> None:

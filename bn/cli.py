@@ -13,10 +13,11 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,7 +26,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bn.config import Config, config_from, flatten, to_dict
+from bn import __version__
+from bn.config import Config, WandbLogger, config_from, flatten, to_dict
+from bn.data.idx_sets import IDX_SETS
 from bn.data.there import check_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
 from bn.errors import UserError
@@ -46,6 +49,7 @@ def one_line_errors(program: str) -> Iterator[None]:
     """Exit with code 1 and one line for an error of the user's or of Hydra's; 130 or 143 when stopped."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     try:
+        check_usage(program)
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"{program}: {explain(error)}")
@@ -55,6 +59,20 @@ def one_line_errors(program: str) -> Iterator[None]:
         sys.exit(f"{program}: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit(128 + (stop_signal() or signal.SIGINT))
+
+
+def check_usage(program: str) -> None:
+    """UserError for options that Hydra does not know, where it prints a page. The version is printed here."""
+    if "--version" in sys.argv[1:]:
+        print(f"{program}: bn {__version__}")
+        sys.exit(0)
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; --help shows what is accepted")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args()
 
 
 def entry(main: Callable[..., Any]) -> None:
@@ -190,6 +208,8 @@ def members_to_start(
     also = f" ({others} with other code than is here now, {now.name})" if others else ""
     also += f", {len(left)} failed before" if left else ""
     print(f"train.py: sweep of {len(members)} runs, {done} finished before{also}", flush=True)
+    if len(members) == 1 and left:  # of several, the end of the command says it
+        print(f"train.py: {left[0][1]}", file=sys.stderr)
     return to_start, left
 
 
@@ -248,11 +268,19 @@ def _experiment_and_scale(mapping: Mapping[str, Any], choices: Mapping[str, Any]
     for key, name in (("experiment", experiment), ("scale", scale)):
         if mapping.get(key) is not None:
             raise UserError(f"{key}={name}: given twice; accepted: once, without +")
-    takes_images = (mapping.get("model") or {}).get("name") == "inception"
+    model, data = ((mapping.get(key) or {}).get("name") for key in ("model", "data"))
+    takes_images = model == "inception"
+    if takes_images == (scale is None):  # which of the two is wrong, the experiment alone tells
+        own = composed_config((f"experiment={experiment}",)).model.name
+        if own != model:
+            raise UserError(f"model={model}: accepted with experiment={experiment}: {own}")
     if takes_images and scale is None:
         raise UserError(
             f"scale: required by experiment={experiment}; accepted: {', '.join(names_of('scale'))}"
         )
+    if takes_images and data in IDX_SETS:
+        accepted = ", ".join(name for name in names_of("data") if name not in IDX_SETS)
+        raise UserError(f"data={data}: accepted with experiment={experiment}: {accepted}")
     if scale is not None and not takes_images:
         raise UserError(f"scale={scale}: experiment={experiment} takes no scale (its data is fixed)")
     for group in SWITCHES:
@@ -345,8 +373,23 @@ def explain(error: Exception) -> str:
         return f"{group}={name}: unknown; accepted: {', '.join(error.options)}"
     if twice := re.match(r"Multiple values for (\w+)\.", str(error)):
         return f"{twice[1]}: given twice; accepted: once, without +"
+    if "Config group override" in str(error) and (wrong := _no_choice()):
+        return wrong
     parent = getattr(error.__cause__, "parent_node", None)
     if isinstance(parent, DictConfig):
         key = getattr(error.__cause__, "full_key", None) or getattr(error.__cause__, "key", "")
+        if str(key).startswith("logger.") and key.removeprefix("logger.") in WandbLogger.__annotations__:
+            return f"{key}: accepted with logger=wandb"
         return f"{key}: unknown key; accepted: {', '.join(k for k in map(str, parent) if k != 'hydra')}"
     return " ".join(str(error).split())
+
+
+def _no_choice() -> str | None:
+    """Of a null or a number that is chosen of a group: which, and what is accepted."""
+    for argument in sys.argv[1:]:
+        group, _, chosen = argument.lstrip("+").partition("=")
+        names = names_of(group) if group and not group.startswith(("-", "/", ".")) else []
+        for choice in chosen.split(","):
+            if names and choice not in names:
+                return f"{group}={choice}: unknown; accepted: {', '.join(names)}"
+    return None

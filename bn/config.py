@@ -8,6 +8,7 @@ it; a key that is removed goes into `REMOVED` with the default it had. `recorded
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +19,20 @@ from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
 from bn.schema import checked, defaults
 
-Positive = Annotated[float, "> 0"]
-Count = Annotated[int, ">= 1"]
-Natural = Annotated[int, ">= 0"]
+# What is larger ends the process, by its memory or by overflow, and is no experiment.
+Positive = Annotated[float, "> 0, <= 1e30"]
+Count = Annotated[int, ">= 1, <= 1e9"]
+Natural = Annotated[int, ">= 0, <= 1e9"]
+Side = Annotated[int, ">= 8, <= 4096"]  # pixels
+Group = Annotated[int, ">= 2, <= 1e9"]
+Batch = Annotated[int, ">= 2, <= 65536"]
+Momentum = Annotated[float, "> 0, <= 1"]  # in torch's sense: the weight of the newest mini-batch
+Workers = Annotated[int, ">= 0, <= 1024"]
+Threads = Annotated[int, ">= 1, <= 1024"]
+Path = Annotated[str, "not empty, path"]
+Text = Annotated[str, "not empty"]
+MOST_WEIGHTS = 1 << 28  # of an MLP's matrices: 1 GiB
+MOST_EVALUATIONS = 1_000_000
 
 
 REMOVED: dict[str, Any] = {}  # keys that are gone, such as "optim.lr", with the default they had
@@ -30,7 +42,7 @@ REMOVED: dict[str, Any] = {}  # keys that are gone, such as "optim.lr", with the
 class Schedule:
     """The steps `early`, and every `every` steps, and the last one."""
 
-    early: tuple[Natural, ...]
+    early: Annotated[tuple[Natural, ...], "distinct"]
     every: Count
 
     def steps(self, last: int) -> frozenset[int]:
@@ -43,7 +55,7 @@ class MnistData:
     """MNIST, or another data set of its form."""
 
     name: Annotated[str, IDX_SETS]
-    root: str  # relative to the repository
+    root: Path  # relative to the repository
     threshold: Annotated[float, ">= 0, < 1"]  # a pixel is 1 where gray / 255 exceeds it
     validation: Annotated[int, ">= 0, <= 50000"]  # examples held out of the 60,000
 
@@ -53,32 +65,34 @@ class ImageData:
     """A data set of photographs (section 4.2 and its smaller stand-ins)."""
 
     name: Literal["imagenet", "tiny_imagenet", "cifar10", "smoke"]
-    root: str  # of an ImageFolder tree, {train,val}/<class>/*; relative to the repository
-    classes: Annotated[int, ">= 2"]
-    resize: Count  # length of the shorter side from which the central validation crop is cut
-    crop: Count  # side of the square that the network sees
+    root: Annotated[str, "path"]  # of an ImageFolder tree, {train,val}/<class>/*; relative to the repository
+    classes: Annotated[int, ">= 2, <= 1e6"]
+    resize: Side  # length of the shorter side from which the central validation crop is cut
+    crop: Side  # side of the square that the network sees
     area: Annotated[float, "> 0, <= 1"]  # least share of an image that a training crop takes
-    aspect: Annotated[float, ">= 1"]  # training crops have an aspect ratio of 1 / aspect to aspect
+    aspect: Annotated[float, ">= 1, <= 1000"]  # training crops have an aspect ratio of 1 / aspect to aspect
     distortion: Literal["none", "reduced", "googlenet"]
     shuffle: Literal["by_shard", "within_shards", "complete"]
     shard_size: Count  # examples
     validation: Natural = 0  # training images held out, and validated on in place of the validation images
     feed: Literal["auto", "resident", "stream"]  # on the device as bytes | from JPEG by workers
-    workers: Natural | None  # processes that decode, where the data stream; null: by the cores there are
+    workers: (
+        Annotated[int, ">= 0, <= 1024"] | None
+    )  # processes that decode, where the data stream; null: by the cores there are
     max_broken: Natural  # a run fails when more images than this cannot be read
 
 
 @dataclass(frozen=True, kw_only=True)
 class MlpModel:
     name: Literal["mlp"]
-    hidden: tuple[Count, ...]
+    hidden: tuple[Annotated[int, ">= 1, <= 65536"], ...]
     norm: Annotated[str, NORMALIZATIONS]
-    norm_group: Annotated[int, ">= 2"] = 20  # examples in a group of norm=ghost
+    norm_group: Group = 20  # examples in a group of norm=ghost
     norm_groups: Count = 10  # of the features, with norm=group
     nonlinearity: Annotated[str, NONLINEARITIES]
     init_std: Positive  # of the Gaussian that W is drawn from
     bn_eps: Positive
-    bn_momentum: Annotated[float, "> 0, <= 1"]  # torch's sense: the weight of the newest mini-batch
+    bn_momentum: Momentum
 
 
 Module = Literal["3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]  # the rows of Figure 5
@@ -92,7 +106,7 @@ _UNIT = re.compile(
 class InceptionModel:
     name: Literal["inception"]
     norm: Annotated[str, NORMALIZATIONS]
-    norm_group: Annotated[int, ">= 2"]  # examples in a group of norm=ghost
+    norm_group: Group  # examples in a group of norm=ghost
     norm_groups: Literal[1, 2, 4, 8] = 8  # of the channels, with norm=group (filters come in eights)
     nonlinearity: Annotated[str, NONLINEARITIES]
     lrn: bool  # local response normalization, in GoogLeNet's two places
@@ -101,11 +115,11 @@ class InceptionModel:
     stem_stride: Literal[1, 2]  # of the first convolution; the paper's is 2
     stem_pools: Literal[0, 1, 2]  # max pools before 3a; the paper's are 2
     pool_proj: Literal[96, 128]  # of 4c and 4d
-    width: Positive  # multiplies the number of filters of each convolution
-    per_activation: tuple[Module, ...]  # whose BN is per activation, such as [5b]
+    width: Annotated[float, "> 0, <= 8"]  # multiplies the number of filters of each convolution
+    per_activation: Annotated[tuple[Module, ...], "distinct"]  # whose BN is per activation, such as [5b]
     init_scale: Positive  # multiplies the initial weights of the convolutions
     bn_eps: Positive
-    bn_momentum: Annotated[float, "> 0, <= 1"]  # torch's sense: the weight of the newest mini-batch
+    bn_momentum: Momentum
 
 
 @dataclass(frozen=True)
@@ -114,7 +128,7 @@ class Decay:
 
     factor: Annotated[float, "> 0, <= 1"]
     every: Count  # steps of `lr_batch` examples: with a larger mini-batch it decays in fewer steps
-    speed: Positive  # 6: "decay the rate 6x faster" (section 4.2.1)
+    speed: Annotated[float, "> 0, <= 1e6"]  # 6: "decay the rate 6x faster" (section 4.2.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,10 +140,10 @@ class Optim:
     lr_factor: Positive
     lr_batch: Count | None  # the mini-batch that `lr` is for: it is scaled by batch / lr_batch; null: not
     decay: Decay
-    batch: Annotated[int, ">= 2"]
+    batch: Batch
     momentum: Annotated[float, ">= 0, < 1"]  # of sgd
-    weight_decay: Annotated[float, ">= 0"]
-    weight_decay_factor: Annotated[float, ">= 0"]
+    weight_decay: Annotated[float, ">= 0, <= 1000"]
+    weight_decay_factor: Annotated[float, ">= 0, <= 1000"]
 
     @property
     def initial_rate(self) -> float:
@@ -149,9 +163,11 @@ class Evaluate:
 @dataclass(frozen=True)
 class Probe:
     at: Schedule
-    examples: Count  # rounded up to whole mini-batches
-    layers: tuple[str, ...]  # whose inputs to the nonlinearity are observed; of the MLP always all
-    percentiles: tuple[Annotated[float, ">= 0, <= 100"], ...]
+    examples: Annotated[int, ">= 1, <= 60000"]  # rounded up to whole mini-batches
+    layers: Annotated[
+        tuple[str, ...], "distinct"
+    ]  # whose inputs to the nonlinearity are observed; of the MLP always all
+    percentiles: Annotated[tuple[Annotated[float, ">= 0, <= 100"], ...], "not empty, distinct"]
 
 
 @dataclass(frozen=True)
@@ -163,10 +179,10 @@ class NoLogger:
 class WandbLogger:
     name: Literal["wandb"]
     mode: Literal["offline", "online", "disabled"]
-    project: str
-    entity: str | None
-    group: str | None  # null: experiment and what differs from it, so that seeds form a group
-    tags: tuple[str, ...]
+    project: Text
+    entity: Text | None
+    group: Text | None  # null: experiment and what differs from it, so that seeds form a group
+    tags: Annotated[tuple[Text, ...], "distinct"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,11 +190,11 @@ class Config:
     experiment: str
     scale: str | None  # the base of an image experiment: its data, sizes, rate and length
     member: Annotated[int, ">= 1, <= 6"] | None  # of experiment=ensemble
-    seed: Natural
+    seed: Annotated[int, ">= 0"]
     steps: Count  # the scale's length
-    steps_factor: Positive = 1.0  # an experiment's change of it
+    steps_factor: Annotated[float, "> 0, <= 1000"] = 1.0  # an experiment's change of it
     device: Literal["auto", "cpu", "cuda"]
-    threads: Count  # CPU threads; part of the config because the bits depend on it
+    threads: Threads  # CPU threads; part of the config because the bits depend on it
     step_path: Literal["auto", "fused", "autograd"]
     precision: Literal["auto", "float32", "bf16", "fp16"]  # of the forward pass; weights are float32
     channels_last: bool
@@ -189,12 +205,16 @@ class Config:
     optim: Optim
     evaluate: Evaluate
     probe: Probe
-    observe: tuple[Annotated[str, OBSERVATIONS], ...] = ("percentiles",)  # what is observed
-    log_every: Count
+    observe: Annotated[tuple[Annotated[str, OBSERVATIONS], ...], "distinct"] = (
+        "percentiles",
+    )  # what is observed
+    log_every: Annotated[int, ">= 1, <= 1e6"]
     checkpoint_every: Count
     checkpoint_minutes: Positive = 10.0  # a checkpoint comes no later than this after the last
-    rank_timeout_s: Positive = 600.0  # of several processes: how long one may keep the others waiting
-    output: str  # where run directories go, relative to the repository
+    rank_timeout_s: Annotated[float, "> 0, <= 1e6"] = (
+        600.0  # of several processes: how long one may keep the others waiting
+    )
+    output: Path  # where run directories go, relative to the repository
     logger: NoLogger | WandbLogger
 
     @property
@@ -260,6 +280,12 @@ def _check_combinations(config: Config) -> None:
             "evaluate.at.early=0: accepted: steps from 1 (before it there are no moving averages)"
         )
     model, batch, optim = config.model, config.optim.batch, config.optim
+    for key, schedule in (("evaluate.at.every", config.evaluate.at), ("probe.at.every", config.probe.at)):
+        if config.length > MOST_EVALUATIONS * schedule.every:
+            least = -(-config.length // MOST_EVALUATIONS)
+            raise UserError(f"{key}={schedule.every}: accepted with {config.length} steps: at least {least}")
+    if optim.initial_rate * max(1.0, optim.l2) > 1e30:
+        raise UserError(f"optim.lr={optim.lr:g}: accepted: a rate of at most 1e30 with its factors")
     if optim.momentum and optim.name != "sgd":
         raise UserError(f"optim.momentum={optim.momentum:g}: accepted with optim.name={optim.name}: 0")
     if "saturation" in config.observe and NONLINEARITIES[model.nonlinearity].saturated is None:
@@ -267,8 +293,6 @@ def _check_combinations(config: Config) -> None:
         raise UserError(
             f"model.nonlinearity={model.nonlinearity}: accepted with observe=[saturation]: {accepted}"
         )
-    if len(set(config.observe)) < len(config.observe):
-        raise UserError(f"observe={list(config.observe)}: accepted: each name once")
     if model.norm == "ghost" and batch % model.norm_group:
         raise UserError(
             f"optim.batch={batch}: accepted with model.norm=ghost: "
@@ -290,6 +314,12 @@ def _check_mnist_run(config: Config, model: MlpModel) -> None:
         raise UserError(
             f"data={config.data.name}: model=mlp takes data={' or '.join(IDX_SETS)}; "
             "for images, model=inception"
+        )
+    sizes = (784, *model.hidden, 10)
+    weights = sum(inputs * outputs for inputs, outputs in itertools.pairwise(sizes))
+    if weights > MOST_WEIGHTS:
+        raise UserError(
+            f"model.hidden={list(model.hidden)}: {weights} weights; accepted: at most {MOST_WEIGHTS} in all"
         )
     if config.member is not None:
         raise UserError(f"member={config.member}: accepted: null (only experiment=ensemble has members)")

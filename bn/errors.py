@@ -1,6 +1,8 @@
 """The exceptions that are not programming errors, and what to say of any."""
 
+import argparse
 import errno
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -8,6 +10,13 @@ class UserError(Exception):
 
     def __init__(self, line: str) -> None:
         super().__init__(printable(line))
+
+
+class Arguments(argparse.ArgumentParser):
+    """Of a script: a mistake in them is one line, without the page on how to use it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; --help shows what is accepted\n")
 
 
 class Interrupted(Exception):

@@ -2,12 +2,15 @@
 
 A range is written where the field is (`Annotated[float, "> 0"]`), a choice as a `Literal`, or as the keys of
 a table (`Annotated[str, TABLE]`), a choice between dataclasses as a union told apart by its `name`. A field
-with a default may be missing.
+with a default may be missing. Of texts and lists `Annotated[str, "not empty"]` and
+`Annotated[tuple[int, ...], "not empty, distinct"]` say more; of a path, "path", in which a leading ~ is the
+home folder.
 """
 
 import dataclasses
 import math
 import operator
+import os
 import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -35,6 +38,8 @@ def _build(schema: Any, value: Any, key: str) -> Any:
         base, bounds = get_args(schema)
         if isinstance(bounds, Mapping):
             return _one_of(tuple(bounds), value, key)
+        if base not in (int, float):
+            return _fitting(_build(base, value, key), bounds.split(", "), key)
         return _within(_build(base, value, key), bounds, base, key)
     if origin is Literal:
         return _one_of(get_args(schema), value, key)
@@ -98,7 +103,8 @@ def _build_scalar(schema: type, value: Any, key: str) -> Any:
     if schema is float and type(value) is int:
         value = float(value)
     if type(value) is not schema:
-        raise _wrong(key, value, schema.__name__)
+        whole = schema is int and type(value) is float and value.is_integer()
+        raise _wrong(key, value, f"int, written {int(value)}" if whole else schema.__name__)
     if schema is float and not math.isfinite(value):
         raise _wrong(key, value, "a finite float")
     return value
@@ -109,6 +115,19 @@ def _within(value: Any, bounds: str, base: type, key: str) -> Any:
         compare, limit = bound.split()
         if not _COMPARE[compare](value, float(limit)):
             raise _wrong(key, value, f"{base.__name__} {bounds}")
+    return value
+
+
+def _fitting(value: Any, rules: list[str], key: str) -> Any:
+    """A text or a list, of which "not empty", "distinct" or "path" may be said."""
+    if "not empty" in rules and not value:
+        raise _wrong(key, value if isinstance(value, str) else list(value), f"{' and '.join(rules)}")
+    if "distinct" in rules and len(set(value)) < len(value):
+        raise _wrong(key, list(value), "each value once")
+    if "path" in rules:
+        value = os.path.expanduser(value)
+        if value.startswith("~") or not value.isprintable():
+            raise _wrong(key, value, "a path; ~ is the home folder, ./~ a folder of that name")
     return value
 
 

@@ -25,6 +25,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
+from bn.errors import Arguments
 from bn.run.directory import REPOSITORY, processor
 
 KEPT = REPOSITORY / "measurements"
@@ -73,9 +74,7 @@ MEASUREMENTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}")
     parser.add_argument("--list", action="store_true", help="measure nothing")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")

@@ -34,6 +34,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn import cli
+from bn.errors import Arguments
 from bn.files import Damaged, read_record
 from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import REPOSITORY, STATUS, RunDirectory
@@ -51,9 +52,7 @@ RUNS = REPOSITORY / "runs"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweeps", nargs="*", default=SWEEPS, metavar="SWEEP", help="of configs/sweep")
     parser.add_argument("--minutes", type=float, default=9.0, help="until everything is packed (default 9)")
     parser.add_argument("--jobs", type=int, help="runs side by side (default: one for each core but one)")

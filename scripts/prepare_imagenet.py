@@ -39,16 +39,14 @@ from bn.data.archives import (
     whole_folder,
     write_member,
 )
-from bn.errors import UserError
+from bn.errors import Arguments, UserError
 from bn.run.directory import REPOSITORY
 
 CLASSES, TRAIN, VALIDATION = 1000, 1_281_167, 50_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archives", type=Path, help="the folder with the three archives")
     parser.add_argument(
         "--root", type=Path, default=REPOSITORY / "data/imagenet", help="root of the tree (%(default)s)"

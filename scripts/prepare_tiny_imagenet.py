@@ -34,7 +34,7 @@ from bn.data.archives import (
     whole_folder,
     write_member,
 )
-from bn.errors import UserError
+from bn.errors import Arguments, UserError
 from bn.run.directory import REPOSITORY
 
 ZIP = "tiny-imagenet-200.zip"
@@ -52,9 +52,7 @@ Members = dict[str, list[str]]  # of each class, the names in the zip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path, nargs="?", help=f"the zip (ROOT/{ZIP})")
     parser.add_argument("--download", action="store_true", help=f"get the zip from {URL} if it is not there")
     parser.add_argument(

@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn import cli
-from bn.errors import UserError, reason_of
+from bn.errors import Arguments, UserError, reason_of
 from bn.files import write_whole
 from bn.run.directory import REPOSITORY, RunDirectory
 from bn.run.signals import end_with_parent
@@ -34,9 +34,7 @@ ALLOWED = ("hydra", "output=", "logger", "device=", "scale=", "data.root=")
 
 def main() -> None:
     names = sorted(name for name, experiment in EXPERIMENTS.items() if hasattr(experiment, "SWEEPS"))
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=names)
     parser.add_argument("--collect", action="store_true", help="train nothing; use the runs that have ended")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="passed on to train.py")

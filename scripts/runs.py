@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
-from bn.errors import UserError, printable
+from bn.errors import Arguments, UserError, printable
 from bn.run.directory import REPOSITORY
 from bn.run.state import STATES, RunState, find_runs, state_of
 
@@ -51,7 +51,7 @@ COLOURS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         description=__doc__, epilog=EXPLAINED, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(

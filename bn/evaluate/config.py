@@ -2,23 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from bn.config import Count, ImageData
+from bn.config import ImageData, Path, Threads
 from bn.errors import UserError
 from bn.schema import checked
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    checkpoint: tuple[str, ...]  # files or run directories, relative to where the command is given
+    checkpoint: Annotated[
+        tuple[Path, ...], "not empty"
+    ]  # files or run directories, relative to where the command is given
     crops: Literal[1, 144]
     statistics: Literal["moving", "population"]  # of BN: moving averages, or Algorithm 2's
     device: Literal["auto", "cpu", "cuda"]
-    threads: Count | None  # of the CPU; null: as many as it has cores
+    threads: Threads | None  # of the CPU; null: as many as it has cores
     precision: Literal["auto", "float32", "bf16", "fp16"]
-    batch: Count  # crops in a forward pass
-    output: str  # where records go, relative to the repository
+    batch: Annotated[int, ">= 1, <= 65536"]  # crops in a forward pass
+    output: Path  # where records go, relative to the repository
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ def load_trained(path: Path) -> Trained:
     state = load_checkpoint(path) if path in list_checkpoints(path.parent) else _load(path)
     try:
         if {"model", "config"} <= state.keys():
+            if not isinstance(state["config"], dict) or type(state.get("step")) is not int:
+                raise UserError("a checkpoint without its step or config: not one that train.py wrote")
             processes = len(state["ranks"]["losses"]) if "ranks" in state else 1
             return Trained(path, sha256, state["step"], *_ours(state), processes)
         return Trained(path, sha256, None, None, *_public(state))

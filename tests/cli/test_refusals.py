@@ -1,9 +1,15 @@
 """Wrong use: one clear line on stderr, exit code 1, and nothing on disk."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
+from bn import __version__
 from bn.cli import names_of
+from bn.run.directory import REPOSITORY
 
 EXPERIMENTS = (
     "bn_baseline, bn_x30, bn_x5, bn_x5_sigmoid, ensemble, inception, inception_sigmoid, inception_x5, "
@@ -16,7 +22,7 @@ WRONG = {
     "unknown experiment": (["experiment=nope"], f"experiment=nope: unknown; accepted: {EXPERIMENTS}"),
     "experiment null": (
         ["experiment=null"],
-        "Config group override must be a string or a list. Got NoneType",
+        f"experiment=null: unknown; accepted: {EXPERIMENTS}",
     ),
     "unknown group choice": (
         ["experiment=mnist_bn", "model=vgg"],
@@ -90,6 +96,30 @@ WRONG = {
         ["experiment=mnist_bn", "data=cifar10"],
         "data=cifar10: model=mlp takes data=mnist or fashion_mnist; for images, model=inception",
     ),
+    "a model of the other kind": (
+        ["experiment=mnist_bn", "model=inception"],
+        "model=inception: accepted with experiment=mnist_bn: mlp",
+    ),
+    "the MLP for images": (
+        ["experiment=bn_x5", "scale=smoke", "model=mlp"],
+        "model=mlp: accepted with experiment=bn_x5: inception",
+    ),
+    "MNIST for Inception": (
+        ["experiment=bn_x5", "scale=smoke", "data=mnist"],
+        "data=mnist: accepted with experiment=bn_x5: cifar10, imagenet, smoke, tiny_imagenet",
+    ),
+    "a logger's key without it": (
+        ["experiment=mnist_bn", "logger.project=foo"],
+        "logger.project: accepted with logger=wandb",
+    ),
+    "a float for a whole number": (
+        ["experiment=mnist_bn", "steps=1e5"],
+        "steps=100000.0: accepted: int, written 100000",
+    ),
+    "a number of a group in a sweep": (
+        ["-m", "experiment=mnist_bn", "model=mlp,3"],
+        "model=3: unknown; accepted: inception, mlp",
+    ),
     "removed key": (["experiment=mnist_bn", "~seed"], "seed: missing"),
     "wrong type": (["experiment=mnist_bn", "optim.lr=fast"], "optim.lr='fast': accepted: float"),
     "string for int": (["experiment=mnist_bn", "seed='3'"], "seed='3': accepted: int"),
@@ -109,7 +139,7 @@ WRONG = {
     "an axis without -m": (["experiment=mnist_bn", "seed=0,1"], "Ambiguous value for argument 'seed=0,1'"),
     "a bad member": (
         ["-m", "experiment=mnist_baseline,mnist_bn", "seed=0,1", "optim.lr=0.1,-1"],
-        "optim.lr=-1.0: accepted: float > 0 (member experiment=mnist_baseline seed=0 optim.lr=-1",
+        "optim.lr=-1.0: accepted: float > 0, <= 1e30 (member experiment=mnist_baseline seed=0 optim.lr=-1",
     ),
     "a bad experiment in a sweep": (
         ["-m", "experiment=mnist_bn,nope"],
@@ -174,3 +204,25 @@ def test_an_output_directory_on_a_read_only_file_system(command, tmp_path, snaps
     line = one_line(command("experiment=mnist_bn", "output=/proc/runs"))  # root cannot write there either
     assert line.endswith("proc/runs/mnist_bn/default/seed_0: cannot be written (No such file or directory)")
     assert snapshot(tmp_path) == before
+
+
+OPTIONS = ("--resume", "-x", "--no-such", "--cfg", "--cfg=nothing", "--info=nothing", "--config-name")
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("program", ["train.py", "evaluate.py"])
+def test_an_unknown_option_is_one_line(program, option, tmp_path, monkeypatch, snapshot):
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / program, "experiment=mnist_bn", option], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{program}: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("; --help shows what is accepted\n")
+    assert snapshot(tmp_path) == {}
+
+
+def test_the_version_is_this_projects(cli):
+    assert cli("--version") == (0, f"train.py: bn {__version__}\n", "")

@@ -85,6 +85,24 @@ def test_weights_that_do_not_fit_the_config(refused, checkpoint):
     )
 
 
+@pytest.mark.parametrize("step", ["absent", None, "8", 8.0, True, [8]])
+def test_a_checkpoint_that_does_not_say_its_step(refused, checkpoint, step):
+    path = checkpoint()
+    state = torch.load(path, weights_only=True)
+    state["step"] = step
+    if step == "absent":
+        del state["step"]
+    assert refused(save_checkpoint(path.parent, 8, state)) == (
+        "bn_x5-0-10/checkpoints/step_8.pt: a checkpoint without its step or config: "
+        "not one that train.py wrote"
+    )
+
+
+@pytest.mark.parametrize("crop", [-1, 0, 1, 3, 7, 10**9])
+def test_a_crop_that_is_none(refused, checkpoint, crop):
+    assert refused(checkpoint(), data={"crop": crop}) == f"data.crop={crop}: accepted: int >= 8, <= 4096"
+
+
 def test_an_mnist_network(refused, tmp_path):
     config = cli.planned_run(["experiment=mnist_bn"]).config
     path = save_checkpoint(tmp_path / "checkpoints", 1, {"step": 1, "config": to_dict(config), "model": {}})

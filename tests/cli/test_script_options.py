@@ -1,0 +1,25 @@
+"""A mistake in the options of a script is one line, and not argparse's page."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bn.run.directory import REPOSITORY
+
+SCRIPTS = ("make_figures", "prepare_imagenet", "prepare_tiny_imagenet", "reproduce", "runs")
+
+
+@pytest.mark.parametrize("option", ["--no-such", "-z", "--help=3"])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_one_line(script, option, tmp_path):
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "scripts" / f"{script}.py", option], cwd=tmp_path, capture_output=True,
+        text=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{script}.py: ")
+    assert done.stderr.endswith("; --help shows what is accepted\n")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,202 @@
+"""Every key of the schema, with values of every wrong kind: one line that names it, and nothing on disk."""
+
+import dataclasses
+import itertools
+import math
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import pytest
+
+from bn.cli import planned_run
+from bn.config import config_from, flatten, to_dict
+from bn.errors import UserError
+from bn.evaluate.config import Evaluation
+
+EXPERIMENTS = {
+    "mnist": ("experiment=mnist_bn", "logger=wandb"),
+    "images": ("experiment=bn_x5", "scale=smoke", "logger=wandb"),
+}
+WRONG: dict[Any, tuple[Any, ...]] = {
+    int: ("many", "", "3", 2.5, True, [3], {"a": 3}, -1, -(10**30), math.nan, math.inf, 10**30, ()),
+    float: ("many", "", "0.5", True, [0.5], {"a": 1}, -1.0, -1e300, math.nan, math.inf, -math.inf, ()),
+    bool: ("yes", "", 1, 0, 2.5, None, [True], {"a": True}),
+    str: (3, 0.5, True, [], ["a"], {"a": "b"}),
+    tuple: ("a", 3, 0.5, True, None, {"a": 1}, [None], [[1]], [{"a": 1}], [math.nan], [True]),
+    "choice": ("nothing", "", 1.5, True, [], {"a": 1}, -3),
+    "group": (3, "", "nothing", None, [], True),
+}
+WHATEVER = {"seed": (10**30,)}  # what a kind calls wrong and this key accepts
+
+
+def kind_of(hint):
+    """Of WRONG, and whether null is accepted."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        options = [option for option in get_args(hint) if option is not type(None)]
+        kind, _ = kind_of(options[0])
+        return kind, len(options) < len(get_args(hint))
+    if origin is Annotated:
+        base, bounds = get_args(hint)
+        return ("choice" if not isinstance(bounds, str) else kind_of(base)[0]), False
+    if origin is Literal:
+        return "choice", False
+    if origin is tuple:
+        return tuple, False
+    return ("group" if dataclasses.is_dataclass(hint) else hint), False
+
+
+def keys_of(instance, prefix=""):
+    """(key, hint) of the instance of a dataclass and of those in it."""
+    for name, hint in get_type_hints(type(instance), include_extras=True).items():
+        value = getattr(instance, name)
+        yield f"{prefix}{name}", hint
+        if dataclasses.is_dataclass(value):
+            yield from keys_of(value, f"{prefix}{name}.")
+
+
+def wrong_values(key, hint):
+    kind, nullable = kind_of(hint)
+    for value in (*WRONG[kind], *(() if nullable else (None,))):
+        if value == () and kind is not tuple:
+            value = []
+        if value not in WHATEVER.get(key, ()):
+            yield value
+    base = get_args(hint)[1] if get_origin(hint) is Annotated else ""
+    if isinstance(base, str) and "not empty" in base:
+        yield [] if kind is tuple else ""
+    if isinstance(base, str) and "distinct" in base:
+        yield "repeated"
+    if isinstance(base, str) and "path" in base:
+        yield from ("~no_such_user/x", "a\nb", "a\0b", "\x1b[2J")
+
+
+CONFIGS = {name: planned_run(list(overrides)).config for name, overrides in EXPERIMENTS.items()}
+CASES = [(name, key, hint) for name, config in CONFIGS.items() for key, hint in keys_of(config)]
+
+
+@pytest.mark.parametrize(("name", "key", "hint"), CASES, ids=[f"{name}-{key}" for name, key, _ in CASES])
+def test_one_line_that_names_the_key(name, key, hint):
+    tried = 0
+    for value in wrong_values(key, hint):
+        if value == "repeated":
+            value = 2 * list(flatten(to_dict(CONFIGS[name]))[key])
+            if not value:
+                continue
+        plain = to_dict(CONFIGS[name])
+        *path, last = key.split(".")
+        group = plain
+        for part in path:
+            group = group[part]
+        group[last] = value
+        with pytest.raises(UserError) as error:
+            config_from(plain)
+        line = str(error.value)
+        assert line.splitlines() == [line], value
+        assert line.startswith(key), (value, line)
+        assert "accepted" in line or "missing" in line, (value, line)
+        tried += 1
+    assert tried >= 4
+
+
+def test_every_key_has_been_tried():
+    tried = {(name, key) for name, key, _ in CASES}
+    for name, config in CONFIGS.items():
+        assert {(name, key) for key in flatten(to_dict(config))} <= tried
+    assert len(CASES) > 100
+
+
+EXTREMES = [
+    (name, key, value)
+    for name, key, hint in CASES
+    if kind_of(hint)[0] in (int, float) and key != "seed"
+    for value in (10**9, 10**12, 10**18, 10**100, 1e12, 1e100, 1e308, 1e-300, 5e-324)
+]
+
+
+def test_an_accepted_extreme_ends_neither_in_an_overflow_nor_in_a_list_of_everything():
+    """What the schema lets through is composed into numbers that a float32 holds, and schedules that fit."""
+    accepted, refused = 0, []
+    for name, key, value in EXTREMES:
+        plain = to_dict(CONFIGS[name])
+        *path, last = key.split(".")
+        group = plain
+        for part in path:
+            group = group[part]
+        group[last] = value
+        try:
+            config = config_from(plain)
+        except UserError as error:
+            refused.append((key, str(error)))
+            continue
+        accepted += 1
+        assert config.optim.initial_rate * max(1.0, config.optim.l2) <= 1e30
+        assert len(config.evaluate.at.steps(config.length)) <= 1_100_000
+        assert config.length <= 10**12
+    assert accepted
+    for key, line in refused:
+        assert line.startswith((key, "evaluate.at.every=", "optim.lr=", "optim.batch=")), line
+
+
+COMMANDS = {
+    "threads": ("0", "-1", "1000000", "99999999999999999999", "nan", "[1]", "''", "1e3", "1.5", "null"),
+    "steps": ("0", "-5", "99999999999999999999999", "1e5", "nan", "inf", "''", "[3]", "null", "many"),
+    "model.hidden": ("[1000000000,3]", "[65536,65536]", "[0]", "[-1]", "[nan]", "3", "''", "null", "[[3]]"),
+    "probe.percentiles": ("[]", "[50,50]", "[101]", "[-1]", "[nan]", "50", "''", "null"),
+    "probe.at.early": ("[5,5]", "[-1]", "[0.5]", "3", "''", "null", "[99999999999]"),
+    "observe": ("[percentiles,percentiles]", "[nothing]", "percentiles", "''", "null"),
+    "output": ("", "''", "'~no_such_user/x'", "null", "3", "[a]"),
+    "data.root": ("", "'~no_such_user/x'", "null", "3", "[a]"),
+    "optim.batch": ("1", "-1", "70000", "60001", "99999999999", "1.5", "nan", "''", "null"),
+    "optim.lr": ("0", "-1", "nan", "inf", "1e31", "1e300", "''", "[1]", "null", "fast"),
+    "log_every": ("0", "10000000000", "1000000000", "''", "null"),
+    "evaluate.at.every": ("0", "99999999999", "''", "null", "0.5"),
+    "device": ("gpu", "''", "null", "3", "[cpu]"),
+    "experiment": ("null", "3", "nothing", "''", "mnist-bn"),
+    "model": ("null", "3", "nothing", "true"),
+    "optim": ("null", "3", "nothing"),
+    "data": ("null", "3", "nothing"),
+    "logger": ("null", "3", "nothing"),
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in COMMANDS.items() for value in values]
+)
+def test_typed_on_the_command_line(cli, tmp_path, snapshot, monkeypatch, key, value):
+    monkeypatch.chdir(tmp_path)
+    given = {"experiment": "mnist_bn", "output": f"{tmp_path}/runs", key: value}
+    code, out, err = cli(*(f"{name}={choice}" for name, choice in given.items()))
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+    assert err.startswith(f"train.py: {key}"), err
+    assert "accepted" in err
+    assert snapshot(tmp_path) == {}
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = planned_run(["experiment=mnist_bn", "output='~/runs'", "data.root='~'"])
+    assert (run.config.output, run.config.data.root) == (f"{tmp_path}/runs", str(tmp_path))
+    assert run.path.is_relative_to(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("key", list(get_type_hints(Evaluation)))
+def test_an_evaluation_refuses_in_the_same_way(key):
+    from bn.evaluate.config import evaluation_from
+
+    right = {
+        "checkpoint": "a.pt", "crops": 1, "statistics": "moving", "device": "auto", "threads": None,
+        "precision": "auto", "batch": 8, "output": "evaluations",
+    }  # fmt: skip
+    evaluation_from(right)
+    hint = get_type_hints(Evaluation, include_extras=True)[key]
+    for value in itertools.chain(
+        wrong_values(key, hint), ([""], ["~no_such_user/a"], [3]) if key == "checkpoint" else ()
+    ):
+        if (key == "checkpoint" and isinstance(value, str) and value) or value == "repeated":
+            continue  # one checkpoint, without a list
+        with pytest.raises(UserError) as error:
+            evaluation_from({**right, key: value})
+        assert str(error.value).startswith(key)
+        assert "\n" not in str(error.value)
