@@ -22,7 +22,7 @@ from bn.run.directory import NOT_COMPARED, RunDirectory
 FILE = "submitted.json"
 DIFF = "submitted.diff"
 SHAPE = {
-    "job": TEXT_OR_NONE, "commit?": TEXT_OR_NONE, "changes?": TEXT_OR_NONE, "config?": dict,
+    "job?": TEXT_OR_NONE, "commit?": TEXT_OR_NONE, "changes?": TEXT_OR_NONE, "config?": dict,
     "log?": TEXT_OR_NONE, "time_limits?": int,
 }  # fmt: skip
 REMEDY = "restore it, or remove it once no job of this run is in the queue"
@@ -76,7 +76,7 @@ def count_time_limit(run: RunDirectory) -> int:
 def check_submission(run: RunDirectory, job: str) -> None:
     """UserError if this job of the queue finds other code, or makes another config, than was submitted."""
     submitted = submission(run)
-    if not submitted or submitted["job"] not in (None, job):
+    if not submitted or submitted.get("job") not in (None, job):
         return  # submitted by other means than a sweep
     code = code_state()
     changed = []
