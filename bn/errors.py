@@ -16,7 +16,8 @@ class Arguments(argparse.ArgumentParser):
     """Of a script: a mistake in them is one line, without the page on how to use it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; --help shows what is accepted\n")
+        more = "" if "accepted" in message else "; --help shows what is accepted"
+        self.exit(2, f"{self.prog}: {message}{more}\n")
 
 
 class Interrupted(Exception):
