@@ -58,7 +58,7 @@ IMAGE_SWEEPS = {
     "figure2": set(itertools.product(IMAGES, ["cifar10"], [None], range(3))),
     "ensemble": set(itertools.product(["ensemble"], ["cifar10"], range(1, 7), [0])),
 }
-GRIDS = ("base_rate", "paper_rate", "rate_tolerance")
+GRIDS = ("base_rate", "full_length", "paper_rate", "rate_tolerance")
 ABLATIONS = {"decay", "distortion", "dropout", "l2", "lrn", "none", "rate", "shuffle"}
 
 
@@ -121,6 +121,9 @@ def test_the_grids_of_rates():
     papers = planned_runs("paper_rate")
     assert {run.config.optim.lr for run in papers} == {0.0015}
     assert len({run.path for run in papers}) == 4 * 3
+    longer = planned_runs("full_length")
+    assert {run.config.length for run in longer} == {15_600}
+    assert len({run.path for run in longer}) == 2 * 3
 
 
 def test_another_scale_takes_the_place_of_a_sweeps():

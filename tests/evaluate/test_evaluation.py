@@ -177,6 +177,7 @@ def test_probabilities_that_are_not_finite_are_wrong_and_said(checkpoint, evalua
     path = checkpoint()
     state = torch.load(path, weights_only=True)
     state["model"]["classifier.bias"][0] = float("nan")
+    state["step"] = 8
     record = evaluate(save_checkpoint(path.parent, 8, state), data=on_tree(each=1))
     assert (record["n"], record["top1_correct"], record["top5_correct"], record["not_finite"]) == (
         10,

@@ -80,6 +80,7 @@ def test_weights_that_do_not_fit_the_config(refused, checkpoint):
     path = checkpoint()
     state = torch.load(path, weights_only=True)
     del state["model"]["classifier.bias"]
+    state["step"] = 8
     assert refused(save_checkpoint(path.parent, 8, state)) == (
         "bn_x5-0-10/checkpoints/step_8.pt: its weights do not fit the network that its config describes"
     )
@@ -93,7 +94,12 @@ def test_a_checkpoint_that_does_not_say_its_step(refused, checkpoint, step):
     if step == "absent":
         del state["step"]
     assert refused(save_checkpoint(path.parent, 8, state)) == (
-        "bn_x5-0-10/checkpoints/step_8.pt: a checkpoint without its step or config: "
+        "bn_x5-0-10/checkpoints/step_8.pt: not a checkpoint of step 8"
+    )
+    renamed = path.with_name("renamed.pt")
+    torch.save(state, renamed)
+    assert refused(renamed) == (
+        "bn_x5-0-10/checkpoints/renamed.pt: a checkpoint without its step or config: "
         "not one that train.py wrote"
     )
 
@@ -167,5 +173,6 @@ def test_per_activation_bn_at_another_size(refused, checkpoint):
         10, norm="ghost", width=0.125, stem_stride=1, stem_pools=1, per_activation=("5b",), size=14
     )
     state["model"] = built.state_dict()
+    state["step"] = 8
     line = refused(save_checkpoint(path.parent, 8, state), data={"crop": 12})
     assert line == "data.crop=12: bn_x5-0-10/checkpoints/step_8.pt has per-activation BN; accepted: 14"

@@ -393,9 +393,8 @@ def test_watch_refuses_no_seconds(monkeypatch, capfd):
         monkeypatch.setattr(sys, "argv", ["runs.py", f"--watch={given}"])
         with pytest.raises(SystemExit):
             runpy.run_path(SCRIPT, run_name="__main__")
-        assert capfd.readouterr().err.endswith(
-            f"argument --watch: {given}: accepted: seconds > 0 (a FOLDER goes before --watch)\n"
-        )
+        line = f"argument --watch: {given}: accepted: seconds > 0 (a FOLDER goes before --watch)"
+        assert line in capfd.readouterr().err
 
 
 def test_it_starts_without_torch_and_hydra_and_stops_with_its_reader(sweep, tmp_path):
