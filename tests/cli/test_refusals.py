@@ -10,6 +10,7 @@ import torch
 from bn import __version__
 from bn.cli import names_of
 from bn.run.directory import REPOSITORY
+from tests.conftest import slowly
 
 EXPERIMENTS = (
     "bn_baseline, bn_x30, bn_x5, bn_x5_sigmoid, ensemble, inception, inception_sigmoid, inception_x5, "
@@ -161,7 +162,9 @@ def one_line(result):
     return err.removeprefix("train.py: ").rstrip()
 
 
-@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize(
+    "case", [*list(WRONG)[::3], *slowly(*(c for c in WRONG if c not in list(WRONG)[::3]))]
+)
 def test_wrong_use(cli, tmp_path, snapshot, monkeypatch, case):
     arguments, expected = WRONG[case]
     monkeypatch.chdir(tmp_path)
@@ -209,7 +212,7 @@ def test_an_output_directory_on_a_read_only_file_system(command, tmp_path, snaps
 OPTIONS = ("--resume", "-x", "--no-such", "--cfg", "--cfg=nothing", "--info=nothing", "--config-name")
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", [OPTIONS[0], *slowly(*OPTIONS[1:])])
 @pytest.mark.parametrize("program", ["train.py", "evaluate.py"])
 def test_an_unknown_option_is_one_line(program, option, tmp_path, monkeypatch, snapshot):
     monkeypatch.chdir(tmp_path)

@@ -12,6 +12,7 @@ from bn.cli import planned_run
 from bn.config import config_from, flatten, to_dict
 from bn.errors import UserError
 from bn.evaluate.config import Evaluation
+from tests.conftest import slowly
 
 EXPERIMENTS = {
     "mnist": ("experiment=mnist_bn", "logger=wandb"),
@@ -160,8 +161,11 @@ COMMANDS = {
 }
 
 
+TYPED = [(key, value) for key, values in COMMANDS.items() for value in values]
+
+
 @pytest.mark.parametrize(
-    ("key", "value"), [(key, value) for key, values in COMMANDS.items() for value in values]
+    ("key", "value"), [*TYPED[::10], *slowly(*(t for t in TYPED if t not in TYPED[::10]))]
 )
 def test_typed_on_the_command_line(cli, tmp_path, snapshot, monkeypatch, key, value):
     monkeypatch.chdir(tmp_path)

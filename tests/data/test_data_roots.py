@@ -11,6 +11,7 @@ from bn.data.idx_sets import IDX_SETS
 from bn.data.mnist import load_mnist
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
+from tests.conftest import slowly
 from tests.data.made import encoded, smooth
 
 REAL = REPOSITORY / "data" / "mnist"
@@ -69,7 +70,7 @@ def everything(folder):
     return sorted(str(path) for path in folder.rglob("*") if path.parent.name != "unpacked")
 
 
-@pytest.mark.parametrize("kind", ROOTS)
+@pytest.mark.parametrize("kind", [*list(ROOTS)[:4], *slowly(*list(ROOTS)[4:])])
 def test_one_true_line_and_nothing_is_made(tmp_path, contents, kind):
     root = tmp_path / "set"
     ROOTS[kind](root, contents)
@@ -170,7 +171,7 @@ def trees(tmp_path):
 
 
 @pytest.mark.parametrize("sweep", [False, True], ids=["run", "sweep"])
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("case", [*list(REFUSED)[:2], *slowly(*list(REFUSED)[2:])])
 def test_refused_once_before_a_directory_is_made(cli, trees, tmp_path, snapshot, case, sweep):
     arguments, expected = REFUSED[case]
     given = [argument.format(trees) for argument in arguments]

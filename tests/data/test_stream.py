@@ -106,6 +106,7 @@ def test_workers_are_deaf_to_signals_and_end_when_closed(smoke):
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_one_line_at_the_next_mini_batch(smoke, one_line):
     """And not an exception wherever the program happens to be when it hears of it."""
     images = smoke(workers=1)

@@ -43,6 +43,7 @@ def test_two_ranks_are_one_process_that_adds_up_the_gradients_of_two_groups(toge
             assert torch.equal(own[name], expected), name
 
 
+@pytest.mark.slow
 def test_two_ranks_are_one_process_with_two_ghost_groups(together):
     """In one pass, to the rounding of float64; its kept statistics are the mean of the ranks'."""
     overrides = ()
@@ -109,6 +110,7 @@ def tree(tmp_path):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [0, 1])
 def test_fewer_validation_pictures_than_ranks(together, tree, broken):
     overrides = tree(broken)
@@ -118,6 +120,7 @@ def test_fewer_validation_pictures_than_ranks(together, tree, broken):
         assert found == {**one, "validation/loss": pytest.approx(one["validation/loss"], rel=1e-6)}
 
 
+@pytest.mark.slow
 def test_what_any_rank_found_broken_is_in_the_checkpoint_of_all(together, tree):
     """One of the two validation pictures, which only one rank reads."""
     found = together(3, "broken", tree(1))
@@ -125,12 +128,14 @@ def test_what_any_rank_found_broken_is_in_the_checkpoint_of_all(together, tree):
     assert found == [found[0]] * 3
 
 
+@pytest.mark.slow
 def test_no_validation_picture_can_be_read(together, tree):
     found = together(3, "evaluated", tree(2))
     assert len(found) == 3
     assert all(said.endswith("none of the validation images can be read") for said in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["ghost", "batch"])
 def test_algorithm_2_over_two_ranks(together, norm):
     """Its mini-batches are those of the ranks: one process with groups of their size finds the same."""

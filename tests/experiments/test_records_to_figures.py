@@ -29,6 +29,7 @@ def figure1_results(tmp_path_factory, undisturbed) -> Path:
     return results
 
 
+@pytest.mark.slow
 def test_collected_numbers_are_those_of_the_runs(figure1_results, undisturbed) -> None:
     folder = figure1_results / "figure1"
     run = undisturbed("experiment=mnist_bn", "seed=1")

@@ -100,7 +100,13 @@ def numbers_of(run):
     }
 
 
-@pytest.mark.parametrize("overrides", [("experiment=mnist_bn",), IMAGES], ids=["mlp", "inception"])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(("experiment=mnist_bn",), id="mlp"),
+        pytest.param(IMAGES, id="inception", marks=pytest.mark.slow),
+    ],
+)
 def test_they_are_recorded_at_their_steps_resumed_and_leave_training_alone(
     trained, stop_after, undisturbed, bits, overrides
 ):

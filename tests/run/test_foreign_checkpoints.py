@@ -25,6 +25,7 @@ def stopped(trained, planned, stop_after):
     return planned(RUN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", OTHERS, ids=" ".join)
 def test_of_another_run(stopped, trained, stop_after, undisturbed, bits, other, capfd, snapshot):
     with pytest.raises(Interrupted):

@@ -33,6 +33,7 @@ def logged(run):
     return False
 
 
+@pytest.mark.slow
 def test_sighup_saves_as_sigterm_does(start, typed, planned):
     run = planned(*LONG)
     process = start(*typed(*LONG))
@@ -45,6 +46,7 @@ def test_sighup_saves_as_sigterm_does(start, typed, planned):
     assert len(list_checkpoints(run.checkpoints)) == 1
 
 
+@pytest.mark.slow
 def test_under_nohup_it_trains_on(start, typed, planned):
     run = planned(*LONG)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -59,6 +61,7 @@ def test_under_nohup_it_trains_on(start, typed, planned):
     assert run.status["state"] == "running"
 
 
+@pytest.mark.slow
 def test_a_terminal_that_closes(typed, planned):
     """With a progress bar on it, to which nothing can be written any more."""
     run = planned(*LONG)
@@ -77,6 +80,7 @@ def test_a_terminal_that_closes(typed, planned):
         os.waitpid(pid, 0)
 
 
+@pytest.mark.slow
 def test_what_reproduce_started_ends_with_it_and_is_saved(typed, tmp_path):
     """Killed outright, it cannot tell them."""
     run = planned_run([*typed(*LONG)])
@@ -138,6 +142,7 @@ def test_half_set_variables_are_one_line(names):
     assert tried == len(VALUES) * len(names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", VALUES)
 def test_half_set_variables_of_slurm_are_one_line(value, cli, typed, monkeypatch):
     for name in (

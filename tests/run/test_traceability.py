@@ -151,6 +151,7 @@ def code(monkeypatch):
     return is_now
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("then", "now", "said"),
     [
@@ -250,6 +251,7 @@ def clone(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["train.py", "evaluate.py", "scripts/runs.py", "scripts/make_figures.py"])
 def test_a_program_takes_the_code_of_its_own_clone(clone, program):
     done = subprocess.run(

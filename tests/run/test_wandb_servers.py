@@ -93,6 +93,7 @@ def server(monkeypatch, tmp_path):
     listener.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SERVERS)
 def test_the_offline_run_that_is_promised_is_kept(server, trained, undisturbed, bits, capfd, kind):
     server(SERVERS[kind])
@@ -112,6 +113,7 @@ def test_the_offline_run_that_is_promised_is_kept(server, trained, undisturbed, 
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 
 
+@pytest.mark.slow
 def test_an_answer_that_makes_the_service_of_wandb_crash(server, command, typed, planned, undisturbed, bits):
     """It writes a page about that; nothing is promised, and the run goes on."""
     server(says(answer(b"200 OK", b'{"data": {"viewer": null}}')))

@@ -69,6 +69,7 @@ class Run:
         return {"state": "done"} if self.path.exists() else {}
 
 
+@pytest.mark.slow
 def test_commands_run_side_by_side_and_are_told_to_stop_in_time(script, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

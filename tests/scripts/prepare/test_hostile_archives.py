@@ -92,6 +92,7 @@ def test_flipped_bits_of_a_zip(archive, tmp_path, compression):  # noqa: F811
         assert not list(root.glob(".*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [TRAIN, VAL])
 def test_flipped_bits_of_a_tar(archives, tmp_path, name):
     whole = (archives / name).read_bytes()
