@@ -9,7 +9,7 @@ import pytest
 
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
-from experiments import claims, figure2, figure3
+from experiments import claims, figure2, figure3, verdicts
 from experiments.committed import RESULTS
 
 
@@ -29,7 +29,7 @@ def test_every_claim_is_there_once_and_says_what_decides():
 
 def test_every_rule_is_of_a_claim_with_records():
     with_records = {claim["number"] for claim in claims.read_claims() if "records" in claim}
-    assert claims.RULES.keys() <= with_records
+    assert verdicts.RULES.keys() <= with_records
 
 
 def test_the_committed_ledger_has_a_verdict_wherever_there_are_records(tmp_path):
@@ -86,8 +86,8 @@ def test_a_rule_gives_each_verdict(ended_run, tmp_path, steps, verdict):
 
 
 def test_clearly():
-    assert claims.clearly([1.0, 1.1, 0.9]) == 1
-    assert claims.clearly([-1.0, -1.1, -0.9]) == -1
-    assert claims.clearly([1.0, -1.1, 0.9]) == 0
-    assert claims.clearly_above_one([2.0, 2.1])
-    assert not claims.clearly_above_one([2.0, 0.9])
+    assert verdicts.clearly([1.0, 1.1, 0.9]) == 1
+    assert verdicts.clearly([-1.0, -1.1, -0.9]) == -1
+    assert verdicts.clearly([1.0, -1.1, 0.9]) == 0
+    assert verdicts.clearly_above_one([2.0, 2.1])
+    assert not verdicts.clearly_above_one([2.0, 0.9])
