@@ -20,6 +20,7 @@ from bn.evaluate.config import evaluation_from
 from bn.run.directory import REPOSITORY
 from experiments.committed import page_with_tables
 from scripts.make_figures import DRAWN
+from tests.conftest import slowly
 
 PAGES = [
     REPOSITORY / "README.md",
@@ -110,7 +111,9 @@ def test_every_page_is_linked_from_the_readme() -> None:
     assert {f"docs/{page.name}" for page in (REPOSITORY / "docs").glob("*.md")} <= linked
 
 
-@pytest.mark.parametrize("command", TRAININGS, ids=ids)
+@pytest.mark.parametrize(
+    "command", [*TRAININGS[:6], *slowly(*((command,) for command in TRAININGS[6:]))], ids=ids
+)
 def test_trainings_compose(command: Command) -> None:
     """The first and the last member, of a sweep: all of configs/sweep are composed elsewhere."""
     check_training(command.arguments)

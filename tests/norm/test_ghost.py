@@ -184,6 +184,7 @@ def test_population_statistics_name_the_layer_whose_groups_come_out_uneven():
     assert all(map(torch.equal, network.buffers(), before))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("features", "shape", "layout"), CASES)
 @pytest.mark.parametrize("training", [True, False])
 def test_compiled_without_a_break_to_the_same_numbers(features, shape, layout, training):

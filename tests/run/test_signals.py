@@ -68,6 +68,7 @@ def test_killed_several_times(start, cli, typed, planned, undisturbed, bits):
     assert bits(run) == bits(undisturbed(*arguments))
 
 
+@pytest.mark.slow
 def test_stopped_before_the_first_step_is_stopped_after_it(start, typed, planned):
     """While torch is imported there is nothing to save yet, but the signal is not forgotten."""
     run = planned("experiment=mnist_bn", *LONG)

@@ -87,6 +87,7 @@ def test_commands_run_side_by_side_and_are_told_to_stop_in_time(script, tmp_path
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_each_run_waits_once_in_the_order_of_the_sweeps(script):
     sweeps = [
         "ensemble member=1,2",
@@ -104,6 +105,7 @@ def test_each_run_waits_once_in_the_order_of_the_sweeps(script):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_help_says_how_to_go_on():
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True, cwd=REPOSITORY
