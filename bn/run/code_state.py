@@ -95,7 +95,8 @@ def _diff(*arguments: str, until: float) -> str | None:
 def _git(*arguments: str, until: float, most: int | None = None) -> str | None:
     """The output of git in the repository, or None where there is no git or no repository.
 
-    Of more than `most` bytes the beginning, and a digest of all that came in time.
+    Of more than `most` bytes the beginning, and a digest of all that came in time; without `most` None where
+    git did not end in time.
     """
     # Variables such as GIT_DIR say which repository: of somebody else's command.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
@@ -118,7 +119,7 @@ def _git(*arguments: str, until: float, most: int | None = None) -> str | None:
                 kept += block if most is None or len(kept) < most else b""
     finally:
         timer.cancel()
-    if process.returncode > 1:
+    if process.returncode > 1 or (process.returncode < 0 and most is None):
         return None
     text = kept.decode(errors="replace")
     if process.returncode < 0 or len(kept) < size:

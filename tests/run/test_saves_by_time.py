@@ -1,5 +1,8 @@
 """Checkpoints come by the clock too, so that a slow run that is killed loses minutes and not steps."""
 
+import time
+from types import SimpleNamespace
+
 import pytest
 
 from bn import train as loop
@@ -28,7 +31,7 @@ def saved_steps(trained, monkeypatch):
             return real(folder, step, state)
 
         monkeypatch.setattr(loop, "save_checkpoint", save)
-        monkeypatch.setattr(loop.time, "monotonic", Clock())
+        monkeypatch.setattr(loop, "time", SimpleNamespace(**vars(time) | {"monotonic": Clock()}))
         run = trained("experiment=mnist_bn", "steps=20", *overrides)
         assert len(list_checkpoints(run.checkpoints)) == 2
         return run, steps

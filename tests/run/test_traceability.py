@@ -86,6 +86,22 @@ def test_a_link_to_the_repository_is_the_repository(here, tmp_path, monkeypatch)
     assert code_state().commit == git(here, "rev-parse", "HEAD")
 
 
+def test_a_git_that_does_not_answer_in_time_is_as_none(monkeypatch):
+    """Whether it is killed before or after the first of its output."""
+    for most in (0.0, 0.001, 0.002, 0.004):
+        monkeypatch.setattr(module, "MOST_S", most)
+        assert code_state().commit in (None, git(REPOSITORY, "rev-parse", "HEAD"))
+    monkeypatch.setattr(module.threading, "Timer", lambda _seconds, kill: Killer(kill))
+    assert code_state() == (None, "")
+
+
+class Killer:
+    """A timer that is up at once."""
+
+    def __init__(self, kill):
+        self.start, self.cancel = kill, lambda: None
+
+
 def environment(here):
     (here / "env" / "lib").mkdir(parents=True)
     (here / "env" / "pyvenv.cfg").touch()
