@@ -139,9 +139,6 @@ def test_drawing_twice_gives_the_same_bytes(runs, tmp_path):
     assert differences("figure3", figure3, tmp_path) == []
 
 
-@pytest.mark.skipif(
-    not (RESULTS / "figure3").exists() or not (RESULTS / "figure2").exists(), reason="not committed yet"
-)
 def test_the_committed_table_is_of_the_runs_of_figure_2():
     def of(name):
         rows = collected.read_csv(RESULTS / name / "final.csv")
