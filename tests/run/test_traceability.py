@@ -86,20 +86,15 @@ def test_a_link_to_the_repository_is_the_repository(here, tmp_path, monkeypatch)
     assert code_state().commit == git(here, "rev-parse", "HEAD")
 
 
-def test_a_git_that_does_not_answer_in_time_is_as_none(monkeypatch):
-    """Whether it is killed before or after the first of its output."""
-    for most in (0.0, 0.001, 0.002, 0.004):
-        monkeypatch.setattr(module, "MOST_S", most)
-        assert code_state().commit in (None, git(REPOSITORY, "rev-parse", "HEAD"))
-    monkeypatch.setattr(module.threading, "Timer", lambda _seconds, kill: Killer(kill))
+@pytest.mark.parametrize("output", ["", f"{REPOSITORY}", f"{REPOSITORY}\n"])
+def test_a_git_that_does_not_answer_in_time_is_as_none(tmp_path, monkeypatch, output):
+    """Whether it is killed before the first of its output or in the middle of it."""
+    slow = tmp_path / "git"
+    slow.write_text(f"#!/bin/sh\nprintf '%s' '{output}'\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(module, "MOST_S", 0.2)
     assert code_state() == (None, "")
-
-
-class Killer:
-    """A timer that is up at once."""
-
-    def __init__(self, kill):
-        self.start, self.cancel = kill, lambda: None
 
 
 def environment(here):
