@@ -1,12 +1,12 @@
-"""The options of an evaluation, in the notation of `bn.schema`."""
+"""The options of an evaluation, in the notation of `bn.config.notation`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from bn.config import ImageData, Path, Threads
+from bn.config.notation import checked
 from bn.errors import UserError
-from bn.schema import checked
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,7 @@ def inception(
     dropout, and `changes` what is otherwise: any field of `bn.config.InceptionModel`, such as norm="none":
 
     - `norm`: before each nonlinearity: BN over the mini-batch ("batch") or over groups of `norm_group` of its
-      examples ("ghost"), what else `bn.choices.NORMALIZATIONS` has, or "none" and biases.
+      examples ("ghost"), what else `bn.config.choices.NORMALIZATIONS` has, or "none" and biases.
     - `lrn`: local response normalization in GoogLeNet's places, after the first max pool and after conv2.
       (D) Without BN its alpha is in units of the input, as GoogLeNet had it: inputs here are divided by
       `bn.data.photometric.STD`. With BN activations have unit variance whatever the input, and alpha is

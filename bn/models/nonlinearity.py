@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from bn.choices import NONLINEARITIES, NORMALIZATIONS, load
 from bn.config import InceptionModel, MlpModel
+from bn.config.choices import NONLINEARITIES, NORMALIZATIONS, load
 
 
 def nonlinearity(name: str) -> nn.Module:

@@ -6,8 +6,8 @@ it makes has a gamma and a beta for each feature, and is placed just before the 
 
 from torch import nn
 
-from bn.choices import NORMALIZATIONS, load
 from bn.config import InceptionModel, MlpModel
+from bn.config.choices import NORMALIZATIONS, load
 from bn.norm.module import BatchNorm
 
 Features = int | tuple[int, ...]

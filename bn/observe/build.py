@@ -1,6 +1,6 @@
 """The observations of a config."""
 
-from bn.choices import OBSERVATIONS, load
+from bn.config.choices import OBSERVATIONS, load
 from bn.observe.observation import Observer, Subject
 
 

@@ -1,7 +1,7 @@
 """What an observation is: a class, chosen by its name in the config, that looks at a network while it trains.
 
-`observe: [percentiles, ...]` names those of a run; `bn.choices.OBSERVATIONS` says which class a name stands
-for. docs/extending.md adds one.
+`observe: [percentiles, ...]` names those of a run; `bn.config.choices.OBSERVATIONS` says which class a name
+stands for. docs/extending.md adds one.
 """
 
 from abc import ABC, abstractmethod

@@ -1,14 +1,14 @@
 """How much of each layer is saturated: where its nonlinearity is flat, and passes (almost) no gradient.
 
 Section 1: as |x| grows the sigmoid's derivative tends to zero, and training slows down. What counts as
-saturated `bn.choices.NONLINEARITIES` says: a sigmoid's output below 0.05 or above 0.95, a ReLU's of 0.
+saturated `bn.config.choices.NONLINEARITIES` says: a sigmoid's output below 0.05 or above 0.95, a ReLU's of 0.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from bn.choices import NONLINEARITIES
+from bn.config.choices import NONLINEARITIES
 from bn.observe.observation import Observation, pass_examples
 
 

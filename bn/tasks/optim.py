@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bn.choices import OPTIMIZERS, load
 from bn.config import Optim
+from bn.config.choices import OPTIMIZERS, load
 from bn.models.weights import weights
 
 

@@ -9,12 +9,12 @@ import torch
 from omegaconf import OmegaConf
 
 from bn.config import ImageData
+from bn.config.notation import checked
 from bn.data import images as images_module
 from bn.data.resident import Resident
 from bn.data.stream import Stream
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
-from bn.schema import checked
 
 NAMES = ("imagenet", "tiny_imagenet", "cifar10", "smoke")
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bn.choices import NORMALIZATIONS
+from bn.config.choices import NORMALIZATIONS
 from bn.models import inception, mlp
 from bn.models.mlp import PAPER
 from bn.norm import BatchNorm

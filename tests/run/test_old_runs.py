@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bn import config as schema
 from bn.config import config_from, recorded, to_dict
+from bn.config.saved import REMOVED
 from bn.errors import UserError
 from bn.evaluate.trained import load_trained
 from bn.run.directory import RunDirectory
@@ -76,7 +76,7 @@ def test_a_later_key_with_another_value_than_its_default_is_named(copied):
 @pytest.mark.parametrize("key", ["gone", "optim.gone"])
 def test_a_key_that_is_gone_counts_only_where_it_was_not_its_default(key, copied, monkeypatch):
     run = copied("mnist_bn")
-    monkeypatch.setitem(schema.REMOVED, key, 7)
+    monkeypatch.setitem(REMOVED, key, 7)
     path = run.path / "config.yaml"
     saved = yaml.safe_load(path.read_text())
     group = saved["optim"] if "." in key else saved

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from bn.choices import NONLINEARITIES, NORMALIZATIONS
+from bn.config.choices import NONLINEARITIES, NORMALIZATIONS
 from bn.errors import UserError
 from bn.fused_mlp import FusedStep, why_not
 from bn.models import mlp

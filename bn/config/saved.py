@@ -1,0 +1,81 @@
+"""Configs as plain values, and those that earlier runs saved.
+
+Runs outlive the schema. A key that is added later has a default there, the value that earlier runs had
+without it; a key that is removed goes into `REMOVED` with the default it had. `recorded` reads a saved config
+so.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from bn.config.notation import defaults
+from bn.config.schema import Config
+
+REMOVED: dict[str, Any] = {}  # keys that are gone, such as "optim.lr", with the default they had
+
+
+def recorded(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved config, nested as it was, in today's keys: less those of `REMOVED` that had their default.
+
+    `config_from` gives the keys that it lacks the default that they had when they came.
+    """
+
+    def kept(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        return {
+            name: kept(value, f"{prefix}{name}.") if isinstance(value, Mapping) else value
+            for name, value in mapping.items()
+            if REMOVED.get(f"{prefix}{name}", _NEVER) != value
+        }
+
+    return kept(saved, "")
+
+
+def changes(saved: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, Any]]:
+    """The flattened keys in which a saved config is not `config`: (the value there, the value here).
+
+    "absent" where one of them lacks a key that has no default.
+    """
+    there = {**_later(config), **flatten(recorded(saved))}
+    here = flatten(to_dict(config))
+    return {
+        key: (there.get(key, "absent"), here.get(key, "absent"))
+        for key in sorted(there.keys() | here.keys())
+        if there.get(key, _NEVER) != here.get(key, _NEVER)
+    }
+
+
+_NEVER = object()  # equal to no value
+
+
+def _later(config: Any, prefix: str = "") -> dict[str, Any]:
+    """The defaults of all keys of `config` that have one, flattened."""
+    found = {f"{prefix}{name}": _plain(value) for name, value in defaults(type(config)).items()}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= _later(value, f"{prefix}{field.name}.")
+    return found
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Nested plain values, as YAML and JSON write them."""
+
+    return _plain(dataclasses.asdict(config))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"optim": {"lr": 0.1}} -> {"optim.lr": 0.1}."""
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
