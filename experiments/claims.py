@@ -3,7 +3,7 @@
     python scripts/make_figures.py claims     results/claims, from the committed records and the tests
 
 experiments/claims.yaml has the claims, and for each the tests that prove it, or the records and the rule that
-decide. A rule was committed before its runs, unless the claim is marked as `known`. experiments/verdicts.py
+decide. A rule was committed before its runs, unless the claim is marked as `known`. experiments/verdicts
 applies each rule to the records: confirmed, partly, not confirmed. A claim is open where its records are not
 there yet, and not testable where this repository cannot test it. A claim that tests prove is confirmed as
 long as these are there: they run with all others (pytest).

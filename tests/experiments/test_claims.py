@@ -11,6 +11,7 @@ from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from experiments import claims, figure2, figure3, verdicts
 from experiments.committed import RESULTS
+from experiments.verdicts.judged import clearly_above_one
 
 
 def test_every_claim_is_there_once_and_says_what_decides():
@@ -89,5 +90,5 @@ def test_clearly():
     assert verdicts.clearly([1.0, 1.1, 0.9]) == 1
     assert verdicts.clearly([-1.0, -1.1, -0.9]) == -1
     assert verdicts.clearly([1.0, -1.1, 0.9]) == 0
-    assert verdicts.clearly_above_one([2.0, 2.1])
-    assert not verdicts.clearly_above_one([2.0, 0.9])
+    assert clearly_above_one([2.0, 2.1])
+    assert not clearly_above_one([2.0, 0.9])

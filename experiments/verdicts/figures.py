@@ -1,156 +1,23 @@
-"""The rules of experiments/claims.yaml, applied to the records in results/: one function for each claim.
-
-"Clearly" means that the 95% interval of Student's t, paired by seed, excludes zero (of a ratio, one).
-"""
+"""The rules on Figures 2 to 5 and the experiments around them."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
 
 from bn.models.inception import MODULES
-from experiments import ablation, collected, fair_comparison, figure1, figure5, networks, rate_tolerance
+from experiments import ablation, collected, figure5, networks, rate_tolerance
 from experiments.networks import Final
-
-CONFIRMED, PARTLY, NOT_CONFIRMED = "confirmed", "partly", "not confirmed"
-
-
-class Judged(NamedTuple):
-    verdict: str
-    result: str  # the numbers behind it
-
-
-Rule = Callable[[Path], Judged]  # applied to results/
-RULES: dict[int, Rule] = {}
-
-
-def rule(number: int) -> Callable[[Rule], Rule]:
-    def register(function: Rule) -> Rule:
-        RULES[number] = function
-        return function
-
-    return register
-
-
-def clearly(values: Sequence[float]) -> int:
-    """1 if the 95% interval of the mean lies above zero, -1 if below, 0 if it contains zero."""
-    mean, half = collected.mean_and_interval(values)
-    return int(mean - half > 0) - int(mean + half < 0)
-
-
-def clearly_above_one(ratios: Sequence[float]) -> bool:
-    return collected.ratio_and_interval(ratios)[1] > 1
-
-
-def graded(confirmed: bool, partly: bool, result: str) -> Judged:
-    return Judged(CONFIRMED if confirmed else PARTLY if partly else NOT_CONFIRMED, result)
-
-
-# Figure 1 and the fair comparison
-
-
-def _speedups(results: Path, level: float) -> list[float]:
-    accuracy = figure1.read_accuracy(results / "figure1")
-    steps = [
-        [collected.crossing(at, path, level) for path in paths]
-        for at, paths in (accuracy[network] for network in figure1.NETWORKS)
-    ]
-    return [plain / with_bn for plain, with_bn in zip(*steps, strict=True)]
-
-
-def _movements(results: Path, start: int) -> dict[str, tuple[list[float], list[float]]]:
-    """Of each network and seed: the movement of the median, and of the outer percentiles, from a step on."""
-    found = {}
-    for network, (steps, paths) in figure1.read_percentiles(results / "figure1").items():
-        later = paths[:, steps >= start]
-        moved = (later.max(1) - later.min(1)).mean(-1)  # (seeds, percentiles)
-        found[network] = moved[:, 1].tolist(), moved[:, [0, 2]].mean(1).tolist()
-    return found
-
-
-def _less(results: Path) -> list[tuple[str, list[float]]]:
-    """How much less the percentiles move with BN, seed by seed, for the four measures of Figure 1."""
-    found = []
-    for start in (0, 2500):
-        plain, with_bn = (_movements(results, start)[network] for network in figure1.NETWORKS)
-        for name, one, other in zip(("median", "outer percentiles"), plain, with_bn, strict=True):
-            differences = [a - b for a, b in zip(one, other, strict=True)]
-            found.append((f"{name} from step {start:,}", differences))
-    return found
-
-
-@rule(5)
-def _initialization(results: Path) -> Judged:
-    grid = fair_comparison.read_grid(results / "fair_comparison")
-    ranges = []
-    for network in fair_comparison.NETWORKS:
-        cells = grid[network]
-        means = [
-            100 * fmean(cells[fair_comparison.best(cells, std)].test)
-            for std in sorted({std for std, _ in cells})
-        ]
-        ranges.append(max(means) - min(means))
-    plain, with_bn = ranges
-    return graded(
-        with_bn < plain / 2, with_bn < plain,
-        f"range over the stds: {plain:.2f} points without BN, {with_bn:.2f} with",
-    )  # fmt: skip
-
-
-@rule(45)
-def _faster(results: Path) -> Judged:
-    ratios = [_speedups(results, level) for level in (0.9, 0.95)]
-    clear = [clearly_above_one(one) for one in ratios]
-    text = [collected.ratio_text(one) for one in ratios]
-    return graded(all(clear), any(clear), f"{text[0]} times fewer steps to 90%, {text[1]} to 95%")
-
-
-@rule(46)
-def _higher(results: Path) -> Judged:
-    final = collected.read_csv(results / "figure1" / "final.csv")
-    ends = [
-        [100 * float(row["test_accuracy"]) for row in final if row["network"] == network]
-        for network in figure1.NETWORKS
-    ]
-    same = [with_bn - plain for plain, with_bn in zip(*ends, strict=True)]
-    folder = results / "fair_comparison"
-    grid = fair_comparison.read_grid(folder)
-    further = fair_comparison.read_further(folder, grid)
-    best = [
-        [*grid[network][fair_comparison.best(grid[network])].test, *further[network].test]
-        for network in fair_comparison.NETWORKS
-    ]
-    own = [100 * (with_bn - plain) for plain, with_bn in zip(*best, strict=True)]
-    clear = [clearly(one) > 0 for one in (same, own)]
-    return graded(
-        all(clear), any(clear),
-        f"{collected.mean_text(same, 2, '+')} points at one setting, "
-        f"{collected.mean_text(own, 2, '+')} each at its best",
-    )  # fmt: skip
-
-
-@rule(47)
-def _unstable_without(results: Path) -> Judged:
-    moved = _movements(results, 0)[figure1.NETWORKS[0]]
-    clearly_less = [clearly(differences) > 0 for _, differences in _less(results)[:2]]
-    shown = " and ".join(collected.mean_text(one, 2) for one in moved)
-    return graded(
-        all(fmean(one) > 0.5 for one in moved), all(clearly_less),
-        f"median and outer percentiles move by {shown} from step 0",
-    )  # fmt: skip
-
-
-@rule(48)
-def _stable_with(results: Path) -> Judged:
-    less = _less(results)
-    clear = [clearly(differences) > 0 for _, differences in less]
-    shown = ", ".join(f"{name} {collected.mean_text(one, 2, '+')}" for name, one in less)
-    return graded(all(clear), any(clear), f"less movement with BN: {shown}")
-
-
-# Figures 2 to 4
+from experiments.verdicts.judged import (
+    NOT_CONFIRMED,
+    RULES,
+    Judged,
+    clearly,
+    clearly_above_one,
+    graded,
+    rule,
+)
 
 
 def _finals(results: Path) -> dict[str, list[Final]]:
