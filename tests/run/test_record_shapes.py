@@ -23,7 +23,7 @@ from bn.run.heartbeat import holder_of
 from bn.run.loggers import _run_id
 from bn.run.state import state_of
 from experiments import collected
-from scripts import runs as listing
+from bn.compare import listing
 
 RUN = "experiment=mnist_bn"
 VALUES = (

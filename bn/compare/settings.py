@@ -1,0 +1,79 @@
+"""Settings: runs that differ only in their seeds, and the keys in which settings differ."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from bn.compare.runs import Run, by_numbers, makes_the_run
+
+ABSENT = "-"  # of a key that a run does not have
+
+
+class Setting(NamedTuple):
+    """What the runs of several seeds have in common."""
+
+    experiment: str
+    values: dict[str, str]  # of the keys in which it may differ from the other settings, as they are shown
+    runs: list[Run]  # by seed
+
+    def name(self, alone: bool = False) -> str:
+        """`mnist_bn, lr=0.1`; without the experiment where it is `alone` and there is something else to say."""
+        short = short_names(list(self.values))
+        values = [f"{short[key]}={value}" for key, value in self.values.items() if value != ABSENT]
+        return ", ".join(values if alone and values else [self.experiment, *values])
+
+
+def settings(runs: Sequence[Run]) -> list[Setting]:
+    """The runs by their settings, in the order of their names; those without a readable config left out."""
+    runs = [run for run in runs if run.config]
+    keys = differing_keys(runs)
+    if len({run.config.get("scale") for run in runs}) > 1:
+        keys = ["scale", *keys]
+    groups: dict[Any, list[Run]] = {}
+    for run in runs:
+        what = [(key, repr(value)) for key, value in run.config.items() if is_compared(key, run)]
+        groups.setdefault((run.state.experiment, *sorted(what)), []).append(run)
+    found = [
+        Setting(
+            group[0].state.experiment,
+            {key: shown(group[0].config.get(key, ABSENT)) for key in keys},
+            sorted(group, key=lambda run: run.config.get("seed", 0)),
+        )
+        for group in groups.values()
+    ]
+    return sorted(found, key=lambda setting: by_numbers(setting.name()))
+
+
+def differing_keys(runs: Sequence[Run]) -> list[str]:
+    """The keys, other than the seed, in which runs of one experiment at one scale differ.
+
+    In what runs of two experiments differ, the experiment's name says.
+    """
+    found: dict[str, None] = {}  # in the order of the config
+    first: dict[Any, Run] = {}
+    for run in runs:
+        if run.config:
+            other = first.setdefault((run.state.experiment, run.config.get("scale")), run)
+            for key in {**other.config, **run.config}:
+                if other.config.get(key, ABSENT) != run.config.get(key, ABSENT) and is_compared(key, run):
+                    found[key] = None
+    return list(found)
+
+
+def is_compared(key: str, run: Run) -> bool:
+    return key != "seed" and makes_the_run(key, run.config)
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """`lr` for `optim.lr`, where no other key ends so."""
+    ends = Counter(key.rpartition(".")[2] for key in keys)
+    return {key: end if ends[end := key.rpartition(".")[2]] == 1 else key for key in keys}
+
+
+def shown(value: Any) -> str:
+    """A value of a config as it is typed."""
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(shown, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value)
