@@ -48,7 +48,10 @@ SUBCOMMANDS = {
     "list": ("listing", "how each run stands (the default)"),
     "table": ("table", "mean and interval over the seeds of each setting, in Markdown"),
     "diff": ("difference", "config, code and environment of two runs, and where their curves part"),
-    "plot": ("plot", "draws a logged number, or percentiles as in Figure 1(b, c), one colour for each setting"),
+    "plot": (
+        "plot",
+        "draws a logged number, or percentiles as in Figure 1(b, c), one colour for each setting",
+    ),
     "show": ("page", "everything about one run"),
     "rm": ("removal", "removes the runs that are named, once you say yes; never one that is running"),
     "gc": ("leftovers", "removes what kills and failed tests leave, once you say yes"),
@@ -155,7 +158,9 @@ def plot_options(parser: argparse.ArgumentParser) -> None:
         "--percentiles", action="store_true",
         help="of the inputs to the nonlinearities, a panel for each setting, as in Figure 1(b, c)",
     )  # fmt: skip
-    parser.add_argument("--layer", type=names, metavar="NAME[,NAME]", help="of --percentiles (default: the last)")
+    parser.add_argument(
+        "--layer", type=names, metavar="NAME[,NAME]", help="of --percentiles (default: the last)"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("runs.png"), metavar="FILE",
         help="FILE.png, FILE.svg or FILE.pdf (default: runs.png)",

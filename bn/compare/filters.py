@@ -89,25 +89,34 @@ def folders_and_conditions(words: Iterable[str]) -> tuple[list[Path], list[Condi
     return folders or [RUNS], conditions
 
 
-def chosen(arguments: argparse.Namespace) -> list[Run]:
-    """The runs asked for, in the order of the states and then of their paths.
+def chosen(
+    folders: Iterable[Path],
+    conditions: Sequence[Condition] = (),
+    states: Sequence[str] | None = None,
+    experiments: Sequence[str] | None = None,
+) -> list[Run]:
+    """The runs in the folders of which all that is given is true, in the order of the states, then of paths.
 
-    `arguments`: `folders` and `conditions`; `state` and `experiment`, lists or None. UserError for a state, an
-    experiment or a key that is not there.
+    UserError for a state, an experiment or a key that is not there.
     """
-    runs = runs_in(arguments.folders)
-    check_names(runs, arguments.state, arguments.experiment)
-    for each in arguments.conditions:
+    runs = runs_in(folders)
+    check_names(runs, states, experiments)
+    for each in conditions:
         check_key(runs, each.key)
     order = list(STATES)
     found = [
         run
         for run in runs
-        if (arguments.state is None or run.state.state in arguments.state)
-        and (arguments.experiment is None or run.state.experiment in arguments.experiment)
-        and all(each.holds(run) for each in arguments.conditions)
+        if (states is None or run.state.state in states)
+        and (experiments is None or run.state.experiment in experiments)
+        and all(each.holds(run) for each in conditions)
     ]
     return sorted(found, key=lambda run: (order.index(run.state.state), by_numbers(str(run.path))))
+
+
+def asked_for(arguments: argparse.Namespace) -> list[Run]:
+    """The runs that the words and options of a command choose."""
+    return chosen(arguments.folders, arguments.conditions, arguments.state, arguments.experiment)
 
 
 def check_names(runs: Sequence[Run], states: Sequence[str] | None, experiments: Sequence[str] | None) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import csv
 import json
-import os
 import shutil
 import sys
 import time
@@ -11,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from bn.compare.filters import chosen
+from bn.compare.filters import asked_for
 from bn.compare.runs import Run, by_numbers, names_of
 from bn.compare.settings import ABSENT, differing_keys, short_names, shown
 from bn.compare.terminal import align, coloured, cut, is_coloured, span, width
@@ -39,7 +38,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def listed(arguments: argparse.Namespace) -> list[Run]:
     """The runs asked for, sorted as asked for. UserError for a column to sort by that is not there."""
-    runs = chosen(arguments)
+    runs = asked_for(arguments)
     if column := arguments.sort:
         fields = {"run": "path", "images/s": "images_per_second"}
         field = fields.get(column, column)

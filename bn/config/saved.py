@@ -66,7 +66,8 @@ def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
     """
     names = ((key, value.get("name")) for key, value in saved.items() if isinstance(value, Mapping))
     known = frozenset((key, name) for key, name in names if isinstance(name, str))
-    return {**_defaults_of(Config, known), **flatten(recorded(saved))}
+    flat = flatten(recorded(saved))
+    return {**flat, **{key: value for key, value in _defaults_of(Config, known).items() if key not in flat}}
 
 
 @functools.lru_cache

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from bn.cluster.submission import check_submission, record_job, record_submission, submission
+from bn.compare import listing
 from bn.errors import UserError
 from bn.evaluate.records import read_record as read_evaluation
 from bn.evaluate.records import summary
@@ -23,7 +24,6 @@ from bn.run.heartbeat import holder_of
 from bn.run.loggers import _run_id
 from bn.run.state import state_of
 from experiments import collected
-from bn.compare import listing
 
 RUN = "experiment=mnist_bn"
 VALUES = (

@@ -1,0 +1,35 @@
+"""What several seeds say together: a mean with its interval, and the step at which a curve reaches a level."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import t as students_t
+
+
+def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The mean and the half-width of its 95% confidence interval (Student's t; nan for one value)."""
+    n = len(values)
+    mean = sum(values) / n
+    if n == 1:
+        return mean, float("nan")
+    variance = sum((value - mean) ** 2 for value in values) / (n - 1)
+    return mean, float(students_t.ppf(0.975, n - 1)) * (variance / n) ** 0.5
+
+
+def mean_text(values: Sequence[float], digits: int, sign: str = "") -> str:
+    """12.34 ± 0.56; of one value, which has no interval, the value. `sign`: "+" shows it."""
+    mean, half = mean_and_interval(values)
+    mean = round(mean, digits) + 0.0  # no -0.00
+    return f"{mean:{sign},.{digits}f}" + (f" ± {half:,.{digits}f}" if len(values) > 1 else "")
+
+
+def crossing(steps: np.ndarray, path: np.ndarray, level: float) -> float:
+    """The step at which `path` first reaches `level`, on the line between the evaluations around it.
+
+    `steps` and `path` are (T,); some of `path` is at least `level`.
+    """
+    i = int((path >= level).argmax())
+    if i == 0:
+        return float(steps[0])
+    share = (level - path[i - 1]) / (path[i] - path[i - 1])
+    return float(steps[i - 1] + share * (steps[i] - steps[i - 1]))
