@@ -78,8 +78,8 @@ def make_runs(folder: Path, number: int, rows: int = 500) -> None:
         config = made_config(experiment, lr, std, seed)
         path = folder / experiment / f"model.init_std-{std}__optim.lr-{lr}" / f"seed_{seed}"
         path.mkdir(parents=True)
-        status = {"state": "interrupted" if i % 10 == 9 else "done", "step": rows * 100,
-                  "steps": config.length, "reason": "SIGTERM" if i % 10 == 9 else None, "job": None}  # fmt: skip
+        state, reason = ("interrupted", "SIGTERM") if i % 10 == 9 else ("done", None)
+        status = {"state": state, "step": rows * 100, "steps": config.length, "reason": reason}
         (path / "config.yaml").write_text(yaml.safe_dump(to_dict(config), sort_keys=False))
         (path / "env.json").write_text(started)
         (path / "status.json").write_text(json.dumps(status, indent=2))

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bn.compare.filters import folders_and_conditions
+from bn.compare.filters import Condition, folders_and_conditions
 from bn.errors import Arguments, UserError
 from bn.run.state import STATES
 
 PROGRAM = "runs.py"
-DESCRIPTION = """Lists, compares, draws and removes runs. It reads only the run directories, during and after the
-training, on any machine that sees them.
+DESCRIPTION = """Lists, compares, draws and removes runs. It reads only the run directories, during and after
+the training, on any machine that sees them.
 
     python scripts/runs.py                          list all runs in runs/
     python scripts/runs.py --watch                  repeatedly, until Ctrl-C
@@ -24,10 +24,13 @@ training, on any machine that sees them.
     python scripts/runs.py plot --percentiles experiment=mnist_bn
     python scripts/runs.py show mnist_bn/default/seed_0
 
-Which runs: FOLDER (default: runs/) and KEY=VALUE are given in any order and number. A run must meet all
-conditions: KEY=VALUE[,VALUE], KEY!=VALUE[,VALUE], KEY>=NUMBER, KEY>NUMBER, KEY<=NUMBER, KEY<NUMBER (in quotes,
-because of the shell). KEY is one of config.yaml, such as optim.lr, or state, step, accuracy (a share of 1), age
-(seconds). RUN is the folder of one run, or its name below runs/.
+Which runs
+  FOLDER      with runs anywhere below it, any number of them; default: runs/
+  CONDITION   KEY=VALUE[,VALUE], KEY!=VALUE[,VALUE], and in quotes, because of the shell, 'KEY>=NUMBER',
+              'KEY>NUMBER', 'KEY<=NUMBER', 'KEY<NUMBER'; a run must meet all. KEY is one of config.yaml, such
+              as optim.lr, or a field of `list --json`, such as step, accuracy (a share of 1), age (seconds)
+  RUN         the folder of one run, or its name below runs/, as the list shows it
+  --state NAME[,NAME] and --experiment NAME[,NAME] are conditions whose names are checked.
 """
 STATES_EXPLAINED = f"""
 states, in the order of the list: what needs attention comes last, above the counts
@@ -45,12 +48,12 @@ columns of the list
 """
 # Of each subcommand: the module, what it does.
 SUBCOMMANDS = {
-    "list": ("listing", "how each run stands (the default)"),
+    "list": ("listing", "how each run stands; the default, so that `list` need not be typed"),
     "table": ("table", "mean and interval over the seeds of each setting, in Markdown"),
     "diff": ("difference", "config, code and environment of two runs, and where their curves part"),
     "plot": (
         "plot",
-        "draws a logged number, or percentiles as in Figure 1(b, c), one colour for each setting",
+        "draws logged numbers, one colour for each setting, or percentiles as Figure 1(b, c)",
     ),
     "show": ("page", "everything about one run"),
     "rm": ("removal", "removes the runs that are named, once you say yes; never one that is running"),
@@ -59,16 +62,8 @@ SUBCOMMANDS = {
 
 
 def main() -> None:
-    words = sys.argv[1:]
-    if words[:1] in (["-h"], ["--help"]):
-        print(help_page())
-        return
-    name, words = (words[0], words[1:]) if words and words[0] in SUBCOMMANDS else ("list", words)
     try:
-        arguments = parser_of(name).parse_intermixed_args(words)
-        if "what" in arguments:
-            arguments.folders, arguments.conditions = which(arguments.what)
-        importlib.import_module(f"bn.compare.{SUBCOMMANDS[name][0]}").main(arguments)
+        run(sys.argv[1:])
         sys.stdout.flush()
     except UserError as error:
         sys.exit(f"{PROGRAM}: {error}")
@@ -78,7 +73,18 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def which(words: Sequence[str]):
+def run(words: Sequence[str]) -> None:
+    if {"-h", "--help"} & set(words):
+        print(help_page())
+        return
+    name, words = (words[0], words[1:]) if words and words[0] in SUBCOMMANDS else ("list", words)
+    arguments = parser_of(name).parse_intermixed_args(words)
+    if "what" in arguments:
+        arguments.folders, arguments.conditions = which(arguments.what)
+    importlib.import_module(f"bn.compare.{SUBCOMMANDS[name][0]}").main(arguments)
+
+
+def which(words: Sequence[str]) -> tuple[list[Path], list[Condition]]:
     """`folders_and_conditions` of the words; where one is nothing, the subcommands too."""
     try:
         return folders_and_conditions(words)
@@ -89,28 +95,34 @@ def which(words: Sequence[str]):
 
 
 def help_page() -> str:
-    parts = [f"usage: {PROGRAM} [SUBCOMMAND] ...", DESCRIPTION, "subcommands"]
-    parts += [f"  {name:8}{what}" for name, (_, what) in SUBCOMMANDS.items()]
-    return "\n".join([*parts, *(f"\n{parser_of(name).format_help()}" for name in SUBCOMMANDS)])
+    """One page for all subcommands."""
+    pages = []
+    for name, (_, what) in SUBCOMMANDS.items():
+        _, _, options = parser_of(name).format_help().partition("options:\n")
+        pages.append(f"{name}: {what}\n  {PROGRAM} {name} {USAGE[name]}\n{options}")
+    return "\n".join([DESCRIPTION, *pages, STATES_EXPLAINED])
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
     """Of a subcommand: its own options, and how runs are chosen for it."""
-    parser = Arguments(
-        prog=PROGRAM, usage=f"{PROGRAM} {name} {USAGE[name]}", description=SUBCOMMANDS[name][1],
-        epilog=STATES_EXPLAINED if name == "list" else None, add_help=True,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Arguments(prog=PROGRAM, add_help=False, formatter_class=Columns)
     if name in ("list", "table", "plot"):
         add_which(parser)
     OPTIONS[name](parser)
     return parser
 
 
+class Columns(argparse.HelpFormatter):
+    """All options in one column, whatever the terminal."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=100)
+
+
 def add_which(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", nargs="*", metavar="FOLDER|KEY=VALUE", help="which runs (default: runs/)")
-    parser.add_argument("--experiment", type=names, metavar="NAME[,NAME]", help="only these experiments")
-    parser.add_argument("--state", type=names, metavar="NAME[,NAME]", help="only these states")
+    parser.add_argument("what", nargs="*", metavar="FOLDER|CONDITION", help=argparse.SUPPRESS)
+    parser.add_argument("--experiment", type=names, metavar="NAME[,NAME]", help=argparse.SUPPRESS)
+    parser.add_argument("--state", type=names, metavar="NAME[,NAME]", help=argparse.SUPPRESS)
 
 
 def add_watch(parser: argparse._ActionsContainer, what: str) -> None:
@@ -143,7 +155,7 @@ def table_options(parser: argparse.ArgumentParser) -> None:
 
 
 def diff_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs=2, metavar="RUN")
+    parser.add_argument("runs", nargs=2, metavar="RUN", help=argparse.SUPPRESS)
 
 
 def plot_options(parser: argparse.ArgumentParser) -> None:
@@ -169,16 +181,16 @@ def plot_options(parser: argparse.ArgumentParser) -> None:
 
 
 def show_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("run", metavar="RUN", help=argparse.SUPPRESS)
 
 
 def rm_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="RUN")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help=argparse.SUPPRESS)
     add_yes(parser)
 
 
 def gc_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="default: runs/")
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
     add_yes(parser)
 
 
@@ -186,13 +198,13 @@ OPTIONS = {
     "list": list_options, "table": table_options, "diff": diff_options, "plot": plot_options,
     "show": show_options, "rm": rm_options, "gc": gc_options,
 }  # fmt: skip
-CHOICE = "[FOLDER|KEY=VALUE ...] [--experiment NAME[,NAME]] [--state NAME[,NAME]]"
+CHOICE = "[FOLDER|CONDITION ...] [--experiment NAME[,NAME]] [--state NAME[,NAME]]"
 USAGE = {
-    "list": f"{CHOICE}\n           [--sort COLUMN] [--reverse] [--watch [SECONDS] | --json | --csv]",
-    "table": f"{CHOICE}\n           [--value NAME[,NAME]] [--level X[,X]] [--csv]",
+    "list": f"{CHOICE}\n      [--sort COLUMN] [--reverse] [--watch [SECONDS] | --json | --csv]",
+    "table": f"{CHOICE}\n      [--value NAME[,NAME]] [--level X[,X]] [--csv]",
     "diff": "RUN RUN",
-    "plot": f"{CHOICE}\n           [--y NAME[,NAME]] [--x step|epoch|images|wall] [--log x|y|xy]"
-    "\n           [--percentiles] [--layer NAME[,NAME]] [--out FILE] [--watch [SECONDS]]",
+    "plot": f"{CHOICE}\n      [--y NAME[,NAME]] [--x step|epoch|images|wall] [--log x|y|xy]"
+    "\n      [--percentiles] [--layer NAME[,NAME]] [--out FILE] [--watch [SECONDS]]",
     "show": "RUN",
     "rm": "RUN [RUN ...] [--yes]",
     "gc": "[FOLDER ...] [--yes]",

@@ -1,4 +1,4 @@
-"""What several seeds say together: a mean with its interval, and the step at which a curve reaches a level."""
+"""What several seeds say together: a mean with its interval, the step at which a curve reaches a level."""
 
 from collections.abc import Sequence
 

@@ -40,8 +40,7 @@ def listed(arguments: argparse.Namespace) -> list[Run]:
     """The runs asked for, sorted as asked for. UserError for a column to sort by that is not there."""
     runs = asked_for(arguments)
     if column := arguments.sort:
-        fields = {"run": "path", "images/s": "images_per_second"}
-        field = fields.get(column, column)
+        field = {"run": "path", "images/s": "images_per_second"}.get(column) or str(column)
         known = {*RunState._fields, *(key for run in runs for key in run.config)}
         if runs and field not in known:
             accepted = ", ".join((*COLUMNS, *differing_keys(runs)))

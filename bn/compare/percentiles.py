@@ -45,7 +45,7 @@ def layers_of(found: Observed) -> list[str]:
 
 
 def figure_of(runs: Sequence[Run], layers: Sequence[str] | None, log: str) -> tuple[Figure, list[str]]:
-    """A panel for each setting and layer (without `layers` the last one); and a line for each run left out."""
+    """A panel for each setting and layer (without `layers` the last); and a line for each run left out."""
     read, complaints = readable(runs, lambda run: observed(run.path))
     found = {run.path: arrays for run, arrays in read if layers_of(arrays)}
     if not found:
@@ -79,7 +79,7 @@ def figure_of(runs: Sequence[Run], layers: Sequence[str] | None, log: str) -> tu
         axis.set_axis_off()
     for axis in axes[:, 0]:
         axis.set_ylabel("input to the nonlinearity")
-    for axis in axes[-1]:
+    for axis in axes.flat[max(0, len(panels) - across) : len(panels)]:  # below which there is none
         axis.set_xlabel("training step")
     return fig, complaints
 
@@ -101,7 +101,7 @@ def draw(axis: Axes, seeds: Sequence[Observed], layer: str, color: str) -> None:
 
 
 def typical_path(path: np.ndarray) -> np.ndarray:
-    """(T, P) of the typical unit of a layer (T, P, units); NaN where the network had left the finite numbers."""
+    """(T, P) of the typical unit of a layer (T, P, units); NaN where it had left the finite numbers."""
     found = path[:, :, typical_unit(path)].astype(float)
     return np.where(np.isfinite(found), found, np.nan)
 

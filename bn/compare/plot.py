@@ -1,7 +1,7 @@
 """`runs.py plot`: logged numbers of runs, one colour for each setting, with bands over the seeds.
 
-A line is the mean of a setting's seeds and its band their range, as far as all of them have come; from there on
-each seed that goes on has a thin line of its own. `--percentiles` is bn/compare/percentiles.py.
+A line is the mean of a setting's seeds and its band their range, as far as all of them have come; from there
+on each seed that goes on has a thin line of its own. `--percentiles` is bn/compare/percentiles.py.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def drawn(arguments: argparse.Namespace) -> tuple[Figure, list[str]]:
-    """The figure that is asked for, and a line for each run that is left out. UserError if nothing is left."""
+    """The figure that is asked for, and a line for each run that is left out. UserError without any run."""
     runs = asked_for(arguments)
     if not runs:
         raise UserError("no runs to plot: accepted: other folders or conditions; runs.py list shows the runs")
@@ -81,7 +81,7 @@ def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> 
     alone = len({group.experiment for group in groups}) == 1
     beside = len(groups) >= LEGEND
     fig, axes = style.figure(
-        5.0 * len(numbers) + 2.5 * beside, max(3.4, 0.19 * len(groups) * beside), len(numbers), squeeze=False
+        5.0 * len(numbers) + 2.5 * beside, max(3.4, 0.15 * len(groups) * beside), len(numbers), squeeze=False
     )
     complaints: dict[str, None] = {}
     for axis, number in zip(axes[0], numbers, strict=True):

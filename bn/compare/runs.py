@@ -80,7 +80,7 @@ _IN_BLOCKS = re.compile(r"([A-Za-z_]\w*:(?: .*)?\n|- .*\n| .*\n)*")
 def _parse_in_blocks(text: str) -> Any:
     """As `parse_yaml`, several times as fast on many configs: what two have in common is parsed once.
 
-    In a config as the program writes it, each key without indent begins a block that is a document of its own.
+    In a config as the program writes it, each key without indent begins a block that is a document by itself.
     """
     if not _IN_BLOCKS.fullmatch(text):
         return parse_yaml(text)

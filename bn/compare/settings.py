@@ -17,7 +17,7 @@ class Setting(NamedTuple):
     runs: list[Run]  # by seed
 
     def name(self, alone: bool = False) -> str:
-        """`mnist_bn, lr=0.1`; without the experiment where it is `alone` and there is something else to say."""
+        """`mnist_bn, lr=0.1`; of the only experiment (`alone`) `lr=0.1`."""
         short = short_names(list(self.values))
         values = [f"{short[key]}={value}" for key, value in self.values.items() if value != ABSENT]
         return ", ".join(values if alone and values else [self.experiment, *values])

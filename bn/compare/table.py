@@ -1,9 +1,9 @@
-"""`runs.py table`: mean and interval over the seeds of each setting, of values at the end and best values, and
-the steps to a level.
+"""`runs.py table`: mean and interval over the seeds of each setting, of final and best values, and the steps
+to a level.
 
-Values at the end are those of the runs that are done; best values and steps to a level those of the runs that
-have ended. The accuracy at the end is Algorithm 2's, if the network has BN; the best is over the evaluations
-while it trained, with moving averages.
+Final values are those of the runs that are done; best values and steps to a level those of the runs that have
+ended. The final accuracy is Algorithm 2's, if the network has BN; the best is over the evaluations while it
+trained, with moving averages.
 """
 
 import argparse
@@ -143,7 +143,7 @@ def runs_text(group: Setting) -> str:
 
 
 def tables(groups: Sequence[Setting], cells: Sequence[Sequence[Cell]], width: int) -> list[str]:
-    """The lines of a Markdown table; on a narrow terminal of several, which share the columns of the setting."""
+    """The lines of a Markdown table; on a narrow terminal of several, each with the settings' columns."""
     if not groups:
         return ["no runs"]
     short = short_names(list(groups[0].values))
@@ -162,7 +162,7 @@ def tables(groups: Sequence[Setting], cells: Sequence[Sequence[Cell]], width: in
 
 
 def markdown(columns: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table, whose columns begin with their headings, aligned also where it is read as text."""
+    """The lines of a table, aligned also where it is read as text; its columns begin with their headings."""
     texts = [[printable(text).replace("|", "\\|") for text in column] for column in columns]
     padded = [[text.ljust(max(map(len, column))) for text in column] for column in texts]
     head, *rows = (f"| {' | '.join(row)} |" for row in zip(*padded, strict=True))
@@ -203,7 +203,7 @@ def origin(runs: Sequence[Run]) -> str:
             found["torch"].add(env["torch"])
             found["commit"].add((env["commit"] or "unknown")[:7] + "+changes" * bool(env["dirty"]))
     said = [
-        f"{name}{'s' * (len(values) > 1)} {', '.join(sorted(values))}"
+        f"{name}{'s' * (name == 'commit' and len(values) > 1)} {', '.join(sorted(values))}"
         for name, values in found.items()
         if values
     ]

@@ -15,9 +15,9 @@ def frame(*which: str | Path) -> pd.DataFrame:
         bn.run.frame("runs", "experiment=mnist_bn", "optim.lr>=1", "state=done")
 
     `which`: folders (without any, runs/) and conditions, as on the command line of scripts/runs.py. Further
-    columns: `run`, the path of its directory; `state`; `setting`, which runs share that differ only in the seed.
-    A list in a config is a tuple here. A row that is being written is left out; a run with a damaged record is
-    left out with a warning. UserError for a folder or key that is not there.
+    columns: `run`, the path of its directory; `state`; `setting`, which runs share that differ only in the
+    seed. A list in a config is a tuple here. A row that is being written is left out; a run with a damaged
+    record is left out with a warning. UserError for a folder or key that is not there.
     """
     from bn.compare.frame import frame as read  # imports pandas, which training does without
 
