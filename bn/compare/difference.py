@@ -76,7 +76,8 @@ def curves(rows: list[Row], others: list[Row]) -> list[str]:
     table = [("number", "first differs at", "at the end", "most"), *(curve(name, pairs) for name in names)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
-    title = f"curves, at the {len(pairs):,} steps that both logged, up to {int(pairs[-1][0]['step']):,}"
+    steps = f"{len(pairs):,} step{'s' * (len(pairs) > 1)}"
+    title = f"curves, at the {steps} that both logged, up to {int(pairs[-1][0]['step']):,}"
     return [title, *(printable(f"  {line}") for line in lines)]
 
 

@@ -138,7 +138,7 @@ def check_key(runs: Sequence[Run], key: str) -> None:
     if runs and key not in known and f"{key}.name" not in known:
         import difflib  # which takes longer to import than many runs to list
 
-        near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(key, known, n=3, cutoff=0.7)
         near += [other for other in sorted(known) if other.endswith(f".{key}") and other not in near]
         shown = f"; near it: {', '.join(near)}" if near else ""
         raise UserError(f"{key}: no run here has this key; accepted: a key of config.yaml{shown}")

@@ -49,15 +49,16 @@ def differing_keys(runs: Sequence[Run]) -> list[str]:
 
     In what runs of two experiments differ, the experiment's name says.
     """
-    found: dict[str, None] = {}  # in the order of the config
+    found: set[str] = set()
     first: dict[Any, Run] = {}
     for run in runs:
         if run.config:
             other = first.setdefault((run.state.experiment, run.config.get("scale")), run)
-            for key in {**other.config, **run.config}:
+            for key in run.config.keys() | other.config.keys():
                 if other.config.get(key, ABSENT) != run.config.get(key, ABSENT) and is_compared(key, run):
-                    found[key] = None
-    return list(found)
+                    found.add(key)
+    in_order = dict.fromkeys(key for run in first.values() for key in run.config)
+    return [*(key for key in in_order if key in found), *sorted(found - in_order.keys())]
 
 
 def is_compared(key: str, run: Run) -> bool:

@@ -78,9 +78,7 @@ def main(arguments: argparse.Namespace) -> None:
 def check_levels(number: str, levels: Sequence[float]) -> None:
     for level in levels:
         if "accuracy" in number and not 0 <= level <= 1:
-            raise UserError(
-                f"--level={level:g}: accepted: a share of 1, such as 0.9, since it is an accuracy"
-            )
+            raise UserError(f"--level={level:g}: accepted: a share of 1, such as 0.9, of an accuracy")
 
 
 def check_numbers(numbers: Sequence[str], read: Sequence[tuple[Run, dict[str, list[Row]]]]) -> None:
