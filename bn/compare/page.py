@@ -11,14 +11,13 @@ import plotext
 
 from bn.compare.facts import environment_of
 from bn.compare.listing import cells, reason
-from bn.compare.percentiles import layers_of, observed
+from bn.compare.percentiles import layers_of, observed, typical
 from bn.compare.rows import accuracy_of, curve, rows_of
 from bn.compare.runs import Run, run_named
 from bn.compare.settings import ABSENT, shown
 from bn.compare.terminal import span, width
 from bn.config import flatten, to_dict
 from bn.errors import UserError, printable
-from bn.observe.typical import typical_unit
 
 WIDEST, HEIGHT = 120, 12  # columns of the page, lines of a curve
 BESIDE = 100  # columns from which on the two curves are side by side
@@ -39,7 +38,12 @@ def main(arguments: argparse.Namespace) -> None:
         except UserError as error:  # a damaged record
             title, lines = str(error), []
         if title:
-            print(printable(title), *(folded(f"  {line}", columns) for line in lines), "", sep="\n")
+            print(
+                folded(printable(title), columns),
+                *(folded(f"  {line}", columns) for line in lines),
+                "",
+                sep="\n",
+            )
 
 
 def folded(line: str, columns: int) -> str:
@@ -148,7 +152,7 @@ def percentiles_of(run: Run) -> Section:
     places = sorted({0, len(found["steps"]) // 2, len(found["steps"]) - 1})
     rows = [["layer", "unit", *(f"step {found['steps'][place]:,}" for place in places)]]
     for layer in layers_of(found):
-        unit = typical_unit(found[layer])
+        unit = typical(found[layer])
         values = (found[layer][place, :, unit] for place in places)
         rows.append([layer, str(unit), *(" ".join(f"{v:5.2f}" for v in triple) for triple in values)])
     shown_percentiles = ", ".join(f"{value:g}" for value in found["percentiles"])

@@ -49,23 +49,18 @@ def figure_of(runs: Sequence[Run], layers: Sequence[str] | None, log: str) -> tu
     read, complaints = readable(runs, lambda run: observed(run.path))
     found = {run.path: arrays for run, arrays in read if layers_of(arrays)}
     if not found:
-        raise UserError(
-            "--percentiles: no run here has activations.npz; accepted: runs with observe=[percentiles]"
-        )
+        raise UserError("--percentiles: no run here has any; accepted: runs with observe=[percentiles]")
     groups = settings([run for run in runs if run.path in found])
     panels = []
     for group in groups:
         known = layers_of(found[group.runs[0].path])
         for layer in layers or known[-1:]:
             if layer not in known:
-                raise UserError(
-                    f"--layer={layer}: {group.name()} has not observed it; accepted: {', '.join(known)}"
-                )
+                accepted = ", ".join(known)
+                raise UserError(f"--layer={layer}: not observed in {group.name()}; accepted: {accepted}")
             panels.append((group, layer))
     if len(panels) > MOST:
-        raise UserError(
-            f"--percentiles: {len(panels)} panels: accepted: at most {MOST}: choose with KEY=VALUE"
-        )
+        raise UserError(f"--percentiles: {len(panels)} panels; accepted: at most {MOST}, chosen by KEY=VALUE")
     across = min(ACROSS, len(panels)) if not layers or len(layers) == 1 else len(layers)
     down = -(-len(panels) // across)
     fig, axes = style.figure(3.0 * across + 0.4, 2.7 * down, across, down, squeeze=False, sharey=True)
@@ -102,8 +97,14 @@ def draw(axis: Axes, seeds: Sequence[Observed], layer: str, color: str) -> None:
 
 def typical_path(path: np.ndarray) -> np.ndarray:
     """(T, P) of the typical unit of a layer (T, P, units); NaN where it had left the finite numbers."""
-    found = path[:, :, typical_unit(path)].astype(float)
+    found = path[:, :, typical(path)].astype(float)
     return np.where(np.isfinite(found), found, np.nan)
+
+
+def typical(path: np.ndarray) -> int:
+    """`typical_unit` of a layer (T, P, units), as long as the network had finite numbers."""
+    finite = np.isfinite(path).all(axis=(1, 2))
+    return typical_unit(path[finite]) if finite.any() else 0
 
 
 def dress(axis: Axes, log: str) -> None:

@@ -35,8 +35,9 @@ def main(arguments: argparse.Namespace) -> None:
     said = None
     while True:
         try:
-            fig, complaints = drawn(arguments)
-            style.write(fig, arguments.out)
+            with style.applied():
+                fig, complaints = drawn(arguments)
+                style.write(fig, arguments.out)
             line = "\n".join([*(f"runs.py: {line}" for line in complaints), str(arguments.out)])
         except UserError as error:
             if not arguments.watch:  # the first run may be about to start
@@ -68,10 +69,9 @@ def drawn(arguments: argparse.Namespace) -> tuple[Figure, list[str]]:
     runs = asked_for(arguments)
     if not runs:
         raise UserError("no runs to plot: accepted: other folders or conditions; runs.py list shows the runs")
-    with style.applied():
-        if arguments.percentiles:
-            return percentiles.figure_of(runs, arguments.layer, arguments.log)
-        return figure_of(runs, arguments.y or [accuracy_of(runs)], arguments.x, arguments.log)
+    if arguments.percentiles:
+        return percentiles.figure_of(runs, arguments.layer, arguments.log)
+    return figure_of(runs, arguments.y or [accuracy_of(runs)], arguments.x, arguments.log)
 
 
 def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> tuple[Figure, list[str]]:

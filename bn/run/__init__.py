@@ -16,8 +16,8 @@ def frame(*which: str | Path) -> pd.DataFrame:
 
     `which`: folders (without any, runs/) and conditions, as on the command line of scripts/runs.py. Further
     columns: `run`, the path of its directory; `state`; `setting`, which runs share that differ only in the
-    seed. A list in a config is a tuple here. A row that is being written is left out; a run with a damaged
-    record is left out with a warning. UserError for a folder or key that is not there.
+    seed. A list of a config is a tuple here, and null is NaN. A row that is being written is left out; a run
+    with a damaged record is left out with a warning. UserError for a folder or key that is not there.
     """
     from bn.compare.frame import frame as read  # imports pandas, which training does without
 

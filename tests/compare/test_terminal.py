@@ -18,8 +18,8 @@ from tests.compare.conftest import SCRIPT
 from tests.compare.made import config_text, line, said
 
 
-def in_a_terminal(arguments, columns, lines, until):
-    """The script in a terminal of this size, with a Ctrl-C once `until` is true of what it wrote.
+def in_a_terminal(arguments, columns, lines, until, typed="\x03"):
+    """The script in a terminal of this size, in which this is `typed` once `until` is true of what it wrote.
 
     Its exit code and what it wrote.
     """
@@ -41,7 +41,7 @@ def in_a_terminal(arguments, columns, lines, until):
                 except OSError:  # it has ended
                     break
             if until is not None and until(written):
-                os.write(ours, b"\x03")
+                os.write(ours, typed.encode())
                 until = None
         return process.wait(timeout=10), written
     finally:
