@@ -32,18 +32,16 @@ def main(arguments: argparse.Namespace) -> None:
         lambda: curves_of(run, columns), lambda: percentiles_of(run), lambda: environment(run),
         lambda: resumptions(run), lambda: files_of(run),
     ]  # fmt: skip
+    told = set()
     for part in parts:
         try:
             title, lines = part()
-        except UserError as error:  # a damaged record
+        except UserError as error:  # a damaged record, of which two parts may be made
             title, lines = str(error), []
-        if title:
-            print(
-                folded(printable(title), columns),
-                *(folded(f"  {line}", columns) for line in lines),
-                "",
-                sep="\n",
-            )
+        if title and title not in told:
+            page = [printable(title), *(f"  {line}" for line in lines)]
+            print(*(folded(line, columns) for line in page), "", sep="\n")
+        told.add(title)
 
 
 def folded(line: str, columns: int) -> str:

@@ -47,10 +47,10 @@ def test_every_subcommand_on_a_run_that_is_being_written(start, typed, planned, 
     """Twice from its first moment on, and after a kill."""
     overrides = (
         "experiment=mnist_bn",
-        "steps=4000",
+        "steps=1000000",
         "log_every=1",
         "evaluate.at.every=1000",
-        "probe.at.every=100",
+        "probe.at.every=1000",
     )
     path, folder = planned(*overrides).path, tmp_path / "runs"
     process = start(*typed(*overrides))
