@@ -6,6 +6,7 @@ import json
 import os
 import time
 
+import numpy as np
 import yaml
 
 from bn.config import to_dict
@@ -55,3 +56,17 @@ def config_text(experiment="mnist_bn", seed=0, **optim):
     config = composed((f"experiment={experiment}",)).config
     changed = dataclasses.replace(config.optim, **optim)
     return yaml.safe_dump(to_dict(dataclasses.replace(config, seed=seed, optim=changed)), sort_keys=False)
+
+
+def x_of(line):
+    """What is drawn: (N,)."""
+    return np.asarray(line.get_xdata(), float)
+
+
+def y_of(line):
+    return np.asarray(line.get_ydata(), float)
+
+
+def corners_of(band):
+    """(N, 2) of what `fill_between` drew."""
+    return np.asarray(band.get_paths()[0].vertices)

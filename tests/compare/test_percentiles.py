@@ -11,6 +11,7 @@ from bn.errors import UserError
 from bn.files import Damaged
 from bn.observe.percentiles import typical_unit
 from bn.train import train
+from tests.compare.made import corners_of, x_of, y_of
 from tests.conftest import run_directory
 
 
@@ -18,12 +19,12 @@ from tests.conftest import run_directory
 def two_runs(tmp_path_factory):
     """Two short runs; their folder."""
     output = tmp_path_factory.mktemp("two")
-    for seed in range(2):
-        run = run_directory(("experiment=mnist_bn", f"seed={seed}"), output)
+    runs = [run_directory(("experiment=mnist_bn", f"seed={seed}"), output) for seed in range(2)]
+    for run in runs:
         run.open()
         train(run.config, run, progress=False)
         run.close()
-    return run.path.parent
+    return runs[0].path.parent
 
 
 @pytest.fixture
@@ -46,9 +47,9 @@ def test_the_typical_unit_of_the_first_seed_and_the_range_of_all(two_seeds):
     typical = [each["layer3"][:, :, typical_unit(each["layer3"])] for each in observed]
     assert [text.get_text() for text in axis.texts] == ["15th", "50th", "85th"]
     for i, (line, band) in enumerate(zip(axis.lines, axis.collections, strict=True)):
-        assert line.get_xdata().tolist() == observed[0]["steps"].tolist()
-        np.testing.assert_allclose(line.get_ydata(), typical[0][:, i])
-        corners = band.get_paths()[0].vertices
+        assert x_of(line).tolist() == observed[0]["steps"].tolist()
+        np.testing.assert_allclose(y_of(line), typical[0][:, i])
+        corners = corners_of(band)
         both = np.stack([path[:, i] for path in typical])
         assert corners[:, 1].min() == pytest.approx(both.min())
         assert corners[:, 1].max() == pytest.approx(both.max())
@@ -72,7 +73,7 @@ def test_a_seed_that_is_behind_and_one_that_left_the_finite_numbers(two_seeds):
     shorter["layer3"][1] = np.inf
     np.savez(folder / "seed_1" / "activations.npz", **shorter)
     fig, _ = percentiles.figure_of(runs_in([folder]), None, "")
-    assert len(fig.axes[0].lines[0].get_xdata()) == len(observed[0]["steps"])
+    assert len(x_of(fig.axes[0].lines[0])) == len(observed[0]["steps"])
     assert np.isfinite(fig.axes[0].get_ylim()).all()
 
 

@@ -9,15 +9,17 @@ from PIL import Image
 from bn.compare import plot
 from bn.compare.runs import runs_in
 from tests.compare.conftest import CURVES
-from tests.compare.made import config_text, curve, said
+from tests.compare.made import config_text, corners_of, curve, said, x_of, y_of
 
 
 def drawn(folder, numbers=("test/accuracy",), x="step", log=""):
     """The lines with a label, by it; those without; the axes."""
     fig, complaints = plot.figure_of(runs_in([folder]), numbers, x, log)
     assert complaints == []
-    lines = {line.get_label(): line for line in fig.axes[0].lines if not line.get_label().startswith("_")}
-    return lines, [line for line in fig.axes[0].lines if line.get_label().startswith("_")], fig.axes
+    lines = {
+        line.get_label(): line for line in fig.axes[0].lines if not str(line.get_label()).startswith("_")
+    }
+    return lines, [line for line in fig.axes[0].lines if str(line.get_label()).startswith("_")], fig.axes
 
 
 def test_mean_and_range_of_the_seeds(grid):
@@ -27,9 +29,9 @@ def test_mean_and_range_of_the_seeds(grid):
     for (line, band), curves in zip(
         zip(lines.values(), axis.collections, strict=True), CURVES.values(), strict=True
     ):
-        assert line.get_xdata().tolist() == [100, 200, 300, 400]
-        np.testing.assert_allclose(line.get_ydata(), np.mean(curves, axis=0))
-        corners = band.get_paths()[0].vertices
+        assert x_of(line).tolist() == [100, 200, 300, 400]
+        np.testing.assert_allclose(y_of(line), np.mean(curves, axis=0))
+        corners = corners_of(band)
         for i, step in enumerate((100, 200, 300, 400)):
             at_step = corners[corners[:, 0] == step, 1]
             np.testing.assert_allclose(
@@ -46,9 +48,9 @@ def test_a_mean_goes_as_far_as_all_seeds_and_each_goes_on_alone(make, tmp_path):
     lines, (thin,), _ = drawn(tmp_path / "runs")
     (mean,) = lines.values()
     assert mean.get_label() == "mnist_bn (n = 2)"
-    np.testing.assert_allclose(mean.get_ydata(), [0.2, 0.3])
-    np.testing.assert_allclose(thin.get_xdata(), [200, 300, 400])
-    np.testing.assert_allclose(thin.get_ydata(), [0.2, 0.3, 0.4])
+    np.testing.assert_allclose(y_of(mean), [0.2, 0.3])
+    np.testing.assert_allclose(x_of(thin), [200, 300, 400])
+    np.testing.assert_allclose(y_of(thin), [0.2, 0.3, 0.4])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_a_mean_goes_as_far_as_all_seeds_and_each_goes_on_alone(make, tmp_path):
 def test_other_axes(grid, x, first, label):
     lines, _, (axis, *_) = drawn(grid, x=x)
     (line, *_) = lines.values()
-    np.testing.assert_allclose(line.get_xdata(), np.array([1, 2, 3, 4]) * first)
+    np.testing.assert_allclose(x_of(line), np.array([1, 2, 3, 4]) * first)
     assert axis.get_xlabel() == label
 
 
@@ -70,7 +72,7 @@ def test_an_epoch_is_of_the_examples_that_are_not_held_out(make, tmp_path):
     config = config_text("mnist_bn").replace("validation: 0", "validation: 10000")
     make("mnist_bn/a/seed_0", status=said("done", 400), metrics=curve([0.5]), lock="", config=config)
     lines, _, _ = drawn(tmp_path / "runs", x="epoch")
-    np.testing.assert_allclose(next(iter(lines.values())).get_xdata(), [100 * 60 / 50_000])
+    np.testing.assert_allclose(x_of(next(iter(lines.values()))), [100 * 60 / 50_000])
 
 
 def test_the_data_sets_of_the_experiments_have_their_sizes():
