@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from benchmarks.photographs import jpeg_file, photograph
+from benchmarks.processes import train, used
 from benchmarks.scaffold import COMMITTED, Growing, measured_on, options
 from bn.run.directory import REPOSITORY, environment
 from bn.train import device_name, take_device
@@ -75,34 +76,8 @@ def median(work: Work, amount: int, rounds: int) -> tuple[float, float]:
     costs = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
-            costs.append(cost(work.command(amount, Path(folder))))
+            costs.append(used(work.command(amount, Path(folder)))[:2])
     return tuple(statistics.median(values) for values in zip(*costs, strict=True))
-
-
-# Linux counts the memory that a process had before it became another program: this one would pass its own on.
-SMALL = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, used = os.wait4(process.pid, 0)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
-sys.exit(os.waitstatus_to_exitcode(status) % 256)
-"""
-
-
-def cost(command: Sequence[str]) -> tuple[float, float]:
-    """CPU seconds of a command and its children, and the largest resident set among them in MB."""
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", SMALL, *command], cwd=REPOSITORY, capture_output=True, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    if done.returncode:
-        sys.exit(f"growth.py: {' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
-    cpu_s, mb = map(float, done.stdout.split())
-    return cpu_s, mb
-
-
-def train(*arguments: str) -> list[str]:
-    return [sys.executable, "train.py", *arguments]
 
 
 def steps(amount: int, folder: Path) -> Sequence[str]:

@@ -5,7 +5,7 @@ python scripts/make_figures.py benchmark
 
 from pathlib import Path
 
-from benchmarks import growth, inception, loaders, mnist, slurm
+from benchmarks import growth, inception, loaders, mnist, slurm, start
 from bn.files import Damaged, read_record
 
 TABLES = {
@@ -14,6 +14,7 @@ TABLES = {
     "data": loaders.table,
     "cluster": slurm.table,
     "growth": growth.table,
+    "start": start.table,
 }
 PLOTS = {"growth": growth.plot}
 

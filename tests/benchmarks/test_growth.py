@@ -4,17 +4,18 @@ import sys
 
 import pytest
 
-from benchmarks import growth
+from benchmarks import growth, start
+from benchmarks.processes import used
 from experiments import style
 
 
 def test_a_commands_cost_is_its_own():
     """Not the memory of the process that measures it, and with that of its children."""
     ballast = bytearray(200 << 20)
-    small_s, small_mb = growth.cost([sys.executable, "-S", "-c", "pass"])
+    small_s, small_mb, _ = used([sys.executable, "-S", "-c", "pass"])
     child = "import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', 'bytearray(100 << 20)'])"
-    _, large_mb = growth.cost([sys.executable, "-S", "-c", child])
-    busy_s, _ = growth.cost([sys.executable, "-S", "-c", "sum(range(5_000_000))"])
+    _, large_mb, _ = used([sys.executable, "-S", "-c", child])
+    busy_s, _, _ = used([sys.executable, "-S", "-c", "sum(range(5_000_000))"])
     assert len(ballast) > 1 << 20
     assert small_mb < 60
     assert 100 < large_mb < 200
@@ -23,7 +24,7 @@ def test_a_commands_cost_is_its_own():
 
 def test_a_command_that_fails_ends_the_benchmark():
     with pytest.raises(SystemExit, match="exit code 3"):
-        growth.cost([sys.executable, "-S", "-c", "import sys; sys.exit(3)"])
+        used([sys.executable, "-S", "-c", "import sys; sys.exit(3)"])
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
@@ -52,3 +53,14 @@ def test_table_and_plot(tmp_path):
     with style.applied():
         growth.plot(document, tmp_path / "growth")
     assert (tmp_path / "growth.png").stat().st_size > 10_000
+
+
+def test_the_table_of_the_start(tmp_path):
+    cost = {"cpu_s": 1.234, "mb": 1000.4, "wall_s": 2.5}
+    document = {
+        "found": dict.fromkeys(start.commands(tmp_path), cost),
+        "rounds": 7,
+        "device": "a processor",
+        "environment": {"torch": "2.0", "time": "2026-01-01T00:00"},
+    }
+    assert start.table(document).count("| 1.23 | 2.50 | 1,000 |") == 7
