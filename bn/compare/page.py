@@ -9,8 +9,8 @@ from typing import Any
 
 import plotext
 
+from bn.compare.columns import cells, reason
 from bn.compare.facts import environment_of
-from bn.compare.listing import cells, reason
 from bn.compare.percentiles import layers_of, observed, typical
 from bn.compare.rows import accuracy_of, curve, rows_of
 from bn.compare.runs import Run, run_named

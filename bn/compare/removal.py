@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from bn.compare.listing import cells
+from bn.compare.columns import cells
 from bn.compare.runs import Run, run_named
 from bn.errors import UserError, printable
 from bn.files import open_locked
