@@ -13,7 +13,7 @@ from bn.run.state import STATES
 
 PROGRAM = "runs.py"
 DESCRIPTION = """Lists, compares, draws and removes runs. It reads only the run directories, during and after
-the training, on any machine that sees them.
+the training, on any machine that sees them. --help prints this page.
 
     python scripts/runs.py                          list all runs in runs/
     python scripts/runs.py --watch                  repeatedly, until Ctrl-C
@@ -75,8 +75,8 @@ def main() -> None:
 
 def run(words: Sequence[str]) -> None:
     if {"-h", "--help"} & set(words):
-        print(help_page())
-        return
+        print(help_page(), flush=True)
+        sys.exit(0)
     name, words = (words[0], words[1:]) if words and words[0] in SUBCOMMANDS else ("list", words)
     arguments = parser_of(name).parse_intermixed_args(words)
     if "what" in arguments:

@@ -22,7 +22,7 @@ def main(arguments: argparse.Namespace) -> None:
         ("", *arguments.runs),
         ("state", *(f"{run.state.state}, step {run.state.step or 0:,}" for run in (one, other))),
     ]
-    numbers = [("resumed", f"{len(resumed)} times", f"{len(others_resumed)} times")]
+    numbers = [("times resumed", str(len(resumed)), str(len(others_resumed)))]
     sections = [
         ("", head),
         ("config", config_lines(one, other)),

@@ -46,6 +46,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def folded(line: str, columns: int) -> str:
     """A line that is too long, such as a command, in several."""
+    line = line.rstrip()
     return line if len(line) <= columns else textwrap.fill(line, columns, subsequent_indent=" " * 6)
 
 

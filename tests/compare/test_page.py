@@ -12,6 +12,7 @@ from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import read_lines
 from tests.compare.made import config_text, line, said
 from tests.compare.test_terminal import in_a_terminal, plain
+from tests.conftest import slowly
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_a_run_that_has_just_begun_and_damaged_records(make, listed):
     assert "config: missing or damaged" in page
 
 
-@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("columns", [80, *slowly(120)])
 def test_it_fits_the_terminal(undisturbed, columns):
     code, written = in_a_terminal(["show", undisturbed("experiment=mnist_bn").path], columns, 50, None)
     rows = plain(written).splitlines()
