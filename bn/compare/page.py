@@ -12,7 +12,7 @@ import plotext
 from bn.compare.columns import cells, reason
 from bn.compare.facts import environment_of
 from bn.compare.percentiles import layers_of, observed, typical
-from bn.compare.rows import accuracy_of, curve, rows_of
+from bn.compare.rows import ACCURACY, curve, logged_as, rows_of
 from bn.compare.runs import Run, run_named
 from bn.compare.settings import ABSENT, shown
 from bn.compare.terminal import span, width
@@ -102,7 +102,7 @@ def numbers_of(run: Run) -> Section:
     found = []
     for name, (value, step) in latest.items():
         best = ""
-        if name == accuracy_of([run]):
+        if name == logged_as(ACCURACY, run):
             steps, values = curve(rows, name)
             best = f"best {values.max():.4f} at {steps[values.argmax()]:,}"
         text = (
@@ -121,7 +121,7 @@ def numbers_of(run: Run) -> Section:
 def curves_of(run: Run, columns: int) -> Section:
     """Accuracy and loss, side by side where there is room."""
     rows = rows_of(run.path)
-    names = [name for name in (accuracy_of([run]), "train/loss") if len(curve(rows, name)[0]) > 1]
+    names = [name for name in (logged_as(ACCURACY, run), "train/loss") if len(curve(rows, name)[0]) > 1]
     if not names:
         return "", []
     beside = columns >= BESIDE and len(names) == 2

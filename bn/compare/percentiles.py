@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from bn.compare import style
 from bn.compare.rows import readable
 from bn.compare.runs import Run
-from bn.compare.settings import settings
+from bn.compare.settings import settings, without_config
 from bn.errors import UserError
 from bn.files import Damaged
 from bn.observe.typical import typical_unit
@@ -52,22 +52,21 @@ def figure_of(runs: Sequence[Run], layers: Sequence[str] | None, log: str) -> tu
         raise UserError("--percentiles: no run here has any; accepted: runs with observe=[percentiles]")
     groups = settings([run for run in runs if run.path in found])
     panels = []
-    for group in groups:
+    for group, look in zip(groups, style.looks_of(len(groups)), strict=True):
         known = layers_of(found[group.runs[0].path])
         for layer in layers or known[-1:]:
             if layer not in known:
                 accepted = ", ".join(known)
                 raise UserError(f"--layer={layer}: not observed in {group.name()}; accepted: {accepted}")
-            panels.append((group, layer))
+            panels.append((group, layer, look["color"]))
     if len(panels) > MOST:
         raise UserError(f"--percentiles: {len(panels)} panels; accepted: at most {MOST}, chosen by KEY=VALUE")
     across = min(ACROSS, len(panels)) if not layers or len(layers) == 1 else len(layers)
     down = -(-len(panels) // across)
     fig, axes = style.figure(3.0 * across + 0.4, 2.7 * down, across, down, squeeze=False, sharey=True)
-    looks = dict(zip([group.name() for group in groups], style.looks_of(len(groups)), strict=True))
     alone = len({group.experiment for group in groups}) == 1
-    for axis, (group, layer) in zip(axes.flat, panels, strict=False):
-        draw(axis, [found[run.path] for run in group.runs], layer, looks[group.name()]["color"])
+    for axis, (group, layer, color) in zip(axes.flat, panels, strict=False):
+        draw(axis, [found[run.path] for run in group.runs], layer, color)
         axis.set_title(f"{group.name(alone)}: {layer} (n = {len(group.runs)})")
         dress(axis, log)
     for axis in axes.flat[len(panels) :]:
@@ -76,7 +75,7 @@ def figure_of(runs: Sequence[Run], layers: Sequence[str] | None, log: str) -> tu
         axis.set_ylabel("input to the nonlinearity")
     for axis in axes.flat[max(0, len(panels) - across) : len(panels)]:  # below which there is none
         axis.set_xlabel("training step")
-    return fig, complaints
+    return fig, [*complaints, *without_config(runs)]
 
 
 def draw(axis: Axes, seeds: Sequence[Observed], layer: str, color: str) -> None:

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from bn.compare import percentiles, style
 from bn.compare.filters import asked_for
 from bn.compare.frame import frame_of_rows
-from bn.compare.rows import Row, accuracy_of, readable, rows_of
+from bn.compare.rows import ACCURACY, Row, logged_as, readable, rows_of
 from bn.compare.runs import Run
-from bn.compare.settings import settings
+from bn.compare.settings import settings, without_config
 from bn.data.idx_sets import IDX_SETS
 from bn.data.there import EXAMPLES
 from bn.errors import UserError
@@ -71,32 +71,33 @@ def drawn(arguments: argparse.Namespace) -> tuple[Figure, list[str]]:
         raise UserError("no runs to plot: accepted: other folders or conditions; runs.py list shows the runs")
     if arguments.percentiles:
         return percentiles.figure_of(runs, arguments.layer, arguments.log)
-    return figure_of(runs, arguments.y or [accuracy_of(runs)], arguments.x, arguments.log)
+    return figure_of(runs, arguments.y or [ACCURACY], arguments.x, arguments.log)
 
 
 def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> tuple[Figure, list[str]]:
     """A panel for each number; and a line for each run that is left out."""
     groups = settings(runs)
-    looks = dict(zip([group.name() for group in groups], style.looks_of(len(groups)), strict=True))
+    looks = style.looks_of(len(groups))
     alone = len({group.experiment for group in groups}) == 1
     beside = len(groups) >= LEGEND
     fig, axes = style.figure(
         5.0 * len(numbers) + 2.5 * beside, max(3.4, 0.15 * len(groups) * beside), len(numbers), squeeze=False
     )
-    complaints: dict[str, None] = {}
+    complaints = dict.fromkeys(without_config(runs))
     for axis, number in zip(axes[0], numbers, strict=True):
-        longest = 0.0
-        for group in groups:
-            read, damaged = readable(group.runs, lambda run, number=number: rows_of(run.path, number))
+        longest, names = 0.0, set()
+        for group, look in zip(groups, looks, strict=True):
+            name = logged_as(number, group.runs[0])
+            read, damaged = readable(group.runs, lambda run, name=name: rows_of(run.path, name))
             complaints.update(dict.fromkeys(damaged))
-            curves = values_of(read, number, x)
+            curves = values_of(read, name, x)
             if not curves.empty:
-                label = f"{group.name(alone)} (n = {curves['index'].nunique()})"
-                draw_setting(axis, curves, label, looks[group.name()])
+                draw_setting(axis, curves, f"{group.name(alone)} (n = {curves['index'].nunique()})", look)
                 longest = max(longest, curves["x"].max())
+                names.add(name)
         if not axis.lines:
             raise UserError(f"--y={number}: no run here has logged it; accepted: {', '.join(logged(runs))}")
-        dress(axis, number, x, log, longest)
+        dress(axis, ", ".join(sorted(names)), x, log, longest)
     legend(fig, axes[0], beside)
     return fig, list(complaints)
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +15,7 @@ from bn.run.state import ACCURACIES
 
 T = TypeVar("T")
 Row = dict[str, float]
+ACCURACY = "accuracy"  # on the test images, or on the validation images if there are no others
 EVALUATIONS = tuple(name for name in ACCURACIES if not name.endswith("_population"))
 
 
@@ -52,10 +52,11 @@ def curve(rows: Iterable[Row], number: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array([step for step, _ in pairs]), np.array([value for _, value in pairs])
 
 
-def accuracy_of(runs: Sequence[Run]) -> str:
-    """The accuracy that most of these runs are evaluated by while they train."""
-    found = Counter(str(run.state.accuracy_of).removesuffix("_population") for run in runs)
-    return max(EVALUATIONS, key=lambda name: found[name])
+def logged_as(number: str, run: Run) -> str:
+    """The name of a number in the rows of a run: "accuracy" is the one that it is evaluated by."""
+    if number != ACCURACY:
+        return number
+    return (run.state.accuracy_of or EVALUATIONS[0]).removesuffix("_population")
 
 
 def readable(runs: Sequence[Run], read: Callable[[Run], T]) -> tuple[list[tuple[Run, T]], list[str]]:

@@ -1,10 +1,12 @@
 """Settings: runs that differ only in their seeds, and the keys in which settings differ."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bn.compare.runs import Run, by_numbers, makes_the_run
+from bn.errors import printable
 
 ABSENT = "-"  # of a key that a run does not have
 
@@ -13,22 +15,26 @@ class Setting(NamedTuple):
     """What the runs of several seeds have in common."""
 
     experiment: str
-    values: dict[str, str]  # of the keys in which it may differ from the other settings, as they are shown
+    values: dict[str, str]  # of the keys in which any settings differ, as they are shown
+    own: list[str]  # the keys that its name has: in which settings of its scale differ
     runs: list[Run]  # by seed
 
     def name(self, alone: bool = False) -> str:
         """`mnist_bn, lr=0.1`; of the only experiment (`alone`) `lr=0.1`."""
         short = short_names(list(self.values))
-        values = [f"{short[key]}={value}" for key, value in self.values.items() if value != ABSENT]
+        values = [f"{short[key]}={self.values[key]}" for key in self.own if self.values[key] != ABSENT]
         return ", ".join(values if alone and values else [self.experiment, *values])
 
 
 def settings(runs: Sequence[Run]) -> list[Setting]:
     """The runs by their settings, in the order of their names; those without a readable config left out."""
     runs = [run for run in runs if run.config]
-    keys = differing_keys(runs)
-    if len({run.config.get("scale") for run in runs}) > 1:
-        keys = ["scale", *keys]
+    by_scale: dict[Any, list[Run]] = {}
+    for run in runs:
+        by_scale.setdefault(run.config.get("scale"), []).append(run)
+    scales = ["scale"] * (len(by_scale) > 1)
+    keys = [*scales, *differing_keys(runs)]
+    own = {scale: scales * (scale is not None) + differing_keys(some) for scale, some in by_scale.items()}
     groups: dict[Any, list[Run]] = {}
     for run in runs:
         what = [(key, repr(value)) for key, value in run.config.items() if is_compared(key, run)]
@@ -37,11 +43,18 @@ def settings(runs: Sequence[Run]) -> list[Setting]:
         Setting(
             group[0].state.experiment,
             {key: shown(group[0].config.get(key, ABSENT)) for key in keys},
+            own[group[0].config.get("scale")],
             sorted(group, key=lambda run: run.config.get("seed", 0)),
         )
         for group in groups.values()
     ]
     return sorted(found, key=lambda setting: by_numbers(setting.name()))
+
+
+def without_config(runs: Sequence[Run]) -> list[str]:
+    """A line for each run that is in no setting."""
+    paths = (os.path.relpath(run.path) for run in runs if not run.config)
+    return [printable(f"left out: {path}: its config is missing or damaged") for path in paths]
 
 
 def differing_keys(runs: Sequence[Run]) -> list[str]:

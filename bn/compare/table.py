@@ -11,15 +11,16 @@ import csv
 import math
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from textwrap import wrap
 from typing import NamedTuple
 
 from bn.compare.filters import asked_for
 from bn.compare.intervals import crossing, mean_and_interval, mean_text
-from bn.compare.rows import Row, accuracy_of, curve, readable, rows_of
+from bn.compare.rows import ACCURACY, Row, curve, logged_as, readable, rows_of
 from bn.compare.runs import Run
-from bn.compare.settings import Setting, settings, short_names
+from bn.compare.settings import Setting, settings, short_names, without_config
 from bn.compare.terminal import width
 from bn.errors import UserError, printable
 from bn.files import Damaged, read_record
@@ -56,23 +57,28 @@ def digits_of(values: Sequence[float]) -> int:
 
 def main(arguments: argparse.Namespace) -> None:
     runs = asked_for(arguments)
-    numbers = arguments.value or [accuracy_of(runs)]
-    with_end = not arguments.value  # the accuracy, whose value at the end may be Algorithm 2's
+    numbers = arguments.value or [ACCURACY]
     check_levels(numbers[0], arguments.level)
-    read, complaints = readable(runs, lambda run: {name: rows_of(run.path, name) for name in numbers})
+    read, complaints = readable(
+        runs, lambda run: {name: rows_of(run.path, logged_as(name, run)) for name in numbers}
+    )
     check_numbers(numbers, read)
-    rows = {run.path: found for run, found in read}
+    complaints += without_config(runs)
     groups = settings([run for run, _ in read])
-    cells = [cells_of(group, rows, numbers, arguments.level, with_end) for group in groups]
-    complaints += [f"left out: {run.path}: no config" for run, _ in read if not run.config]
+    rows = {run.path: found for run, found in read}
+    cells = [cells_of(group, rows, numbers, arguments.level) for group in groups]
+    if not arguments.value:  # one number, which the note names
+        cells = [
+            [cell._replace(name=cell.name.removeprefix(f"{ACCURACY} ")) for cell in row] for row in cells
+        ]
     if arguments.csv:
         write_csv(groups, cells)
     else:
-        note = f"{', '.join(numbers)}. {NOTE} {origin([run for run, _ in read])}"
+        names = sorted({logged_as(number, run) for number in numbers for run, _ in read})
+        note = f"{', '.join(names)}. {NOTE} {origin([run for run, _ in read])}"
         print(*tables(groups, cells, width()), "", *wrap(note, min(width(), 10_000)), sep="\n")
-    print(
-        *(f"runs.py: {line}" for line in complaints), sep="\n", end="\n" * bool(complaints), file=sys.stderr
-    )
+    for line in complaints:
+        print(f"runs.py: {line}", file=sys.stderr)
 
 
 def check_levels(number: str, levels: Sequence[float]) -> None:
@@ -90,11 +96,7 @@ def check_numbers(numbers: Sequence[str], read: Sequence[tuple[Run, dict[str, li
 
 
 def cells_of(
-    group: Setting,
-    rows: dict,
-    numbers: Sequence[str],
-    levels: Sequence[float],
-    with_end: bool,
+    group: Setting, rows: Mapping[Path, dict[str, list[Row]]], numbers: Sequence[str], levels: Sequence[float]
 ) -> list[Cell]:
     """What is measured of a setting, in the order of the columns."""
     done = [run for run in group.runs if run.state.state == "done"]
@@ -103,27 +105,29 @@ def cells_of(
     for number in numbers:
         share = 100 if "accuracy" in number else 1
         unit, digits = (" (%)", 2) if share == 100 else ("", None)
-        name = "" if with_end else f"{number} "
         best = min if is_lower_better(number) else max
-        last = [run.state.accuracy if with_end else last_of(rows[run.path][number], number) for run in done]
-        at_end = [share * value for value in last if value is not None]
-        values = [curve(rows[run.path][number], number)[1] for run in ended]
+        last = [final(run, number, rows[run.path][number]) for run in done]
+        values = [curve(rows[run.path][number], logged_as(number, run))[1] for run in ended]
         bests = [share * float(best(value)) for value in values if len(value)]
-        found.append(Cell(f"{name}final{unit}", at_end, len(done), digits))
-        found.append(Cell(f"{name}best{unit}", bests, len(bests), digits))
+        finals = [share * value for value in last if value is not None]
+        found.append(Cell(f"{number} final{unit}", finals, len(done), digits))
+        found.append(Cell(f"{number} best{unit}", bests, len(bests), digits))
     for level in levels:
         shown = f"{100 * level:g}%" if "accuracy" in numbers[0] else f"{level:g}"
-        steps = [steps_to(level, numbers[0], rows[run.path][numbers[0]]) for run in ended]
+        steps = [steps_to(level, logged_as(numbers[0], run), rows[run.path][numbers[0]]) for run in ended]
         found.append(Cell(f"steps to {shown}", [step for step in steps if step is not None], len(ended), 0))
     return found
 
 
+def final(run: Run, number: str, rows: Sequence[Row]) -> float | None:
+    """The last value; of "accuracy" Algorithm 2's, if there is one. None where there is none."""
+    if number == ACCURACY:
+        return run.state.accuracy
+    return rows[-1][number] if rows else None
+
+
 def is_lower_better(number: str) -> bool:
     return number.endswith(("loss", "error"))
-
-
-def last_of(rows: Sequence[Row], number: str) -> float | None:
-    return rows[-1][number] if rows else None
 
 
 def steps_to(level: float, number: str, rows: Sequence[Row]) -> float | None:

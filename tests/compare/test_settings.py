@@ -1,7 +1,9 @@
 """Settings are runs that differ only in their seeds, named by the keys in which they differ."""
 
+import os
+
 from bn.compare.runs import runs_in
-from bn.compare.settings import differing_keys, settings, short_names, shown
+from bn.compare.settings import differing_keys, settings, short_names, shown, without_config
 from tests.compare.made import config_text, said
 
 
@@ -53,3 +55,22 @@ def test_short_names_are_unique():
 def test_values_are_shown_as_they_are_typed():
     values = (None, True, 0.1, 1.0, 1e-05, [100, 1.5], "batch", 50000)
     assert [*map(shown, values)] == ["null", "true", "0.1", "1", "1e-05", "[100,1.5]", "batch", "50000"]
+
+
+def test_a_name_has_the_keys_in_which_settings_of_its_scale_differ(make, tmp_path):
+    for name, lr, scale in (("mnist_bn", 0.1, "null"), ("mnist_bn", 1.0, "null"), ("bn_x5", 0.1, "smoke")):
+        config = config_text("mnist_bn", lr=lr).replace("scale: null", f"scale: {scale}")
+        make(f"{name}/{lr}/seed_0", config=config.replace("experiment: mnist_bn", f"experiment: {name}"),
+             status=said("done", 1), lock="")  # fmt: skip
+    groups = settings(runs_in([tmp_path]))
+    assert [group.name() for group in groups] == ["bn_x5, scale=smoke", "mnist_bn, lr=0.1", "mnist_bn, lr=1"]
+    assert [group.values for group in groups] == [
+        {"scale": "smoke", "optim.lr": "0.1"}, {"scale": "null", "optim.lr": "0.1"},
+        {"scale": "null", "optim.lr": "1"},
+    ]  # fmt: skip
+
+
+def test_a_run_without_a_config_is_named(make, tmp_path):
+    path = make("mnist_bn/a/seed_0", config="{", status=said("done", 1), lock="")
+    (line,) = without_config(runs_in([tmp_path]))
+    assert line == f"left out: {os.path.relpath(path)}: its config is missing or damaged"

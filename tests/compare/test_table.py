@@ -105,3 +105,18 @@ def test_refusals(grid, refused, listed, tmp_path):
     assert refused("table", grid, "--level", "x") == line
     (tmp_path / "empty").mkdir()
     assert listed("table", tmp_path / "empty")[0] == "no runs"
+
+
+def test_each_experiment_has_its_own_accuracy(make, listed, tmp_path):
+    make("mnist_bn/a/seed_0", status=said("done", 200), metrics=curve([0.5, 0.8]), lock="",
+         config=config_text("mnist_bn"))  # fmt: skip
+    validated = curve([0.2, 0.1], name="validation/accuracy")
+    make("bn_x5/a/seed_0", status=said("done", 200), lock="", metrics=validated,
+         config=config_text("mnist_bn").replace("experiment: mnist_bn", "experiment: bn_x5"))  # fmt: skip
+    lines = listed("table", tmp_path / "runs", "--level", "0.1")
+    _, rows = cells(lines)
+    assert rows["bn_x5", "1 done"] == ["10.00", "20.00", "100"]
+    assert rows["mnist_bn", "1 done"] == ["80.00", "80.00", "100"]
+    assert lines[-1].startswith("test/accuracy, validation/accuracy. Mean ± ")
+    header, _ = cells(listed("table", tmp_path / "runs", "--value", "accuracy,wall_s"))
+    assert header[2:] == ["accuracy final (%)", "accuracy best (%)", "wall_s final", "wall_s best"]
