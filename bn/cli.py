@@ -31,7 +31,7 @@ from bn.config import Config, WandbLogger, config_from, flatten, to_dict
 from bn.data.idx_sets import IDX_SETS
 from bn.data.there import check_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
-from bn.errors import UserError
+from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.run.attempt import Outcome, Work, attempt, check_device
 from bn.run.code_state import code_state
 from bn.run.directory import REPOSITORY, RunDirectory, is_compared
@@ -59,6 +59,10 @@ def one_line_errors(program: str) -> Iterator[None]:
         sys.exit(f"{program}: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit(128 + (stop_signal() or signal.SIGINT))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.exit(f"{program}: {reason_of(error)}")
 
 
 def check_usage(program: str) -> None:
@@ -114,7 +118,9 @@ def member(composed: DictConfig, work: Work) -> Outcome:
     except UserError as error:  # all ranks raise it: one on each machine says so
         outcome = "failed", "" if ranks.local_rank else str(error)
     if outcome[1]:
-        stream = sys.stderr if outcome[0] == "failed" else sys.stdout
+        # Interrupted by no signal: out of memory.
+        wrong = outcome[0] == "failed" or (outcome[0] == "interrupted" and stop_signal() is None)
+        stream = sys.stderr if wrong else sys.stdout
         print(f"train.py: {outcome[1]}", file=stream, flush=True)
     outcomes.append(outcome)
     return outcome

@@ -26,7 +26,7 @@ import torch.distributed as dist
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
 from bn.distributed.ranks import Ranks
-from bn.errors import reason_of
+from bn.errors import is_out_of_memory, reason_of
 from bn.run.directory import RunDirectory
 
 GLOO = ("gloo", "Application timeout caused pair closure")  # in its errors, which are of type RuntimeError
@@ -90,7 +90,8 @@ class Peers:
         atexit.register(_exit)
         if isinstance(error, dist.DistError) or any(words in str(error) for words in GLOO):
             self._explain_collective()
-        state, reason = "failed", f"{self._names[self._rank]}: {reason_of(error)}"
+        state = "interrupted" if is_out_of_memory(error) else "failed"
+        reason = f"{self._names[self._rank]}: {reason_of(error)}"
         if self._first(state, reason)[0] != self._rank:
             self._end(state, reason)
         get_error_handler().record_exception(error)  # for torchrun's report

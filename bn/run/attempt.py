@@ -16,7 +16,7 @@ from bn.cluster.submission import check_submission, submission
 from bn.config import Config
 from bn.data.there import check_data
 from bn.distributed.ranks import Ranks, check_shared
-from bn.errors import Interrupted, UserError, reason_of
+from bn.errors import Interrupted, UserError, is_out_of_memory, reason_of
 from bn.run.code_state import code_state
 from bn.run.directory import InUse, NoRunDirectory, RunDirectory
 from bn.run.signals import stop_signal
@@ -135,12 +135,17 @@ def _told_to_stop(run: RunDirectory, ranks: Ranks, number: int, limits: Limits |
 
 
 def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
-    """What a run that raised leaves behind."""
+    """What a run that raised leaves behind.
+
+    Out of memory it is interrupted, as if the kernel had killed it: the same command goes on. No job is put
+    back into the queue for that, and a sweep does not try it twice: each new try is the user's.
+    """
     reason = reason_of(error)
-    if not isinstance(error, (UserError, OSError)):
+    state, advice = ("interrupted", f": {GOES_ON}") if is_out_of_memory(error) else ("failed", "")
+    if not isinstance(error, (UserError, OSError)) and state == "failed":
         traceback.print_exc()
     if not run.finished:
         # A full disk may refuse even this line.
         with contextlib.suppress(OSError):
-            run.set_status("failed", run.status.get("step", 0), reason)
-    return "failed", f"{run.name}: {reason}"
+            run.set_status(state, run.status.get("step", 0), reason)
+    return state, f"{run.name}: {reason}{advice}"
