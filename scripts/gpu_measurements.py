@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from bn.errors import Arguments
 from bn.run.directory import REPOSITORY, processor
+from bn.run.signals import end_with_parent
 
 KEPT = REPOSITORY / "measurements"
 DONE = "exit code 0"
@@ -131,7 +132,7 @@ def measure(name: str, device: str, out: Path) -> bool:
 
         say(f"{torch.cuda.get_device_name() if device == 'cuda' else processor()}, torch {torch.__version__}")
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        with subprocess.Popen(command, cwd=REPOSITORY, **pipes) as process:
+        with subprocess.Popen(command, cwd=REPOSITORY, preexec_fn=end_with_parent, **pipes) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 say(line.rstrip("\n"))

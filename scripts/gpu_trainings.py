@@ -38,6 +38,7 @@ from bn.errors import Arguments
 from bn.files import Damaged, read_record
 from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import REPOSITORY, STATUS, RunDirectory
+from bn.run.signals import end_with_parent
 from bn.run.state import find_runs
 from experiments import figure4
 
@@ -121,7 +122,8 @@ def run_until(end: float, waiting: Iterable[Waiting], jobs: int, environment: Ma
         while time.monotonic() < end:
             while len(running) < jobs and (ready := next_ready(coming, held)):
                 print(f"gpu_trainings.py: {shlex.join(ready.command)}", flush=True)
-                running.append(subprocess.Popen([sys.executable, *ready.command], env=environment))
+                command = [sys.executable, *ready.command]
+                running.append(subprocess.Popen(command, env=environment, preexec_fn=save_with_parent))
             if not running:
                 break
             codes += [process.returncode for process in running if process.poll() is not None]
@@ -142,6 +144,11 @@ def run_until(end: float, waiting: Iterable[Waiting], jobs: int, environment: Ma
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def save_with_parent() -> None:
+    """Where this command is killed outright, its runs save and end."""
+    end_with_parent(signal.SIGTERM)
 
 
 def next_ready(coming: Iterator[Waiting], held: list[Waiting]) -> Waiting | None:
