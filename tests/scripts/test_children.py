@@ -31,7 +31,9 @@ STARTERS = {
         "from pathlib import Path; from benchmarks import mnist; "
         "mnist.REPOSITORY = Path(OUT); mnist.full_training_seconds('cpu')"
     ),
-    "the benchmark of SLURM, alone": "from benchmarks import slurm; slurm.train_command = COMMAND; slurm.train([])",
+    "the benchmark of SLURM, alone": (
+        "from benchmarks import slurm; slurm.train_command = COMMAND; slurm.train([])"
+    ),
     "the benchmark of SLURM, a sweep": (
         "from pathlib import Path; from benchmarks import slurm; slurm.train_command = COMMAND; "
         "slurm.sweep(Path(OUT), 2, [])"
