@@ -14,7 +14,6 @@ results/benchmark/ and run `python scripts/make_figures.py benchmark`. It trains
 """
 
 import argparse
-import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn.errors import Arguments
+from bn.files import write_whole
 from bn.run.directory import REPOSITORY, processor
 from bn.run.signals import end_with_parent
 
@@ -114,7 +114,7 @@ def take_up(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for part in KEPT.glob("*.part.json"):
         if not (out / part.name).exists():
-            shutil.copy(part, out)
+            write_whole(out / part.name, part.read_bytes())
 
 
 def measure(name: str, device: str, out: Path) -> bool:

@@ -60,7 +60,7 @@ class Peers:
         self._ending = threading.Lock()
 
     def meet(self, stop_signal: Callable[[], int | None]) -> dist.Store:
-        """Wait until all are there, not deaf to signals as `init_process_group` is. The store that they share.
+        """Wait until all are there, not deaf to signals as `init_process_group` is; return the store.
 
         Where a rank fails before it comes, torchrun sends the others SIGTERM. UserError if there is no store.
         The meeting has a thread of its own: torch waits without end for a store that accepts a connection and
