@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bn import __version__
 from bn.config import Config, WandbLogger, config_from, flatten, to_dict
 from bn.data.idx_sets import IDX_SETS
-from bn.data.there import check_data
+from bn.data.there import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
 from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.run.attempt import Outcome, Work, attempt, check_device
@@ -182,6 +182,7 @@ def members_to_start(
     if (started := ranks_here().size) > 1:
         raise UserError(f"{started} processes: a sweep (-m) is started by one, and so are its members")
     to_start, left, seen = [], [], {}
+    data = {}  # that are read here, one config of each
     now, others = code_state(), 0
     from tqdm import tqdm  # which takes longer to import than --help should wait
 
@@ -208,8 +209,11 @@ def members_to_start(
             left.append(("failed", f"{run.summary()} (hydra.sweeper.failed=again runs it again)"))
         elif not run.finished:
             to_start.append(list(overrides))
+            data[run.config.data.name, run.config.data.root] = run.config
         else:
             others += bool(run.other_code(now))
+    for config in data.values() if here else ():
+        fetch_data(config)
     done = len(members) - len(to_start) - len(left)
     also = f" ({others} with other code than is here now, {now.name})" if others else ""
     also += f", {len(left)} failed before" if left else ""

@@ -14,7 +14,7 @@ from bn.cluster.requeue import GOES_ON, Limits, put_back, wanted
 from bn.cluster.slurm import job_id, wait_for_the_end
 from bn.cluster.submission import check_submission, submission
 from bn.config import Config
-from bn.data.there import check_data
+from bn.data.there import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared
 from bn.errors import Interrupted, UserError, is_out_of_memory, reason_of
 from bn.run.code_state import code_state
@@ -72,6 +72,8 @@ def _check_and_open(
         return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before{since})"
     check_shared(run.config, ranks.size)
     check_data(run.config)
+    if ranks.rank == 0:
+        fetch_data(run.config)
     if job is not None and launcher.get("changed") == "stop":
         check_submission(run, job)
     if (number := stop_signal()) is not None:
