@@ -12,6 +12,7 @@ import re
 import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -24,7 +25,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from bn import __version__
 from bn.config import Config, WandbLogger, config_from, flatten, to_dict
@@ -39,6 +40,8 @@ from bn.run.signals import install_handlers, stop_signal
 
 CONFIGS = str(REPOSITORY / "configs")
 NAME_LENGTH = 150
+KEY = re.compile(r"[A-Za-z_][\w./-]*")
+OF_HYDRA = ("hydra/launcher", "hydra.launcher.", "hydra.sweeper.", "hydra.mode", "hydra.sweep.dir")
 SWITCHES = ("ablation", "switch")  # groups, each choice of which is a change of section 4.2.1
 
 outcomes: list[Outcome] = []  # of this command's members
@@ -53,16 +56,14 @@ def one_line_errors(program: str) -> Iterator[None]:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"{program}: {explain(error)}")
-    except ValueError as error:
-        if "Config group override" not in str(error):  # Hydra's, where null is chosen of a group
-            raise
-        sys.exit(f"{program}: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit(128 + (stop_signal() or signal.SIGINT))
     except Exception as error:
-        if not is_out_of_memory(error):
+        if is_out_of_memory(error):
+            sys.exit(f"{program}: {reason_of(error)}")
+        if not _of_composing(error):
             raise
-        sys.exit(f"{program}: {reason_of(error)}")
+        sys.exit(f"{program}: {explain(error)}")
 
 
 def check_usage(program: str) -> None:
@@ -76,7 +77,24 @@ def check_usage(program: str) -> None:
         raise UserError(f"{message}; --help shows what is accepted")
 
     parser.error = refuse  # type: ignore[method-assign]
-    parser.parse_args()
+    for argument in parser.parse_args().overrides:
+        check_argument(argument)
+
+
+def check_argument(argument: str) -> None:
+    """UserError for what is not KEY=VALUE. Hydra would say what its parser expected next, or take it."""
+    accepted = "KEY=VALUE, such as optim.lr=1"
+    try:
+        override = OverridesParser.create().parse_override(argument)
+    except HydraException:
+        shown = argument if argument.strip() else repr(argument)
+        quotes = "a value of other than plain characters in quotes of its own, \"output='my runs'\""
+        raise UserError(f"{shown}: accepted: {accepted}; {quotes}") from None
+    key = override.key_or_group
+    if override.is_delete() or override.package is not None or not KEY.fullmatch(key):
+        raise UserError(f"{argument}: accepted: {accepted}")
+    if key.startswith("hydra") and not key.startswith(OF_HYDRA):
+        raise UserError(f"{key}: accepted of Hydra's: {', '.join(OF_HYDRA)}")
 
 
 def entry(main: Callable[..., Any]) -> None:
@@ -376,6 +394,8 @@ def wants_progress() -> bool | None:
 
 def explain(error: Exception) -> str:
     """One line for an error of the user's or of Hydra's."""
+    if isinstance(error, UserError):
+        return str(error)
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, UserError):  # of a plugin
         return str(error.__cause__)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
@@ -385,6 +405,11 @@ def explain(error: Exception) -> str:
         return f"{twice[1]}: given twice; accepted: once, without +"
     if "Config group override" in str(error) and (wrong := _no_choice()):
         return wrong
+    if isinstance(error.__cause__, ValidationError):
+        key = error.__cause__.full_key or str(error).rpartition(" ")[2].partition("=")[0]
+        return f"{key}: {str(error.__cause__).splitlines()[0]}"
+    if not isinstance(error, (HydraException, OmegaConfBaseException)):
+        return f"{' '.join(str(error).split())} (in {shlex.join(sys.argv[1:])})"
     parent = getattr(error.__cause__, "parent_node", None)
     if isinstance(parent, DictConfig):
         key = getattr(error.__cause__, "full_key", None) or getattr(error.__cause__, "key", "")
@@ -392,6 +417,13 @@ def explain(error: Exception) -> str:
             return f"{key}: accepted with logger=wandb"
         return f"{key}: unknown key; accepted: {', '.join(k for k in map(str, parent) if k != 'hydra')}"
     return " ".join(str(error).split())
+
+
+def _of_composing(error: Exception) -> bool:
+    """Whether Hydra or OmegaConf stumbled over what was typed, of which they do not tell in errors of theirs."""
+    frames = traceback.walk_tb(error.__traceback__)
+    *_, (innermost, _) = frames
+    return innermost.f_globals.get("__name__", "").partition(".")[0] in ("hydra", "omegaconf")
 
 
 def _no_choice() -> str | None:

@@ -192,7 +192,9 @@ DOWNLOADS = {
 
 @pytest.mark.parametrize("seeds", ["0", "0,1", "0,1,2"])
 @pytest.mark.parametrize("name", DOWNLOADS)
-def test_a_download_that_fails_is_said_once_and_leaves_nothing(cli, trees, tmp_path, monkeypatch, name, seeds):
+def test_a_download_that_fails_is_said_once_and_leaves_nothing(
+    cli, trees, tmp_path, monkeypatch, name, seeds
+):
     """However many members need it, and before the first starts."""
     monkeypatch.setattr("bn.data.there.REPOSITORY", tmp_path)  # where Fashion-MNIST would go
     tries = []
