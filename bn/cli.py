@@ -12,7 +12,6 @@ import re
 import shlex
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -28,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from bn import __version__
+from bn.arguments import check_argument, is_of_composing
 from bn.config import Config, WandbLogger, config_from, flatten, to_dict
 from bn.data.idx_sets import IDX_SETS
 from bn.data.there import check_data, fetch_data
@@ -40,8 +40,6 @@ from bn.run.signals import install_handlers, stop_signal
 
 CONFIGS = str(REPOSITORY / "configs")
 NAME_LENGTH = 150
-KEY = re.compile(r"[A-Za-z_][\w./-]*")
-OF_HYDRA = ("hydra/launcher", "hydra.launcher.", "hydra.sweeper.", "hydra.mode", "hydra.sweep.dir")
 SWITCHES = ("ablation", "switch")  # groups, each choice of which is a change of section 4.2.1
 
 outcomes: list[Outcome] = []  # of this command's members
@@ -61,7 +59,7 @@ def one_line_errors(program: str) -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             sys.exit(f"{program}: {reason_of(error)}")
-        if not _of_composing(error):
+        if not is_of_composing(error):
             raise
         sys.exit(f"{program}: {explain(error)}")
 
@@ -79,22 +77,6 @@ def check_usage(program: str) -> None:
     parser.error = refuse  # type: ignore[method-assign]
     for argument in parser.parse_args().overrides:
         check_argument(argument)
-
-
-def check_argument(argument: str) -> None:
-    """UserError for what is not KEY=VALUE. Hydra would say what its parser expected next, or take it."""
-    accepted = "KEY=VALUE, such as optim.lr=1"
-    try:
-        override = OverridesParser.create().parse_override(argument)
-    except HydraException:
-        shown = argument if argument.strip() else repr(argument)
-        quotes = "a value of other than plain characters in quotes of its own, \"output='my runs'\""
-        raise UserError(f"{shown}: accepted: {accepted}; {quotes}") from None
-    key = override.key_or_group
-    if override.is_delete() or override.package is not None or not KEY.fullmatch(key):
-        raise UserError(f"{argument}: accepted: {accepted}")
-    if key.startswith("hydra") and not key.startswith(OF_HYDRA):
-        raise UserError(f"{key}: accepted of Hydra's: {', '.join(OF_HYDRA)}")
 
 
 def entry(main: Callable[..., Any]) -> None:
@@ -417,13 +399,6 @@ def explain(error: Exception) -> str:
             return f"{key}: accepted with logger=wandb"
         return f"{key}: unknown key; accepted: {', '.join(k for k in map(str, parent) if k != 'hydra')}"
     return " ".join(str(error).split())
-
-
-def _of_composing(error: Exception) -> bool:
-    """Whether Hydra or OmegaConf stumbled over what was typed, of which they do not tell in errors of theirs."""
-    frames = traceback.walk_tb(error.__traceback__)
-    *_, (innermost, _) = frames
-    return innermost.f_globals.get("__name__", "").partition(".")[0] in ("hydra", "omegaconf")
 
 
 def _no_choice() -> str | None:

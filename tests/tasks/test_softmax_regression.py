@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from bn.models.mlp import MLP
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
 from bn.run.directory import read_lines
 from bn.seeds import derive_seed
@@ -17,6 +18,7 @@ def by_hand(config, steps):
     """Weights, biases and losses after `steps` steps of gradient descent, written out in float64."""
     torch.manual_seed(derive_seed(config.seed, "torch"))
     task = build_task(config, torch.device("cpu"), 0)
+    assert isinstance(task.model, MLP)
     weight = task.model.classifier.weight.detach().double().numpy().copy()
     bias = np.zeros(10)
     losses = []
