@@ -110,14 +110,19 @@ def member(composed: DictConfig, work: Work) -> Outcome:
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         run = _run_of(composed, dict(HydraConfig.get().runtime.choices))
         run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
-        outcome = attempt(run, ranks, HydraConfig.get().launcher, work)
+        outcome = attempt(run, ranks, HydraConfig.get().launcher, work, quiet=_watched())
     except UserError as error:  # all ranks raise it: one on each machine says so
         outcome = "failed", "" if ranks.local_rank else str(error)
-    if outcome[1]:
-        stream = sys.stderr if outcome[0] == "failed" else sys.stdout
-        print(f"train.py: {outcome[1]}", file=stream, flush=True)
+        if outcome[1]:
+            print(f"train.py: {outcome[1]}", file=sys.stderr, flush=True)
     outcomes.append(outcome)
     return outcome
+
+
+def _watched() -> bool:
+    """Whether this is a member of a sweep on this machine, of which the sweep's own command tells."""
+    hydra = HydraConfig.get()
+    return hydra.mode == RunMode.MULTIRUN and hydra.runtime.choices["hydra/launcher"] != "slurm"
 
 
 def _check_mode() -> None:

@@ -23,6 +23,7 @@ from bn.run.numbers import Numbers, Pace
 from bn.run.resume import own_state, restore_own
 from bn.seeds import derive_seed
 from bn.tasks import Task, build_task
+from bn.tasks.announcement import first_lines
 from bn.tasks.memory import names_memory
 
 # The shape of a checkpoint (bn/files.py); what the task makes of its parts is for the task to say.
@@ -65,7 +66,7 @@ def train(
             task.step.set_rate(task.rate(n))
             loss = task.step(images, labels)  # forward, loss, backward, update: bn/tasks/steps.py
             losses.add(loss)
-            numbers.bar.update()
+            numbers.progress.step()
 
             found: dict[str, float] = {}
             if losses.full or n == last:
@@ -117,7 +118,7 @@ class Training(NamedTuple):
 
 
 def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team) -> Training:
-    """The network, its data and its step, new or from the last checkpoint; the first line is printed."""
+    """The network, its data and its step, new or from the last checkpoint; the first lines are printed."""
     device = take_device(config.device)
     torch.set_num_threads(config.threads)
     unfit: list[int] = []  # steps of checkpoints whose content is not what this training needs
@@ -153,7 +154,7 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
         task.observer.save(run.path)  # as the checkpoint has it, whatever became of the file
     run.set_status("running", first)
     if team.rank == 0:
-        print(describe(config, run, device, task, first), flush=True)
+        print(first_lines(config, run, device_name(device), task, first), flush=True)
     numbers = Numbers(config, run, first=first, earlier_s=earlier_s, writes=team.rank == 0, progress=progress)
     return Training(config, run, team, device, task, losses, numbers, first)
 
@@ -215,12 +216,3 @@ def take_device(wanted: str) -> torch.device:
 
 def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-
-
-def describe(config: Config, run: RunDirectory, device: torch.device, task: Task, first: int) -> str:
-    """The first line printed: what runs, on what, and where."""
-    start = f"from step {first:,} of" if first else "for"
-    return (
-        f"{config.experiment}: seed {config.seed}, {start} {config.length:,} steps on {device_name(device)} "
-        f"({task.describe()}, {config.threads} thread{'s' * (config.threads > 1)}) -> {run.name}"
-    )
