@@ -91,9 +91,8 @@ def entry(main: Callable[..., Any]) -> None:
             f"train.py: {stopped} of {len(outcomes)} members were interrupted: the same command goes on",
             file=sys.stderr,
         )
-    if failed and len(outcomes) > 1:
-        print(f"train.py: {len(failed)} of {len(outcomes)} members failed:", file=sys.stderr)
-        print(*failed, sep="\n", file=sys.stderr)
+    if failed and len(outcomes) > 1:  # each has said why
+        print(f"train.py: {len(failed)} of {len(outcomes)} members failed", file=sys.stderr)
     if stopped or failed:
         sys.exit(1)
 
@@ -114,7 +113,8 @@ def member(composed: DictConfig, work: Work) -> Outcome:
     except UserError as error:  # all ranks raise it: one on each machine says so
         outcome = "failed", "" if ranks.local_rank else str(error)
         if outcome[1]:
-            print(f"train.py: {outcome[1]}", file=sys.stderr, flush=True)
+            over = "\r\x1b[J" * (_watched() and sys.stderr.isatty())  # what is drawn of the sweep
+            print(f"{over}train.py: {outcome[1]}", file=sys.stderr, flush=True)
     outcomes.append(outcome)
     return outcome
 
@@ -213,8 +213,8 @@ def members_to_start(
     also = f" ({others} with other code than is here now, {now.name})" if others else ""
     also += f", {len(left)} failed before" if left else ""
     print(f"train.py: sweep of {len(members)} runs, {done} finished before{also}", flush=True)
-    if len(members) == 1 and left:  # of several, the end of the command says it
-        print(f"train.py: {left[0][1]}", file=sys.stderr)
+    for _, line in left:
+        print(f"train.py: {line}", file=sys.stderr, flush=True)
     return to_start, left
 
 

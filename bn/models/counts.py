@@ -53,7 +53,7 @@ def counts(network: Inception) -> list[Count]:
 
 
 def multiply_adds(model: nn.Module) -> int:
-    """Those of one image at inference: of an Inception network as `counts` has them, else of linear layers."""
+    """Those of one image at inference: of an Inception network by `counts`, else of the linear layers."""
     if isinstance(model, Inception):
         return sum(count.multiply_adds for count in counts(model))
     return sum(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))

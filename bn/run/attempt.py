@@ -34,7 +34,7 @@ def attempt(
 ) -> Outcome:
     """Train `run` as one of `ranks`. `launcher` is what started the sweep it is of, if any.
 
-    Prints what becomes of it. `quiet`: what is said while the directory is open goes into its train.log alone.
+    Prints what becomes of it. `quiet`: what is said while the directory is open goes to its train.log alone.
 
     A rank other than 0 writes nothing, and its line is empty unless it has to say why it failed itself.
     UserError for what cannot be trained here, or is in use; nothing has been written then. In a job that was

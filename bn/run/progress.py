@@ -22,7 +22,7 @@ LEAST_S = 1.0  # but not sooner after the last
 
 
 class Progress:
-    """Of a run that goes on after step `first`. `bar`: whether there is one; None: where stderr is a terminal.
+    """Of a run that goes on after step `first`. `bar`: whether there is one; None: if stderr is a terminal.
 
     `writes`: whether this process shows anything.
     """
@@ -38,10 +38,12 @@ class Progress:
         self._writes = writes
         disable = (None if bar is None else not bar) if writes else True
         stream = terminal(sys.stderr)
-        self._numbers = tqdm(bar_format="{desc}", leave=False, disable=disable, file=stream, dynamic_ncols=True)
+        self._numbers = tqdm(
+            bar_format="{desc}", leave=False, disable=disable, file=stream, dynamic_ncols=True
+        )
         self._bar = _Bar(
-            self, total=self._total, initial=first, desc=self._name, leave=False, disable=disable, file=stream,
-            mininterval=0.5, dynamic_ncols=True,
+            self, total=self._total, initial=first, desc=self._name, leave=False, disable=disable,
+            file=stream, mininterval=0.5, dynamic_ncols=True,
             bar_format="{desc} {percentage:3.0f}% |{bar}| {n:,}/{total:,} steps",
         )  # fmt: skip
 

@@ -29,10 +29,9 @@ def copied(folder: Path, shown: bool = True) -> Iterator[None]:
 
     What Python prints: neither bars nor what C code writes to the terminal by itself.
     """
-    with (
-        contextlib.redirect_stdout(_Copying(sys.stdout, folder, shown)),
-        contextlib.redirect_stderr(_Copying(sys.stderr, folder, shown)),
-    ):
+    out: Any = _Copying(sys.stdout, folder, shown)
+    err: Any = _Copying(sys.stderr, folder, shown)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         yield
 
 
