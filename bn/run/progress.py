@@ -19,6 +19,7 @@ from bn.run.transcript import note, terminal
 EVERY_S = 30.0  # a line comes after so long,
 SHARE = 10  # or after this part of the run,
 LEAST_S = 1.0  # but not sooner after the last
+MIN_INTERVAL_S = 0.5  # between two drawings of the bar
 
 
 class Progress:
@@ -43,7 +44,7 @@ class Progress:
         )
         self._bar = _Bar(
             self, total=self._total, initial=first, desc=self._name, leave=False, disable=disable,
-            file=stream, mininterval=0.5, dynamic_ncols=True,
+            file=stream, mininterval=MIN_INTERVAL_S, dynamic_ncols=True,
             bar_format="{desc} {percentage:3.0f}% |{bar}| {n:,}/{total:,} steps",
         )  # fmt: skip
 

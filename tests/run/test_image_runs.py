@@ -144,4 +144,6 @@ def test_ghost_statistics_of_a_large_mini_batch_follow_the_linear_rate(planned):
 
     run = planned("experiment=bn_x5", *SMOKE, "optim.batch=64")
     task = build_task(run.config, torch.device("cpu"), 0)
-    assert "rate 0.015 = 0.0075 x 64/32, scaled with the mini-batch" in first_lines(run.config, run, "cpu", task, 0)
+    assert "rate 0.015 = 0.0075 x 64/32, scaled with the mini-batch" in first_lines(
+        run.config, run, "cpu", task, 0
+    )
