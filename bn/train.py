@@ -16,6 +16,7 @@ from bn.config import Config, to_dict
 from bn.distributed.team import ALONE, Team, mean_statistics
 from bn.errors import Diverged, Interrupted, UserError, reason_of
 from bn.files import NUMBER, misfit
+from bn.run.beginning import load_start, origin
 from bn.run.checkpoint import load_latest, save_checkpoint
 from bn.run.directory import DIGEST, RunDirectory, processor
 from bn.run.losses import LossWindow
@@ -121,6 +122,7 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
     """The network, its data and its step, new or from the last checkpoint; the first lines are printed."""
     device = take_device(config.device)
     torch.set_num_threads(config.threads)
+    began: dict[str, Any] | None = None  # the checkpoint whose weights a new run has
     unfit: list[int] = []  # steps of checkpoints whose content is not what this training needs
     while True:
         saved = team.of_rank_0(lambda: last_checkpoint(run, unfit))
@@ -129,6 +131,9 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
         task = build_task(config, device, first, team)
         losses = LossWindow(config.log_every, device, skips=config.precision == "fp16")
         if saved is None:
+            if config.start is not None:
+                began = team.of_rank_0(lambda: load_start(config))
+                task.model.load_state_dict(began["model"])
             break
         try:
             task.load_state_dict(saved)
@@ -149,7 +154,8 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
         task.capture()
 
     facts = {"type": device.type, "name": device_name(device), "threads": config.threads}
-    run.start(first, {**facts, "processes": team.size}, saved.get("metrics") if saved else None)
+    weights = origin(began) if began and team.rank == 0 else None
+    run.start(first, {**facts, "processes": team.size}, saved.get("metrics") if saved else None, weights)
     if saved is not None and team.rank == 0:
         task.observer.save(run.path)  # as the checkpoint has it, whatever became of the file
     run.set_status("running", first)

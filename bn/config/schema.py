@@ -198,6 +198,8 @@ class Config:
         600.0  # of several processes: how long one may keep the others waiting
     )
     output: Path  # where run directories go, relative to the repository
+    start: Path | None = None  # a run or a checkpoint, whose weights are the initial ones
+    extend: Path | None = None  # a shorter run that is done, of which this one is the continuation
     logger: NoLogger | WandbLogger
 
     @property

@@ -17,6 +17,7 @@ from bn.config import Config
 from bn.data.there import check_data
 from bn.distributed.ranks import Ranks, check_shared
 from bn.errors import Interrupted, UserError, reason_of
+from bn.run.beginning import check_beginning, extend
 from bn.run.code_state import code_state
 from bn.run.directory import InUse, NoRunDirectory, RunDirectory
 from bn.run.ending import last_lines
@@ -102,6 +103,7 @@ def _check_and_open(
         return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before{since})"
     check_shared(run.config, ranks.size)
     check_data(run.config)
+    check_beginning(run)
     if job is not None and launcher.get("changed") == "stop":
         check_submission(run, job)
     if (number := stop_signal()) is not None:
@@ -120,6 +122,8 @@ def _say_other_code(run: RunDirectory) -> None:
 def _go_on(run: RunDirectory, ranks: Ranks, limits: Limits | None, work: Work) -> Outcome:
     """Work in the open run directory, and close it."""
     try:
+        if not ranks.rank:
+            extend(run)
         work(run.config, run)
     except Interrupted as interruption:
         number = interruption.signal

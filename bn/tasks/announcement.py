@@ -12,10 +12,12 @@ def first_lines(config: Config, run: RunDirectory, device: str, task: Task, firs
     parameters = sum(parameter.numel() for parameter in task.model.parameters())
     counts = f"{parameters:,} parameters, {_rounded(multiply_adds(task.model))} multiply-adds an image"
     threads = f"{config.threads} thread{'s' * (config.threads > 1)}"
+    weights = [f"  weights  at first those of {config.start}"] if config.start and not first else []
     return "\n".join((
         f"{config.experiment}: seed {config.seed}, {start} {config.length:,} steps -> {run.name}",
         f"  network  {network(config)}",
         f"  size     {counts}",
+        *weights,
         f"  data     {task.describe_data()}; mini-batches of {config.optim.batch}",
         f"  step     {config.optim.name} at {rate(config.optim)}; {task.describe()}",
         f"  device   {device} ({threads})",

@@ -1,4 +1,4 @@
-"""A sweep while it runs and when it ends: from the run directories, on terminals of two widths and on none."""
+"""A sweep while it runs and when it ends: from the run directories, on a terminal or none."""
 
 import json
 import sys
