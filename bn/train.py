@@ -21,6 +21,7 @@ from bn.run.checkpoint import load_latest, save_checkpoint
 from bn.run.directory import DIGEST, RunDirectory, processor
 from bn.run.losses import LossWindow
 from bn.run.numbers import Numbers, Pace
+from bn.run.profiling import profiled
 from bn.run.resume import own_state, restore_own
 from bn.seeds import derive_seed
 from bn.tasks import Task, build_task
@@ -62,39 +63,42 @@ def train(
             numbers.log(0, task.observer.observe(0))
         task.model.train()
         pace = Pace(first)
-        for n in range(first + 1, last + 1):
-            images, labels = task.draw(n)
-            task.step.set_rate(task.rate(n))
-            loss = task.step(images, labels)  # forward, loss, backward, update: bn/tasks/steps.py
-            losses.add(loss)
-            numbers.progress.step()
+        only = task.draw(1) if config.overfit else None  # the one mini-batch of debug=overfit
+        with profiled(run, 0 if team.rank else config.profile, training.device) as profile_step:
+            for n in range(first + 1, last + 1):
+                images, labels = only or task.draw(n)
+                task.step.set_rate(task.rate(n))
+                loss = task.step(images, labels)  # forward, loss, backward, update: bn/tasks/steps.py
+                losses.add(loss)
+                numbers.progress.step()
+                profile_step()
 
-            found: dict[str, float] = {}
-            if losses.full or n == last:
-                found["train/loss"] = losses.mean(n, team)
-                found["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
-                found |= task.step_numbers(n)
-            if n in evaluate_at:
-                with mean_statistics(task.model, team):
-                    check_finite(task.model, n)
-                    found |= task.evaluate()
-            if n in task.observer.steps:
-                found |= task.observer.observe(n)
-            if n == last:
-                found |= task.evaluate_population()
-            numbers.log(n, found)
+                found: dict[str, float] = {}
+                if losses.full or n == last:
+                    found["train/loss"] = losses.mean(n, team)
+                    found["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
+                    found |= task.step_numbers(n)
+                if n in evaluate_at:
+                    with mean_statistics(task.model, team):
+                        check_finite(task.model, n)
+                        found |= task.evaluate()
+                if n in task.observer.steps:
+                    found |= task.observer.observe(n)
+                if n == last:
+                    found |= task.evaluate_population()
+                numbers.log(n, found)
 
-            late = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
-            stop, due = team.agree(stop_signal(), late)
-            saves = stop is not None or due or n % config.checkpoint_every == 0 or n == last
-            if saves:
-                save(training, n)
-                saved_at = time.monotonic()
-            if stop is not None and n < last:
-                run.set_status("interrupted", n, signal.Signals(stop).name)
-                raise Interrupted(stop)
-            if found or saves or n in task.observer.steps:
-                pace = Pace(n)
+                late = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
+                stop, due = team.agree(stop_signal(), late)
+                saves = stop is not None or due or n % config.checkpoint_every == 0 or n == last
+                if saves:
+                    save(training, n)
+                    saved_at = time.monotonic()
+                if stop is not None and n < last:
+                    run.set_status("interrupted", n, signal.Signals(stop).name)
+                    raise Interrupted(stop)
+                if found or saves or n in task.observer.steps:
+                    pace = Pace(n)
         run.set_status("done", n)
     except Diverged as divergence:
         if team.rank == 0:

@@ -145,6 +145,8 @@ def _checkpoint_of(key: str, given: str) -> Path:
     from bn.run.checkpoint import list_checkpoints
 
     path = REPOSITORY / given
+    if not path.exists():
+        raise UserError(f"{key}={given}: no such file or folder; accepted: a run directory or a checkpoint")
     if not path.is_dir():
         return path
     found = list_checkpoints(path / "checkpoints")

@@ -88,7 +88,7 @@ def test_what_does_not_fit(trained, planned, snapshot, tmp_path):
             ("model.norm=none", f"start={other.path}"),
             "hidden.0.linear.bias is absent there and is (100,) here",
         ),
-        (("start=/nowhere",), "start=/nowhere: /nowhere: not a checkpoint name"),
+        ((f"start={tmp_path}/nothing",), "/nothing: no such file or folder; accepted: a run directory"),
         ((f"start={tmp_path}",), "has no checkpoint; accepted: a run directory or a checkpoint"),
         ((f"start={file}",), "not a checkpoint name (step_<n>.<digest>.pt)"),
         ((f"start={damaged}",), "damaged (its checksum is not the one in its name)"),
