@@ -51,7 +51,9 @@ def attempt(
             _tell(run, early)
         return early
     if ranks.rank:
-        return _go_on(run, ranks, limits, work)
+        outcome = _go_on(run, ranks, limits, work)
+        _tell(run, outcome)
+        return outcome
     from bn.run.transcript import copied, note  # they import tqdm, which --help should not wait for
 
     began = time.monotonic()

@@ -38,7 +38,7 @@ class Watched:
         self._said_at = time.monotonic()
         self._began: float | None = None  # when the first was seen to run
         self._shares = [0.0] * len(members)  # of its steps that each has done
-        self._at_first = [_share(state_of(member.run.path)) for member in members]
+        self._at_first = [0.0] * len(members)  # had done then
 
     def over(self, i: int, state: str, line: str) -> None:
         """Say how a member ended; what is no result on stderr."""
@@ -54,13 +54,15 @@ class Watched:
         self._said_at = time.monotonic()
 
     def show(self) -> None:
-        """How the others are."""
+        """How the others are, where it is time to say so."""
+        if not self._terminal and time.monotonic() - self._said_at < EVERY_S and self._began is not None:
+            return
         states = {i: state_of(self.members[i].run.path) for i in sorted(self.left)}
         running = {i: state for i, state in states.items() if state.state == "running"}
         for i, state in states.items():
             self._shares[i] = _share(state)
         if running and self._began is None:
-            self._began = time.monotonic()
+            self._began, self._at_first = time.monotonic(), list(self._shares)
         waiting = len(self.left) - len(running)
         head = f"{self._number_over} of {self._total} ended, {len(running)} running, {waiting} waiting"
         left_s = self._left_s()

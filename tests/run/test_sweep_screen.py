@@ -108,6 +108,7 @@ def test_a_line_now_and_then_where_there_is_no_terminal(members, runs_on, monkey
 
 def test_time_left_counts_what_was_done_here(members, runs_on, monkeypatch):
     """Four members of 120 steps wait, one has done half in 10 s, one was resumed at its half."""
+    monkeypatch.setattr(module, "EVERY_S", 0.0)
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     has(members[1], "interrupted", 60)
