@@ -1,6 +1,7 @@
 """The table of `runs.py list`: its columns, and which of them give way where a terminal is narrow."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from bn.compare.runs import Run
@@ -147,5 +148,7 @@ def cells(run: RunState, name: str) -> tuple[str, ...]:
 
 def reason(run: RunState) -> str:
     """And where a run's end is not its own, where to read on."""
-    log = f"; see {run.log}" if run.log and run.state in ("lost", "failed") else ""
+    log = ""
+    if run.log and run.state in ("lost", "failed"):
+        log = f"; see {Path(run.log).with_suffix('.err')}"
     return printable(f"{run.reason or ''}{log}")

@@ -17,13 +17,13 @@ from textwrap import wrap
 from typing import NamedTuple
 
 from bn.compare.filters import asked_for
-from bn.compare.intervals import crossing, mean_and_interval, mean_text
 from bn.compare.rows import ACCURACY, Row, curve, logged_as, readable, rows_of
 from bn.compare.runs import Run
 from bn.compare.settings import Setting, settings, short_names, without_config
 from bn.compare.terminal import width
 from bn.errors import UserError, printable
 from bn.files import Damaged, read_record
+from bn.intervals import crossing, mean_and_interval, mean_text
 from bn.run.directory import ENDED, ENV
 from bn.run.state import STATES
 

@@ -1,4 +1,4 @@
-"""What several seeds say together: a mean with its interval, the step at which a curve reaches a level."""
+"""Means over seeds, and how certain they are; and when a curve reaches a level."""
 
 from collections.abc import Sequence
 
