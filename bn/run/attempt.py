@@ -14,9 +14,9 @@ from bn.cluster.requeue import GOES_ON, Limits, put_back, wanted
 from bn.cluster.slurm import job_id, wait_for_the_end
 from bn.cluster.submission import check_submission, submission
 from bn.config import Config
-from bn.data.there import check_data
+from bn.data.there import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared
-from bn.errors import Interrupted, UserError, reason_of
+from bn.errors import Interrupted, UserError, is_out_of_memory, reason_of
 from bn.run.beginning import check_beginning, extend
 from bn.run.code_state import code_state
 from bn.run.directory import InUse, NoRunDirectory, RunDirectory
@@ -66,12 +66,13 @@ def attempt(
 
 
 def _tell(run: RunDirectory, outcome: Outcome, took_s: float | None = None) -> None:
-    """Print the end of a run, at once; a failure on stderr."""
+    """Print the end of a run, at once; on stderr if it failed or ran out of memory (no signal stopped it)."""
     state, line = outcome
     if not line:
         return  # another rank says it
     first, *others = last_lines(run, state, line, took_s)
-    print(first, file=sys.stderr if state == "failed" else sys.stdout, flush=True)
+    wrong = state == "failed" or (state == "interrupted" and stop_signal() is None)
+    print(first, file=sys.stderr if wrong else sys.stdout, flush=True)
     if took_s is not None and others:
         print(*others, sep="\n", flush=True)
 
@@ -106,6 +107,8 @@ def _check_and_open(
     check_shared(run.config, ranks.size)
     check_data(run.config)
     check_beginning(run)
+    if ranks.rank == 0:
+        fetch_data(run.config)
     if job is not None and launcher.get("changed") == "stop":
         check_submission(run, job)
     if (number := stop_signal()) is not None:
@@ -174,12 +177,17 @@ def _told_to_stop(run: RunDirectory, ranks: Ranks, number: int, limits: Limits |
 
 
 def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
-    """What a run that raised leaves behind."""
+    """What a run that raised leaves behind.
+
+    Out of memory it is interrupted, as if the kernel had killed it: the same command goes on. No job is put
+    back into the queue for that, and a sweep does not try it twice: each new try is the user's.
+    """
     reason = reason_of(error)
-    if not isinstance(error, (UserError, OSError)):
+    state, advice = ("interrupted", f": {GOES_ON}") if is_out_of_memory(error) else ("failed", "")
+    if not isinstance(error, (UserError, OSError)) and state == "failed":
         traceback.print_exc()
     if not run.finished:
         # A full disk may refuse even this line.
         with contextlib.suppress(OSError):
-            run.set_status("failed", run.status.get("step", 0), reason)
-    return "failed", f"{run.name}: {reason}"
+            run.set_status(state, run.status.get("step", 0), reason)
+    return state, f"{run.name}: {reason}{advice}"
