@@ -4,6 +4,7 @@ Nothing raises from here once the run directory is open: an exception would end 
 """
 
 import contextlib
+import signal
 import sys
 import time
 import traceback
@@ -73,7 +74,8 @@ def _tell(run: RunDirectory, outcome: Outcome, took_s: float | None = None) -> N
     if not line:
         return  # another rank says it
     first, *others = last_lines(run, state, line, took_s)
-    wrong = state == "failed" or (state == "interrupted" and stop_signal() is None)
+    signalled = stop_signal() is not None or run.status.get("reason") in signal.Signals.__members__
+    wrong = state == "failed" or (state == "interrupted" and not signalled)
     print(first, file=sys.stderr if wrong else sys.stdout, flush=True)
     if took_s is not None and others:
         print(*others, sep="\n", flush=True)
