@@ -40,6 +40,7 @@ from bn.files import (
     parse_record,
     parse_yaml,
     read_record,
+    read_regular,
     write_whole,
 )
 from bn.run.code_state import REPOSITORY as REPOSITORY
@@ -226,7 +227,7 @@ class RunDirectory:
         """
         path = self.path / "metrics.jsonl"
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
         except FileNotFoundError:
             content = b""
         except OSError as error:
@@ -314,9 +315,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     Damaged if any other line is no row, or the steps do not rise.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise Damaged(path, f"cannot be read: {error.strerror}", ELSEWHERE) from error
     return [row for _, row in _rows(path, content)]
 
 
@@ -347,7 +350,7 @@ def wanted_rows(config: Config, step: int) -> set[int]:
 def digest_of(path: Path) -> dict[str, Any] | None:
     """The size and the SHA-256 of a file, None where there is none."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:
