@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bn import __version__
-from bn.config import Config, WandbLogger, config_from, flatten, to_dict
+from bn.config import Config, Loggers, config_from, flatten, to_dict
 from bn.data.idx_sets import IDX_SETS
 from bn.data.there import check_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
@@ -109,6 +109,7 @@ def member(composed: DictConfig, work: Work) -> Outcome:
             # What torch warns of when a rank is gone, a page each, is said in a line.
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         run = _run_of(composed, dict(HydraConfig.get().runtime.choices))
+        run.sweep = HydraConfig.get().runtime.choices.get("sweep")
         run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
         outcome = attempt(run, ranks, HydraConfig.get().launcher, work)
     except UserError as error:  # all ranks raise it: one on each machine says so
@@ -254,9 +255,9 @@ def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
         raise UserError(explain(error)) from None
     mapping.pop("members", None)  # who has which change: what `member` chose of it is in the model
     config = config_from({**mapping, "experiment": experiment, "scale": scale})
-    from bn.run.loggers import check_logger
+    from bn.run.loggers import check_loggers
 
-    check_logger(config)
+    check_loggers(config)
     return config
 
 
@@ -371,6 +372,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={name}: unknown; accepted: {', '.join(error.options)}"
+    if missing := re.search(r"Could not load '(\w+)/([^']+)'", str(error)):  # of several choices of a group
+        return f"{missing[1]}={missing[2]}: unknown; accepted: {', '.join(names_of(missing[1]))}"
     if twice := re.match(r"Multiple values for (\w+)\.", str(error)):
         return f"{twice[1]}: given twice; accepted: once, without +"
     if "Config group override" in str(error) and (wrong := _no_choice()):
@@ -378,10 +381,20 @@ def explain(error: Exception) -> str:
     parent = getattr(error.__cause__, "parent_node", None)
     if isinstance(parent, DictConfig):
         key = getattr(error.__cause__, "full_key", None) or getattr(error.__cause__, "key", "")
-        if str(key).startswith("logger.") and key.removeprefix("logger.") in WandbLogger.__annotations__:
-            return f"{key}: accepted with logger=wandb"
+        if wrong := _no_logger(str(key)):
+            return wrong
         return f"{key}: unknown key; accepted: {', '.join(k for k in map(str, parent) if k != 'hydra')}"
     return " ".join(str(error).split())
+
+
+def _no_logger(key: str) -> str | None:
+    """Of a logger that is not chosen, such as logger.wandb, or of a key of none: what to choose."""
+    group, _, name = key.partition(".")
+    if group != "logger" or "." in name:
+        return None
+    if name in Loggers.__annotations__:
+        return f"{key}: accepted with logger={name}"
+    return f"{key}: unknown key; accepted: {', '.join(f'logger.{n}' for n in Loggers.__annotations__)}"
 
 
 def _no_choice() -> str | None:

@@ -154,18 +154,30 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class NoLogger:
-    name: Literal["none"]
-
-
-@dataclass(frozen=True)
 class WandbLogger:
-    name: Literal["wandb"]
     mode: Literal["offline", "online", "disabled"]
     project: Text
     entity: Text | None
     group: Text | None  # null: experiment and what differs from it, so that seeds form a group
     tags: Annotated[tuple[Text, ...], "distinct"]
+
+
+@dataclass(frozen=True)
+class TensorboardLogger:
+    flush_s: Annotated[int, ">= 1, <= 1e6"]  # seconds after which what is logged is on the disk, where TensorBoard sees it
+
+
+@dataclass(frozen=True)
+class Loggers:
+    """Where the numbers go besides the run directory; null: not there."""
+
+    wandb: WandbLogger | None = None
+    tensorboard: TensorboardLogger | None = None
+
+    @property
+    def chosen(self) -> bool:
+        """Whether there is any."""
+        return self != Loggers()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +210,7 @@ class Config:
         600.0  # of several processes: how long one may keep the others waiting
     )
     output: Path  # where run directories go, relative to the repository
-    logger: NoLogger | WandbLogger
+    logger: Loggers = Loggers()
 
     @property
     def length(self) -> int:

@@ -1,4 +1,4 @@
-"""Where the numbers of a run go while it trains: metrics.jsonl, the logger and the bar."""
+"""Where the numbers of a run go while it trains: metrics.jsonl, the loggers and the bar."""
 
 import math
 import time
@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from bn.config import Config
 from bn.run.directory import RunDirectory
-from bn.run.loggers import NullLogger, open_logger
+from bn.run.loggers import Loggers, open_loggers
 
 ON_THE_BAR = {
     "train/loss": "loss",
@@ -21,7 +21,7 @@ ON_THE_BAR = {
 class Numbers:
     """Of a run that goes on after step `first`, `earlier_s` seconds after its start.
 
-    Only the process that `writes` has a logger and a bar; `progress`: the bar on stderr; None: where it is a
+    Only the process that `writes` has loggers and a bar; `progress`: the bar on stderr; None: where it is a
     terminal.
     """
 
@@ -31,7 +31,7 @@ class Numbers:
     ) -> None:  # fmt: skip
         self.run = run
         self.began = time.perf_counter() - earlier_s
-        self.logger = open_logger(config, run) if writes else NullLogger()
+        self.loggers = open_loggers(config, run, first) if writes else Loggers(run, {})
         hidden = None if progress is None else not progress
         self.bar = tqdm(
             total=config.length, initial=first, unit=" steps", disable=hidden if writes else True,
@@ -54,13 +54,13 @@ class Numbers:
         if not numbers:
             return
         self.run.log({"step": step, "wall_s": round(self.wall_s, 3), **numbers})
-        self.logger.log(numbers, step)
+        self.loggers.log(numbers, step)
         self._shown |= {ON_THE_BAR[name]: f"{numbers[name]:.4g}" for name in ON_THE_BAR if name in numbers}
         self.bar.set_postfix(self._shown, refresh=False)
 
     def close(self) -> None:
         self.bar.close()
-        self.logger.finish(0 if self.run.finished else 1)
+        self.loggers.finish()
 
 
 class Pace:

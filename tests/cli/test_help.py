@@ -15,7 +15,7 @@ def test_help(command, tmp_path, snapshot):
     for group in (
         "ablation: decay, distortion, dropout, l2, lrn, none, rate, shuffle",
         "data: cifar10, fashion_mnist, imagenet, mnist, smoke, tiny_imagenet",
-        "logger: none, wandb",
+        "logger: none, tensorboard, wandb",
         "model: inception, mlp",
         "optim: adagrad, adam, sgd",
         "scale: cifar10, imagenet, smoke, tiny_imagenet",

@@ -15,7 +15,7 @@ from bn.evaluate.config import Evaluation
 from tests.conftest import slowly
 
 EXPERIMENTS = {
-    "mnist": ("experiment=mnist_bn", "logger=wandb"),
+    "mnist": ("experiment=mnist_bn", "logger=[wandb,tensorboard]"),
     "images": ("experiment=bn_x5", "scale=smoke", "logger=wandb"),
 }
 WRONG: dict[Any, tuple[Any, ...]] = {
@@ -61,7 +61,7 @@ def wrong_values(key, hint):
     for value in (*WRONG[kind], *(() if nullable else (None,))):
         if value == () and kind is not tuple:
             value = []
-        if value not in WHATEVER.get(key, ()):
+        if value not in WHATEVER.get(key, ()) and not (nullable and value is None):
             yield value
     base = get_args(hint)[1] if get_origin(hint) is Annotated else ""
     if isinstance(base, str) and "not empty" in base:

@@ -26,7 +26,7 @@ def test_the_path_of_a_run():
         (["optim.lr=0.1"], "default"),  # typed, and the same value
         (["optim.lr=1e-1", "model=mlp", "data=mnist", "model.hidden=[100,100,100]"], "default"),
         (["model.norm=batch"], "default"),  # as the experiment says already
-        (["seed=5", "output=/x", "data.root=/y", "logger=wandb", "logger.mode=disabled"], "default"),
+        (["seed=5", "output=/x", "data.root=/y", "logger=wandb", "logger.wandb.mode=disabled"], "default"),
         (["optim.lr=1"], "optim.lr-1.0"),
         (["optim.lr=1.0"], "optim.lr-1.0"),
         (["optim.lr=1", "model.init_std=0.01"], "model.init_std-0.01__optim.lr-1.0"),
