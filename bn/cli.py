@@ -32,6 +32,8 @@ from bn.data.idx_sets import IDX_SETS
 from bn.data.there import check_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
 from bn.errors import UserError
+from bn.evaluate.config import EvaluationAndData
+from bn.help import help_page, names_of
 from bn.run.attempt import Outcome, Work, attempt, check_device
 from bn.run.code_state import code_state
 from bn.run.directory import REPOSITORY, RunDirectory, is_compared
@@ -62,7 +64,10 @@ def one_line_errors(program: str) -> Iterator[None]:
 
 
 def check_usage(program: str) -> None:
-    """UserError for options that Hydra does not know, where it prints a page. The version is printed here."""
+    """UserError for options that Hydra does not know, where it prints a page.
+
+    The version is printed here, and the help, which is ours: Hydra knows no meanings.
+    """
     if "--version" in sys.argv[1:]:
         print(f"{program}: bn {__version__}")
         sys.exit(0)
@@ -72,7 +77,30 @@ def check_usage(program: str) -> None:
         raise UserError(f"{message}; --help shows what is accepted")
 
     parser.error = refuse  # type: ignore[method-assign]
-    parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.help:
+        try:
+            print(_help(program, arguments.overrides), flush=True)
+        except BrokenPipeError:  # the reader has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _help(program: str, words: Sequence[str]) -> str:
+    """The page on all keys, or on those named; `words` with a = are overrides."""
+    overrides = [word for word in words if "=" in word]
+    composed = composed_config(overrides, program.removesuffix(".py"))
+    own = [str(key) for key in composed if key != "hydra"]
+    values: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True)
+    if program == "train.py":
+        schema: type = Config
+        folders = (path.name for path in (REPOSITORY / "configs").iterdir() if path.is_dir())
+        groups = {group: names_of(group) for group in sorted(folders) if group != "hydra"}
+    else:
+        schema = EvaluationAndData
+        groups = {"data": [name for name in names_of("data") if name not in IDX_SETS]}
+    hydra, about = composed.hydra, [word for word in words if "=" not in word]
+    return help_page(hydra.help.template, schema, values, groups, hydra.runtime.choices, about)
 
 
 def entry(main: Callable[..., Any]) -> None:
@@ -214,12 +242,12 @@ def members_to_start(
     return to_start, left
 
 
-def composed_config(overrides: Sequence[str]) -> DictConfig:
+def composed_config(overrides: Sequence[str], name: str = "train") -> DictConfig:
     """The composed config with Hydra's own part, outside a running Hydra program too."""
     if GlobalHydra.instance().is_initialized():
-        return compose("train", list(overrides), return_hydra_config=True)
+        return compose(name, list(overrides), return_hydra_config=True)
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        return compose("train", list(overrides), return_hydra_config=True)
+        return compose(name, list(overrides), return_hydra_config=True)
 
 
 def _run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
@@ -230,11 +258,6 @@ def _run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
         _check_switch(config, group, choices.get(group, "none"))
     root = REPOSITORY / config.output
     return RunDirectory(root / config.experiment / run_name(config, choices) / f"seed_{config.seed}", config)
-
-
-def names_of(group: str) -> list[str]:
-    """What can be chosen of a config group, such as "experiment"."""
-    return sorted(path.stem for path in (REPOSITORY / "configs" / group).glob("*.yaml"))
 
 
 def check_choices(choices: Mapping[str, Any]) -> None:

@@ -5,22 +5,37 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from bn.config import ImageData, Path, Threads
-from bn.config.notation import checked
+from bn.config.notation import Doc, checked
 from bn.errors import UserError
 
 
 @dataclass(frozen=True)
 class Evaluation:
     checkpoint: Annotated[
-        tuple[Path, ...], "not empty"
-    ]  # files or run directories, relative to where the command is given
-    crops: Literal[1, 144]
-    statistics: Literal["moving", "population"]  # of BN: moving averages, or Algorithm 2's
-    device: Literal["auto", "cpu", "cuda"]
-    threads: Threads | None  # of the CPU; null: as many as it has cores
-    precision: Literal["auto", "float32", "bf16", "fp16"]
-    batch: Annotated[int, ">= 1, <= 65536"]  # crops in a forward pass
-    output: Path  # where records go, relative to the repository
+        tuple[Path, ...],
+        "not empty",
+        Doc("files or run directories (their last checkpoint), relative to where the command is given"),
+    ]
+    crops: Annotated[Literal[1, 144], Doc("of each image: 1, central, as in training; or GoogLeNet's 144")]
+    statistics: Annotated[
+        Literal["moving", "population"],
+        Doc("statistics of BN: the moving averages in the file, or Algorithm 2's"),
+    ]
+    device: Annotated[Literal["auto", "cpu", "cuda"], Doc("where it runs; auto: on a GPU if there is one")]
+    threads: Annotated[Threads | None, Doc("number of CPU threads; null: as many as there are cores")]
+    precision: Annotated[
+        Literal["auto", "float32", "bf16", "fp16"],
+        Doc("precision of the forward pass; auto: bf16 on a GPU, float32 on a CPU"),
+    ]
+    batch: Annotated[int, ">= 1, <= 65536", Doc("size of a forward pass", "crops")]
+    output: Annotated[Path, Doc("folder of the records and their table; relative to the repository")]
+
+
+@dataclass(frozen=True)
+class EvaluationAndData(Evaluation):
+    """All that --help tells of. Of the data null is the value that the network was trained with."""
+
+    data: ImageData
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 
 from bn.cli import planned_run
 from bn.config import config_from, flatten, to_dict
+from bn.config.notation import split_doc
 from bn.errors import UserError
 from bn.evaluate.config import Evaluation
 from tests.conftest import slowly
@@ -32,6 +33,7 @@ WHATEVER = {"seed": (10**30,)}  # what a kind calls wrong and this key accepts
 
 def kind_of(hint):
     """Of WRONG, and whether null is accepted."""
+    hint, _ = split_doc(hint)
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         options = [option for option in get_args(hint) if option is not type(None)]
@@ -63,6 +65,7 @@ def wrong_values(key, hint):
             value = []
         if value not in WHATEVER.get(key, ()) and not (nullable and value is None):
             yield value
+    hint, _ = split_doc(hint)
     base = get_args(hint)[1] if get_origin(hint) is Annotated else ""
     if isinstance(base, str) and "not empty" in base:
         yield [] if kind is tuple else ""
