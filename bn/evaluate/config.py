@@ -9,7 +9,7 @@ from bn.config.notation import Doc, checked
 from bn.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     checkpoint: Annotated[
         tuple[Path, ...],
@@ -29,9 +29,15 @@ class Evaluation:
     ]
     batch: Annotated[int, ">= 1, <= 65536", Doc("size of a forward pass", "crops")]
     output: Annotated[Path, Doc("folder of the records and their table; relative to the repository")]
+    images: Annotated[
+        Annotated[tuple[Path, ...], "not empty"] | None,
+        Doc("files or folders of images of your own: their most probable classes, and no evaluation"),
+    ] = None
+    top: Annotated[int, ">= 1, <= 1e6", Doc("how many classes of each image of your own", "classes")] = 5
+    json: Annotated[bool, Doc("one JSON object for each image of your own; --json says the same")] = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationAndData(Evaluation):
     """All that --help tells of. Of the data null is the value that the network was trained with."""
 
@@ -44,13 +50,17 @@ class _Data:
 
 
 def evaluation_from(mapping: Mapping[str, Any]) -> Evaluation:
-    """The checked `Evaluation` of a mapping, where a checkpoint may stand for a list of one, or UserError."""
+    """The checked `Evaluation` of a mapping, where a path may stand for a list of one, or UserError."""
     given = mapping.get("checkpoint")
     if not given:
         raise UserError(
             "checkpoint: required; accepted: a checkpoint, a run directory, or a list such as [a,b]"
         )
-    return checked(Evaluation, {**mapping, "checkpoint": [given] if isinstance(given, str) else given})
+    lists = {key: [value] for key in ("checkpoint", "images") if isinstance(value := mapping.get(key), str)}
+    evaluation = checked(Evaluation, {**mapping, **lists})
+    if evaluation.images is None and evaluation.json:
+        raise UserError("json=True: accepted with images=FOLDER_OR_FILE")
+    return evaluation
 
 
 def data_from(own: Mapping[str, Any], chosen: Mapping[str, Any]) -> ImageData:
