@@ -15,8 +15,13 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+from omegaconf import DictConfig, OmegaConf
+
+from bn.config import Config
 from bn.config.notation import accepted, names_of_option, split_doc
+from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
+from bn.evaluate.config import EvaluationAndData
 from bn.run.directory import REPOSITORY
 
 WIDEST = 110
@@ -32,19 +37,21 @@ class Key(NamedTuple):
     is_group: bool = False
 
 
-def help_page(
-    template: str,
-    schema: type,
-    values: Mapping[str, Any],
-    groups: Mapping[str, Sequence[str]],
-    choices: Mapping[str, Any],
-    about: Sequence[str],
-) -> str:
+def help_page(program: str, composed: DictConfig, about: Sequence[str]) -> str:
     """The page, or the part of it that `about` names: groups and keys. UserError for a name of neither.
 
-    `values` are the composed ones; `groups` has what can be chosen of each config group, `choices` what is
-    chosen. `template` is the whole page, with $CHOICES and $KEYS.
+    `composed` has the values that are shown, and, in Hydra's own part, the text around the keys.
     """
+    own = [str(key) for key in composed if key != "hydra"]
+    values: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True)
+    template, choices = composed.hydra.help.template, composed.hydra.runtime.choices
+    if program == "train.py":
+        schema: type = Config
+        folders = (path.name for path in (REPOSITORY / "configs").iterdir() if path.is_dir())
+        groups = {group: names_of(group) for group in sorted(folders) if group != "hydra"}
+    else:
+        schema = EvaluationAndData
+        groups = {"data": [name for name in names_of("data") if name not in IDX_SETS]}
     width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
     keys = list(_keys(schema, values, "", set(groups)))
     if not about:

@@ -251,7 +251,7 @@ class Config:
     experiment: Annotated[str, Doc("the network of the paper that is trained")]
     scale: Annotated[str | None, Doc("base of an image experiment: its data, sizes, rate and length")]
     member: Annotated[Annotated[int, ">= 1, <= 6"] | None, Doc("which network of experiment=ensemble")]
-    seed: Annotated[int, ">= 0", Doc("everything random descends from it")]
+    seed: Annotated[int, ">= 0, <= 4294967295", Doc("everything random descends from it")]
     steps: Annotated[Count, Doc("length of the training, before steps_factor", "steps")]
     steps_factor: Annotated[float, "> 0, <= 1000", Doc("an experiment multiplies steps by it")] = 1.0
     device: Annotated[Literal["auto", "cpu", "cuda"], Doc("where it trains; auto: on a GPU if there is one")]
@@ -282,12 +282,26 @@ class Config:
     checkpoint_minutes: Annotated[
         Positive, Doc("a checkpoint comes no later than this after the last", "minutes")
     ] = 10.0
+    overfit: Annotated[bool, Doc("train on the first mini-batch alone; debug=overfit sets it")] = False
+    profile: Annotated[
+        int,
+        ">= 0, <= 1000",
+        Doc("steps that torch.profiler looks at; 0: none; debug=profile sets it", "steps"),
+    ] = 0
     rank_timeout_s: Annotated[
         float,
         "> 0, <= 1e6",
         Doc("how long one of several processes may keep the others waiting; then all end", "seconds"),
     ] = 600.0
     output: Annotated[Path, Doc("folder of the run directories; relative to the repository")]
+    start: Annotated[
+        Path | None,
+        Doc("a run or a checkpoint, whose weights are the initial ones; relative to the repository"),
+    ] = None
+    extend: Annotated[
+        Path | None,
+        Doc("a shorter run that is done, of which this one is the continuation; relative to the repository"),
+    ] = None
     logger: Loggers = Loggers()
 
     @property

@@ -13,6 +13,7 @@ from bn.config import Config, config_from, flatten, to_dict
 from bn.config.notation import accepted, split_doc
 from bn.errors import UserError
 from bn.evaluate.config import EvaluationAndData
+from bn.run.directory import REPOSITORY
 from tests.conftest import slowly
 
 PROGRAMS = {"train.py": Config, "evaluate.py": EvaluationAndData}
@@ -48,7 +49,18 @@ def test_help(command, tmp_path, snapshot):
     before = snapshot(tmp_path)
     code, out, err = command("--help", python_options=["-X", "importtime"])
     assert code == 0
-    for group in ("ablation", "data", "experiment", "logger", "model", "optim", "scale", "sweep", "switch"):
+    for group in (
+        "ablation",
+        "data",
+        "debug",
+        "experiment",
+        "logger",
+        "model",
+        "optim",
+        "scale",
+        "sweep",
+        "switch",
+    ):
         line = re.search(rf"^{group}: (.+(?:\n  .+)*)", out, re.MULTILINE)
         assert line
         assert re.sub(r" \[\w+\]$", "", " ".join(line[1].split())).split(", ") == names_of(group)
