@@ -40,7 +40,7 @@ def test_it_holds_what_was_printed_and_a_resumed_run_appends(run, capsys, stop_a
     head, _, rest = first.partition("\n")
     assert head.endswith(run.command)
     assert rest == out + err
-    assert err.endswith(": the same command goes on\n")
+    assert rest.endswith(": the same command goes on\n")
 
     assert attempt(run, Ranks(), {}, work)[0] == "done"
     out, _ = capsys.readouterr()
