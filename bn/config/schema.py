@@ -277,8 +277,12 @@ class Config:
     observe: Annotated[
         tuple[Annotated[str, OBSERVATIONS], ...], "distinct", Doc("what is observed while it trains")
     ] = ("percentiles",)
-    log_every: Annotated[int, ">= 1, <= 1e6", Doc("between two logged losses", "steps")]
-    checkpoint_every: Annotated[Count, Doc("between two checkpoints", "steps")]
+    log_every: Annotated[
+        int, ">= 1, <= 1e6", Doc("between two logged losses; changes the records: another run", "steps")
+    ]
+    checkpoint_every: Annotated[
+        Count, Doc("between two checkpoints; changes no record: the same run", "steps")
+    ]
     checkpoint_minutes: Annotated[
         Positive, Doc("a checkpoint comes no later than this after the last", "minutes")
     ] = 10.0
