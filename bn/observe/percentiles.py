@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from bn.files import whole
 from bn.observe.observation import Histogram, Observation, Subject, Views, pass_examples
+from bn.observe.typical import typical_unit as typical_unit
 
 DTYPE = torch.float32  # also of what a forward pass in another precision puts out
 BINS = 64  # of a histogram
@@ -133,13 +134,3 @@ def histogram_of(values: Tensor) -> Histogram | None:
         low, high = low - 0.5, high + 0.5
     counts = torch.histc(finite, BINS, low, high)
     return Histogram(counts.cpu().numpy(), np.linspace(low, high, BINS + 1))
-
-
-def typical_unit(path: np.ndarray) -> int:
-    """The declared rule for "one typical activation" (the paper does not say how it was chosen).
-
-    `path` (T, P, units): the percentile paths of a layer. The unit whose paths are nearest, in the sum of
-    squares over steps and percentiles, to the layer's median paths (the median over units at each step).
-    """
-    median = np.median(path, axis=2, keepdims=True)
-    return int(((path - median) ** 2).sum(axis=(0, 1)).argmin())
