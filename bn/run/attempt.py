@@ -63,6 +63,8 @@ def attempt(
         _say_other_code(run)
         outcome = _go_on(run, ranks, limits, work)
         _tell(run, outcome, time.monotonic() - began)
+    if quiet and run.status.get("state") != outcome[0]:  # as on a full disk: whoever watches cannot know
+        _tell(run, outcome)
     return outcome
 
 

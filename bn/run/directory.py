@@ -7,6 +7,7 @@ activations.npz   percentiles of the nonlinearities' inputs
 status.json       state (running, done, diverged, failed, interrupted), step, reason, SLURM job
 submitted.json    of a run submitted to SLURM: its job, commit and config, written before it starts
 checkpoints/      the last two
+train.log         what was printed (bn/run/transcript.py); no record
 lock              held and touched by the process that works here, and naming it (bn/run/heartbeat.py)
 
 bn/run/state.py reads from it how the run stands.
@@ -85,6 +86,7 @@ class RunDirectory:
         self.path = path
         self.config = config
         self.command = shlex.join(sys.argv)  # of a sweep's member, bn/cli.py says what makes it alone
+        self.sweep: str | None = None  # the prepared one that it is started in
         self.checkpoints = path / "checkpoints"
         self.activations = path / "activations.npz"
         self._lock: IO[str] | None = None

@@ -152,7 +152,7 @@ def _latest_numbers(metrics: Path) -> dict[str, Any]:
     return latest
 
 
-def _lines_from_the_end(file: BinaryIO, block: int = 1 << 16) -> Iterator[bytes]:
+def _lines_from_the_end(file: BinaryIO, block: int = 1 << 13) -> Iterator[bytes]:
     end, rest = file.seek(0, os.SEEK_END), b""
     while end:
         begin = max(0, end - block)

@@ -52,7 +52,6 @@ def runs_on():
 @pytest.mark.parametrize("columns", [80, 120])
 def test_what_a_terminal_shows(columns, members, runs_on, monkeypatch):
     terminal = Terminal(columns)
-    monkeypatch.setenv("COLUMNS", str(columns))
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal.stream)
         patch.setattr(sys, "stdout", terminal.stream)
@@ -83,8 +82,6 @@ def test_many_members_and_a_low_terminal(planned, runs_on, monkeypatch):
         runs_on(member, 20, 0.5)
     for rows, last in ((24, "  and 2 more"), (4, "    50.00%  seed=1  20 of 120 steps")):
         terminal = Terminal(80, rows)
-        monkeypatch.setenv("LINES", str(rows))
-        monkeypatch.setenv("COLUMNS", "80")
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", terminal.stream)
             watched = Watched(members)
