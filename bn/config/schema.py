@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from bn.config.choices import NONLINEARITIES, NORMALIZATIONS, OBSERVATIONS, OPTIMIZERS
+from bn.config.choices import INPUTS, NONLINEARITIES, NORMALIZATIONS, OBSERVATIONS, OPTIMIZERS
 from bn.data.idx_sets import IDX_SETS
 
 # What is larger ends the process, by its memory or by overflow, and is no experiment.
@@ -41,6 +41,8 @@ class MnistData:
     root: Path  # relative to the repository
     threshold: Annotated[float, ">= 0, < 1"]  # a pixel is 1 where gray / 255 exceeds it
     validation: Annotated[int, ">= 0, <= 50000"]  # examples held out of the 60,000
+    examples: Annotated[int, ">= 2, <= 60000"] | None = None  # the first so many of the others; null: all
+    inputs: Annotated[str, INPUTS] = "binary"  # what the network sees of the binary images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,11 @@ class MlpModel:
     norm: Annotated[str, NORMALIZATIONS]
     norm_group: Group = 20  # examples in a group of norm=ghost
     norm_groups: Count = 10  # of the features, with norm=group
+    norm_place: Literal["before", "after", "input"] = (
+        "before"  # of the nonlinearity; or on the layer's input u
+    )
     nonlinearity: Annotated[str, NONLINEARITIES]
+    dropout: Annotated[float, ">= 0, < 1"] = 0.0  # of what each hidden layer puts out
     init_std: Positive  # of the Gaussian that W is drawn from
     bn_eps: Positive
     bn_momentum: Momentum
