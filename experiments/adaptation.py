@@ -89,7 +89,7 @@ def network_of(run: RunDirectory) -> MLP:
 
 
 def adapted(network: MLP, config: Config, forms: dict[str, Mnist]) -> dict[str, tuple[float, float]]:
-    """Test accuracy on each form of the images: with the statistics of the original ones, and with its own."""
+    """Test accuracy on each form of the images, with the statistics of the original ones and with its own."""
     found = {}
     order = EpochOrder(
         len(forms[ORIGINAL].train.labels), config.optim.batch, config.seed, torch.device("cpu")

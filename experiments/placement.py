@@ -14,18 +14,17 @@ Measured numbers, with n: results/placement/table.md and shapes.md.
 Decisions, made before the runs. Each network trains for 2,000 mini-batches of 60. With sigmoids it does so at
 learning rates 0.1, 0.5 and 2, and each place's best is chosen on 10,000 held-out training examples. The same
 rate is 0.5 with sigmoids, at which the plain network trains within these steps, and 0.1 with ReLUs. BN on the
-input normalizes u of each hidden layer, the image
-included; the classifier has none. BN after the nonlinearity normalizes what each hidden layer puts out, the
-last one included. In both Wu + b keeps its bias.
+input normalizes u of each hidden layer, the image included; the classifier has none. BN after the
+nonlinearity normalizes what each hidden layer puts out, the last one included. In both Wu + b keeps its bias.
 
 Movement is Figure 1's: max - min, from step 0, of a unit's 15th, 50th and 85th percentile, the mean of the
 three and of the layer's units. Its unit is that of the input to the nonlinearity, or, so that no scale of the
 weights decides, the unit's own spread (the distance of its 15th and 85th percentile, mean over the training).
-A verdict needs both. Claim 29 is of the mean over the hidden layers, with sigmoids, at the same rate
-and each at its best; claim 75 of each hidden layer, with sigmoids and with ReLUs, at the same rate.
+A verdict needs both. Claim 29 is of the mean over the hidden layers, with sigmoids, at the same rate and each
+at its best; claim 75 of each hidden layer, with sigmoids and with ReLUs, at the same rate.
 
-Skewness, kurtosis and sparsity are those of `bn.observe.shapes`, unit by unit, at the last step, at the same rate.
-Claim 30 compares Wu + b with the layer's u, which is what the layer before puts out, in the second and the
+Skewness, kurtosis and sparsity are those of `bn.observe.shapes`, unit by unit, at the last step and the same
+rate. Claim 30 compares Wu + b with the layer's u, which is what the layer before puts out, in the second and the
 third layer, of the network without BN and of that with BN before the nonlinearity. Claims 73 and 74 are of
 ReLU networks and of the mean over the hidden layers.
 """
@@ -84,7 +83,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
 
 def movement(path: np.ndarray) -> tuple[float, float]:
-    """The movement of a layer's percentiles, `path` (T, (low, median, high), units): as they are, in spreads."""
+    """Of a layer's percentiles, `path` (T, (low, median, high), units): absolute, and in units' spreads."""
     moved = (path.max(0) - path.min(0)).mean(0)  # (units,)
     spread = (path[:, -1] - path[:, 0]).mean(0)
     return float(moved.mean()), float((moved / np.maximum(spread, 1e-12)).mean())

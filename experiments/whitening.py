@@ -11,17 +11,17 @@ requires computing the covariance matrix and its inverse square root". Measured 
 results/whitening/table.md and cost.md.
 
 Decisions, made before the runs. Softmax regression on binary MNIST, mini-batches of 60, 300 steps, initial
-weights of standard deviation 0.01. Standardized images have mean 0 and variance 1 in each pixel; whitened ones
-are multiplied by (Cov[x] + 0.01)^(-1/2) besides (bn/data/inputs.py). The rate is chosen for each form by seed
-0: the one that takes the fewest steps to 85% on 10,000 held-out training examples. Steps are those to 85%
+weights of standard deviation 0.01. Standardized images have mean 0 and variance 1 in each pixel; whitened
+ones are (Cov[x] + 0.01)^(-1/2) (x - E[x]) (bn/data/inputs.py). The rate is chosen for each form by seed 0: the one that takes the fewest steps to 85% on 10,000 held-out training examples. Steps are those to 85%
 test accuracy at the chosen rate, of 5 seeds, evaluated every 5 steps and interpolated.
 
 The cost is that of the cheapest full whitening of a convolution's input: over its channels, the locations as
 examples, in a mini-batch of 32 images of 224 pixels. It is the covariance (C x C) and its inverse square root
 by an eigendecomposition, without the product with the input and without gradients. A convolution's own input
-is a whole patch, for 3x3 nine times as wide, so this is a lower bound. Time is CPU time on one core; the layer
-is the convolution's forward pass alone. The separable first convolution whitens its three colours. Multiply-adds
-count (m C^2) for the covariance of m locations, and 10 C^3 for the inverse square root, a usual estimate.
+is a whole patch, for 3x3 nine times as wide, so this is a lower bound. Time is CPU time on one core; the
+layer is the convolution's forward pass alone. The separable first convolution whitens its three colours.
+Multiply-adds are m C^2 for the covariance of m locations, and 10 C^3 for the inverse square root, a usual
+estimate.
 """
 
 from collections.abc import Sequence
@@ -95,7 +95,7 @@ def read(path: Path) -> list[Run]:
             float(row["lr"]),
             int(row["seed"]),
             *(float(row[name]) if row[name] else None for name in ("steps_validation", "steps_test")),
-        )  # fmt: skip
+        )
         for row in collected.read_csv(path)
     ]
 

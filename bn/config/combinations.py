@@ -80,7 +80,7 @@ def _check_mnist_run(config: Config, model: MlpModel) -> None:
     if config.data.examples is not None:
         if config.data.examples > examples:
             raise UserError(
-                f"data.examples={config.data.examples}: accepted: at most the {examples} that are not held out"
+                f"data.examples={config.data.examples}: accepted: at most the {examples} not held out"
             )
         examples = config.data.examples
     if config.optim.batch > examples:

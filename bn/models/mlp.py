@@ -12,15 +12,14 @@ from bn.config import MlpModel
 from bn.models.nonlinearity import check_names, nonlinearity
 from bn.norm.build import normalization
 
-
-Place = Literal["before", "after", "input"]
+Place = Literal["before", "after", "input"]  # of the normalization
 
 
 class HiddenLayer(nn.Module):
     """z = g(Wu + b), or with batch normalization z = g(BN(Wu)) (section 3.2).
 
-    With BN before g there is no bias b: the mean subtraction cancels it and beta takes its place. `place` puts
-    BN elsewhere, where b has an effect: "after" is z = BN(g(Wu + b)), "input" is z = g(W BN(u) + b).
+    With BN before g there is no bias b: the mean subtraction cancels it and beta takes its place. `place`
+    puts BN elsewhere, where b has an effect: "after" is z = BN(g(Wu + b)), "input" is z = g(W BN(u) + b).
     `dropout` acts on z.
     """
 
@@ -88,8 +87,8 @@ def mlp(
     layers' sizes; None: those of `network`.
 
     All W are Gaussian with standard deviation `init_std`, drawn from `generator`; biases and beta start at 0,
-    gamma at 1. The draws of W are the same with and without normalization, which leaves out the biases where it
-    stands before the nonlinearity.
+    gamma at 1. The draws of W are the same with and without normalization, which leaves out the biases where
+    it stands before the nonlinearity.
 
     Raises ValueError for a name that is not accepted, TypeError for a field that there is not.
     """

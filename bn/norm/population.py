@@ -1,4 +1,4 @@
-"""Normalization by the statistics of the population while training: BN without the noise of the mini-batch."""
+"""Normalization by the population's statistics while training: BN without the noise of the mini-batch."""
 
 import torch
 from torch import Tensor

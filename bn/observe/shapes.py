@@ -20,11 +20,12 @@ SMALL = 0.01  # of a unit's largest magnitude: less counts as zero
 class Shapes(Observation):
     """`observe/<measure>/<layer>/<place>`: means over the units of a layer, over all examples.
 
-    The measures: `skewness` and `kurtosis` are the magnitudes of a unit's skewness and excess kurtosis, both 0
-    of a Gaussian; `sparsity` is the share, from 0 to 1, of its values below SMALL of its largest magnitude.
-    The places: `affine` (Wu + b), `input` (to the nonlinearity) and `output` (of the layer, normalized if BN
-    comes last; before dropout). A unit that is constant is all sparse, if it is 0, and has no part in the
-    other two. The network is in training mode.
+    The measures: `skewness` and `kurtosis` are the magnitudes of a unit's skewness and excess kurtosis, both
+    0 for a Gaussian; `sparsity` is the share, from 0 to 1, of its values below SMALL times its largest
+    magnitude. The places: `affine` (Wu + b), `input` (to the nonlinearity) and `output` (of the layer,
+    normalized if BN comes last; before dropout). A unit that is 0 for all examples is wholly sparse. A
+    constant unit has no skewness and no kurtosis, and is left out of their means. The network is in training
+    mode.
     """
 
     @torch.no_grad()
