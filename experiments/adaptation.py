@@ -19,13 +19,17 @@ shift alone, which BN takes out exactly but for eps, so that it proves nothing. 
 change counts if the mean share is above one half.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import torch
+from matplotlib.patches import Patch
 
+from bn.cli import planned_run
 from bn.config import Config, MnistData
-from bn.data.mnist import Mnist, changed, load_mnist
+from bn.data.mnist import Mnist, Split, changed, load_mnist
 from bn.data.order import EpochOrder
 from bn.errors import UserError
 from bn.evaluate.accuracy import accuracy
@@ -34,12 +38,21 @@ from bn.models.mlp import MLP
 from bn.norm import population_statistics
 from bn.run.checkpoint import load_latest
 from bn.run.directory import REPOSITORY, RunDirectory, read_lines
-from experiments import collected
+from experiments import collected, style
 
 SWEEPS = {"adaptation": ()}
 ORIGINAL = "binary"
 CHANGES = ("inverted", "blurred", "noisy", "shifted", "low_contrast")
 COUNTED = ("inverted", "blurred", "noisy", "shifted")  # by claim 77
+LABEL = {
+    "binary": "original", "inverted": "inverted", "blurred": "blurred", "noisy": "noisy",
+    "shifted": "shifted", "low_contrast": "low contrast",
+}  # fmt: skip
+LOOK = (
+    ("old statistics", {"color": style.WITHOUT["color"]}),
+    ("new statistics", {"color": style.WITH["color"]}),
+    ("trained on such images", {"color": "#bbbbbb"}),
+)
 HEADER = ("inputs", "seed", "old_statistics", "new_statistics", "trained_on_them")
 
 
@@ -112,6 +125,77 @@ def _inputs(config: Config) -> str:
     return config.data.inputs
 
 
+class Seeds(NamedTuple):
+    """Of one form of the images, the seeds' test accuracies, in points."""
+
+    old: list[float]  # with the statistics of the original images
+    new: list[float]  # with their own
+    trained: list[float]  # of the network trained on them
+
+
+def read(folder: Path) -> dict[str, Seeds]:
+    found: dict[str, Seeds] = {}
+    for row in collected.read_csv(folder / "accuracy.csv"):
+        seeds = found.setdefault(row["inputs"], Seeds([], [], []))
+        for values, name in zip(seeds, HEADER[2:], strict=True):
+            values.append(100 * float(row[name]))
+    return found
+
+
+def recovered(seeds: Seeds, original: Seeds) -> list[float]:
+    """The share of the lost accuracy, seed by seed."""
+    return [
+        (new - old) / (before - old)
+        for old, new, before in zip(seeds.old, seeds.new, original.old, strict=True)
+    ]
+
+
 def draw(folder: Path, out: Path) -> None:
-    """table.md."""
-    raise NotImplementedError
+    """adaptation (png, svg, pdf) and table.md."""
+    found = read(folder)
+    _draw(found, out / "adaptation")
+    (out / "table.md").write_text(_table(found, collected.read_json(folder / "runs.json")))
+
+
+def _draw(found: Mapping[str, Seeds], stem: Path) -> None:
+    """A digit in each form above the three accuracies on it."""
+    d = planned_run(["experiment=mnist_bn"]).config.data
+    assert isinstance(d, MnistData)
+    test = load_mnist(REPOSITORY / d.root).test
+    some = Mnist(Split(test.images[:1], test.labels[:1]), None, Split(test.images[:1], test.labels[:1]))
+    fig, axes = style.figure(8.4, 3.4, columns=len(found), rows=2, height_ratios=(1, 2.2), sharey="row")
+    for (top, bottom), (name, seeds) in zip(axes.T, found.items(), strict=True):
+        top.imshow(changed(some, name).test.images.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+        top.set_axis_off()
+        top.set_title(LABEL[name])
+        for i, (values, (_, look)) in enumerate(zip(seeds, LOOK, strict=True)):
+            bottom.bar(i, fmean(values), width=0.8, **look)
+            bottom.plot([i] * len(values), values, ".", color="black", ms=3)
+        bottom.set_xticks([])
+        bottom.grid(axis="x", visible=False)
+    axes[1, 0].set(ylim=(0, 100), ylabel="test accuracy (%)")
+    handles = [Patch(**look) for _, look in LOOK]
+    fig.legend(handles, [label for label, _ in LOOK], loc="outside lower center", ncols=len(LOOK))
+    style.save(fig, stem)
+
+
+def _table(found: Mapping[str, Seeds], document: Mapping[str, Any]) -> str:
+    lines = [
+        "| test images | old statistics: test accuracy (%) | new statistics | trained on such images "
+        "| share of the loss recovered by new statistics |",
+        "|---|---|---|---|---|",
+    ]
+    for name, seeds in found.items():
+        cells = [collected.mean_text(values, 2) for values in seeds]
+        share = "-" if name == ORIGINAL else collected.mean_text(recovered(seeds, found[ORIGINAL]), 2)
+        lines.append(f"| {LABEL[name]} | {' | '.join(cells)} | {share} |")
+    n = collected.seeds_text(len(seeds.old) for seeds in found.values())
+    config = document["config"]
+    note = (
+        f"The MLP with BN, {config['steps']:,} mini-batches of {config['optim.batch']} at learning rate "
+        f"{config['optim.lr']:g}; mean ± half-width of the 95% confidence interval, {n}. Old and new "
+        "statistics: Algorithm 2's, over training images as they are and changed as the test images are; all "
+        "else is of the network trained on the images as they are. Share: (new - old) over the accuracy lost "
+        f"with the old statistics. {collected.origin(document)}"
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"

@@ -23,8 +23,9 @@ accuracy, on all its examples, minus test accuracy, both with the moving average
 with dropout at each number of examples, and of the ablation BN-x5 minus BN-x5 with dropout.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from bn.config import MlpModel, MnistData
 from bn.run.directory import RunDirectory, read_lines
@@ -32,6 +33,18 @@ from experiments import collected
 
 SWEEPS = {"regularization": (), "regularization_population": ()}
 CHANCE = 0.1
+LABEL = {
+    "plain": "without BN",
+    "dropout": "without BN, with dropout",
+    "bn": "with BN",
+    "bn_dropout": "with BN and dropout",
+    "population": "with BN, statistics of the population",
+}
+COMPARED = {
+    "the mini-batch's statistics instead of the population's": ("bn", "population"),
+    "BN without dropout instead of with it": ("bn", "bn_dropout"),
+    "BN instead of dropout": ("bn", "dropout"),
+}
 HEADER = (
     "network", "examples", "seed", "state", "test_accuracy", "test_accuracy_moving", "training_accuracy",
 )  # fmt: skip
@@ -68,6 +81,53 @@ def network_of(model: MlpModel) -> str:
     return "_".join(parts) or "plain"
 
 
+class Seeds(NamedTuple):
+    """Of the seeds, in their order, in points."""
+
+    test: list[float]
+    gap: list[float]  # training accuracy minus test accuracy
+
+
+def read(folder: Path) -> dict[str, dict[int, Seeds]]:
+    """By network and number of training examples."""
+    found: dict[str, dict[int, Seeds]] = {}
+    for row in collected.read_csv(folder / "final.csv"):
+        seeds = found.setdefault(row["network"], {}).setdefault(int(row["examples"]), Seeds([], []))
+        seeds.test.append(100 * float(row["test_accuracy"]))
+        seeds.gap.append(100 * (float(row["training_accuracy"]) - float(row["test_accuracy_moving"])))
+    return found
+
+
+def worth(one: Seeds, other: Seeds) -> list[float]:
+    """How much higher the first ends, seed by seed."""
+    return [a - b for a, b in zip(one.test, other.test, strict=True)]
+
+
 def draw(folder: Path, out: Path) -> None:
     """table.md."""
-    raise NotImplementedError
+    document = collected.read_json(folder / "runs.json")
+    (out / "table.md").write_text(_table(read(folder), document))
+
+
+def _table(found: Mapping[str, Mapping[int, Seeds]], document: Mapping[str, Any]) -> str:
+    sizes = sorted(found["bn"])
+    columns = [f"{size:,} examples: test accuracy (%) | gap (points)" for size in sizes]
+    lines = [f"| network | {' | '.join(columns)} |", "|---|" + "---|---|" * len(sizes)]
+    for name, label in LABEL.items():
+        cells = [collected.mean_text(part, 2) for size in sizes for part in found[name][size]]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    for label, (one, other) in COMPARED.items():
+        differences = [
+            collected.mean_text(worth(found[one][size], found[other][size]), 2, "+") for size in sizes
+        ]
+        lines.append(f"| **{label}** (points) | {' | '.join(f'**{text}** | ' for text in differences)} |")
+    config = document["config"]
+    n = collected.seeds_text(len(seeds.test) for groups in found.values() for seeds in groups.values())
+    note = (
+        f"{config['steps']:,} mini-batches of {config['optim.batch']} at learning rate "
+        f"{config['optim.lr']:g}; mean ± half-width of the 95% confidence interval, {n}; differences seed by "
+        "seed. Gap: training accuracy minus test accuracy. Dropout: 20% of what each hidden layer puts out. "
+        "Population: normalized by the moving averages while training, with BN's gradient. "
+        f"{collected.origin(document)}"
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
