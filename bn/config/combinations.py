@@ -73,7 +73,7 @@ def _check_mnist_run(config: Config, model: MlpModel) -> None:
         for features in sizes[:-2] if model.norm_place == "input" else model.hidden:
             if features % model.norm_groups or features == model.norm_groups:
                 raise UserError(
-                    f"model.norm_groups={model.norm_groups}: accepted with a hidden layer of {features}: "
+                    f"model.norm_groups={model.norm_groups}: accepted with a layer of {features} features: "
                     "its divisors less than itself"
                 )
     examples = 60_000 - config.data.validation
