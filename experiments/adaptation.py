@@ -49,9 +49,9 @@ LABEL = {
     "shifted": "shifted", "low_contrast": "low contrast",
 }  # fmt: skip
 LOOK = (
-    ("old statistics", {"color": style.WITHOUT["color"]}),
-    ("new statistics", {"color": style.WITH["color"]}),
-    ("trained on such images", {"color": "#bbbbbb"}),
+    ("old statistics", style.WITHOUT["color"]),
+    ("new statistics", style.WITH["color"]),
+    ("trained on such images", "#bbbbbb"),
 )
 HEADER = ("inputs", "seed", "old_statistics", "new_statistics", "trained_on_them")
 
@@ -168,13 +168,13 @@ def _draw(found: Mapping[str, Seeds], stem: Path) -> None:
         top.imshow(changed(some, name).test.images.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
         top.set_axis_off()
         top.set_title(LABEL[name])
-        for i, (values, (_, look)) in enumerate(zip(seeds, LOOK, strict=True)):
-            bottom.bar(i, fmean(values), width=0.8, **look)
+        for i, (values, (_, color)) in enumerate(zip(seeds, LOOK, strict=True)):
+            bottom.bar(i, fmean(values), width=0.8, color=color)
             bottom.plot([i] * len(values), values, ".", color="black", ms=3)
         bottom.set_xticks([])
         bottom.grid(axis="x", visible=False)
     axes[1, 0].set(ylim=(0, 100), ylabel="test accuracy (%)")
-    handles = [Patch(**look) for _, look in LOOK]
+    handles = [Patch(color=color) for _, color in LOOK]
     fig.legend(handles, [label for label, _ in LOOK], loc="outside lower center", ncols=len(LOOK))
     style.save(fig, stem)
 

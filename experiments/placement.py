@@ -36,6 +36,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from bn.config import MlpModel
 from bn.run.directory import RunDirectory, read_lines
@@ -191,7 +192,7 @@ def _draw(movements: Mapping[Network, Mapping[int, Moved]], stem: Path) -> None:
             )  # fmt: skip
         name = {"sigmoid": "sigmoid", "relu": "ReLU"}[nonlinearity]
         axis.set(xlabel="hidden layer", title=f"{name}, learning rate {rate:g}", ylim=(0, None))
-        axis.set_xticks(range(1, len(values) + 1))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylabel("movement of the inputs to the\nnonlinearities, in units of their spread")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LABEL))
     style.save(fig, stem)

@@ -9,6 +9,7 @@ from scipy import stats
 
 from bn.cli import planned_run
 from bn.models import mlp
+from bn.norm import BatchNorm
 from bn.observe.observation import Subject
 from bn.observe.shapes import Shapes, shapes
 from bn.seeds import generator
@@ -45,6 +46,7 @@ def test_the_places(place):
     config = planned_run(["experiment=mnist_bn"]).config
     model = mlp(hidden=(9, 8), nonlinearity="relu", norm_place=place, dropout=0.3, generator=generator(2))
     for layer in model.layers:
+        assert isinstance(layer.norm, BatchNorm)
         layer.norm.bias.data += 0.5
     images = torch.randn(40, 784, generator=generator(1))
     layers = {f"layer{i}": layer for i, layer in enumerate(model.layers, start=1)}
