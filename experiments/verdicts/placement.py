@@ -19,7 +19,7 @@ def _input_moves_more(results: Path) -> Judged:
     folder = results / "placement"
     movements = placement.read_movements(folder)
     same = SAME_RATE["sigmoid"]
-    pairs = {"the same rate": (same, same), "each at its best": _best(folder, "before", "input")}
+    pairs = {"at the same rate": (same, same), "each at its best": _best(folder, "before", "input")}
     more, shown = [], []
     for name, (before, on_input) in pairs.items():
         less = [
@@ -28,7 +28,7 @@ def _input_moves_more(results: Path) -> Judged:
             for measure in (_absolute, _in_spreads)
         ]  # fmt: skip
         more += less
-        shown.append(f"at {name} {_both(less)}")
+        shown.append(f"{name} {_both(less)}")
     return graded(
         all(clearly(one) > 0 for one in more), all(fmean(one) > 0 for one in more),
         f"with BN on u the inputs to the sigmoids move more: {'; '.join(shown)}",
@@ -57,7 +57,7 @@ def _all_layers(
 
 def _both(less: Sequence[Sequence[float]]) -> str:
     absolute, in_spreads = (collected.mean_text(one, 2, "+") for one in less)
-    return f"by {absolute}, in spreads {in_spreads}"
+    return f"{absolute}, in spreads {in_spreads}"
 
 
 @rule(30)
@@ -120,6 +120,6 @@ def _stabler_before(results: Path) -> Judged:
         for layer in sorted(before):
             less = [_less(*pair) for pair in zip(before[layer], after[layer], strict=True)]
             clear.setdefault(layer, []).extend(clearly(one) > 0 for one in less)
-            shown.append(f"{nonlinearity} {layer} {_both(less)}")
+            shown.append(f"{nonlinearity}, layer {layer}, {_both(less)}")
     layers = [all(each) for each in clear.values()]
     return graded(all(layers), layers[-1], f"less movement with BN before it: {'; '.join(shown)}")
