@@ -9,7 +9,7 @@ from typing import Any
 
 from bn.config.combinations import check_combinations
 from bn.config.notation import checked
-from bn.config.saved import changes, flatten, recorded, to_dict
+from bn.config.saved import changes, completed, flatten, recorded, to_dict
 from bn.config.schema import (
     Config,
     Decay,
@@ -43,6 +43,7 @@ __all__ = [
     "Threads",
     "WandbLogger",
     "changes",
+    "completed",
     "config_from",
     "flatten",
     "recorded",

@@ -86,11 +86,23 @@ def _build_union(options: tuple[Any, ...], value: Any, key: str) -> Any:
     if type(None) in options:
         (schema,) = (option for option in options if option is not type(None))
         return None if value is None else _build(schema, value, key)
-    by_name = {name: option for option in options for name in _names_of(option)}
+    by_name = _by_name(options)
     name = value.get("name") if isinstance(value, Mapping) else value
     if not isinstance(name, str) or name not in by_name:
         raise _wrong(f"{key}.name", name, ", ".join(by_name))
     return _build(by_name[name], value, key)
+
+
+def option(hint: Any, name: str | None) -> type | None:
+    """The dataclass that a field with this annotation holds, or, of a union, the one that goes by `name`."""
+    if dataclasses.is_dataclass(hint):
+        return hint if isinstance(hint, type) else None
+    is_union = get_origin(hint) in (Union, types.UnionType) and type(None) not in get_args(hint)
+    return _by_name(get_args(hint)).get(name) if is_union and name else None
+
+
+def _by_name(options: tuple[Any, ...]) -> dict[str, Any]:
+    return {name: option for option in options for name in _names_of(option)}
 
 
 def _names_of(option: Any) -> tuple[str, ...]:

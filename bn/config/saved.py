@@ -6,10 +6,11 @@ so.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
-from bn.config.notation import defaults
+from bn.config.notation import defaults, option
 from bn.config.schema import Config
 
 REMOVED: dict[str, Any] = {}  # keys that are gone, such as "optim.lr", with the default they had
@@ -55,6 +56,27 @@ def _later(config: Any, prefix: str = "") -> dict[str, Any]:
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             found |= _later(value, f"{prefix}{field.name}.")
+    return found
+
+
+def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved config, flattened, in today's keys; those that it lacks with the default that they have.
+
+    It is not checked: what is no key of today stays.
+    """
+    names = ((key, value.get("name")) for key, value in saved.items() if isinstance(value, Mapping))
+    known = frozenset((key, name) for key, name in names if isinstance(name, str))
+    flat = flatten(recorded(saved))
+    return {**flat, **{key: value for key, value in _defaults_of(Config, known).items() if key not in flat}}
+
+
+@functools.lru_cache
+def _defaults_of(schema: type, names: frozenset[tuple[str, str]], prefix: str = "") -> dict[str, Any]:
+    """The defaults of all keys that have one, flattened, where groups have these names."""
+    found = {f"{prefix}{key}": _plain(value) for key, value in defaults(schema).items()}
+    for field, hint in get_type_hints(schema, include_extras=True).items():
+        if part := option(hint, dict(names).get(f"{prefix}{field}")):
+            found |= _defaults_of(part, names, f"{prefix}{field}.")
     return found
 
 

@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from bn.files import whole
 from bn.observe.observation import Observation, Subject, pass_examples
+from bn.observe.typical import typical_unit as typical_unit
 
 DTYPE = torch.float32  # also of what a forward pass in another precision puts out
 
@@ -97,13 +98,3 @@ def ordered_on_device(rows: Tensor, places: np.ndarray, at_once: int = 1 << 25) 
     index = torch.from_numpy(places).to(rows.device)
     parts = rows.split(max(1, at_once // rows.shape[1]))
     return torch.cat([part.sort(1).values[:, index] for part in parts]).movedim(1, 0)
-
-
-def typical_unit(path: np.ndarray) -> int:
-    """The declared rule for "one typical activation" (the paper does not say how it was chosen).
-
-    `path` (T, P, units): the percentile paths of a layer. The unit whose paths are nearest, in the sum of
-    squares over steps and percentiles, to the layer's median paths (the median over units at each step).
-    """
-    median = np.median(path, axis=2, keepdims=True)
-    return int(((path - median) ** 2).sum(axis=(0, 1)).argmin())

@@ -53,7 +53,7 @@ WRONG = [
     # out of range, at and beyond each edge
     ({"optim.lr": 0.0}, "optim.lr=0.0: accepted: float > 0, <= 1e30"),
     ({"optim.lr": -1}, "optim.lr=-1.0: accepted: float > 0, <= 1e30"),
-    ({"seed": -1}, "seed=-1: accepted: int >= 0"),
+    ({"seed": -1}, "seed=-1: accepted: int >= 0, <= 4294967295"),
     ({"steps": 0}, "steps=0: accepted: int >= 1, <= 1e9"),
     ({"optim.batch": 1}, "optim.batch=1: accepted: int >= 2, <= 65536"),
     ({"optim.momentum": 1.0}, "optim.momentum=1.0: accepted: float >= 0, < 1"),

@@ -58,9 +58,12 @@ def test_offline_and_the_same_id_after_a_resume(
 
     code, out, err = command(*typed(*RUN))
     assert (code, err) == (0, "")
-    assert len(out.splitlines()) == 2  # ours: the start and the end
-    assert "wandb" not in out
     again = offline_runs(run)
+    *ours, sync = out.splitlines()
+    assert sync.startswith("train.py: W&B: ")
+    assert f"/{run.path.name}/wandb/{again[-1].name}: wandb sync " in sync
+    assert sync.endswith(f"/{run.path.name}/wandb/offline-run-*")
+    assert "wandb" not in "".join(ours)
     assert len(again) == 2
     for folder in again:
         assert folder.name.endswith(f"-{run_id}")
