@@ -80,12 +80,12 @@ def changed(data: Mnist, inputs: str) -> Mnist:
     if inputs == "binary":
         return data
     change = load(INPUTS[inputs])(data.train.images)
-    return Mnist(
-        *(
-            split and Split(change(split.images, name), split.labels)
-            for name, split in zip(Mnist._fields, data, strict=True)
-        )
-    )
+
+    def of(split: Split, name: str) -> Split:
+        return Split(change(split.images, name), split.labels)
+
+    validation = data.validation and of(data.validation, "validation")
+    return Mnist(of(data.train, "train"), validation, of(data.test, "test"))
 
 
 def _split(images: bytes, labels: bytes, threshold: float) -> Split:
