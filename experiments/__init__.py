@@ -12,6 +12,7 @@ from types import ModuleType
 
 from experiments import (
     ablation,
+    adaptation,
     base_rate,
     claims,
     fair_comparison,
@@ -23,7 +24,10 @@ from experiments import (
     illustration,
     inception_percentiles,
     paper_rate,
+    placement,
     rate_tolerance,
+    regularization,
+    whitening,
 )
 
 EXPERIMENTS: dict[str, ModuleType] = {
@@ -39,5 +43,9 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "base_rate": base_rate,
     "inception_percentiles": inception_percentiles,
     "fair_comparison": fair_comparison,
+    "placement": placement,
+    "regularization": regularization,
+    "whitening": whitening,
+    "adaptation": adaptation,
     "claims": claims,
 }

@@ -30,6 +30,7 @@ NORMALIZATIONS = {
     "ghost": "bn.norm.build.ghost",
     "layer": "bn.norm.build.layer",
     "group": "bn.norm.build.group",
+    "population": "bn.norm.build.population",
 }
 
 # The constructor takes the network, the rate and `weight_decay`, sgd `momentum` too.
@@ -45,6 +46,21 @@ OBSERVATIONS = {
     "gradient_norms": "bn.observe.norms.GradientNorms",
     "weight_norms": "bn.observe.norms.WeightNorms",
     "saturation": "bn.observe.saturation.Saturation",
+    "shapes": "bn.observe.shapes.Shapes",
+    "training_accuracy": "bn.observe.training_accuracy.TrainingAccuracy",
+}
+
+# What the MLP sees of the binary images. The function takes the training images (N, 784) in 0..1; it gives a
+# function of images (N, 784) and of the name of their split to float32 of that shape.
+INPUTS = {
+    "binary": "bn.data.inputs.binary",
+    "standardized": "bn.data.inputs.standardized",
+    "whitened": "bn.data.inputs.whitened",
+    "inverted": "bn.data.inputs.inverted",
+    "blurred": "bn.data.inputs.blurred",
+    "noisy": "bn.data.inputs.noisy",
+    "shifted": "bn.data.inputs.shifted",
+    "low_contrast": "bn.data.inputs.low_contrast",
 }
 
 

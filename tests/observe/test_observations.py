@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from bn.cli import planned_run
+from bn.config.choices import OBSERVATIONS
 from bn.errors import Interrupted, UserError
 from bn.models import mlp
 from bn.observe.norms import GradientNorms, WeightNorms
@@ -153,7 +154,7 @@ def test_none_are_observed_where_none_are_chosen(trained):
     [
         (
             ["observe=[norms]"],
-            "observe[0]='norms': accepted: percentiles, gradient_norms, weight_norms, saturation",
+            f"observe[0]='norms': accepted: {', '.join(OBSERVATIONS)}",
         ),
         (
             ["observe=[saturation]", "model.nonlinearity=gelu"],
