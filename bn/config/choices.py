@@ -45,6 +45,7 @@ OBSERVATIONS = {
     "gradient_norms": "bn.observe.norms.GradientNorms",
     "weight_norms": "bn.observe.norms.WeightNorms",
     "saturation": "bn.observe.saturation.Saturation",
+    "population_gap": "bn.observe.population_gap.PopulationGap",
 }
 
 

@@ -140,7 +140,8 @@ class Optim:
 @dataclass(frozen=True)
 class Evaluate:
     at: Schedule
-    population_batches: Count  # mini-batches that Algorithm 2 takes at the end
+    population_batches: Count  # mini-batches that Algorithm 2 takes
+    population: Literal["end", "always"] = "end"  # when it does: after the last step, or at each evaluation
 
 
 @dataclass(frozen=True)

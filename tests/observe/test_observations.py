@@ -153,7 +153,8 @@ def test_none_are_observed_where_none_are_chosen(trained):
     [
         (
             ["observe=[norms]"],
-            "observe[0]='norms': accepted: percentiles, gradient_norms, weight_norms, saturation",
+            "observe[0]='norms': accepted: percentiles, gradient_norms, weight_norms, saturation, "
+            "population_gap",
         ),
         (
             ["observe=[saturation]", "model.nonlinearity=gelu"],
