@@ -13,8 +13,10 @@ from types import ModuleType
 from experiments import (
     ablation,
     base_rate,
+    batch_size,
     claims,
     fair_comparison,
+    fashion,
     figure1,
     figure2,
     figure3,
@@ -22,8 +24,10 @@ from experiments import (
     figure5,
     illustration,
     inception_percentiles,
+    optimizers,
     paper_rate,
     rate_tolerance,
+    what_came_after,
 )
 
 EXPERIMENTS: dict[str, ModuleType] = {
@@ -39,5 +43,9 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "base_rate": base_rate,
     "inception_percentiles": inception_percentiles,
     "fair_comparison": fair_comparison,
+    "optimizers": optimizers,
+    "batch_size": batch_size,
+    "what_came_after": what_came_after,
+    "fashion": fashion,
     "claims": claims,
 }

@@ -1,7 +1,7 @@
 """How far the network of the training is from the network of the inference.
 
-Section 3.1: in training an example's output depends on the other examples of its mini-batch, at inference, with
-the population's statistics, on the example alone. The two agree where a mini-batch is a good sample.
+Section 3.1: in training an example's output depends on the other examples of its mini-batch, at inference,
+with the population's statistics, on the example alone. The two agree where a mini-batch is a good sample.
 """
 
 import torch
@@ -17,7 +17,7 @@ class PopulationGap(Observation):
 
     Both, and the statistics, are over the observed examples, in mini-batches as the network trains with.
     `observe/population_gap/probabilities`: the total variation distance sum |p - q| / 2, from 0 to 1, mean of
-    the examples. `observe/population_gap/classes`: the share of examples whose most probable class is another.
+    the examples. `observe/population_gap/classes`: the share of examples whose most probable class differs.
     Diverged if the statistics are not finite.
     """
 

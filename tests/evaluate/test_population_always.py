@@ -16,9 +16,7 @@ from bn.run.directory import REPOSITORY, read_lines
 ALWAYS = ("experiment=mnist_bn", "evaluate.population=always", "evaluate.at.every=40")
 
 
-def test_each_evaluation_has_both_accuracies_and_training_is_the_same(
-    trained, stop_after, undisturbed, bits
-):
+def test_each_evaluation_has_both_accuracies_and_training_is_the_same(trained, stop_after, undisturbed, bits):
     with pytest.raises(Interrupted):
         trained(*ALWAYS, stop_signal=stop_after(70))
     run = trained(*ALWAYS)
@@ -36,7 +34,9 @@ def test_each_evaluation_has_both_accuracies_and_training_is_the_same(
     found = both(run)
     assert [step for step, *_ in found] == [40, 80, 120]
     assert all(population is not None for *_, population in found)
-    assert [(step, moving) for step, moving, _ in found] == [(step, moving) for step, moving, _ in both(plain)]
+    assert [(step, moving) for step, moving, _ in found] == [
+        (step, moving) for step, moving, _ in both(plain)
+    ]
     assert found[-1] == both(plain)[-1]
 
 

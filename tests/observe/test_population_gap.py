@@ -9,6 +9,7 @@ import torch
 from bn.cli import planned_run
 from bn.errors import Diverged, Interrupted, UserError
 from bn.models import mlp
+from bn.norm import BatchNorm
 from bn.observe.observation import Subject
 from bn.observe.population_gap import PopulationGap
 from bn.run.directory import read_lines
@@ -21,6 +22,7 @@ def subject_of(batch=20, **changes) -> Any:
     config = planned_run(["experiment=mnist_bn"]).config
     model = mlp(30, (9, 8), init_std=0.5, generator=generator(2), **changes)
     for layer in model.layers:  # as if it had been trained
+        assert isinstance(layer.norm, BatchNorm)
         torch.nn.init.normal_(layer.norm.weight, 2.0, 1.0, generator=generator(4))
         torch.nn.init.normal_(layer.norm.bias, generator=generator(5))
     images = torch.randn(40, 30, generator=generator(1))
