@@ -182,7 +182,7 @@ def test_the_tables_of_the_sizes(tmp_path):
     records_of_sizes(tmp_path)
     batch_size.draw(tmp_path, tmp_path)
     row = table(tmp_path / "table.md")["1,000"]
-    assert row[:4] == ["300", "0.5", "97.00 ± 0.00", "96.00 ± 0.00"]
+    assert row[:4] == ["210", "0.5", "97.00 ± 0.00", "96.00 ± 0.00"]
     assert row[4:] == ["0.3000 ± 1.2706", "10.00 ± 0.00"]  # 0.2 and 0.4: 12.706 times half their distance
     row = table(tmp_path / "moving_averages.md")["1"]
     assert row == ["0.20 ± 0.00", "0.30 ± 0.00", "0.30 ± 0.00", "90.00 ± 1.27", "90.00 ± 0.00"]
