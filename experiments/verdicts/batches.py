@@ -3,7 +3,7 @@
 from pathlib import Path
 from statistics import fmean
 
-from experiments import batch_size, chosen, collected, optimizers
+from experiments import batch_size, chosen, collected, moving_averages, optimizers
 from experiments.verdicts.judged import Judged, graded, rule
 
 
@@ -27,8 +27,8 @@ def _any_variant(results: Path) -> Judged:
 
 @rule(27)
 def _moving_averages(results: Path) -> Judged:
-    paths = batch_size.read_paths(results / "batch_size")
-    apart = {rate: batch_size.apart(values) for rate, (_, values) in paths.items()}
+    paths = moving_averages.read_paths(results / "moving_averages")
+    apart = {rate: moving_averages.apart(values) for rate, (_, values) in paths.items()}
     close = {rate: fmean(differences) < 0.5 for rate, differences in apart.items()}
     shown = ", ".join(
         f"{collected.mean_text(differences, 2)} at rate {rate:g}" for rate, differences in apart.items()

@@ -156,10 +156,8 @@ def test_the_table_of_what_came_after(tmp_path):
     ]
 
 
-def records_of_sizes(folder: Path, smallest=0.98, differences=(0.001, 0.002, 0.004)):
-    """Sizes with one rate and two seeds; three rates of the moving averages, two seeds, two evaluations."""
-    from experiments.collected import write_csv
-
+def records_of_sizes(folder: Path, smallest=0.98):
+    """Sizes with one rate and two seeds."""
     extra = ("probabilities", "classes")
     tests = {size: smallest if size == 2 else 0.97 for size in batch_size.SIZES}
     grid = [((size,), 0.5, 0, 0.9, test, 0.3, 0.1) for size, test in tests.items()]
@@ -168,24 +166,14 @@ def records_of_sizes(folder: Path, smallest=0.98, differences=(0.001, 0.002, 0.0
     ]
     write(folder / "final.csv", ("size",), grid, extra)
     write(folder / "further_seeds.csv", ("size",), further, extra)
-    rows = [
-        (rate, seed, step, 0.9 + sign * 1.5 * size if step == 100 else 0.9 - sign * 0.5 * size, 0.9)
-        for rate, size in zip((0.1, 1, 10), differences, strict=True)
-        for seed, sign in ((0, 1), (1, -1))
-        for step in (100, 5000)
-    ]
-    header = ("rate", "seed", "step", "test_accuracy", "test_accuracy_population")
-    write_csv(folder / "moving_averages.csv", header, rows)
 
 
-def test_the_tables_of_the_sizes(tmp_path):
+def test_the_table_of_the_sizes(tmp_path):
     records_of_sizes(tmp_path)
     batch_size.draw(tmp_path, tmp_path)
     row = table(tmp_path / "table.md")["1,000"]
     assert row[:4] == ["210", "0.5", "97.00 ± 0.00", "96.00 ± 0.00"]
     assert row[4:] == ["0.3000 ± 1.2706", "10.00 ± 0.00"]  # 0.2 and 0.4: 12.706 times half their distance
-    row = table(tmp_path / "moving_averages.md")["1"]
-    assert row == ["0.20 ± 0.00", "0.30 ± 0.00", "0.30 ± 0.00", "90.00 ± 1.27", "90.00 ± 0.00"]
     assert batch_size.further_sweeps(tmp_path)[0] == ("batch_size_2", ("optim.lr=0.5", "seed=1,2,3,4,5"))
 
 
@@ -208,16 +196,3 @@ def test_the_rule_of_claim_23(tmp_path, adam, smallest, verdict):
     assert judged(23, tmp_path) == "open"
     records_of_sizes(tmp_path / "batch_size", smallest)
     assert judged(23, tmp_path) == verdict
-
-
-@pytest.mark.parametrize(
-    ("differences", "verdict"),
-    [
-        ((0.004, 0.001, 0.004), "confirmed"),
-        ((0.004, 0.001, 0.006), "partly"),
-        ((0.006, 0.001, 0.001), "not confirmed"),
-    ],
-)
-def test_the_rule_of_claim_27(tmp_path, differences, verdict):
-    records_of_sizes(tmp_path / "batch_size", differences=differences)
-    assert judged(27, tmp_path) == verdict
