@@ -46,6 +46,7 @@ OBSERVATIONS = {
     "gradient_norms": "bn.observe.norms.GradientNorms",
     "weight_norms": "bn.observe.norms.WeightNorms",
     "saturation": "bn.observe.saturation.Saturation",
+    "population_gap": "bn.observe.population_gap.PopulationGap",
     "shapes": "bn.observe.shapes.Shapes",
     "training_accuracy": "bn.observe.training_accuracy.TrainingAccuracy",
 }

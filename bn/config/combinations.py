@@ -38,6 +38,8 @@ def check_combinations(config: Config) -> None:
         raise UserError(
             f"model.nonlinearity={model.nonlinearity}: accepted with observe=[saturation]: {accepted}"
         )
+    if "population_gap" in config.observe and model.norm not in ("batch", "ghost"):
+        raise UserError(f"model.norm={model.norm}: accepted with observe=[population_gap]: batch, ghost")
     if model.norm == "ghost" and batch % model.norm_group:
         raise UserError(
             f"optim.batch={batch}: accepted with model.norm=ghost: "
@@ -104,6 +106,8 @@ def _check_image_run(config: Config, model: InceptionModel) -> None:
     data = config.data
     if not isinstance(data, ImageData):
         raise UserError(f"data={data.name}: model=inception takes images: choose a scale")
+    if config.evaluate.population == "always":  # mini-batches drawn ahead would delay those of the training
+        raise UserError("evaluate.population=always: accepted with model=inception: end")
     if data.crop > data.resize:
         raise UserError(f"data.crop={data.crop}: accepted: at most data.resize={data.resize}")
     if model.per_activation and model.norm not in ("batch", "ghost"):

@@ -194,9 +194,11 @@ class Evaluate:
     """Accuracy while it trains, with moving averages, and at the end."""
 
     at: Schedule
-    population_batches: Annotated[
-        Count, Doc("training mini-batches that Algorithm 2 takes at the end", "mini-batches")
-    ]
+    population_batches: Annotated[Count, Doc("training mini-batches that Algorithm 2 takes", "mini-batches")]
+    population: Annotated[
+        Literal["end", "always"],
+        Doc("Algorithm 2 is applied at the end, or at each evaluation too (of the MLP)"),
+    ] = "end"
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,6 @@ def subject_of(config: Config, model: MLP, train: Split) -> Subject:
 
 
 def population_batches(config: Config, data: Mnist, order: EpochOrder) -> Iterator[Tensor]:
-    """The training mini-batches that Algorithm 2 takes: those that would have come next."""
+    """The training mini-batches that Algorithm 2 takes: those that would come after the last step."""
     for i in range(config.evaluate.population_batches):
         yield data.train.images[order(config.length + i)].float()

@@ -3,7 +3,7 @@
 A module here has the rules on one group of records, and registers them.
 """
 
-from experiments.verdicts import adaptation, figure1, figures, placement, regularization, whitening
+from experiments.verdicts import adaptation, batches, figure1, figures, placement, regularization, whitening
 from experiments.verdicts.judged import CONFIRMED, NOT_CONFIRMED, PARTLY, RULES, Judged, clearly
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "RULES",
     "Judged",
     "adaptation",
+    "batches",
     "clearly",
     "figure1",
     "figures",
