@@ -31,6 +31,8 @@ def check_combinations(config: Config) -> None:
         raise UserError(
             f"model.nonlinearity={model.nonlinearity}: accepted with observe=[saturation]: {accepted}"
         )
+    if "jacobians" in config.observe and not isinstance(model, MlpModel):
+        raise UserError(f"model={model.name}: accepted with observe=[jacobians]: mlp")
     if model.norm == "ghost" and batch % model.norm_group:
         raise UserError(
             f"optim.batch={batch}: accepted with model.norm=ghost: "

@@ -10,13 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import Tensor
 
 from bn.files import whole
-from bn.observe.observation import Observation, Subject, pass_examples
-
-DTYPE = torch.float32  # also of what a forward pass in another precision puts out
+from bn.observe.observation import Observation, Subject, nonlinearity_inputs
 
 
 class Percentiles(Observation):
@@ -34,20 +31,10 @@ class Percentiles(Observation):
         self.paths: dict[str, list[np.ndarray]] = {name: [] for name in subject.layers}
 
     def observe(self, step: int) -> dict[str, float]:
-        found: dict[str, list[Tensor]] = {name: [] for name in self.subject.layers}
-
-        def keep(name: str, nonlinearity: nn.Module) -> RemovableHandle:
-            def hook(_module, args, named) -> None:  # a copy, since the nonlinearity may work in place
-                (given,) = (*args, *named.values())
-                by_unit = given.movedim(1, -1)
-                found[name].append(by_unit.reshape(-1, by_unit.shape[-1]).to(DTYPE, copy=True))
-
-            return nonlinearity.register_forward_pre_hook(hook, with_kwargs=True)
-
-        pass_examples(self.subject, keep)
+        inputs = nonlinearity_inputs(self.subject)
         self.observed_at.append(step)
         for name, path in self.paths.items():
-            path.append(percentiles_of_columns(torch.cat(found.pop(name)), self.percentiles))
+            path.append(percentiles_of_columns(inputs.pop(name), self.percentiles))
         return {}
 
     def state_dict(self) -> dict[str, Tensor]:
