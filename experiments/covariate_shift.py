@@ -22,7 +22,8 @@ Deviations and assumptions, decided before the runs:
   run's shift is the geometric mean over the three hidden layers and over ten steps, the first and every
   250th. Claim 1 compares, seed by seed, the geometric means over the 24 settings; Spearman's rho is between
   the settings' geometric means over the seeds and their mean test accuracies. Accuracies with BN are by
-  Algorithm 2's statistics. A run that diverged counts as chance, with the shift of the steps before.
+  Algorithm 2's statistics. A run that diverged counts as chance, with the shift of the steps before. A step
+  at which a layer does not move at all, or has no spread, has no logarithm and is left out.
 - The gradient is that of the weights W, of the first mini-batch of the observed examples and not of the
   mini-batch that the step takes.
 - Claims 2 and 38 are decided on the trained networks of Figure 1. Each weight matrix of the whole network is
