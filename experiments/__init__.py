@@ -14,6 +14,7 @@ from experiments import (
     ablation,
     base_rate,
     claims,
+    covariate_shift,
     fair_comparison,
     figure1,
     figure2,
@@ -22,8 +23,11 @@ from experiments import (
     figure5,
     illustration,
     inception_percentiles,
+    jacobians,
     paper_rate,
     rate_tolerance,
+    saturation,
+    weight_growth,
 )
 
 EXPERIMENTS: dict[str, ModuleType] = {
@@ -39,5 +43,9 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "base_rate": base_rate,
     "inception_percentiles": inception_percentiles,
     "fair_comparison": fair_comparison,
+    "covariate_shift": covariate_shift,
+    "saturation": saturation,
+    "jacobians": jacobians,
+    "weight_growth": weight_growth,
     "claims": claims,
 }

@@ -1,4 +1,4 @@
-"""What runs of the MLP observed of its layers (`observe`), as a record: a row for each run, step and layer."""
+"""What runs of the MLP observed of its layers (`observe`), as a record: a row a run, step and layer."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -25,13 +25,17 @@ class Row(NamedTuple):
     numbers: dict[str, float]  # those that were observed then
 
 
-def write(path: Path, runs: Sequence[RunDirectory], names: Sequence[str], digits: int = 5) -> None:
-    """The numbers `observe/<name>/<layer>` of each of `names`, to so many digits; empty where there is none."""
+def write(path: Path, runs: Sequence[RunDirectory], names: Sequence[str], every: int = 1) -> None:
+    """The numbers `observe/<name>/<layer>` of each of `names`, at steps that are multiples of `every`.
+
+    They have five digits; a cell is empty where there is none.
+    """
     rows = [
         (run.config.experiment, run.config.optim.lr, run.config.seed, step, layer, *shown)
         for run in runs
         for step, layer, numbers in observed(run, names)
-        for shown in [(f"{numbers[name]:.{digits}g}" if name in numbers else "" for name in names)]
+        if step % every == 0
+        for shown in [(f"{numbers[name]:.5g}" if name in numbers else "" for name in names)]
     ]
     collected.write_csv(path, (*WHO, *names), rows)
 

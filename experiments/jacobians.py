@@ -18,5 +18,99 @@ over that with respect to the input of the last, of one mini-batch, as the rule 
 on the first layer's W, 784 wide, so the ratio from the second to the last hidden layer is shown beside it.
 """
 
+from collections.abc import Mapping, Sequence
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bn.run.directory import RunDirectory
+from experiments import collected, inside, style
+from experiments.inside import NETWORKS, Row, by_seed
+
 SWEEPS = {"inside_mlp": ()}
 STEPS = (0, 100, 1_000, 5_000, 20_000, 50_000)
+LAYERS = (1, 2, 3)
+BANDS = ("jacobian_p10", "jacobian_p50", "jacobian_p90")
+
+
+def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
+    """jacobians.csv (singular values and gradients by network, seed, step and layer) and runs.json."""
+    collected.check_all_ended(runs)
+    runs = collected.ended(runs)
+    inside.write(folder / "jacobians.csv", runs, ("jacobian_log", *BANDS, "input_gradient"))
+    collected.write_provenance(folder / "runs.json", runs)
+
+
+def read_rows(folder: Path) -> list[Row]:
+    return inside.read(folder / "jacobians.csv")
+
+
+def logarithms(rows: Sequence[Row], network: str, layer: int, step: int) -> list[float]:
+    """The mean absolute logarithm of the singular values, of each seed."""
+    return by_seed(rows, "jacobian_log", network=network, layer=layer, step=step)
+
+
+def decay(rows: Sequence[Row], network: str, step: int, first: int = 1) -> list[float]:
+    """The absolute logarithm of the norm of the gradient with respect to the input of hidden layer `first`
+    over that with respect to the input of the last, of each seed."""
+    norms = [
+        by_seed(rows, "input_gradient", network=network, layer=layer, step=step)
+        for layer in (first, LAYERS[-1])
+    ]
+    return [abs(log(one / last)) for one, last in zip(*norms, strict=True)]
+
+
+def draw(folder: Path, out: Path) -> None:
+    """jacobians (png, svg, pdf) and table.md."""
+    rows = read_rows(folder)
+    _draw(rows, out / "jacobians")
+    (out / "table.md").write_text(_table(rows, collected.read_json(folder / "runs.json")))
+
+
+def _draw(rows: Sequence[Row], stem: Path) -> None:
+    fig, axes = style.figure(9.0, 2.9, columns=len(LAYERS), sharey=True)
+    for axis, layer in zip(axes, LAYERS, strict=True):
+        axis.axhline(1, color="0.5", lw=0.8, zorder=0)
+        for network in NETWORKS:
+            look = style.STYLE[network]
+            low, middle, high = (inside.path(rows, name, network=network, layer=layer) for name in BANDS)
+            steps = [max(step, 10) for step in middle[0]]  # step 0 at the left edge of a logarithmic axis
+            low, middle, high = (np.exp(np.log(values).mean(0)) for _, values in (low, middle, high))
+            axis.plot(steps, middle, marker="o", ms=3, label=style.LABEL[network], **look)
+            axis.fill_between(steps, low, high, color=look["color"], alpha=0.2, lw=0)
+        axis.set(xscale="log", yscale="log", xlabel="training step", title=f"into hidden layer {layer}")
+        ticks = [10, *(step for step in STEPS if step)]
+        axis.set_xticks(ticks, ["0", "100", "1K", "5K", "20K", "50K"])
+        axis.minorticks_off()
+    axes[0].set_ylabel("singular values of the Jacobian:\n10th, 50th and 90th percentile")
+    axes[-1].legend(loc="best")
+    style.save(fig, stem)
+
+
+def _table(rows: Sequence[Row], document: Mapping[str, Any]) -> str:
+    lines = ["| | step | without BN | with BN | without minus with |", "|---|--:|---|---|---|"]
+
+    def line(name: str, step: int, plain: Sequence[float], with_bn: Sequence[float]) -> None:
+        more = [a - b for a, b in zip(plain, with_bn, strict=True)]
+        cells = [collected.mean_text(values, 2) for values in (plain, with_bn)]
+        lines.append(f"| {name} | {step:,} | {' | '.join(cells)} | {collected.mean_text(more, 2, '+')} |")
+
+    for layer in LAYERS:
+        for step in STEPS:
+            name = f"singular values into hidden layer {layer}"
+            line(name, step, *(logarithms(rows, network, layer, step) for network in NETWORKS))
+    for first in (1, 2):
+        for step in STEPS:
+            name = f"gradient at the input of hidden layer {first} over that of the last"
+            line(name, step, *(decay(rows, network, step, first) for network in NETWORKS))
+    n = len(logarithms(rows, NETWORKS[0], 1, 0))
+    note = (
+        "The absolute natural logarithm, 0 where the singular values are 1 or the gradient keeps its norm: "
+        "of singular values the mean over all of a layer's Jacobian, of five examples. Mean ± half-width of "
+        f"the 95% confidence interval, n = {n} seeds; differences seed by seed. The Jacobian is of the map "
+        "from the inputs to one layer's sigmoid to those of the next, for the first layer from the image. "
+        f"{collected.origin(document)}"
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
