@@ -186,7 +186,7 @@ def test_whether_more_reduction_goes_with_more_gain():
         plain[0.1, lr] = covariate_shift.Setting(measures, [0.5, 0.6])
         measures = {name: {0: 1.0, 1: 1.0} for name in covariate_shift.MEASURES}
         with_bn[0.1, lr] = covariate_shift.Setting(measures, [0.5 + gain, 0.6 + gain])
-    grid = dict(zip(NETWORKS, (plain, with_bn), strict=True))
+    grid: covariate_shift.Grid = {NETWORKS[0]: plain, NETWORKS[1]: with_bn}
     assert covariate_shift.rank_correlation_of_gains(grid, "shift") == pytest.approx(
         0.5
     )  # 1, 2, 3 and 1, 3, 2

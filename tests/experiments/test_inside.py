@@ -72,11 +72,12 @@ def results(tmp_path, runs):
         name: str, file: str, number: Callable[..., dict[str, float]], steps=jacobians.STEPS, rates=(0.1,)
     ) -> Path:
         folder = tmp_path / name
-        rows = []
-        for network, lr, seed, step, layer in product(NETWORKS, rates, SEEDS, steps, LAYERS):
-            numbers = number(network == NETWORKS[1], lr, seed, step, layer)
-            rows.append((network, lr, seed, step, layer, *numbers.values()))
-        collected.write_csv(folder / file, (*inside.WHO, *numbers), rows)
+        rows = [
+            (who, number(who[0] == NETWORKS[1], *who[1:]))
+            for who in product(NETWORKS, rates, SEEDS, steps, LAYERS)
+        ]
+        header = (*inside.WHO, *rows[0][1])
+        collected.write_csv(folder / file, header, [(*who, *numbers.values()) for who, numbers in rows])
         collected.write_provenance(folder / "runs.json", runs)
         return folder
 
