@@ -1,14 +1,22 @@
-"""The tables of results/benchmark: <record>.md for each <record>.json, drawn by the module that measured it.
+"""The tables of results/benchmark, and plots: <record>.md for each <record>.json, drawn by what measured it.
 
 python scripts/make_figures.py benchmark
 """
 
 from pathlib import Path
 
-from benchmarks import inception, loaders, mnist, slurm
+from benchmarks import growth, inception, loaders, mnist, slurm, start
 from bn.files import Damaged, read_record
 
-TABLES = {"step": mnist.table, "images": inception.table, "data": loaders.table, "cluster": slurm.table}
+TABLES = {
+    "step": mnist.table,
+    "images": inception.table,
+    "data": loaders.table,
+    "cluster": slurm.table,
+    "growth": growth.table,
+    "start": start.table,
+}
+PLOTS = {"growth": growth.plot}
 
 
 def draw(folder: Path, out: Path) -> None:
@@ -19,3 +27,5 @@ def draw(folder: Path, out: Path) -> None:
             if kind not in TABLES:
                 raise Damaged(path, f"kind={kind}, of {', '.join(TABLES)}")
             (out / f"{path.stem}.md").write_text(TABLES[kind](document))
+            if kind in PLOTS:
+                PLOTS[kind](document, out / path.stem)

@@ -235,15 +235,17 @@ def _table(found: Mapping[tuple[str, str], Worth], level: float, document: Mappi
         lines.append(f"| {LABEL[switch]} | {paper} | {' | '.join(cells)} |")
     lines.append(f"| {LABEL['all']} | - | {' | '.join(_cells(found[WHOLE, 'all']))} | - | - | - |")
     note = (
-        f"{networks.setting(config)}. Worth in BN-x5: BN-x5 minus BN-x5 without the switch; alone: "
-        "BN-Baseline with it minus BN-Baseline. Points of validation accuracy (top-1, single crop) at the "
+        f"{networks.setting(config)}. Worth in BN-x5: BN-x5 minus BN-x5 with this one change "
+        "reverted; alone: BN-Baseline with this one change minus BN-Baseline. Points of validation accuracy "
+        "(top-1, single crop) at the "
         "end, by Algorithm 2's statistics; a run that diverged counts as chance. Steps to the mean of "
         f"Inception's maxima, {100 * level:.1f}%, and how many seeds reach it where not all do. Both "
         "compare the same seeds: mean ± half-width of the 95% confidence interval; for ratios the geometric "
         "mean, and the interval of Student's t on the logarithms. With BN activations have unit scale, "
         "at which local response normalization with GoogLeNet's constants is the identity to 1e-4: that is "
-        "why networks "
-        "with BN do not need it, and its row shows what remains between two trainings of a seed. "
+        "why networks with BN do not need it, and its row shows what remains between two trainings of a "
+        "seed. BN-x5 trains for half the steps of BN-Baseline, so the last row compares trainings of "
+        "different length. "
         f"{collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

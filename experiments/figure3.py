@@ -73,16 +73,17 @@ def _table(final: Sequence[Final], document: Mapping[str, Any]) -> str:
             cells = (style.LABEL[network], *_paper(network), str(len(group)), *_ours(group, base))
             lines.append(f"| {' | '.join(cells)} |")
     note = (
-        f"Ours: {networks.setting(config)}; validation accuracy (top-1, single crop), mean ± half-width of "
-        f"the 95% confidence interval over the seeds. Steps, counted in "
-        f"mini-batches of {networks.mini_batch(config)}: to the mean of "
-        "Inception's maxima, between evaluations, interpolated; of Inception itself to each seed's own "
-        "maximum. Times fewer: Inception's steps over the network's, seed by seed; the geometric mean, and "
+        f"Ours: {networks.setting(config)}; validation accuracy (top-1, single crop; on CIFAR-10 the test "
+        "images, which chose no setting), mean ± half-width of the 95% confidence interval over the seeds. "
+        f"Steps: mini-batches of {networks.mini_batch(config)} until the accuracy, interpolated between "
+        f"evaluations, reaches {level:.1f}%, the mean of Inception's maxima; for Inception, each "
+        "seed's own maximum. Times fewer: Inception's steps over the network's, seed by seed; the geometric "
+        "mean, and "
         "the 95% interval of Student's t on the logarithms. Maximum: over the "
         "evaluations of a run, with moving averages; a run that diverged before its first evaluation counts "
         f"as chance; where one diverged, or they lie more than {networks.APART:g} points apart, each seed. "
-        "At the end: with BN, by Algorithm 2's statistics, so that it can lie above the maximum. At chance: "
-        "a run whose best accuracy is not above what 0.1% of guessing networks reach. Inception with "
+        "At the end: with BN, by Algorithm 2's statistics, so that it can lie above the maximum. "
+        f"{networks.AT_CHANCE}. Inception with "
         "sigmoids trains for a fifth of the steps. The paper shows one run of each. "
         f"{collected.origin(document)}"
     )

@@ -44,6 +44,7 @@ VALIDATION = {"imagenet": 50_000, "tiny_imagenet": 10_000, "cifar10": 10_000, "s
 TRAINING = {"imagenet": 1_281_167, "tiny_imagenet": 100_000, "cifar10": 50_000, "smoke": smoke.TRAIN}
 APART = 10.0  # points of accuracy
 LEVEL = 0.001  # share of the runs that guess and are not taken to be at chance
+AT_CHANCE = "At chance: not better than guessing, at a significance level of 0.1%"
 
 
 class Training(NamedTuple):

@@ -151,7 +151,7 @@ def _table(grid: Grid, document: Mapping[str, Any]) -> str:
     note = (
         f"{networks.setting(config)}. Validation accuracy (%, top-1, single crop) after these steps, with BN "
         f"by Algorithm 2's statistics: mean ± half-width of the 95% confidence interval, {seeds}; a run that "
-        "diverged counts as chance. At chance: not above what 0.1% of networks that guess exceed. A network "
+        f"diverged counts as chance. {networks.AT_CHANCE}. A network "
         "trains at a rate if no seed diverged or ended at chance; the last row has the largest rate up to "
         f"which it trains at every rate tried. {collected.origin(document)}"
     )

@@ -97,7 +97,7 @@ def test_with_a_larger_mini_batch_steps_are_counted_in_mini_batches_of_32(ended_
     assert rows["BN-x5"][4:6] == ["1,200", "1.33"]
     assert rows["Inception at x5"][4] == "never; diverged by step 320 (1 of 1)"
     assert "2,400 mini-batches of 32 in steps of 256;" in text
-    assert "Steps, counted in mini-batches of 32: to the mean" in text
+    assert "Steps: mini-batches of 32 until the accuracy" in text
 
 
 def test_a_base_that_learns_nothing_is_said_to(ended_run, tmp_path):
