@@ -18,7 +18,8 @@ over that with respect to the input of the last, of one mini-batch, as the rule 
 on the first layer's W, 784 wide, so the ratio from the second to the last hidden layer is shown beside it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import log
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,8 @@ def _draw(rows: Sequence[Row], stem: Path) -> None:
             axis.plot(steps, middle, marker="o", ms=3, label=style.LABEL[network], **look)
             axis.fill_between(steps, low, high, color=look["color"], alpha=0.2, lw=0)
         axis.set(xscale="log", yscale="log", xlabel="training step", title=f"into hidden layer {layer}")
-        ticks = [10, *(step for step in STEPS if step)]
-        axis.set_xticks(ticks, ["0", "100", "1K", "5K", "20K", "50K"])
+        axis.set_xticks([10, 100, 1_000, 5_000, 50_000], ["0", "100", "1K", "5K", "50K"])
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.minorticks_off()
     axes[0].set_ylabel("singular values of the Jacobian:\n10th, 50th and 90th percentile")
     axes[-1].legend(loc="best")
@@ -90,27 +91,34 @@ def _draw(rows: Sequence[Row], stem: Path) -> None:
 
 
 def _table(rows: Sequence[Row], document: Mapping[str, Any]) -> str:
-    lines = ["| | step | without BN | with BN | without minus with |", "|---|--:|---|---|---|"]
+    lines = [
+        "| | network | " + " | ".join(f"step {step:,}" for step in STEPS) + " |",
+        "|---|---|" + "---|" * len(STEPS),
+    ]
 
-    def line(name: str, step: int, plain: Sequence[float], with_bn: Sequence[float]) -> None:
-        more = [a - b for a, b in zip(plain, with_bn, strict=True)]
-        cells = [collected.mean_text(values, 2) for values in (plain, with_bn)]
-        lines.append(f"| {name} | {step:,} | {' | '.join(cells)} | {collected.mean_text(more, 2, '+')} |")
+    def add(name: str, measure: Callable[..., list[float]]) -> None:
+        plain, with_bn = ([measure(network=network, step=step) for step in STEPS] for network in NETWORKS)
+        shown = [[collected.mean_text(seeds, 2) for seeds in values] for values in (plain, with_bn)]
+        shown[1] = [_marked(*three) for three in zip(shown[1], plain, with_bn, strict=True)]
+        for network, cells in zip(NETWORKS, shown, strict=True):
+            lines.append(f"| {name} | {style.LABEL[network]} | {' | '.join(cells)} |")
 
     for layer in LAYERS:
-        for step in STEPS:
-            name = f"singular values into hidden layer {layer}"
-            line(name, step, *(logarithms(rows, network, layer, step) for network in NETWORKS))
-    for first in (1, 2):
-        for step in STEPS:
-            name = f"gradient at the input of hidden layer {first} over that of the last"
-            line(name, step, *(decay(rows, network, step, first) for network in NETWORKS))
+        add(f"singular values into hidden layer {layer}", partial(logarithms, rows, layer=layer))
+    for first in LAYERS[:-1]:
+        name = f"gradient at the input of hidden layer {first} over that of the last"
+        add(name, partial(decay, rows, first=first))
     n = len(logarithms(rows, NETWORKS[0], 1, 0))
     note = (
         "The absolute natural logarithm, 0 where the singular values are 1 or the gradient keeps its norm: "
         "of singular values the mean over all of a layer's Jacobian, of five examples. Mean ± half-width of "
-        f"the 95% confidence interval, n = {n} seeds; differences seed by seed. The Jacobian is of the map "
-        "from the inputs to one layer's sigmoid to those of the next, for the first layer from the image. "
-        f"{collected.origin(document)}"
+        f"the 95% confidence interval, n = {n} seeds; bold: clearly smaller with BN, seed by seed; italics: "
+        "clearly larger. The Jacobian is of the map from the inputs to one layer's sigmoid to those of the "
+        f"next, for the first layer from the image. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _marked(cell: str, plain: Sequence[float], with_bn: Sequence[float]) -> str:
+    mean, half = collected.mean_and_interval([a - b for a, b in zip(plain, with_bn, strict=True)])
+    return f"**{cell}**" if mean - half > 0 else f"*{cell}*" if mean + half < 0 else cell

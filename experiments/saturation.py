@@ -65,7 +65,7 @@ def _draw(rows: Sequence[Row], stem: Path) -> None:
         n = len(over_training(rows, network, 1))
         axis.set(xlabel="training step", title=f"{style.LABEL[network]} (n = {n})", xlim=(0, EVENLY[-1]))
         style.thousands(axis.xaxis)
-        axis.legend(loc="best")
+        axis.legend(loc="center right")
     axes[0].set(ylabel="saturated sigmoids (%)", ylim=(0, None))
     style.save(fig, stem)
 

@@ -159,13 +159,18 @@ def passed(bn_nearer, layers=LAYERS, bn_keeps=True):
 
 
 def test_the_table_of_the_jacobians(results, no_figures):
-    folder = results("jacobians", "jacobians.csv", passed(True))
+    folder = results("jacobians", "jacobians.csv", passed(True, (1, 2)))
     jacobians.draw(folder, folder)
     cells = cells_of(folder)
-    assert cells["singular values into hidden layer 2"] == ["0", "2.00 ± 0.06", "1.00 ± 0.06", "+1.00 ± 0.00"]
-    # log 16, and of the second seed 16 x 1.03 / 1.01; log 4.
+    name = "singular values into hidden layer 2"
+    assert cells[name] == ["without BN", *["2.00 ± 0.06"] * 6]
+    assert cells[f"{name} with BN"] == ["with BN", *["**1.00 ± 0.06**"] * 6]
+    name = "singular values into hidden layer 3"
+    assert cells[f"{name} with BN"] == ["with BN", *["*3.00 ± 0.06*"] * 6]
+    # log 16 and, in the second seed, log of 16 x 1.03 / 1.01; log 4.
     name = "gradient at the input of hidden layer 1 over that of the last"
-    assert cells[name] == ["0", "2.78 ± 0.12", "1.40 ± 0.12", "+1.39 ± 0.00"]
+    assert cells[name] == ["without BN", *["2.78 ± 0.12"] * 6]
+    assert cells[f"{name} with BN"] == ["with BN", *["**1.40 ± 0.12**"] * 6]
 
 
 @pytest.mark.parametrize(
