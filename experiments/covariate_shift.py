@@ -154,8 +154,8 @@ def rank_correlation_of_gains(grid: Grid, measure: str) -> float:
 
 
 def _rho(one: Sequence[float], other: Sequence[float]) -> float:
-    rho, _ = spearmanr(one, other, nan_policy="omit")
-    return float(rho)
+    found: Any = spearmanr(one, other, nan_policy="omit")
+    return float(found.statistic)
 
 
 def draw(folder: Path, out: Path) -> None:
