@@ -175,6 +175,7 @@ def _draw(grid: Grid, rows: Sequence[Row], stem: Path) -> None:
             axis.plot(steps, np.exp(np.log(values).mean(0)), marker="o", ms=3, label=label, **look)
             axis.fill_between(steps, values.min(0), values.max(0), color=look["color"], alpha=0.25, lw=0)
         axis.set(xscale="log", yscale="log", xlabel="training step")
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         style.thousands(axis.xaxis)
     axes[0].set(title="(a) shift in one step", ylabel="Wasserstein distance over the spread")
     axes[1].set(title="(b) gradient shift in one step", ylabel="change of the gradient over its norm")
@@ -237,13 +238,14 @@ def _table(grid: Grid, rows: Sequence[Row], document: Mapping[str, Any]) -> str:
         of_gains = f"{rank_correlation_of_gains(grid, measure):.2f}"
         lines.append(f"| {name} and accuracy, Spearman's rho | {' | '.join(cells)} | {of_gains} |")
     n = len(by_seed(rows, "shift", network=NETWORKS[0]))
+    looks = len({row.step for row in rows if "shift" in row.numbers})
     per_setting = collected.seeds_text(
         len(setting.accuracy) for cells in grid.values() for setting in cells.values()
     )
     note = (
-        f"Mean ± half-width of the 95% confidence interval; ratios seed by seed, the geometric mean, and the "
+        "Mean ± half-width of the 95% confidence interval; ratios seed by seed, the geometric mean, and the "
         "interval of Student's t on the logarithms. Above, the networks of Figure 1 "
-        f"(n = {n} seeds, 50,000 steps, geometric means over nine steps of the training). Shift: the "
+        f"(n = {n} seeds, 50,000 steps, geometric means over {looks} steps of the training). Shift: the "
         "1-Wasserstein distance between a unit's inputs to the sigmoid before and after the step, over their "
         "standard deviation. Gradient shift: the change of the gradient with respect to a layer's weights "
         "when the layers before it take the step, over its norm (Santurkar et al. 2018). Below, "
