@@ -55,6 +55,7 @@ from bn.observe.percentiles import Percentiles
 from bn.run.checkpoint import save_checkpoint
 from bn.run.directory import REPOSITORY, RunDirectory, environment
 from bn.run.losses import LossWindow
+from bn.run.signals import end_with_parent
 from bn.tasks.cuda_graph import CudaGraphStep
 from bn.tasks.mnist import build_step, population_batches, subject_of
 from bn.train import device_name
@@ -346,9 +347,8 @@ def full_training_seconds(device: str, overrides: Sequence[str] = ()) -> float:
     with tempfile.TemporaryDirectory() as output:
         command = [sys.executable, str(REPOSITORY / "train.py"), "-m", f"experiment={','.join(NETWORKS)}"]
         began = time.perf_counter()
-        subprocess.run(
-            [*command, *overrides, f"device={device}", f"output={output}"], check=True, capture_output=True
-        )
+        command += [*overrides, f"device={device}", f"output={output}"]
+        subprocess.run(command, check=True, capture_output=True, preexec_fn=end_with_parent)
         return time.perf_counter() - began
 
 

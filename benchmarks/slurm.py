@@ -24,6 +24,7 @@ from bn import cli
 from bn.cluster.submission import check_submission, record_job, record_submission
 from bn.run.code_state import REPOSITORY, code_state
 from bn.run.directory import RunDirectory, environment
+from bn.run.signals import end_with_parent
 from bn.train import device_name, take_device
 
 RUN = ("experiment=mnist_bn", "steps=1", "probe.examples=60", "evaluate.population_batches=1", "device=cpu")
@@ -80,7 +81,7 @@ def sweep(folder: Path, members: int, overrides: list[str]) -> tuple[float, floa
     began = time.perf_counter()
     process = subprocess.Popen(
         train_command(["-m", *command, "hydra.launcher.array_parallelism=1", *overrides]),
-        stdout=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent,
     )  # fmt: skip
     assert process.stdout is not None
     submitted = next(time.perf_counter() for line in process.stdout if " submitted as job " in line)
@@ -124,7 +125,8 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def train(arguments: list[str]) -> None:
-    subprocess.run(train_command(arguments), check=True, stdout=subprocess.DEVNULL)
+    command = train_command(arguments)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, preexec_fn=end_with_parent)
 
 
 def train_command(arguments: list[str]) -> list[str]:

@@ -24,14 +24,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from bn import __version__
+from bn.arguments import check_argument, is_of_composing
 from bn.config import Config, WandbLogger, config_from, flatten, to_dict
 from bn.data.idx_sets import IDX_SETS
-from bn.data.there import check_data
+from bn.data.there import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
-from bn.errors import UserError
+from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.run.attempt import Outcome, Work, attempt, check_device
 from bn.run.code_state import code_state
 from bn.run.directory import REPOSITORY, RunDirectory, is_compared
@@ -53,12 +54,14 @@ def one_line_errors(program: str) -> Iterator[None]:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"{program}: {explain(error)}")
-    except ValueError as error:
-        if "Config group override" not in str(error):  # Hydra's, where null is chosen of a group
-            raise
-        sys.exit(f"{program}: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit(128 + (stop_signal() or signal.SIGINT))
+    except Exception as error:
+        if is_out_of_memory(error):
+            sys.exit(f"{program}: {reason_of(error)}")
+        if not is_of_composing(error):
+            raise
+        sys.exit(f"{program}: {explain(error)}")
 
 
 def check_usage(program: str) -> None:
@@ -72,7 +75,8 @@ def check_usage(program: str) -> None:
         raise UserError(f"{message}; --help shows what is accepted")
 
     parser.error = refuse  # type: ignore[method-assign]
-    parser.parse_args()
+    for argument in parser.parse_args().overrides:
+        check_argument(argument)
 
 
 def entry(main: Callable[..., Any]) -> None:
@@ -114,7 +118,9 @@ def member(composed: DictConfig, work: Work) -> Outcome:
     except UserError as error:  # all ranks raise it: one on each machine says so
         outcome = "failed", "" if ranks.local_rank else str(error)
     if outcome[1]:
-        stream = sys.stderr if outcome[0] == "failed" else sys.stdout
+        # Interrupted by no signal: out of memory.
+        wrong = outcome[0] == "failed" or (outcome[0] == "interrupted" and stop_signal() is None)
+        stream = sys.stderr if wrong else sys.stdout
         print(f"train.py: {outcome[1]}", file=stream, flush=True)
     outcomes.append(outcome)
     return outcome
@@ -176,6 +182,7 @@ def members_to_start(
     if (started := ranks_here().size) > 1:
         raise UserError(f"{started} processes: a sweep (-m) is started by one, and so are its members")
     to_start, left, seen = [], [], {}
+    data = {}  # that are read here, one config of each
     now, others = code_state(), 0
     from tqdm import tqdm  # which takes longer to import than --help should wait
 
@@ -202,8 +209,11 @@ def members_to_start(
             left.append(("failed", f"{run.summary()} (hydra.sweeper.failed=again runs it again)"))
         elif not run.finished:
             to_start.append(list(overrides))
+            data[run.config.data.name, run.config.data.root] = run.config
         else:
             others += bool(run.other_code(now))
+    for config in data.values() if here else ():
+        fetch_data(config)
     done = len(members) - len(to_start) - len(left)
     also = f" ({others} with other code than is here now, {now.name})" if others else ""
     also += f", {len(left)} failed before" if left else ""
@@ -366,6 +376,8 @@ def wants_progress() -> bool | None:
 
 def explain(error: Exception) -> str:
     """One line for an error of the user's or of Hydra's."""
+    if isinstance(error, UserError):
+        return str(error)
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, UserError):  # of a plugin
         return str(error.__cause__)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
@@ -375,6 +387,11 @@ def explain(error: Exception) -> str:
         return f"{twice[1]}: given twice; accepted: once, without +"
     if "Config group override" in str(error) and (wrong := _no_choice()):
         return wrong
+    if isinstance(error.__cause__, ValidationError):
+        key = error.__cause__.full_key or str(error).rpartition(" ")[2].partition("=")[0]
+        return f"{key}: {str(error.__cause__).splitlines()[0]}"
+    if not isinstance(error, (HydraException, OmegaConfBaseException)):
+        return f"{' '.join(str(error).split())} (in {shlex.join(sys.argv[1:])})"
     parent = getattr(error.__cause__, "parent_node", None)
     if isinstance(parent, DictConfig):
         key = getattr(error.__cause__, "full_key", None) or getattr(error.__cause__, "key", "")

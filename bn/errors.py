@@ -12,6 +12,10 @@ class UserError(Exception):
         super().__init__(printable(line))
 
 
+class OutOfMemory(UserError):
+    """Memory ran out, or the kernel killed a process for it: to the run it is as if it had been killed."""
+
+
 class Arguments(argparse.ArgumentParser):
     """Of a script: a mistake in them is one line, without the page on how to use it."""
 
@@ -36,6 +40,18 @@ class CaptureFailed(Exception):
     """A step that ran could not be captured as a CUDA graph; it is as it was, and runs on without."""
 
 
+# What torch, CUDA, cuBLAS, cuDNN and the C++ library say in RuntimeErrors.
+NO_MEMORY = ("out of memory", "an't allocate memory", "annot allocate memory", "ALLOC_FAILED", "bad_alloc")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the machine or of a GPU ran out."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    told = isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+    return told or isinstance(error, (MemoryError, OutOfMemory))
+
+
 def printable(text: str) -> str:
     """One line, without what would move the cursor or cannot be encoded: a damaged file may hold anything."""
     return "".join(character if character.isprintable() else "?" for character in text)
@@ -47,6 +63,18 @@ def reason_of(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space left on the device: free some, and the same command goes on"
+    if is_out_of_memory(error):
+        return _of_memory(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _of_memory(error: BaseException) -> str:
+    """What was asked for and what there is; torch goes on with advice about its allocator, and frames."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    said = said.split("DefaultCPUAllocator: ")[-1]
+    for rest in ("Of the allocated memory", "Exception raised from", "CUDA kernel errors", "Original Trace"):
+        said = said.split(f" {rest}")[0]
+    said = said.rstrip(".")
+    return said if "out of memory" in said else f"out of memory ({said})"

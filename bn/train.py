@@ -14,7 +14,7 @@ from torch import nn
 
 from bn.config import Config, to_dict
 from bn.distributed.team import ALONE, Team, mean_statistics
-from bn.errors import Diverged, Interrupted, UserError, reason_of
+from bn.errors import Diverged, Interrupted, UserError, is_out_of_memory, reason_of
 from bn.files import NUMBER, misfit
 from bn.run.checkpoint import load_latest, save_checkpoint
 from bn.run.directory import DIGEST, RunDirectory, processor
@@ -134,7 +134,7 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
             inexact = restore_own(saved, team, losses, device, task.model, config)
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             task.close()
-            if isinstance(error, torch.OutOfMemoryError):
+            if is_out_of_memory(error):
                 raise
             unfit.append(first)
             if team.rank == 0:

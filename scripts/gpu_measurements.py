@@ -14,7 +14,6 @@ results/benchmark/ and run `python scripts/make_figures.py benchmark`. It trains
 """
 
 import argparse
-import shutil
 import subprocess
 import sys
 import time
@@ -26,7 +25,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn.errors import Arguments
+from bn.files import write_whole
 from bn.run.directory import REPOSITORY, processor
+from bn.run.signals import end_with_parent
 
 KEPT = REPOSITORY / "measurements"
 DONE = "exit code 0"
@@ -113,7 +114,7 @@ def take_up(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for part in KEPT.glob("*.part.json"):
         if not (out / part.name).exists():
-            shutil.copy(part, out)
+            write_whole(out / part.name, part.read_bytes())
 
 
 def measure(name: str, device: str, out: Path) -> bool:
@@ -131,7 +132,7 @@ def measure(name: str, device: str, out: Path) -> bool:
 
         say(f"{torch.cuda.get_device_name() if device == 'cuda' else processor()}, torch {torch.__version__}")
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        with subprocess.Popen(command, cwd=REPOSITORY, **pipes) as process:
+        with subprocess.Popen(command, cwd=REPOSITORY, preexec_fn=end_with_parent, **pipes) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 say(line.rstrip("\n"))

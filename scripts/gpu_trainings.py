@@ -29,15 +29,16 @@ import tarfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn import cli
 from bn.errors import Arguments
-from bn.files import Damaged, read_record
+from bn.files import Damaged, read_record, whole
 from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import REPOSITORY, STATUS, RunDirectory
+from bn.run.signals import end_with_parent
 from bn.run.state import find_runs
 from experiments import figure4
 
@@ -121,7 +122,8 @@ def run_until(end: float, waiting: Iterable[Waiting], jobs: int, environment: Ma
         while time.monotonic() < end:
             while len(running) < jobs and (ready := next_ready(coming, held)):
                 print(f"gpu_trainings.py: {shlex.join(ready.command)}", flush=True)
-                running.append(subprocess.Popen([sys.executable, *ready.command], env=environment))
+                command = [sys.executable, *ready.command]
+                running.append(subprocess.Popen(command, env=environment, preexec_fn=save_with_parent))
             if not running:
                 break
             codes += [process.returncode for process in running if process.poll() is not None]
@@ -142,6 +144,11 @@ def run_until(end: float, waiting: Iterable[Waiting], jobs: int, environment: Ma
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def save_with_parent() -> None:
+    """Where this command is killed outright, its runs save and end."""
+    end_with_parent(signal.SIGTERM)
 
 
 def next_ready(coming: Iterator[Waiting], held: list[Waiting]) -> Waiting | None:
@@ -189,13 +196,15 @@ def pack(runs: Path, out: Path, mib: int, evaluated: Sequence[RunDirectory] = ()
     records = [path for run in found for path in sorted(run.iterdir()) if path.is_file()]
     records += sorted((runs / "evaluations").glob("*.*"))
     for number, part in enumerate(parts(records, sum(path.stat().st_size for path in records))):
-        with tarfile.open(out / f"records_{number}.tgz", "w:gz") as archive:
-            for path in part:
-                archive.add(path, path.relative_to(runs.parent))
+        write_archive(out / f"records_{number}.tgz", "w:gz", part, runs.parent)
     for number, part in enumerate(parts(wanted(found, evaluated), mib << 20)):
-        with tarfile.open(out / f"checkpoints_{number}.tar", "w") as archive:
-            for path in part:
-                archive.add(path, path.relative_to(runs.parent))
+        write_archive(out / f"checkpoints_{number}.tar", "w:", part, runs.parent)
+
+
+def write_archive(path: Path, mode: Literal["w:gz", "w:"], files: Iterable[Path], root: Path) -> None:
+    with whole(path) as content, tarfile.open(fileobj=content, mode=mode) as archive:
+        for file in files:
+            archive.add(file, file.relative_to(root))
 
 
 def parts(paths: Iterable[Path], limit: int) -> list[list[Path]]:

@@ -35,6 +35,7 @@ from bn.data.archives import (
     write_member,
 )
 from bn.errors import Arguments, UserError
+from bn.files import whole
 from bn.run.directory import REPOSITORY
 
 ZIP = "tiny-imagenet-200.zip"
@@ -94,22 +95,18 @@ def prepare(archive: Path, root: Path, download_it: bool = False, verify: bool =
 
 def download(archive: Path) -> None:
     """The zip under its name when all of it is there. UserError with one line if that fails."""
-    part = archive.with_name(f"{archive.name}.part")
     try:
-        with urllib.request.urlopen(URL, timeout=60) as source, part.open("wb") as file:
+        with urllib.request.urlopen(URL, timeout=60) as source, whole(archive) as file:
             length = source.headers["Content-Length"]
             with byte_bar(int(length) if length else None, f"download of {archive.name}") as bar:
                 while chunk := source.read(1 << 20):
                     file.write(chunk)
                     bar.update(len(chunk))
-        if length and part.stat().st_size != int(length):
-            raise OSError(f"cut off after {part.stat().st_size} of {length} bytes")
-        part.replace(archive)
+            if length and file.tell() != int(length):
+                raise OSError(f"cut off after {file.tell()} of {length} bytes")
     except (OSError, HTTPException) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{URL}: download failed ({reason}): download it another way and name it") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def extract(archive: Path, root: Path, unfinished: Path) -> None:

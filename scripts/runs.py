@@ -211,7 +211,9 @@ def cells(run: RunState, name: str) -> tuple[str, ...]:
 
 def reason(run: RunState) -> str:
     """And where a run's end is not its own, where to read on."""
-    log = f"; see {run.log}" if run.log and run.state in ("lost", "failed") else ""
+    log = ""
+    if run.log and run.state in ("lost", "failed"):
+        log = f"; see {Path(run.log).with_suffix('.err')}"
     return printable(f"{run.reason or ''}{log}")
 
 

@@ -173,7 +173,7 @@ class Config:
     experiment: str
     scale: str | None  # the base of an image experiment: its data, sizes, rate and length
     member: Annotated[int, ">= 1, <= 6"] | None  # of experiment=ensemble
-    seed: Annotated[int, ">= 0"]
+    seed: Annotated[int, ">= 0, <= 4294967295"]
     steps: Count  # the scale's length
     steps_factor: Annotated[float, "> 0, <= 1000"] = 1.0  # an experiment's change of it
     device: Literal["auto", "cpu", "cuda"]

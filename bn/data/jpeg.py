@@ -76,6 +76,8 @@ class Jpeg:
         try:
             return simplejpeg.decode_jpeg(self._content, min_height=height, min_width=width), reduction
         except ValueError as error:
+            if "nsufficient memory" in str(error):  # and not the file's fault
+                raise MemoryError(str(error)) from error
             if "Premature end" in str(error):  # PIL takes it for gray, if as many bytes are there
                 raise BrokenImage(self._name, "a truncated JPEG file") from error
             return Other(self._content, self._name).pixels()
@@ -102,6 +104,8 @@ class Other:
                     return take(image)
         except UnidentifiedImageError as error:
             raise BrokenImage(self._name, f"not an image; accepted: {', '.join(FORMATS)}") from error
+        except MemoryError:  # is not the file's fault: its pixels have been counted
+            raise
         except Exception as error:  # PIL's plugins let through whatever they stumble over
             raise BrokenImage(self._name, str(error) or type(error).__name__) from error
 

@@ -27,7 +27,7 @@ from bn.data.pictures import Pictures
 from bn.data.resize import central_crop, random_crop
 from bn.data.source import VALIDATION_BATCH, Cropped, Split
 from bn.data.workers import worker_count
-from bn.errors import UserError
+from bn.errors import OutOfMemory, UserError
 from bn.run.signals import STOP, end_with_parent
 
 PREFETCH = 2  # mini-batches ready, or in the making, for each worker
@@ -210,15 +210,15 @@ class Stream:
 
 
 def _alive(prepared: Iterator[Prepared]) -> Iterator[Prepared]:
-    """What the workers prepare. UserError with one line if one was killed, seconds after it is missed."""
+    """What the workers prepare. OutOfMemory with one line if one was killed, seconds after it is missed."""
     try:
         yield from prepared
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
-        raise UserError(
-            "a decoding process was killed (not enough memory, or too small a /dev/shm?): "
-            "the same command resumes; to use fewer, set data.workers"
+        raise OutOfMemory(
+            "a decoding process was killed (not enough memory, or too small a /dev/shm?); "
+            "fewer data.workers need less"
         ) from error
 
 

@@ -37,6 +37,21 @@ def check_data(config: Config) -> None:
         raise UserError(f"optim.batch={config.optim.batch}: accepted: at most the {left} training examples")
 
 
+def fetch_data(config: Config) -> None:
+    """Download what is not there and can be had, once for all who need it. UserError if that fails."""
+    data, root = config.data, REPOSITORY / config.data.root
+    if isinstance(data, MnistData):
+        came = [(f"{name}.gz", name, f"unpacked/{name}") for name in IDX_SETS[data.name].sha256]
+        if not all(any((root / path).exists() for path in paths) for paths in came):
+            from bn.data.mnist import load_mnist
+
+            load_mnist(root, data.threshold, data.validation, data.name)
+    elif data.name == "cifar10" and in_arrays(data) and not (root / "cifar-10-batches-py").exists():
+        from bn.data.cifar10 import cifar10_pictures
+
+        cifar10_pictures(root)
+
+
 def check_idx_root(root: Path, name: str) -> None:
     """UserError where there is no such folder, unless it is the one that a download makes."""
     if not root.is_dir() and root != REPOSITORY / "data" / name:

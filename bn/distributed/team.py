@@ -208,10 +208,10 @@ def joined(
         # (the tests have gloo alone).
         os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "2"
     peers = Peers(ranks, config.rank_timeout_s, run)
-    peers.meet(stop_signal)
+    store = peers.meet(stop_signal)
     try:
         dist.init_process_group(
-            backend, store=dist.PrefixStore("group", peers.store), rank=ranks.rank, world_size=ranks.size,
+            backend, store=dist.PrefixStore("group", store), rank=ranks.rank, world_size=ranks.size,
             timeout=timedelta(seconds=config.rank_timeout_s),
         )  # fmt: skip
         peers.listen()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bn.config import Config, ImageData, config_from, recorded
-from bn.errors import UserError
+from bn.errors import UserError, is_out_of_memory
 from bn.models.build import build_model
 from bn.models.inception import inception
 from bn.models.pretrained import convert
@@ -72,6 +72,8 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the reading of a file of another kind stumbles over
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"{path}: neither a checkpoint nor weights (torch cannot load it)") from error
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise UserError(
@@ -91,6 +93,8 @@ def _ours(state: Mapping[str, Any]) -> tuple[Config, int, nn.Module]:
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError("its weights do not fit the network that its config describes") from error
     return config, config.data.classes, model
 

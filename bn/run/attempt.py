@@ -14,9 +14,9 @@ from bn.cluster.requeue import GOES_ON, Limits, put_back, wanted
 from bn.cluster.slurm import job_id, wait_for_the_end
 from bn.cluster.submission import check_submission, submission
 from bn.config import Config
-from bn.data.there import check_data
+from bn.data.there import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared
-from bn.errors import Interrupted, UserError, reason_of
+from bn.errors import Interrupted, UserError, is_out_of_memory, reason_of
 from bn.run.code_state import code_state
 from bn.run.directory import InUse, NoRunDirectory, RunDirectory
 from bn.run.signals import stop_signal
@@ -72,6 +72,8 @@ def _check_and_open(
         return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before{since})"
     check_shared(run.config, ranks.size)
     check_data(run.config)
+    if ranks.rank == 0:
+        fetch_data(run.config)
     if job is not None and launcher.get("changed") == "stop":
         check_submission(run, job)
     if (number := stop_signal()) is not None:
@@ -135,12 +137,17 @@ def _told_to_stop(run: RunDirectory, ranks: Ranks, number: int, limits: Limits |
 
 
 def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
-    """What a run that raised leaves behind."""
+    """What a run that raised leaves behind.
+
+    Out of memory it is interrupted, as if the kernel had killed it: the same command goes on. No job is put
+    back into the queue for that, and a sweep does not try it twice: each new try is the user's.
+    """
     reason = reason_of(error)
-    if not isinstance(error, (UserError, OSError)):
+    state, advice = ("interrupted", f": {GOES_ON}") if is_out_of_memory(error) else ("failed", "")
+    if not isinstance(error, (UserError, OSError)) and state == "failed":
         traceback.print_exc()
     if not run.finished:
         # A full disk may refuse even this line.
         with contextlib.suppress(OSError):
-            run.set_status("failed", run.status.get("step", 0), reason)
-    return "failed", f"{run.name}: {reason}"
+            run.set_status(state, run.status.get("step", 0), reason)
+    return state, f"{run.name}: {reason}{advice}"

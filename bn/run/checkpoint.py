@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bn.errors import UserError
+from bn.errors import UserError, is_out_of_memory
 from bn.files import remove_parts, write_whole
 
 KEPT = 2
@@ -62,6 +62,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the reading of a file of another kind stumbles over
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"{path}: not a checkpoint (more than tensors and plain values)") from error
     if not isinstance(state, dict) or type(state.get("step")) is not int or state["step"] != int(match[1]):
         raise UserError(f"{path}: not a checkpoint of step {int(match[1]):,}")

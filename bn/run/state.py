@@ -18,7 +18,7 @@ STATES = {
     "diverged": "left the finite numbers, which is a result",
     "queued": "submitted to SLURM, not started since",
     "running": "a process works on it",
-    "interrupted": "told to stop, and saved",
+    "interrupted": "told to stop, or out of memory",
     "lost": "its process is gone without a word",
     "failed": "ended by an error",
 }

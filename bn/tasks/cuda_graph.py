@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from bn.errors import CaptureFailed, reason_of
+from bn.errors import CaptureFailed, is_out_of_memory, reason_of
 from bn.tasks.scaled import ScaledStep
 from bn.tasks.steps import AutogradStep, Step
 
@@ -63,9 +63,9 @@ class CudaGraphStep:
                     torch.cuda.graph(self.graph, capture_error_mode="thread_local"),
                 ):
                     self.loss = step(self.images, self.labels)
-            except torch.cuda.OutOfMemoryError:
-                raise
             except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
                 raise CaptureFailed(reason_of(error)) from error
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:

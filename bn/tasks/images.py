@@ -10,7 +10,7 @@ from tqdm import tqdm
 from bn.config import Config, ImageData, InceptionModel
 from bn.data.images import Plan, open_images
 from bn.distributed.team import Team
-from bn.errors import UserError, reason_of
+from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.evaluate.accuracy import classify, evaluate_population
 from bn.models.build import build_model
 from bn.models.inception import Unit
@@ -98,7 +98,7 @@ class ImageTask(Task):
         try:
             return captured(self.step, self.model, images, labels)
         except Exception as error:
-            if not self.compiled or isinstance(error, torch.cuda.OutOfMemoryError):
+            if not self.compiled or is_out_of_memory(error):
                 raise
             if self.config.compile == "always":
                 raise UserError(f"compile=always: {reason_of(error)}; accepted: auto, never") from error

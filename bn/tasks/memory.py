@@ -1,34 +1,28 @@
-"""Out of memory on a GPU, in one line."""
+"""Out of memory, in one line."""
 
 import functools
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec
 
-import torch
-
 from bn.config import Config
-from bn.errors import UserError
+from bn.errors import OutOfMemory, is_out_of_memory, reason_of
 
 P = ParamSpec("P")
 
 
 def names_memory(work: Callable[Concatenate[Config, P], None]) -> Callable[Concatenate[Config, P], None]:
-    """`work` on a config, where running out of a GPU's memory is a UserError that names batch and memory."""
+    """`work` on a config, where running out of memory is an OutOfMemory that names the mini-batch."""
 
     @functools.wraps(work)
     def named(config: Config, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             work(config, *args, **kwargs)
-        except torch.cuda.OutOfMemoryError as error:
-            raise UserError(
-                f"optim.batch={config.optim.batch}: {first_sentences(error)}: "
-                "accepted: a smaller mini-batch, or more processes (torchrun), which share it"
+        except Exception as error:
+            if not is_out_of_memory(error) or isinstance(error, OutOfMemory):
+                raise
+            raise OutOfMemory(
+                f"{reason_of(error)}; less than optim.batch={config.optim.batch}, or more processes "
+                "(torchrun), which share it, need less"
             ) from error
 
     return named
-
-
-def first_sentences(error: torch.cuda.OutOfMemoryError) -> str:
-    """What was asked for and what there is; torch goes on with advice about its allocator."""
-    said = " ".join(str(error).split())
-    return said.split(" Of the allocated memory")[0].rstrip(".")

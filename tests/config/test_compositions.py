@@ -63,7 +63,7 @@ IMAGE_SWEEPS = {
     "figure2": set(itertools.product(IMAGES, ["cifar10"], [None], range(3))),
     "ensemble": set(itertools.product(["ensemble"], ["cifar10"], range(1, 7), [0])),
 }
-GRIDS = ("base_rate", "full_length", "paper_rate", "rate_tolerance")
+GRIDS = ("base_rate", "full_length", "lrn", "paper_rate", "rate_tolerance")
 ABLATIONS = {"decay", "distortion", "dropout", "l2", "lrn", "none", "rate", "shuffle"}
 
 

@@ -184,10 +184,29 @@ def test_refused_once_before_a_directory_is_made(cli, trees, tmp_path, snapshot,
     assert snapshot(tmp_path) == before
 
 
-def test_a_download_that_fails_leaves_no_folder(cli, trees, tmp_path):
-    arguments = ("experiment=bn_x5", "scale=cifar10", f"data.root={trees}/new/cifar10")
-    code, _, err = cli(*arguments, f"output={tmp_path}/runs")
-    assert code == 1
-    assert "CIFAR-10 is missing, and the download failed (" in err
+DOWNLOADS = {
+    "CIFAR-10": ("experiment=bn_x5", "scale=cifar10", "data.root={}/new/cifar10"),
+    "Fashion-MNIST": ("experiment=mnist_bn", "data=fashion_mnist"),
+}
+
+
+@pytest.mark.parametrize("seeds", ["0", "0,1", "0,1,2"])
+@pytest.mark.parametrize("name", DOWNLOADS)
+def test_a_download_that_fails_is_said_once_and_leaves_nothing(
+    cli, trees, tmp_path, monkeypatch, name, seeds
+):
+    """However many members need it, and before the first starts."""
+    monkeypatch.setattr("bn.data.there.REPOSITORY", tmp_path)  # where Fashion-MNIST would go
+    tries = []
+    for dataset in ("CIFAR10", "FashionMNIST"):
+        refuse = getattr(torchvision.datasets, dataset)
+        counted = lambda *args, refuse=refuse, **rest: (tries.append(1), refuse(*args, **rest))  # noqa: E731
+        monkeypatch.setattr(torchvision.datasets, dataset, counted)
+    given = [argument.format(trees) for argument in DOWNLOADS[name]]
+    before = sorted(tmp_path.rglob("*"))
+    sweep = ("-m", f"seed={seeds}", "hydra/launcher=basic") if "," in seeds else ()
+    code, _, err = cli(*sweep, *given, f"output={tmp_path}/runs")
+    assert (code, len(tries)) == (1, 1)
+    assert "missing, and the download failed (" in err
     assert err.count("\n") == 1
-    assert not (trees / "new").exists()
+    assert sorted(tmp_path.rglob("*")) == before

@@ -62,7 +62,7 @@ def server():
 class Started:
     """Ranks that were started together, as torchrun does it: the store where they meet outlives them."""
 
-    def __init__(self, server, folder, size, job, only=None):
+    def __init__(self, server, folder, size, job, only=None, port=None):
         self.server = server
         self.folders = []
         self.pids = []
@@ -72,7 +72,7 @@ class Started:
             self.folders[-1].mkdir(parents=True, exist_ok=True)
             environment = {
                 "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size,
-                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": self.store.port,
+                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port or self.store.port,
                 "TORCHELASTIC_USE_AGENT_STORE": True,
             }  # fmt: skip
             environment = {name: str(value) for name, value in environment.items()}
@@ -99,9 +99,9 @@ def start_ranks(server, tmp_path):
     started = []
 
     def start(size, arguments, **job):
-        only = job.pop("only", None)
+        only, port = job.pop("only", None), job.pop("port", None)
         folder = tmp_path / f"start_{len(started)}"
-        started.append(Started(server, folder, size, {"arguments": list(arguments), **job}, only))
+        started.append(Started(server, folder, size, {"arguments": list(arguments), **job}, only, port))
         return started[-1]
 
     yield start

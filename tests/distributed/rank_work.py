@@ -117,7 +117,7 @@ def population(mapping, batches):
 
 
 def trouble(kind, rank, step):
-    """Let rank `rank` of a training raise or stand still in step `step`."""
+    """Let rank `rank` of a training raise, run out of memory or stand still in step `step`."""
     if int(os.environ["RANK"]) != rank:
         return
     draw = ImageTask.draw
@@ -126,6 +126,8 @@ def trouble(kind, rank, step):
     def troubled(self, n):
         if n == step and kind == "raise":
             raise UserError("a disk is broken")
+        if n == step and kind == "allocate":
+            torch.empty(1 << 50)
         if n == step:
             time.sleep(1000)
         return draw(self, n)

@@ -1,11 +1,13 @@
 """A file is replaced whole or not at all, whatever ends the writing, and what is left is cleared away."""
 
 import random
+import re
 import resource
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 
 import pytest
@@ -133,3 +135,25 @@ def test_a_page_is_not_cut_at_a_limit(tmp_path, monkeypatch, share):
     assert alone(page)
     make_figures.main()
     assert (committed.RESULTS.parent / table).read_text().rstrip() in page.read_text()
+
+
+IN_PLACE = re.compile(
+    r"\.write_(text|bytes)\(|open\((?:[^()]|\([^()]*\))*\"[wx]b?\"|tarfile\.open\([^)]*\"w|shutil\.(copy|move)\("
+)
+# Folders that nobody but the program sees until they are whole or removed; logs, which grow.
+ALLOWED = {
+    "bn/files.py": 1, "bn/data/archives.py": 1, "scripts/gpu_measurements.py": 1,
+    "scripts/slurm/throwaway_cluster.py": 6, "benchmarks/loaders.py": 1,
+}  # fmt: skip
+
+
+def test_nothing_else_writes_a_file_in_place():
+    """Figures are drawn into a folder of their own, and taken from there by experiments/committed.py."""
+    found = Counter()
+    for folder in ("bn", "scripts", "benchmarks", "experiments", "hydra_plugins"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            name = str(path.relative_to(REPOSITORY))
+            for line in path.read_text().splitlines():
+                drawn = folder in ("experiments", "benchmarks") and "(out / " in line
+                found[name] += bool(IN_PLACE.search(line)) and not drawn
+    assert {name: count for name, count in found.items() if count} == ALLOWED

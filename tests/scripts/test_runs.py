@@ -247,7 +247,7 @@ def test_a_lost_or_failed_job_says_where_to_read_on(make, listed, tmp_path):
     status = said("running", 120, job="12_4")
     make("a/b/c", status=status, submitted=submitted, lock="", first=["submitted.json"])
     row = listed(tmp_path / "runs")[1]
-    assert row.endswith("  12_4  no process works here; see runs/.sweeps/12_4.out")
+    assert row.endswith("  12_4  no process works here; see runs/.sweeps/12_4.err")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+"""Arguments that are no KEY=VALUE, generated: one line that shows them, and nothing on disk."""
+
+import itertools
+import random
+import sys
+
+import pytest
+
+from bn.cli import one_line_errors, planned_run
+
+KEYS = (
+    "",
+    "seed",
+    "optim.lr",
+    "optim",
+    ".lr",
+    "optim.",
+    "optim..lr",
+    "hydra",
+    "hydra.run.dir",
+    "é",
+    "a b",
+    "🙂",
+)
+BEFORE = ("", "+", "++", "~", "@", "=", "-+")
+AFTER = ("", "=", "==", "=1", "==1", "=a=b", "@x=1", "@=1", "={", "=[1", "='", "=${", "=a b", "=\n", "=🙂")
+PARTS = [f"{before}{key}{after}" for before, key, after in itertools.product(BEFORE, KEYS, AFTER)]
+RIGHT = {f"{plus}{pair}" for plus in ("", "++") for pair in ("seed=1", "optim.lr=1")}
+
+
+def noise(count):
+    draw = random.Random(0)
+    letters = "seed=1+~@.,/[]{}$'\"\\ \t\0é#:%&*()<>?!|;-_"
+    return ["".join(draw.choices(letters, k=draw.randint(1, 12))) for _ in range(count)]
+
+
+def said_of(argument, monkeypatch):
+    """The line that ends the command, None where it is accepted."""
+    monkeypatch.setattr(sys, "argv", ["train.py", "experiment=mnist_bn", argument])
+    try:
+        with one_line_errors("train.py"):
+            planned_run(["experiment=mnist_bn", argument])
+    except SystemExit as stop:
+        return str(stop.code)
+    return None
+
+
+@pytest.mark.parametrize("arguments", [PARTS, noise(400)], ids=["put together", "of random characters"])
+def test_one_line_or_accepted(arguments, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    refused = 0
+    for argument in arguments:
+        if argument.startswith("-") or "hydra/launcher" in argument:
+            continue
+        line = said_of(argument, monkeypatch)
+        if line is None:
+            assert argument in RIGHT or "=" in argument, argument
+            continue
+        refused += 1
+        assert line.isprintable(), argument
+        assert line.startswith("train.py: "), argument
+        key = argument.strip().lstrip("+~").partition("=")[0].partition("@")[0]
+        assert key in line or not key.isprintable(), (argument, line)
+    assert refused > 0.5 * len(arguments)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "argument", ["=3", "==", "=", "", " ", "a=b=c", "+=1", "~", "@", "~seed", "seed@x=1"]
+)
+def test_what_is_accepted_is_said(argument, monkeypatch):
+    line = said_of(argument, monkeypatch)
+    assert line is not None
+    assert line.startswith(
+        f"train.py: {argument if argument.strip() else repr(argument)}: accepted: KEY=VALUE"
+    )
+
+
+@pytest.mark.parametrize("argument", sorted(RIGHT))
+def test_what_is_right_is_taken(argument, monkeypatch):
+    assert said_of(argument, monkeypatch) is None
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("hydra.run.dir=here", "hydra.run.dir: accepted of Hydra's: hydra/launcher, hydra.launcher."),
+        ("hydra=3", "hydra: accepted of Hydra's: "),
+        ("hydra.launcher=3", "hydra.launcher: accepted of Hydra's: "),
+        ("hydra.mode=X", "hydra.mode: Invalid value 'X', expected one of [RUN, MULTIRUN]"),
+        ("hydra.launcher.n_jobs=many", "hydra.launcher.n_jobs: Value 'many' of type 'str' could not be"),
+        ("hydra.launcher.nothing=1", "hydra.launcher.nothing: unknown key; accepted: "),
+        ("model.hidden.x=3", "invalid literal for int() with base 10: 'x' (in experiment=mnist_bn model.hid"),
+    ],
+)
+def test_of_hydra(argument, expected, monkeypatch):
+    assert str(said_of(argument, monkeypatch)).startswith(f"train.py: {expected}")
+
+
+def test_an_error_of_the_programs_own_is_no_mistake_of_the_users(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    with pytest.raises(ValueError, match="ours"), one_line_errors("train.py"):
+        raise ValueError("ours")
