@@ -13,6 +13,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
@@ -34,12 +35,14 @@ from bn.data.there import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
 from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.run.attempt import Outcome, Work, attempt, check_device
+from bn.run.beginning import check_beginning
 from bn.run.code_state import code_state
-from bn.run.directory import REPOSITORY, RunDirectory, is_compared
+from bn.run.directory import RECORDED, REPOSITORY, RunDirectory, is_compared
 from bn.run.signals import install_handlers, stop_signal
 
 CONFIGS = str(REPOSITORY / "configs")
 NAME_LENGTH = 150
+NAMED_EARLIER = ("checkpoint_every",)  # keys that were part of a run's name before it was found by fewer
 SWITCHES = ("ablation", "switch")  # groups, each choice of which is a change of section 4.2.1
 
 outcomes: list[Outcome] = []  # of this command's members
@@ -95,9 +98,8 @@ def entry(main: Callable[..., Any]) -> None:
             f"train.py: {stopped} of {len(outcomes)} members were interrupted: the same command goes on",
             file=sys.stderr,
         )
-    if failed and len(outcomes) > 1:
-        print(f"train.py: {len(failed)} of {len(outcomes)} members failed:", file=sys.stderr)
-        print(*failed, sep="\n", file=sys.stderr)
+    if failed and len(outcomes) > 1:  # each has said why
+        print(f"train.py: {len(failed)} of {len(outcomes)} members failed", file=sys.stderr)
     if stopped or failed:
         sys.exit(1)
 
@@ -112,18 +114,25 @@ def member(composed: DictConfig, work: Work) -> Outcome:
         if ranks.size > 1:
             # What torch warns of when a rank is gone, a page each, is said in a line.
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        run = _run_of(composed, dict(HydraConfig.get().runtime.choices))
+        choices = dict(HydraConfig.get().runtime.choices)
+        run = _run_of(composed, choices)
+        if ranks.rank == 0 and (line := _other_records(run, choices)):
+            print(f"train.py: {line}", flush=True)
         run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
-        outcome = attempt(run, ranks, HydraConfig.get().launcher, work)
+        outcome = attempt(run, ranks, HydraConfig.get().launcher, work, quiet=_watched())
     except UserError as error:  # all ranks raise it: one on each machine says so
         outcome = "failed", "" if ranks.local_rank else str(error)
-    if outcome[1]:
-        # Interrupted by no signal: out of memory.
-        wrong = outcome[0] == "failed" or (outcome[0] == "interrupted" and stop_signal() is None)
-        stream = sys.stderr if wrong else sys.stdout
-        print(f"train.py: {outcome[1]}", file=stream, flush=True)
+        if outcome[1]:
+            over = "\r\x1b[J" * (_watched() and sys.stderr.isatty())  # what is drawn of the sweep
+            print(f"{over}train.py: {outcome[1]}", file=sys.stderr, flush=True)
     outcomes.append(outcome)
     return outcome
+
+
+def _watched() -> bool:
+    """Whether this is a member of a sweep on this machine, of which the sweep's own command tells."""
+    hydra = HydraConfig.get()
+    return hydra.mode == RunMode.MULTIRUN and hydra.runtime.choices["hydra/launcher"] != "slurm"
 
 
 def _check_mode() -> None:
@@ -197,6 +206,7 @@ def members_to_start(
             check_shared(run.config, 1)
             if here and not run.finished:
                 check_data(run.config)
+                check_beginning(run)
         except UserError as error:
             raise UserError(f"{error} (member {' '.join(overrides)})") from error
         if run.path in seen:
@@ -218,8 +228,8 @@ def members_to_start(
     also = f" ({others} with other code than is here now, {now.name})" if others else ""
     also += f", {len(left)} failed before" if left else ""
     print(f"train.py: sweep of {len(members)} runs, {done} finished before{also}", flush=True)
-    if len(members) == 1 and left:  # of several, the end of the command says it
-        print(f"train.py: {left[0][1]}", file=sys.stderr)
+    for _, line in left:
+        print(f"train.py: {line}", file=sys.stderr, flush=True)
     return to_start, left
 
 
@@ -237,8 +247,32 @@ def _run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
     config = _checked(composed, choices)
     for group in SWITCHES:
         _check_switch(config, group, choices.get(group, "none"))
-    root = REPOSITORY / config.output
-    return RunDirectory(root / config.experiment / run_name(config, choices) / f"seed_{config.seed}", config)
+    return RunDirectory(_path(config, choices), config)
+
+
+def _path(config: Config, choices: Mapping[str, Any]) -> Path:
+    """Where the run goes; where it is, if that was made when more keys were part of the name."""
+
+    path = _named(config, choices, lambda key: is_compared(key, config))
+    earlier = _named(config, choices, lambda key: is_compared(key, config) or key in NAMED_EARLIER)
+    return earlier if earlier.exists() and not path.exists() else path
+
+
+def _named(config: Config, choices: Mapping[str, Any], named: Callable[[str], bool]) -> Path:
+    root = REPOSITORY / config.output / config.experiment
+    return root / run_name(config, choices, named) / f"seed_{config.seed}"
+
+
+def _other_records(run: RunDirectory, choices: Mapping[str, Any]) -> str:
+    """One line where a new run would train as one that is there, and only record otherwise; else empty."""
+    config = run.config
+    twin = _named(config, choices, lambda key: is_compared(key, config) and not key.startswith(RECORDED))
+    if run.path.exists() or twin == run.path or not twin.exists():
+        return ""
+    base, _ = _composed_alone(_alone(config))
+    own = flatten(to_dict(config)).items()
+    keys = ", ".join(key for key, value in own if key.startswith(RECORDED) and base.get(key) != value)
+    return f"{keys}: changes the records, so this is another run than {os.path.relpath(twin)}"
 
 
 def names_of(group: str) -> list[str]:
@@ -319,11 +353,13 @@ def _check_switch(config: Config, group: str, choice: str) -> None:
         )
 
 
-def run_name(config: Config, choices: Mapping[str, Any]) -> str:
+def run_name(config: Config, choices: Mapping[str, Any], named: Callable[[str], bool] | None = None) -> str:
     """What differs from the experiment alone: `model.init_std-0.01__optim.lr-1.0`, or `default`.
 
-    Of an image experiment "alone" is with its scale (and its member), which the name says first.
+    Of an image experiment "alone" is with its scale (and its member), which the name says first. `named`:
+    whether a flattened key is part of it; None: those that make a run what it is.
     """
+    named = named or (lambda key: is_compared(key, config))
     chosen, alone = _chosen(config), _alone(config)
     base, default_choices = _composed_alone(alone)
     groups = {
@@ -336,7 +372,7 @@ def run_name(config: Config, choices: Mapping[str, Any]) -> str:
         base, _ = _composed_alone((*alone, *(f"{group}={choice}" for group, choice in groups.items())))
     parts = [f"{key}-{value}" for key, value in sorted({**chosen, **groups}.items())]
     for key, value in flatten(to_dict(config)).items():
-        if key != "seed" and is_compared(key, config) and base.get(key, object()) != value:
+        if key != "seed" and named(key) and base.get(key, object()) != value:
             parts.append(f"{key}-{_shown(value)}")
     name = re.sub(r"[^A-Za-z0-9._-]", "_", "__".join(parts)) or "default"
     if len(name) > NAME_LENGTH:

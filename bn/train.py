@@ -16,13 +16,16 @@ from bn.config import Config, to_dict
 from bn.distributed.team import ALONE, Team, mean_statistics
 from bn.errors import Diverged, Interrupted, UserError, is_out_of_memory, reason_of
 from bn.files import NUMBER, misfit
+from bn.run.beginning import load_start, origin
 from bn.run.checkpoint import load_latest, save_checkpoint
 from bn.run.directory import DIGEST, RunDirectory, processor
 from bn.run.losses import LossWindow
 from bn.run.numbers import Numbers, Pace
+from bn.run.profiling import profiled
 from bn.run.resume import own_state, restore_own
 from bn.seeds import derive_seed
 from bn.tasks import Task, build_task
+from bn.tasks.announcement import first_lines
 from bn.tasks.memory import names_memory
 
 # The shape of a checkpoint (bn/files.py); what the task makes of its parts is for the task to say.
@@ -60,39 +63,42 @@ def train(
             numbers.log(0, task.observer.observe(0))
         task.model.train()
         pace = Pace(first)
-        for n in range(first + 1, last + 1):
-            images, labels = task.draw(n)
-            task.step.set_rate(task.rate(n))
-            loss = task.step(images, labels)  # forward, loss, backward, update: bn/tasks/steps.py
-            losses.add(loss)
-            numbers.bar.update()
+        only = task.draw(1) if config.overfit else None  # the one mini-batch of debug=overfit
+        with profiled(run, 0 if team.rank else config.profile, training.device) as profile_step:
+            for n in range(first + 1, last + 1):
+                images, labels = only or task.draw(n)
+                task.step.set_rate(task.rate(n))
+                loss = task.step(images, labels)  # forward, loss, backward, update: bn/tasks/steps.py
+                losses.add(loss)
+                numbers.progress.step()
+                profile_step()
 
-            found: dict[str, float] = {}
-            if losses.full or n == last:
-                found["train/loss"] = losses.mean(n, team)
-                found["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
-                found |= task.step_numbers(n)
-            if n in evaluate_at:
-                with mean_statistics(task.model, team):
-                    check_finite(task.model, n)
-                    found |= task.evaluate()
-            if n in task.observer.steps:
-                found |= task.observer.observe(n)
-            if n == last:
-                found |= task.evaluate_population()
-            numbers.log(n, found)
+                found: dict[str, float] = {}
+                if losses.full or n == last:
+                    found["train/loss"] = losses.mean(n, team)
+                    found["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
+                    found |= task.step_numbers(n)
+                if n in evaluate_at:
+                    with mean_statistics(task.model, team):
+                        check_finite(task.model, n)
+                        found |= task.evaluate()
+                if n in task.observer.steps:
+                    found |= task.observer.observe(n)
+                if n == last:
+                    found |= task.evaluate_population()
+                numbers.log(n, found)
 
-            late = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
-            stop, due = team.agree(stop_signal(), late)
-            saves = stop is not None or due or n % config.checkpoint_every == 0 or n == last
-            if saves:
-                save(training, n)
-                saved_at = time.monotonic()
-            if stop is not None and n < last:
-                run.set_status("interrupted", n, signal.Signals(stop).name)
-                raise Interrupted(stop)
-            if found or saves or n in task.observer.steps:
-                pace = Pace(n)
+                late = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
+                stop, due = team.agree(stop_signal(), late)
+                saves = stop is not None or due or n % config.checkpoint_every == 0 or n == last
+                if saves:
+                    save(training, n)
+                    saved_at = time.monotonic()
+                if stop is not None and n < last:
+                    run.set_status("interrupted", n, signal.Signals(stop).name)
+                    raise Interrupted(stop)
+                if found or saves or n in task.observer.steps:
+                    pace = Pace(n)
         run.set_status("done", n)
     except Diverged as divergence:
         if team.rank == 0:
@@ -117,9 +123,10 @@ class Training(NamedTuple):
 
 
 def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team) -> Training:
-    """The network, its data and its step, new or from the last checkpoint; the first line is printed."""
+    """The network, its data and its step, new or from the last checkpoint; the first lines are printed."""
     device = take_device(config.device)
     torch.set_num_threads(config.threads)
+    began: dict[str, Any] | None = None  # the checkpoint whose weights a new run has
     unfit: list[int] = []  # steps of checkpoints whose content is not what this training needs
     while True:
         saved = team.of_rank_0(lambda: last_checkpoint(run, unfit))
@@ -128,6 +135,9 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
         task = build_task(config, device, first, team)
         losses = LossWindow(config.log_every, device, skips=config.precision == "fp16")
         if saved is None:
+            if config.start is not None:
+                began = team.of_rank_0(lambda: load_start(config))
+                task.model.load_state_dict(began["model"])
             break
         try:
             task.load_state_dict(saved)
@@ -148,12 +158,13 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
         task.capture()
 
     facts = {"type": device.type, "name": device_name(device), "threads": config.threads}
-    run.start(first, {**facts, "processes": team.size}, saved.get("metrics") if saved else None)
+    weights = origin(began) if began and team.rank == 0 else None
+    run.start(first, {**facts, "processes": team.size}, saved.get("metrics") if saved else None, weights)
     if saved is not None and team.rank == 0:
         task.observer.save(run.path)  # as the checkpoint has it, whatever became of the file
     run.set_status("running", first)
     if team.rank == 0:
-        print(describe(config, run, device, task, first), flush=True)
+        print(first_lines(config, run, device_name(device), task, first), flush=True)
     numbers = Numbers(config, run, first=first, earlier_s=earlier_s, writes=team.rank == 0, progress=progress)
     return Training(config, run, team, device, task, losses, numbers, first)
 
@@ -215,12 +226,3 @@ def take_device(wanted: str) -> torch.device:
 
 def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-
-
-def describe(config: Config, run: RunDirectory, device: torch.device, task: Task, first: int) -> str:
-    """The first line printed: what runs, on what, and where."""
-    start = f"from step {first:,} of" if first else "for"
-    return (
-        f"{config.experiment}: seed {config.seed}, {start} {config.length:,} steps on {device_name(device)} "
-        f"({task.describe()}, {config.threads} thread{'s' * (config.threads > 1)}) -> {run.name}"
-    )

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as students_t
 
 from bn.config import Config, changes, flatten, to_dict
 from bn.errors import UserError
 from bn.files import TEXT_OR_NONE, Damaged, Shape, read_record, write_whole
+from bn.intervals import mean_and_interval
 from bn.run.directory import ENDED, ENV, RunDirectory, is_compared, read_lines
 
 # The shape of a runs.json (bn/files.py).
@@ -143,16 +143,6 @@ def observed(run: RunDirectory) -> dict[str, np.ndarray]:
         if name != "percentiles" and len(array) != len(steps):
             raise Damaged(run.activations, f"{name} has {len(array)} steps of {len(steps)}")
     return found
-
-
-def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The mean and the half-width of its 95% confidence interval (Student's t; nan for one value)."""
-    n = len(values)
-    mean = sum(values) / n
-    if n == 1:
-        return mean, float("nan")
-    variance = sum((value - mean) ** 2 for value in values) / (n - 1)
-    return mean, float(students_t.ppf(0.975, n - 1)) * (variance / n) ** 0.5
 
 
 def ratio_and_interval(ratios: Sequence[float]) -> tuple[float, float, float]:

@@ -1,21 +1,20 @@
 """A sweep's jobs, watched until all are over: by their run directories, and by what squeue shows."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
-
-from tqdm import tqdm
 
 from bn.cluster.slurm import queue
 from bn.cluster.submission import submission
 from bn.files import Damaged
 from bn.run.directory import ENDED, RunDirectory
+from bn.run.members import SweepMember
 from bn.run.signals import stop_signal
+from bn.run.watching import LOOK_S, Watched
 
-LOOK_S = 1.0  # between two looks at the run directories
 ASK_S = 10.0  # between two questions to SLURM's controller, which the whole cluster asks
 GONE = 2  # answers without a job, after which it is gone: between two states it may be missing from one
 
@@ -25,8 +24,12 @@ class Member(NamedTuple):
     job: str  # its id, as squeue shows it
 
 
-def watch(members: Sequence[Member]) -> list[tuple[str, str]]:
+def watch(
+    members: Sequence[Member], typed: Sequence[Sequence[str]] = (), before: int = 0
+) -> list[tuple[str, str]]:
     """Of each member, in their order, the state it ended in and one line about it, printed as soon as known.
+
+    `typed` are the overrides of each, `before` how many others of the sweep are over already.
 
     A member is over when its run has ended or failed, or when its job has left the queue: then it was
     interrupted for good, or is lost. KeyboardInterrupt, after a line that says what goes on and how to stop
@@ -35,7 +38,9 @@ def watch(members: Sequence[Member]) -> list[tuple[str, str]]:
     outcomes: dict[int, tuple[str, str]] = {}
     missing = dict.fromkeys(range(len(members)), 0)
     asked = 0.0
-    with tqdm(total=len(members), unit=" runs", disable=None, leave=False) as bar, _stopped(members, missing):
+    pairs = zip(typed or [()] * len(members), members, strict=True)
+    told = Watched([SweepMember(overrides, run) for overrides, (run, _) in pairs], before)
+    with contextlib.closing(told), _stopped(members, missing):
         while missing:
             if stop_signal():
                 raise KeyboardInterrupt
@@ -56,9 +61,8 @@ def watch(members: Sequence[Member]) -> list[tuple[str, str]]:
                 else:
                     continue
                 del missing[i]
-                bar.update()
-                state, line = outcomes[i]
-                tqdm.write(f"train.py: {line}", file=sys.stdout if state in ENDED else sys.stderr)
+                told.over(i, *outcomes[i])
+            told.show()
             time.sleep(LOOK_S)
     return [outcomes[i] for i in range(len(members))]
 
@@ -68,7 +72,7 @@ def _left(run: RunDirectory, job: str, state: str | None) -> tuple[str, str]:
     if state == "interrupted":
         return state, f"{run.summary()}: the same command goes on"
     log = None
-    with suppress(Damaged):
+    with contextlib.suppress(Damaged):
         log = submission(run).get("log")
     where = f"; its log: {log}, its errors: {Path(log).with_suffix('.err')}" if log else ""
     return "lost", (
@@ -77,7 +81,7 @@ def _left(run: RunDirectory, job: str, state: str | None) -> tuple[str, str]:
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _stopped(members: Sequence[Member], left: Mapping[int, int]) -> Iterator[None]:
     """Say what goes on where this process is told to stop, also while it waits for an answer of SLURM's."""
     try:

@@ -9,6 +9,7 @@ from bn.errors import UserError
 
 MOST_WEIGHTS = 1 << 28  # of an MLP's matrices: 1 GiB
 MOST_EVALUATIONS = 1_000_000
+UNPROFILED = 10  # steps before those that torch.profiler looks at
 
 
 def check_combinations(config: Config) -> None:
@@ -22,6 +23,12 @@ def check_combinations(config: Config) -> None:
         if config.length > MOST_EVALUATIONS * schedule.every:
             least = -(-config.length // MOST_EVALUATIONS)
             raise UserError(f"{key}={schedule.every}: accepted with {config.length} steps: at least {least}")
+    if config.profile and config.profile > config.length - UNPROFILED:
+        most = max(0, config.length - UNPROFILED)
+        raise UserError(
+            f"profile={config.profile}: accepted with {config.length} steps: at most {most} (the first "
+            f"{UNPROFILED} are not profiled)"
+        )
     if optim.initial_rate * max(1.0, optim.l2) > 1e30:
         raise UserError(f"optim.lr={optim.lr:g}: accepted: a rate of at most 1e30 with its factors")
     if optim.momentum and optim.name != "sgd":

@@ -194,10 +194,14 @@ class Config:
     log_every: Annotated[int, ">= 1, <= 1e6"]
     checkpoint_every: Count
     checkpoint_minutes: Positive = 10.0  # a checkpoint comes no later than this after the last
+    overfit: bool = False  # train on the first mini-batch alone
+    profile: Annotated[int, ">= 0, <= 1000"] = 0  # steps that torch.profiler looks at; 0: none
     rank_timeout_s: Annotated[float, "> 0, <= 1e6"] = (
         600.0  # of several processes: how long one may keep the others waiting
     )
     output: Path  # where run directories go, relative to the repository
+    start: Path | None = None  # a run or a checkpoint, whose weights are the initial ones
+    extend: Path | None = None  # a shorter run that is done, of which this one is the continuation
     logger: NoLogger | WandbLogger
 
     @property

@@ -161,7 +161,7 @@ class Images:
         self._data = data
         self._source = source
         self._share = plan.share  # of this process, of a mini-batch
-        self._training_examples = len(pictures.get("train", ()))
+        self.training_count = len(pictures.get("train", ()))
         self._validation = np.array_split(np.arange(len(pictures["val"])), plan.ranks)[plan.rank]
 
     def feed(self, n: int) -> Batch:
@@ -192,8 +192,8 @@ class Images:
         the same for all seeds, and are not distorted. UserError if not even one mini-batch can be read.
         """
         share, made = self._share, 0
-        wanted = min(-(-count // share), self._training_examples // share)
-        permutation = torch.randperm(self._training_examples, generator=generator(0, "probe")).numpy()
+        wanted = min(-(-count // share), self.training_count // share)
+        permutation = torch.randperm(self.training_count, generator=generator(0, "probe")).numpy()
         held: list[Batch] = []
         for batch in self._central("train", permutation, share):
             held = [Batch(*map(torch.cat, zip(*held, batch, strict=True)))]

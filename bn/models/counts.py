@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of each row of Figure 5, counted from the network itself."""
+"""Parameters and multiply-adds, counted from the network itself: of each row of Figure 5, and in all."""
 
 from typing import NamedTuple
 
@@ -50,6 +50,13 @@ def counts(network: Inception) -> list[Count]:
     parameters = sum(p.numel() for p in classifier.parameters())
     found.append(Count("classifier", 1, classifier.out_features, parameters, classifier.weight.numel()))
     return found
+
+
+def multiply_adds(model: nn.Module) -> int:
+    """Those of one image at inference: of an Inception network by `counts`, else of the linear layers."""
+    if isinstance(model, Inception):
+        return sum(count.multiply_adds for count in counts(model))
+    return sum(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
 
 
 def _weights(unit: Unit) -> int:

@@ -17,8 +17,10 @@ from bn.config import Config
 from bn.data.there import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared
 from bn.errors import Interrupted, UserError, is_out_of_memory, reason_of
+from bn.run.beginning import check_beginning, extend
 from bn.run.code_state import code_state
 from bn.run.directory import InUse, NoRunDirectory, RunDirectory
+from bn.run.ending import last_lines
 from bn.run.signals import stop_signal
 
 # In a job: how long the process of its last start, on a node that was lost, may seem to hold the directory.
@@ -28,8 +30,12 @@ Outcome = tuple[str, str]  # the state a run ended in, and one line about it
 Work = Callable[[Config, RunDirectory], None]
 
 
-def attempt(run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], work: Work) -> Outcome:
+def attempt(
+    run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], work: Work, quiet: bool = False
+) -> Outcome:
     """Train `run` as one of `ranks`. `launcher` is what started the sweep it is of, if any.
+
+    Prints what becomes of it. `quiet`: what is said while the directory is open goes to its train.log alone.
 
     A rank other than 0 writes nothing, and its line is empty unless it has to say why it failed itself.
     UserError for what cannot be trained here, or is in use; nothing has been written then. In a job that was
@@ -40,7 +46,35 @@ def attempt(run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], work: 
     limits = None
     if "max_num_timeout" in launcher:
         limits = Limits(launcher["signal_delay_s"], launcher["max_num_timeout"])
-    return _begin(run, ranks, launcher, limits) or _go_on(run, ranks, limits, work)
+    if early := _begin(run, ranks, launcher, limits):
+        if not quiet:
+            _tell(run, early)
+        return early
+    if ranks.rank:
+        outcome = _go_on(run, ranks, limits, work)
+        _tell(run, outcome)
+        return outcome
+    from bn.run.transcript import copied, note  # they import tqdm, which --help should not wait for
+
+    began = time.monotonic()
+    note(run.path, f"{time.strftime('%Y-%m-%d %H:%M:%S%z')}: {run.command}\n")
+    with copied(run.path, shown=not quiet):
+        _say_other_code(run)
+        outcome = _go_on(run, ranks, limits, work)
+        _tell(run, outcome, time.monotonic() - began)
+    return outcome
+
+
+def _tell(run: RunDirectory, outcome: Outcome, took_s: float | None = None) -> None:
+    """Print the end of a run, at once; on stderr if it failed or ran out of memory (no signal stopped it)."""
+    state, line = outcome
+    if not line:
+        return  # another rank says it
+    first, *others = last_lines(run, state, line, took_s)
+    wrong = state == "failed" or (state == "interrupted" and stop_signal() is None)
+    print(first, file=sys.stderr if wrong else sys.stdout, flush=True)
+    if took_s is not None and others:
+        print(*others, sep="\n", flush=True)
 
 
 def _begin(
@@ -72,6 +106,7 @@ def _check_and_open(
         return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before{since})"
     check_shared(run.config, ranks.size)
     check_data(run.config)
+    check_beginning(run)
     if ranks.rank == 0:
         fetch_data(run.config)
     if job is not None and launcher.get("changed") == "stop":
@@ -80,15 +115,20 @@ def _check_and_open(
         _told_to_stop(run, ranks, number, limits)
         return "interrupted", "" if ranks.rank else f"{run.name}: not started"
     _open(run, 0.0 if job is None else PATIENCE_S)
-    if ranks.rank == 0 and (other := run.other_code(code_state())):
+    return None
+
+
+def _say_other_code(run: RunDirectory) -> None:
+    if other := run.other_code(code_state()):
         advice = "another output=... begins anew with this code"
         print(f"{run.name}: goes on with other code: {other}: {advice}", file=sys.stderr, flush=True)
-    return None
 
 
 def _go_on(run: RunDirectory, ranks: Ranks, limits: Limits | None, work: Work) -> Outcome:
     """Work in the open run directory, and close it."""
     try:
+        if not ranks.rank:
+            extend(run)
         work(run.config, run)
     except Interrupted as interruption:
         number = interruption.signal

@@ -66,7 +66,11 @@ ENV = {**START, "resumed": [START]}
 ROW = {"step": int}
 
 # A run goes on with other values of these: they change where numbers go, or when, not the numbers.
-NOT_COMPARED = ("output", "data.workers", "logger.", "checkpoint_minutes", "rank_timeout_s")
+NOT_COMPARED = (
+    "output", "data.workers", "logger.", "checkpoint_every", "checkpoint_minutes", "rank_timeout_s", "extend",
+)  # fmt: skip
+# With other values of these the training is the same, but not its records.
+RECORDED = ("log_every", "evaluate.at.", "observe", "probe.")
 
 
 class InUse(UserError):
@@ -139,7 +143,7 @@ class RunDirectory:
     def differences(self, saved: Mapping[str, Any]) -> list[str]:
         """The keys in which a saved config is that of another run, with both values."""
         return [
-            f"{key} (there {there}, here {here})"
+            f"{key} (there {there}, here {here}{', which changes the records' * key.startswith(RECORDED)})"
             for key, (there, here) in changes(saved, self.config).items()
             if is_compared(key, self.config)
         ]
@@ -242,15 +246,19 @@ class RunDirectory:
             raise Damaged(path, f"nothing is recorded of step {min(lacking):,}", ELSEWHERE)
         return b"".join(line + b"\n" for line, _ in lines)
 
-    def start(self, step: int, device: Mapping[str, Any], then: Mapping[str, Any] | None = None) -> None:
+    def start(
+        self, step: int, device: Mapping[str, Any], then: Mapping[str, Any] | None = None,
+        weights: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         """Record the start of work at `step`: the environment, and metrics.jsonl cut back to `step`.
 
-        `then`: the digest of metrics.jsonl that the checkpoint of `step` has. UserError, before anything is
-        written, if a record of the steps before is damaged.
+        `then`: the digest of metrics.jsonl that the checkpoint of `step` has; `weights`: where those of a new
+        run come from. UserError, before anything is written, if a record of the steps before is damaged.
         """
         metrics = self.kept_metrics(step, then) if step else b""
         path = self.path / "env.json"
         facts = {"command": self.command, **environment(), "device": dict(device), "step": step}
+        facts |= {"start": dict(weights)} if weights else {}
         known = read_record(path, ENV, "restore it, or move it away to go on without it") if step else None
         known = {**known, "resumed": [*known["resumed"], facts]} if known else {**facts, "resumed": []}
         write_whole(path, json.dumps(known, indent=2) + "\n")
@@ -295,7 +303,10 @@ class NoRunDirectory(RunDirectory):
     def open(self) -> None:
         pass
 
-    def start(self, step: int, device: Mapping[str, Any], then: Mapping[str, Any] | None = None) -> None:
+    def start(
+        self, step: int, device: Mapping[str, Any], then: Mapping[str, Any] | None = None,
+        weights: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         pass
 
     def log(self, record: Mapping[str, Any]) -> None:

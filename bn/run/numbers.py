@@ -1,28 +1,20 @@
-"""Where the numbers of a run go while it trains: metrics.jsonl, the logger and the bar."""
+"""Where the numbers of a run go while it trains: metrics.jsonl, the logger, and who watches."""
 
 import math
 import time
 from collections.abc import Mapping
 
-from tqdm import tqdm
-
 from bn.config import Config
 from bn.run.directory import RunDirectory
 from bn.run.loggers import NullLogger, open_logger
-
-ON_THE_BAR = {
-    "train/loss": "loss",
-    "train/images_per_second": "images/s",
-    "test/accuracy": "accuracy",
-    "validation/accuracy": "validation",
-}
+from bn.run.progress import Progress
 
 
 class Numbers:
     """Of a run that goes on after step `first`, `earlier_s` seconds after its start.
 
-    Only the process that `writes` has a logger and a bar; `progress`: the bar on stderr; None: where it is a
-    terminal.
+    Only the process that `writes` has a logger and shows its progress: with `progress` as a bar on stderr;
+    None: where it is a terminal.
     """
 
     def __init__(
@@ -32,12 +24,7 @@ class Numbers:
         self.run = run
         self.began = time.perf_counter() - earlier_s
         self.logger = open_logger(config, run) if writes else NullLogger()
-        hidden = None if progress is None else not progress
-        self.bar = tqdm(
-            total=config.length, initial=first, unit=" steps", disable=hidden if writes else True,
-            desc=config.experiment, mininterval=0.5, dynamic_ncols=True,
-        )  # fmt: skip
-        self._shown: dict[str, str] = {}  # the latest of each, on the bar
+        self.progress = Progress(config, run, first, progress, writes)
 
     @property
     def wall_s(self) -> float:
@@ -55,11 +42,10 @@ class Numbers:
             return
         self.run.log({"step": step, "wall_s": round(self.wall_s, 3), **numbers})
         self.logger.log(numbers, step)
-        self._shown |= {ON_THE_BAR[name]: f"{numbers[name]:.4g}" for name in ON_THE_BAR if name in numbers}
-        self.bar.set_postfix(self._shown, refresh=False)
+        self.progress.log(numbers)
 
     def close(self) -> None:
-        self.bar.close()
+        self.progress.close()
         self.logger.finish(0 if self.run.finished else 1)
 
 

@@ -12,6 +12,7 @@ from bn.cluster.submission import SHAPE as SUBMITTED
 from bn.files import NUMBER, Damaged, Shape, misfit, parse_record, parse_yaml, read_record
 from bn.run.directory import ENDED, ROW, STATUS
 from bn.run.heartbeat import Holder, holder_of
+from bn.run.telling import ACCURACIES, PACE
 
 STATES = {
     "done": "trained to its last step",
@@ -22,11 +23,6 @@ STATES = {
     "lost": "its process is gone without a word",
     "failed": "ended by an error",
 }
-# In the order of preference where one line of metrics.jsonl holds several.
-ACCURACIES = (
-    "test/accuracy_population", "validation/accuracy_population", "test/accuracy", "validation/accuracy",
-)  # fmt: skip
-PACE = "train/images_per_second"
 
 
 class RunState(NamedTuple):

@@ -125,10 +125,14 @@ class ImageTask(Task):
             share = o.batch // self.team.size
             parts.append(f"{self.team.size} processes with {share} examples each")
             parts += ["no CUDA graph"] * (self.config.cuda_graph and on_gpu)
-        rate = f"rate {o.initial_rate:g}"
-        if o.lr_batch not in (None, o.batch):
-            rate += f" = {o.lr * o.lr_factor:g} x {o.batch}/{o.lr_batch}, scaled with the mini-batch"
-        return ", ".join((*parts, rate))
+        return ", ".join(parts)
+
+    def describe_data(self) -> str:
+        data, images = self.config.data, self.images
+        assert isinstance(data, ImageData)
+        held_out = "held-out" if data.validation else "validation"
+        counts = f"{images.training_count:,} training and {len(images.pictures):,} {held_out} images"
+        return f"{data.name}: {counts}, {data.classes:,} classes, crops of {data.crop}"
 
     def state_dict(self) -> dict[str, Any]:
         if self.team.size > 1:

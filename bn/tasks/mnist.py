@@ -61,6 +61,11 @@ class MnistTask(Task):
             parts.append(f"the fused one cannot {why_not(self.config) or 'this network'}")
         return ", ".join((*parts, *["CUDA graph"] * (step is not self.step)))
 
+    def describe_data(self) -> str:
+        held_out = f", {len(self.data.validation.labels):,} held-out" if self.data.validation else ""
+        train, test = len(self.data.train.labels), len(self.data.test.labels)
+        return f"{self.config.data.name}: {train:,} training{held_out} and {test:,} test images"
+
     def close(self) -> None:
         pass
 

@@ -36,7 +36,11 @@ class Task(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """How a step is computed, in a few words for the first line printed."""
+        """How a step is computed, in a few words for the first lines printed."""
+
+    @abstractmethod
+    def describe_data(self) -> str:
+        """The data set, and how many images there are to train on and to evaluate on, for the same lines."""
 
     def step_numbers(self, n: int) -> dict[str, float]:
         """What is logged of step `n`, just taken, besides the loss."""

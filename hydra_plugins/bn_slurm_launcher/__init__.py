@@ -67,7 +67,9 @@ class SlurmLauncher(Submitit):
             self._submit(new)
         from bn.cluster.jobs import Member, watch  # Hydra imports this module for --help too
 
-        outcomes = watch([Member(run, submission(run)["job"]) for _, run in members])
+        outcomes = watch(
+            [Member(run, submission(run)["job"]) for _, run in members], job_overrides, initial_job_idx
+        )
         results = [JobReturn(status=JobStatus.COMPLETED) for _ in outcomes]
         for result, outcome in zip(results, outcomes, strict=True):
             result.return_value = outcome

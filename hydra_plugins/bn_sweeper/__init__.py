@@ -1,5 +1,7 @@
-"""Hydra's sweeper, with every member checked before the first starts and the finished ones dropped."""
+"""Hydra's sweeper: members are checked before the first starts, finished ones dropped; a table comes last."""
 
+import contextlib
+import time
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -8,7 +10,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from bn import cli
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
+from bn.run.members import SweepMember, end_of_sweep
 from bn.run.signals import stop_signal
+from bn.run.watching import watched_here
 
 
 class CheckedSweeper(BasicSweeper):
@@ -22,17 +26,29 @@ class CheckedSweeper(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        assert self.launcher is not None
         assert self.config is not None
         cli.check_choices(self.config.hydra.runtime.choices)
         members = cli.members(self.params, arguments)
         here = self.config.hydra.runtime.choices["hydra/launcher"] != "slurm"
         to_start, cli.outcomes[:] = cli.members_to_start(members, self.failed, here)
-        if not to_start:
-            return []
-        left = list(cli.outcomes)
+        all_members = [SweepMember(overrides, cli.planned_run(overrides)) for overrides in members]
+        left, results, before = list(cli.outcomes), [], len(members) - len(to_start)
+        began = time.monotonic()
+        if to_start:
+            new = [SweepMember(overrides, cli.planned_run(overrides)) for overrides in to_start]
+            with watched_here(new, before) if here else contextlib.nullcontext():
+                results = self._launched(to_start, before)
+            cli.outcomes[:] = [*left, *(result.return_value for result in results)]
+        if stop_signal() is None:
+            took_s = time.monotonic() - began if to_start else None
+            print(*end_of_sweep(all_members, took_s), sep="\n", flush=True)
+        return [results]
+
+    def _launched(self, to_start: list[list[str]], before: int) -> Any:
+        """What becomes of the members that are started; `before` are over already."""
+        assert self.launcher is not None
         try:
-            results = self.launcher.launch(to_start, initial_job_idx=0)
+            return self.launcher.launch(to_start, initial_job_idx=before)
         except BrokenProcessPool as error:
             if stop_signal() is None:
                 raise UserError("a process of the sweep was killed: the same command completes it") from error
@@ -41,5 +57,3 @@ class CheckedSweeper(BasicSweeper):
             if error.filename is None:
                 raise
             raise UserError(f"{error.filename}: cannot be written ({error.strerror})") from error
-        cli.outcomes[:] = [*left, *(result.return_value for result in results)]
-        return [results]

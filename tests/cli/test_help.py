@@ -15,6 +15,7 @@ def test_help(command, tmp_path, snapshot):
     for group in (
         "ablation: decay, distortion, dropout, l2, lrn, none, rate, shuffle",
         "data: cifar10, fashion_mnist, imagenet, mnist, smoke, tiny_imagenet",
+        "debug: fast, none, overfit, profile",
         "logger: none, wandb",
         "model: inception, mlp",
         "optim: adagrad, adam, sgd",

@@ -37,8 +37,8 @@ def test_ended_failed_interrupted_and_lost(with_status, answers, capsys):
         "seed_3: job 9_3 is gone (cancelled, killed, out of memory, or its node was lost)" in outcomes[3][1]
     )
     out, err = capsys.readouterr()
-    assert out == f"train.py: {outcomes[0][1]}\n"
-    assert err.splitlines()[0] == f"train.py: {outcomes[1][1]}"  # at once, and not at the end
+    assert out == f"train.py: 1 of 5: {outcomes[0][1]}\n"
+    assert err.splitlines()[0] == f"train.py: 2 of 5: {outcomes[1][1]}"  # at once, and not at the end
 
 
 def test_a_job_that_is_missing_for_a_moment_is_not_gone(with_status, answers):

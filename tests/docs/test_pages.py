@@ -177,7 +177,7 @@ def help_of(program: str) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=str_of)
 def test_intervals_in_the_prose_are_those_of_the_tables(page: Path) -> None:
     tables = "".join(path.read_text() for path in (REPOSITORY / "results").glob("*/*.md"))
-    found = re.findall(r"\d[\d.,]* ± [\d.,]*\d", BLOCK.sub("", page.read_text()))
+    found = re.findall(r"\d[\d.,]* ± [\d.,]*\d", BLOCK.sub("", text_of(page)))
     assert [number for number in found if number not in tables] == []
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 from hydra_plugins.hydra_joblib_launcher import _core
@@ -24,7 +25,9 @@ def test_a_grid(start, command, typed, planned, undisturbed, bits, snapshot, tmp
     assert out.startswith("train.py: sweep of 4 runs, 0 finished before\n")
     runs = [planned(*member) for member in MEMBERS]
     for run in runs:
-        assert f"{run.path.parent.parent.name}: seed {run.config.seed}, for 120 steps on " in out
+        assert "for 120 steps" not in out  # that is in its train.log
+        said = f"{run.path.parent.parent.name}: seed {run.config.seed}, for 120 steps -> "
+        assert said in (run.path / "train.log").read_text()
         assert f"{run.path.parent.name}/{run.path.name}: done at step 120; test/accuracy 0." in out
 
     # Each is the run that its own command makes, and says so.
@@ -42,7 +45,13 @@ def test_a_grid(start, command, typed, planned, undisturbed, bits, snapshot, tmp
 
     before = snapshot(tmp_path)
     code, out, err = command(*typed(*GRID))
-    assert (code, out, err) == (0, "train.py: sweep of 4 runs, 4 finished before\n", "")
+    assert (code, err) == (0, "")
+    first, *table, last = out.splitlines()
+    assert first == "train.py: sweep of 4 runs, 4 finished before"
+    assert [row.split()[:2] for row in table[1:]] == [
+        [name, str(seed)] for name in ("mnist_baseline", "mnist_bn") for seed in (0, 1)
+    ]
+    assert last == "train.py: 4 of 4 runs have ended; next: python scripts/runs.py"
     assert snapshot(tmp_path) == before
 
 
@@ -56,12 +65,14 @@ def test_a_member_that_fails_leaves_the_others_alone(
         path.write_bytes(b"damaged")
     code, out, err = cli(*typed("-m", "experiment=mnist_bn", "seed=0,1", "hydra.launcher.n_jobs=1"))
     assert code == 1
-    lines = err.splitlines()
-    assert lines[1] == "train.py: 1 of 2 members failed:"
-    assert lines[0] == f"train.py: {lines[2]}"
-    assert "seed_0: " in lines[2]
-    assert "no sound checkpoint is left (2 damaged)" in lines[2]
-    assert len(lines) == 3
+    why, count = err.splitlines()  # why at once, and once
+    assert count == "train.py: 1 of 2 members failed"
+    assert why.startswith("train.py: 1 of 2: ")
+    assert "seed_0: failed at step 60; " in why
+    assert "no sound checkpoint is left (2 damaged)" in why
+    assert why.endswith(f"(more in {bad.name}/train.log)")
+    assert "no sound checkpoint" in (bad.path / "train.log").read_text()
+    assert re.search(r"^0 +failed +\d", out, re.MULTILINE)
     assert bad.status["state"] == "failed"
     other = planned("experiment=mnist_bn", "seed=1")
     assert f"{other.path.name}: done at step 120" in out
@@ -109,8 +120,11 @@ def test_a_member_that_failed_is_run_again_only_when_asked(cli, typed, planned, 
     code, out, err = cli(*typed(*sweep))
     assert code == 1
     assert out.startswith("train.py: sweep of 2 runs, 0 finished before, 1 failed before\n")
-    assert err.startswith("train.py: 1 of 2 members failed:\n")
-    assert "failed at step 0; no space left on the device (hydra.sweeper.failed=again runs it again)" in err
+    why, count = err.splitlines()
+    assert why.endswith(
+        "failed at step 0; no space left on the device (hydra.sweeper.failed=again runs it again)"
+    )
+    assert count == "train.py: 1 of 2 members failed"
     assert run.status["state"] == "failed"
     assert planned("experiment=mnist_bn", "seed=1").status["state"] == "done"
 

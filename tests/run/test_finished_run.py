@@ -1,5 +1,7 @@
 """A finished run, started again, says so, stops at once and changes nothing."""
 
+import re
+
 import pytest
 
 
@@ -23,9 +25,16 @@ def test_it_says_so_and_changes_no_byte(trained, command, typed, snapshot, tmp_p
 def test_the_command_that_finishes_it_exits_with_0_and_a_summary(cli, typed, undisturbed, bits, planned):
     code, out, err = cli(*typed("experiment=mnist_bn"))
     assert (code, err) == (0, "")
-    first, last = out.splitlines()
-    assert first.startswith("mnist_bn: seed 0, for 120 steps on ")
-    assert "1 thread)" in first
+    run = planned("experiment=mnist_bn")
+    first, network, size, data, step, device, *_, last, following = out.splitlines()
+    assert first == f"mnist_bn: seed 0, for 120 steps -> {run.name}"
+    assert network == "  network  MLP 784-100-100-100-10, sigmoid, batch normalization"
+    assert size == "  size     100,010 parameters, 99,400 multiply-adds an image"
+    assert data == "  data     mnist: 60,000 training and 10,000 test images; mini-batches of 60"
+    assert step == "  step     sgd at rate 0.1; fused step"
+    assert device.endswith("(1 thread)")
     assert "seed_0: done at step 120; test/accuracy 0." in last
     assert "test/accuracy_population 0." in last
+    assert re.search(r"; after [\d.]+ s$", last)
+    assert following == "train.py: next: python scripts/runs.py"
     assert bits(planned("experiment=mnist_bn")) == bits(undisturbed("experiment=mnist_bn"))

@@ -140,7 +140,10 @@ def test_logged_gradient_norm(trained):
 
 def test_ghost_statistics_of_a_large_mini_batch_follow_the_linear_rate(planned):
     from bn.tasks import build_task
+    from bn.tasks.announcement import first_lines
 
     run = planned("experiment=bn_x5", *SMOKE, "optim.batch=64")
     task = build_task(run.config, torch.device("cpu"), 0)
-    assert "rate 0.015 = 0.0075 x 64/32, scaled with the mini-batch" in task.describe()
+    assert "rate 0.015 = 0.0075 x 64/32, scaled with the mini-batch" in first_lines(
+        run.config, run, "cpu", task, 0
+    )

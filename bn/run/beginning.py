@@ -1,0 +1,167 @@
+"""Where a run begins, if not at the initial weights of its seed: at another's weights, or at a shorter run.
+
+`start=RUN_OR_CHECKPOINT` takes the weights alone: it is another run, which begins at step 0. `extend=RUN`
+takes everything: schedules do not depend on the length of a run, so that a longer run is a shorter one's
+continuation, to the bit. The shorter one stays as it is.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bn.config import Config, changes, to_dict
+from bn.errors import UserError
+from bn.files import parse_yaml, read_record, write_whole
+from bn.run.directory import ENV, REPOSITORY, RunDirectory, is_compared, read_lines
+
+LENGTH = ("steps", "steps_factor")
+
+
+def check_beginning(run: RunDirectory) -> None:
+    """UserError if a run that has not begun cannot begin as it is asked to. Nothing is written."""
+    if run.config.start is None and run.config.extend is None:
+        return
+    from bn.run.checkpoint import list_checkpoints  # torch, which others start without
+
+    if list_checkpoints(run.checkpoints):
+        return  # it goes on from its own
+    if run.config.extend is not None:
+        _shorter(run)
+    else:
+        load_start(run.config)
+
+
+def load_start(config: Config) -> dict[str, Any]:
+    """The checkpoint that `start` names, with its "path". UserError if its network does not fit this one."""
+    from bn.models.build import build_model
+
+    path = _checkpoint_of("start", str(config.start))
+    state = _read("start", str(config.start), path)
+    ours = {name: tuple(tensor.shape) for name, tensor in build_model(config).state_dict().items()}
+    try:
+        theirs = {name: tuple(tensor.shape) for name, tensor in state["model"].items()}
+    except (AttributeError, KeyError, TypeError):
+        raise UserError(f"start={config.start}: holds no network") from None
+    for name in (*ours, *theirs):
+        if ours.get(name) != theirs.get(name):
+            there, here = (f"is {found[name]}" if name in found else "is absent" for found in (theirs, ours))
+            raise UserError(
+                f"start={config.start}: does not fit: {name} {there} there and {here} here; accepted: a "
+                "network with the same layers"
+            )
+    return {**state, "path": path}
+
+
+def origin(state: Mapping[str, Any]) -> dict[str, Any]:
+    """For env.json: the checkpoint that a run's weights come from."""
+    path = state["path"]
+    return {
+        "checkpoint": str(path),
+        "step": state["step"],
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "experiment": state["config"].get("experiment"),
+    }
+
+
+def extend(run: RunDirectory) -> None:
+    """Give an open, new run directory what the run that `extend` names has recorded, as if it were its own.
+
+    The checkpoint comes last: until it is there, the run has not begun.
+    """
+    from bn.run.checkpoint import list_checkpoints, save_checkpoint
+
+    if run.config.extend is None or list_checkpoints(run.checkpoints):
+        return
+    other, state = _shorter(run)
+    n = state["step"]
+    rows = read_lines(other.path / "metrics.jsonl")
+    if rows and rows[-1]["step"] == n:
+        rows[-1] = _as_on_the_way(rows[-1], run.config)
+    text = "".join(json.dumps(row) + "\n" for row in rows if row.keys() - {"step", "wall_s"})
+    env = read_record(other.path / "env.json", ENV)
+    known = {**env, "extends": {"run": os.path.relpath(other.path, REPOSITORY), "steps": n}} if env else None
+    if known:
+        write_whole(run.path / "env.json", json.dumps(known, indent=2) + "\n")
+    write_whole(run.path / "metrics.jsonl", text)
+    content = text.encode()
+    state["config"] = to_dict(run.config)
+    state["metrics"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    state["losses"]["count"] = n % run.config.log_every  # at its end they were logged, whatever their number
+    save_checkpoint(run.checkpoints, n, state)
+    print(f"{run.name}: goes on from the {n:,} steps of {other.name}, which stays as it is", flush=True)
+
+
+def _as_on_the_way(row: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    """The last row of a shorter run, with what a longer one logs of that step."""
+    n = row["step"]
+    logged, evaluated = n % config.log_every == 0, n in config.evaluate.at.steps(config.length)
+    left_out = [*["train/"] * (not logged), *["test/", "validation/"] * (not evaluated)]
+    return {
+        name: value
+        for name, value in row.items()
+        if not name.startswith(tuple(left_out)) and not name.endswith("_population")
+    }
+
+
+def _shorter(run: RunDirectory) -> tuple[RunDirectory, dict[str, Any]]:
+    """The run that `extend` names and its last checkpoint. UserError if `run` is not its continuation."""
+    given = str(run.config.extend)
+    path = REPOSITORY / given
+    saved = read_record(path / "config.yaml", dict, parse=parse_yaml)
+    if saved is None:
+        raise UserError(f"extend={given}: holds no run; accepted: the directory of a run that is done")
+    if path.resolve() == run.path.resolve():
+        raise UserError(f"extend={given}: is this run itself; accepted: a shorter one")
+    other = RunDirectory(path, run.config)
+    status = other.read_status()
+    if status.get("state") != "done":
+        state = status.get("state", "absent")
+        at = f"{state} at step {status.get('step', 0):,}"
+        raise UserError(f"extend={given}: {at}; accepted: a run that is done")
+    different = [
+        f"{key} (there {there}, here {here})"
+        for key, (there, here) in changes(saved, run.config).items()
+        if is_compared(key, run.config) and key not in LENGTH
+    ]
+    if different:
+        raise UserError(f"extend={given}: {', '.join(different)}; accepted: a run with other steps alone")
+    other.check_records()
+    state = _read("extend", given, _checkpoint_of("extend", given))
+    if state["step"] != status["step"]:
+        raise UserError(f"extend={given}: its last checkpoint is of step {state['step']:,}, not of its end")
+    if state["step"] >= run.config.length:
+        raise UserError(
+            f"extend={given}: has {state['step']:,} steps; accepted with it: steps of more than that, "
+            f"here {run.config.length:,}"
+        )
+    return other, state
+
+
+def _checkpoint_of(key: str, given: str) -> Path:
+    """A checkpoint, or the last one of a run directory."""
+    from bn.run.checkpoint import list_checkpoints
+
+    path = REPOSITORY / given
+    if not path.exists():
+        raise UserError(f"{key}={given}: no such file or folder; accepted: a run directory or a checkpoint")
+    if not path.is_dir():
+        return path
+    found = list_checkpoints(path / "checkpoints")
+    if not found:
+        raise UserError(f"{key}={given}: has no checkpoint; accepted: a run directory or a checkpoint")
+    return found[-1]
+
+
+def _read(key: str, given: str, path: Path) -> dict[str, Any]:
+    from bn.run.checkpoint import load_checkpoint
+
+    try:
+        state = load_checkpoint(path)
+    except UserError as error:
+        raise UserError(f"{key}={given}: {error}") from error
+    if not isinstance(state.get("config"), dict):
+        raise UserError(f"{key}={given}: {path}: has no config: not a checkpoint that train.py wrote")
+    return state

@@ -1,0 +1,177 @@
+"""A run that is done goes on as a longer one: to the bits of one that was as long from the start."""
+
+import json
+
+import pytest
+
+from bn.distributed.ranks import Ranks
+from bn.errors import Interrupted, UserError
+from bn.run.attempt import attempt
+from bn.run.beginning import check_beginning
+from bn.run.checkpoint import list_checkpoints
+from bn.run.directory import read_lines
+from bn.train import train
+from tests.conftest import slowly
+
+RUN = "experiment=mnist_bn"
+NETWORKS = {
+    "bn": ["experiment=mnist_bn"],
+    "momentum": ["experiment=mnist_baseline", "step_path=autograd", "optim.momentum=0.9"],
+    "adam": ["experiment=mnist_bn", "optim=adam", "optim.lr=0.01"],
+    "images, dropout, decay": [
+        "experiment=bn_baseline",
+        "scale=smoke",
+        "data.feed=stream",
+        "data.workers=0",
+        "evaluate.at.every=24",
+        "evaluate.population_batches=2",
+        "probe.examples=32",
+        "log_every=4",
+        "probe.at.every=24",
+    ],
+}
+LONG = "steps=180"
+
+
+@pytest.fixture
+def extended(planned):
+    """The longer run, of 180 steps, after what it names; not trained yet."""
+    return lambda shorter, *overrides: planned(LONG, *overrides, f"extend={shorter.path}")
+
+
+def trained_by(run, stop_signal=lambda: None):
+    return attempt(run, Ranks(), {}, lambda config, run: train(config, run, stop_signal, progress=False))
+
+
+@pytest.mark.parametrize("network", ["bn", *slowly(*[name for name in NETWORKS if name != "bn"])])
+def test_the_longer_run_is_the_continuation_to_the_bit(
+    network, trained, extended, undisturbed, bits, snapshot
+):
+    overrides = NETWORKS[network]
+    short, long = ("steps=24", "steps=32") if "scale=smoke" in overrides else ("steps=120", LONG)
+    shorter = trained(*overrides, short)
+    before = snapshot(shorter.path)
+    run = extended(shorter, *overrides, long)
+    assert trained_by(run)[0] == "done"
+    assert bits(run) == bits(undisturbed(*overrides, long))
+    assert snapshot(shorter.path) == before  # nothing of it is lost, or changed
+    run.check_records()
+
+
+@pytest.mark.parametrize("steps", [130, *slowly(121, 90)])
+def test_a_shorter_one_that_ends_between_two_logs(steps, trained, extended, undisturbed, bits):
+    """Its end was evaluated and observed, and part of a window of losses logged; the longer one's is not."""
+    shorter = trained(RUN, f"steps={steps}")
+    run = extended(shorter, RUN)
+    trained_by(run)
+    found, wanted = bits(run), bits(undisturbed(RUN, LONG))
+    assert found["metrics"] == wanted["metrics"]
+    assert {key: value for key, value in found["checkpoint"].items() if key != "observations"} == {
+        key: value for key, value in wanted["checkpoint"].items() if key != "observations"
+    }
+    assert found["activations"]["layer3"][0][0] == wanted["activations"]["layer3"][0][0] + 1  # one more
+
+
+def test_it_is_the_run_that_its_own_command_makes(trained, extended, planned, cli, typed, bits):
+    """In the same directory; once interrupted it goes on, with or without `extend`; it is extended again."""
+    shorter = trained(RUN)
+    run = extended(shorter, RUN)
+    assert run.path == planned(RUN, LONG).path
+    calls = iter(range(1, 1000))
+    stops = trained_by(run, lambda: 15 if next(calls) >= 20 else None)
+    assert stops[0] == "interrupted"
+    code, out, err = cli(*typed(RUN, LONG))
+    assert (code, err) == (0, "")
+    assert out.startswith("mnist_bn: seed 0, from step 140 of 180 steps -> ")
+    code, out, _ = cli(*typed(RUN, LONG, f"extend={shorter.path}"))
+    assert (code, out.endswith("(finished before)\n")) == (0, True)
+    code, out, err = cli(*typed(RUN, "steps=240", f"extend={run.path}"))
+    assert (code, err) == (0, "")
+    assert f"goes on from the 180 steps of {run.name}, which stays as it is" in out
+
+
+def test_where_it_comes_from_is_recorded(trained, extended):
+    shorter = trained(RUN)
+    run = extended(shorter, RUN)
+    trained_by(run)
+    env, first = (json.loads((each.path / "env.json").read_text()) for each in (run, shorter))
+    assert env["extends"]["steps"] == 120
+    assert env["extends"]["run"].endswith("seed_0")
+    assert [env["time"], env["command"]] == [first["time"], first["command"]]
+    assert [start["step"] for start in env["resumed"]] == [120]
+    assert f"extend: {shorter.path}" in (run.path / "config.yaml").read_text()
+
+
+def test_killed_while_it_takes_over(trained, extended, undisturbed, bits, monkeypatch):
+    shorter = trained(RUN)
+    run = extended(shorter, RUN)
+
+    def killed(*_):
+        raise Interrupted(9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bn.run.checkpoint.save_checkpoint", killed)
+        trained_by(run)
+    assert list_checkpoints(run.checkpoints) == []
+    trained_by(run)
+    assert bits(run) == bits(undisturbed(RUN, LONG))
+
+
+def refusal(run, snapshot):
+    before = snapshot(run.path.parent)
+    with pytest.raises(UserError) as error:
+        trained_by(run)
+    assert snapshot(run.path.parent) == before
+    (line,) = str(error.value).splitlines()
+    return line
+
+
+def test_what_cannot_be_extended(trained, planned, extended, snapshot, stop_after):
+    shorter = trained(RUN)
+    key = f"extend={shorter.path}"
+    other = planned(RUN, LONG, "optim.lr=1", key)
+    assert refusal(other, snapshot) == (
+        f"{key}: optim.lr (there 0.1, here 1.0); accepted: a run with other steps alone"
+    )
+    same = planned(RUN, "steps=100", key)
+    assert refusal(same, snapshot).endswith(
+        "has 120 steps; accepted with it: steps of more than that, here 100"
+    )
+    nothing = planned(RUN, LONG, f"extend={shorter.path}0")
+    assert refusal(nothing, snapshot) == (
+        f"{key}0: holds no run; accepted: the directory of a run that is done"
+    )
+    itself = planned(RUN, LONG, f"extend={planned(RUN, LONG).path}")
+    assert "holds no run" in refusal(itself, snapshot)
+    with pytest.raises(Interrupted):
+        trained(RUN, "seed=1", stop_signal=stop_after(30))
+    stopped = planned(RUN, "seed=1")
+    line = refusal(planned(RUN, "seed=1", LONG, f"extend={stopped.path}"), snapshot)
+    assert line.endswith("seed_1: interrupted at step 30; accepted: a run that is done")
+
+
+def test_one_that_has_changed_since_is_refused(trained, extended, snapshot):
+    shorter = trained(RUN)
+    path = shorter.path / "metrics.jsonl"
+    path.write_text(path.read_text().replace("0.", "1.", 1))
+    assert "changed since the run ended" in refusal(extended(shorter, RUN), snapshot)
+
+
+def test_a_sweep_checks_all_members_first(trained, cli, typed, snapshot, tmp_path):
+    trained(RUN)
+    shorter = trained(RUN).path.parent
+    before = snapshot(tmp_path)
+    arguments = ("-m", RUN, "seed=0,1", LONG, f"extend='{shorter}/seed_${{seed}}'")
+    code, out, err = cli(*typed(*arguments))
+    assert (code, out) == (1, "")
+    assert f"extend={shorter}/seed_1: holds no run" in err
+    assert snapshot(tmp_path) == before
+
+
+def test_a_run_that_has_begun_does_not_look_again(trained, extended):
+    shorter = trained(RUN)
+    run = extended(shorter, RUN)
+    trained_by(run)
+    (shorter.path / "config.yaml").unlink()
+    check_beginning(run)
+    assert len(read_lines(run.path / "metrics.jsonl")) > 5

@@ -1,0 +1,162 @@
+"""train.log: what a run prints, in its directory. It is no record: nothing depends on it."""
+
+import os
+import sys
+
+import pytest
+from tqdm import tqdm
+
+from bn.distributed.ranks import Ranks
+from bn.errors import Diverged, Interrupted
+from bn.run.attempt import attempt
+from bn.run.ending import last_lines
+from bn.run.transcript import copied
+from bn.train import train
+from tests.run.terminals import Terminal, pieces, screen
+
+RUN = "experiment=mnist_bn"
+
+
+def work(config, run, stop_signal=lambda: None):
+    train(config, run, stop_signal)
+
+
+@pytest.fixture
+def run(planned):
+    return planned(RUN)
+
+
+def log_of(run):
+    return (run.path / "train.log").read_text()
+
+
+def test_it_holds_what_was_printed_and_a_resumed_run_appends(run, capsys, stop_after):
+    def interrupted(config, run):
+        train(config, run, stop_after(60))
+
+    assert attempt(run, Ranks(), {}, interrupted)[0] == "interrupted"
+    out, err = capsys.readouterr()
+    first = log_of(run)
+    assert err == ""
+    head, _, rest = first.partition("\n")
+    assert head.endswith(run.command)
+    assert rest == out
+    assert out.endswith(": the same command goes on\n")
+
+    assert attempt(run, Ranks(), {}, work)[0] == "done"
+    out, _ = capsys.readouterr()
+    assert out.startswith("mnist_bn: seed 0, from step 60 of 120 steps -> ")
+    assert log_of(run).startswith(first)
+    assert log_of(run).endswith(out)
+    assert "train.py: next: python scripts/runs.py\n" in out
+
+
+def test_a_quiet_run_says_it_there_alone(run, capsys):
+    attempt(run, Ranks(), {}, work, quiet=True)
+    assert capsys.readouterr() == ("", "")
+    assert "mnist_bn: seed 0, for 120 steps" in log_of(run)
+    assert ": done at step 120; " in log_of(run)
+
+
+def test_errors_are_in_it(run, capsys):
+    def fails(config, run):
+        print("take care", file=sys.stderr)
+        raise ZeroDivisionError("of all things")
+
+    assert attempt(run, Ranks(), {}, fails)[0] == "failed"
+    for text in (log_of(run), capsys.readouterr().err):
+        assert "take care\n" in text
+        assert "Traceback (most recent call last)" in text
+        assert "seed_0: ZeroDivisionError: of all things\n" in text
+
+
+def test_a_full_disk_does_not_end_the_run(run, undisturbed, bits):
+    run.path.mkdir(parents=True)
+    (run.path / "train.log").symlink_to("/dev/full")
+    assert attempt(run, Ranks(), {}, work)[0] == "done"
+    assert bits(run) == bits(undisturbed(RUN))
+
+
+def test_neither_does_something_else_under_its_name(run):
+    run.path.mkdir(parents=True)
+    os.mkfifo(run.path / "train.log")  # nobody reads it
+    assert attempt(run, Ranks(), {}, work)[0] == "done"
+
+
+@pytest.mark.parametrize("change", ["removed", "changed"])
+def test_it_is_no_record(run, change, cli, typed):
+    attempt(run, Ranks(), {}, work)
+    path = run.path / "train.log"
+    path.unlink() if change == "removed" else path.write_bytes(b"\0\xff")
+    run.check_records()
+    code, out, err = cli(*typed(RUN))
+    assert (code, err) == (0, "")
+    assert out.endswith("(finished before)\n")
+    assert path.exists() == (change == "changed")
+
+
+def test_a_refused_run_and_a_finished_one_leave_none(run, typed, cli, trained):
+    trained(RUN)
+    code, _, _ = cli(*typed(RUN))
+    assert code == 0
+    assert not (run.path / "train.log").exists()
+
+
+def test_only_rank_0_writes(planned):
+    run = planned("experiment=inception", "scale=smoke")
+
+    def others(config, run):
+        print("of rank 1")
+        raise Interrupted(2)
+
+    attempt(run, Ranks(rank=1, size=2, local_rank=1, local_size=2), {}, others)
+    assert not run.path.exists()
+
+
+def test_a_bar_is_not_copied_and_lines_go_over_it(tmp_path, monkeypatch):
+    terminal = Terminal(80)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal.stream)
+        patch.setattr(sys, "stdout", terminal.stream)
+        with copied(tmp_path):
+            with tqdm(total=4, mininterval=0, desc="a bar", leave=False) as bar:
+                print("one", "two")
+                bar.update()
+                print("thr", end="")
+                bar.update()
+                print("ee")
+                tqdm.write("four", file=sys.stderr)
+            assert sys.stderr.isatty()
+    drawn = terminal.close()
+    assert (tmp_path / "train.log").read_text() == "one two\nthree\nfour\n"
+    assert any(piece.startswith("a bar:  50%|") for piece in pieces(drawn))
+    assert screen(drawn, 80) == ["one two", "three", "four"]
+
+
+def test_the_end_says_how_to_send_what_wandb_has(run):
+    folder = run.path / "wandb" / "offline-run-20260101_000000-abc"
+    folder.mkdir(parents=True)
+    lines = last_lines(run, "done", "the result", 12.3)
+    assert lines == [
+        "train.py: the result; after 12 s",
+        "train.py: next: python scripts/runs.py",
+        f"train.py: W&B: {os.path.relpath(folder)}: wandb sync {run.name}/wandb/offline-run-*",
+    ]
+
+
+def test_the_end_of_images_says_how_to_evaluate_them(planned):
+    run = planned("experiment=bn_x5", "scale=smoke")
+    run.path.mkdir(parents=True)
+    run.set_status("done", 60)
+    assert last_lines(run, "done", "x")[1] == (
+        f"train.py: next: python evaluate.py checkpoint={run.name} statistics=population crops=144"
+    )
+
+
+def test_a_divergence_is_told_as_a_result(run, capsys):
+    def diverges(config, run):
+        run.start(0, {"type": "cpu", "name": "x"})
+        run.set_status("diverged", 3, str(Diverged("train/loss is nan at step 3")))
+
+    assert attempt(run, Ranks(), {}, diverges)[0] == "diverged"
+    assert "diverged at step 3; train/loss is nan at step 3; after " in capsys.readouterr().out
