@@ -11,7 +11,7 @@ from bn.observe.observation import Observation, Subject, nonlinearity_inputs
 
 
 class Correlations(Observation):
-    """Of the inputs to each layer's nonlinearity, with the sign that they have before gamma.
+    """Of the inputs to each layer's nonlinearity, with the sign that they have before gamma, one a unit.
 
     `observe/correlation/<layer>`: the mean, over all pairs of units, of the absolute correlation over all
     examples. `observe/correlation_change/<layer>`: the root mean square, over the pairs, of the change of the
@@ -32,7 +32,8 @@ class Correlations(Observation):
         found, halves = {}, {}
         for name, inputs in nonlinearity_inputs(self.subject).items():
             gamma = getattr(self.subject.layers[name].norm, "weight", None)
-            xhat = inputs.double() if gamma is None else inputs.double() * gamma.sign()
+            per_unit = gamma is not None and gamma.shape == inputs.shape[1:]
+            xhat = inputs.double() * gamma.sign() if per_unit else inputs.double()
             one, other = (correlations(half) for half in xhat.tensor_split(2))
             found[f"observe/correlation/{name}"] = correlations(xhat).abs().mean().item()
             found[f"observe/correlation_sampling/{name}"] = root_mean_square(one - other)
@@ -57,7 +58,7 @@ def correlations(values: Tensor) -> Tensor:
     """
     units = values.shape[1]
     above = torch.triu_indices(units, units, offset=1)
-    return torch.corrcoef(values.t()).nan_to_num(0.0)[above[0], above[1]]
+    return torch.corrcoef(values.t()).nan_to_num(0.0).view(units, units)[above[0], above[1]]
 
 
 def root_mean_square(values: Tensor) -> float:

@@ -1,5 +1,7 @@
 """Correlations of the normalized inputs, against numpy."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -62,3 +64,9 @@ def test_the_reference_survives_a_checkpoint(subject_of):
     other.load_state_dict(one.state_dict())
     subject.layers["layer1"].linear.weight.data[0] += 0.1
     assert one.observe(9_999) == other.observe(9_999)
+
+
+def test_a_layer_of_one_unit_has_no_pairs(subject_of):
+    found = Correlations(subject_of(hidden=(1, 8))).observe(0)
+    assert math.isnan(found["observe/correlation/layer1"])  # and is not logged
+    assert math.isfinite(found["observe/correlation/layer2"])
