@@ -1,10 +1,12 @@
 """Files that others build on: replaced whole or not at all, and read with their shape checked."""
 
 import contextlib
+import errno
 import fcntl
 import glob
 import json
 import os
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -96,6 +98,24 @@ def _is_at(file: IO[Any], path: Path) -> bool:
         return False
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read. OSError for a pipe, whose reader would wait for ever, a device or a folder."""
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - it is returned
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def read_regular(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read()
+
+
 # What a value of a record must be: one of some types or strings, a mapping with these keys, or a list of such
 # values. A key that ends in "?" may be missing.
 Shape = type | tuple[type, ...] | frozenset[str] | Mapping[str, Any] | list[Any]
@@ -116,9 +136,7 @@ def read_record(
     Damaged if it cannot be read, cannot be parsed, or has not this shape.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise Damaged(path, "not a regular file", remedy)
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -183,6 +183,8 @@ def _check(model: MLP) -> None:
     named = [parameter for _, parameter in model.named_parameters(remove_duplicate=False)]
     if len(named) != len(list(model.parameters())):
         raise ValueError("the fused step cannot compute layers that share parameters")
+    if any(parameter._backward_hooks or parameter._post_accumulate_grad_hooks for parameter in named):
+        raise ValueError("the fused step cannot compute parameters with hooks: it makes no gradients")
     if not all(parameter.requires_grad for parameter in named):
         raise ValueError("the fused step cannot leave a parameter as it is (requires_grad=False)")
 

@@ -1,7 +1,8 @@
-"""Means over seeds, and how certain they are."""
+"""Means over seeds, and how certain they are; and when a curve reaches a level."""
 
 from collections.abc import Sequence
 
+import numpy as np
 from scipy.stats import t as students_t
 
 
@@ -13,3 +14,22 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
         return mean, float("nan")
     variance = sum((value - mean) ** 2 for value in values) / (n - 1)
     return mean, float(students_t.ppf(0.975, n - 1)) * (variance / n) ** 0.5
+
+
+def mean_text(values: Sequence[float], digits: int, sign: str = "") -> str:
+    """12.34 ± 0.56; of one value, which has no interval, the value. `sign`: "+" shows it."""
+    mean, half = mean_and_interval(values)
+    mean = round(mean, digits) + 0.0  # no -0.00
+    return f"{mean:{sign},.{digits}f}" + (f" ± {half:,.{digits}f}" if len(values) > 1 else "")
+
+
+def crossing(steps: np.ndarray, path: np.ndarray, level: float) -> float:
+    """The step at which `path` first reaches `level`, on the line between the evaluations around it.
+
+    `steps` and `path` are (T,); some of `path` is at least `level`.
+    """
+    i = int((path >= level).argmax())
+    if i == 0:
+        return float(steps[0])
+    share = (level - path[i - 1]) / (path[i] - path[i - 1])
+    return float(steps[i - 1] + share * (steps[i] - steps[i - 1]))

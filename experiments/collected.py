@@ -18,7 +18,9 @@ import numpy as np
 from bn.config import Config, changes, flatten, to_dict
 from bn.errors import UserError
 from bn.files import TEXT_OR_NONE, Damaged, Shape, read_record, write_whole
-from bn.intervals import mean_and_interval
+from bn.intervals import crossing as crossing
+from bn.intervals import mean_and_interval as mean_and_interval
+from bn.intervals import mean_text as mean_text
 from bn.run.directory import ENDED, ENV, RunDirectory, is_compared, read_lines
 
 # The shape of a runs.json (bn/files.py).
@@ -151,13 +153,6 @@ def ratio_and_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
     return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
-def mean_text(values: Sequence[float], digits: int, sign: str = "") -> str:
-    """12.34 ± 0.56; of one value, which has no interval, the value. `sign`: "+" shows it."""
-    mean, half = mean_and_interval(values)
-    mean = round(mean, digits) + 0.0  # no -0.00
-    return f"{mean:{sign},.{digits}f}" + (f" ± {half:,.{digits}f}" if len(values) > 1 else "")
-
-
 def summary(values: Sequence[float], apart: float, digits: int = 2, sign: str = "") -> str:
     """`mean_text` of the seeds' values; each of them where they lie more than `apart` apart, since a mean
     describes none of them then."""
@@ -182,18 +177,6 @@ def seeds_text(counts: Iterable[int]) -> str:
     """n = 5 seeds; n = 3 to 5 seeds."""
     fewest, most = min(counts := list(counts)), max(counts)
     return f"n = {most if fewest == most else f'{fewest} to {most}'} seed{'s' * (most > 1)}"
-
-
-def crossing(steps: np.ndarray, path: np.ndarray, level: float) -> float:
-    """The step at which `path` first reaches `level`, on the line between the evaluations around it.
-
-    `steps` and `path` are (T,); some of `path` is at least `level`.
-    """
-    i = int((path >= level).argmax())
-    if i == 0:
-        return float(steps[0])
-    share = (level - path[i - 1]) / (path[i] - path[i - 1])
-    return float(steps[i - 1] + share * (steps[i] - steps[i - 1]))
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

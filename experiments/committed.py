@@ -5,12 +5,14 @@ import json
 import platform
 import re
 import tempfile
+import traceback
 import zlib
+from collections.abc import Container
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
-from bn.errors import UserError
+from bn.errors import UserError, reason_of
 from bn.files import Damaged, read_record, write_whole
 from bn.run.directory import REPOSITORY
 from experiments import style
@@ -18,6 +20,8 @@ from experiments import style
 RESULTS = REPOSITORY / "results"
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))  # may embed tables
 DRAWN = "drawn.json"
+SHAPE = {"with": str, "records": str, "figures": dict}
+AGAIN = "restore them, or collect them again with python scripts/reproduce.py"
 _BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -50,7 +54,7 @@ def differences(name: str, experiment: ModuleType, results: Path = RESULTS) -> l
     folder = results / name
     made = _draw(folder, experiment)
     try:
-        drawn = read_record(folder / DRAWN, {"with": str, "records": str, "figures": dict})
+        drawn = read_record(folder / DRAWN, SHAPE)
     except Damaged as error:
         return [str(error)]
     if drawn is None:
@@ -93,12 +97,32 @@ def drawn_with() -> str:
 
 
 def _draw(folder: Path, experiment: ModuleType) -> dict[str, bytes]:
+    """The files that `experiment` draws. UserError if records have changed so that they cannot be drawn."""
     with tempfile.TemporaryDirectory() as made, style.applied():
-        experiment.draw(folder, Path(made))
+        try:
+            experiment.draw(folder, Path(made))
+        except UserError:
+            raise
+        except Exception as error:
+            if (changed := _changed_records(folder.parent)) is None:
+                raise
+            *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+            where = f"{Path(frame.f_code.co_filename).name}, line {line}"
+            why = f"records that cannot be drawn: {reason_of(error)} in {where}"
+            raise Damaged(changed, why, AGAIN) from error
         return {path.name: path.read_bytes() for path in Path(made).iterdir()}
 
 
-def _records_digest(folder: Path, made: dict[str, bytes]) -> str:
+def _changed_records(results: Path) -> Path | None:
+    """The first folder whose records are not those that its figures were drawn from; None if all are."""
+    for path in sorted(results.glob(f"*/{DRAWN}")):
+        drawn = read_record(path, SHAPE)
+        if drawn["records"] != _records_digest(path.parent, drawn["figures"]):
+            return path.parent
+    return None
+
+
+def _records_digest(folder: Path, made: Container[str]) -> str:
     """Of every file in the folder that is not drawn from the others."""
     records = sorted(
         path

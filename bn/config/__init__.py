@@ -9,20 +9,21 @@ from typing import Any
 
 from bn.config.combinations import check_combinations
 from bn.config.notation import checked
-from bn.config.saved import changes, flatten, recorded, to_dict
+from bn.config.saved import changes, completed, flatten, recorded, to_dict
 from bn.config.schema import (
     Config,
     Decay,
     Evaluate,
     ImageData,
     InceptionModel,
+    Loggers,
     MlpModel,
     MnistData,
-    NoLogger,
     Optim,
     Path,
     Probe,
     Schedule,
+    TensorboardLogger,
     Threads,
     WandbLogger,
 )
@@ -33,16 +34,18 @@ __all__ = [
     "Evaluate",
     "ImageData",
     "InceptionModel",
+    "Loggers",
     "MlpModel",
     "MnistData",
-    "NoLogger",
     "Optim",
     "Path",
     "Probe",
     "Schedule",
+    "TensorboardLogger",
     "Threads",
     "WandbLogger",
     "changes",
+    "completed",
     "config_from",
     "flatten",
     "recorded",

@@ -16,7 +16,7 @@ from bn.data.jpeg import BrokenImage
 from bn.data.pictures import ArrayPictures, FolderPictures
 from bn.data.tree import Listing
 from bn.errors import UserError
-from bn.files import open_locked, whole
+from bn.files import open_locked, open_regular, whole
 
 DIGEST = 64  # bytes at the beginning of a file: the digits of a SHA-256
 
@@ -96,7 +96,7 @@ def _digest(listing: Listing) -> str:
 def _kept(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, list[int]] | None:
     """The array as a map of its file, and which are broken; None where there is no file that is whole."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until the map is gone, which has the file too
             digest = file.read(DIGEST)
             content = np.memmap(file, np.uint8, "c")  # as if writable, since torch insists; the file stays

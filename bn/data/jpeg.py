@@ -24,6 +24,7 @@ LIMIT = 1 << 26  # pixels, which are 200 MB in memory; an image of more is refus
 
 T = TypeVar("T")
 PHOTOMETRIC, WHITE_IS_ZERO, BITS_PER_SAMPLE = 262, 0, 258  # of TIFF
+PLANAR, IN_PLANES, SAMPLE_FORMAT, SIGNED = 284, 2, 339, 2
 
 
 class BrokenImage(Exception):
@@ -152,8 +153,14 @@ def _rgb(image: Image.Image) -> np.ndarray:
     ValueError for what has no range to scale by. PIL's own conversion would clip it, to white or black.
     """
     tags = getattr(image, "tag_v2", {})  # of a TIFF
+    if SIGNED in tags.get(SAMPLE_FORMAT, ()):
+        raise ValueError("signed integers, of unknown range; accepted: 8 or 16 bits, unsigned")
+    inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    if tags.get(PLANAR) == IN_PLANES and (inverted or max(tags.get(BITS_PER_SAMPLE, (8,))) > 8):
+        # PIL takes 16 bits for interleaved, and white for black.
+        raise ValueError("samples in planes; accepted: interleaved, or in planes of 8 bits with black as 0")
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        if inverted:
             raise ValueError("16 bits of gray with white as 0; accepted: with black as 0")
         (bits,) = tags.get(BITS_PER_SAMPLE, (16,))  # which may be 12
         gray = np.asarray(image).astype(np.float32) * (255 / (2**bits - 1))

@@ -11,6 +11,7 @@ from torch import nn
 
 from bn.config import Config, ImageData, config_from, recorded
 from bn.errors import UserError, is_out_of_memory
+from bn.files import read_regular
 from bn.models.build import build_model
 from bn.models.inception import inception
 from bn.models.pretrained import convert
@@ -42,7 +43,7 @@ def load_trained(path: Path) -> Trained:
     """The network in a checkpoint file, in a run directory's last checkpoint, or of public weights.
 
     Files are told apart by what is in them; reading runs no code from them. UserError of one line if there is
-    none, or it is damaged, or holds something else, or a network that is no image classifier.
+    none, or it is damaged, or holds something else.
     """
     if path.is_dir():
         checkpoints = list_checkpoints(path / "checkpoints")
@@ -52,7 +53,7 @@ def load_trained(path: Path) -> Trained:
             )
         path = checkpoints[-1]
     try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = hashlib.sha256(read_regular(path)).hexdigest()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     state = load_checkpoint(path) if path in list_checkpoints(path.parent) else _load(path)
@@ -84,11 +85,6 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _ours(state: Mapping[str, Any]) -> tuple[Config, int, nn.Module]:
     config = config_from(recorded(state["config"]))
-    if not isinstance(config.data, ImageData):
-        raise UserError(
-            f"a network on {config.data.name}; evaluate.py takes image networks "
-            "(of this one, the run's metrics.jsonl has the accuracies with either statistics)"
-        )
     model = build_model(config).eval()
     try:
         model.load_state_dict(state["model"])
@@ -96,7 +92,7 @@ def _ours(state: Mapping[str, Any]) -> tuple[Config, int, nn.Module]:
         if is_out_of_memory(error):
             raise
         raise UserError("its weights do not fit the network that its config describes") from error
-    return config, config.data.classes, model
+    return config, config.data.classes if isinstance(config.data, ImageData) else 10, model
 
 
 def _public(state: Mapping[str, Any]) -> tuple[int, nn.Module]:

@@ -4,6 +4,7 @@ Nothing raises from here once the run directory is open: an exception would end 
 """
 
 import contextlib
+import signal
 import sys
 import time
 import traceback
@@ -62,6 +63,8 @@ def attempt(
         _say_other_code(run)
         outcome = _go_on(run, ranks, limits, work)
         _tell(run, outcome, time.monotonic() - began)
+    if quiet and run.status.get("state") != outcome[0]:  # as on a full disk: whoever watches cannot know
+        _tell(run, outcome)
     return outcome
 
 
@@ -71,7 +74,8 @@ def _tell(run: RunDirectory, outcome: Outcome, took_s: float | None = None) -> N
     if not line:
         return  # another rank says it
     first, *others = last_lines(run, state, line, took_s)
-    wrong = state == "failed" or (state == "interrupted" and stop_signal() is None)
+    signalled = stop_signal() is not None or run.status.get("reason") in signal.Signals.__members__
+    wrong = state == "failed" or (state == "interrupted" and not signalled)
     print(first, file=sys.stderr if wrong else sys.stdout, flush=True)
     if took_s is not None and others:
         print(*others, sep="\n", flush=True)

@@ -7,6 +7,7 @@ activations.npz   percentiles of the nonlinearities' inputs
 status.json       state (running, done, diverged, failed, interrupted), step, reason, SLURM job
 submitted.json    of a run submitted to SLURM: its job, commit and config, written before it starts
 checkpoints/      the last two
+train.log         what was printed (bn/run/transcript.py); no record
 lock              held and touched by the process that works here, and naming it (bn/run/heartbeat.py)
 
 bn/run/state.py reads from it how the run stands.
@@ -40,6 +41,7 @@ from bn.files import (
     parse_record,
     parse_yaml,
     read_record,
+    read_regular,
     write_whole,
 )
 from bn.run.code_state import REPOSITORY as REPOSITORY
@@ -84,6 +86,7 @@ class RunDirectory:
         self.path = path
         self.config = config
         self.command = shlex.join(sys.argv)  # of a sweep's member, bn/cli.py says what makes it alone
+        self.sweep: str | None = None  # the prepared one that it is started in
         self.checkpoints = path / "checkpoints"
         self.activations = path / "activations.npz"
         self._lock: IO[str] | None = None
@@ -230,7 +233,7 @@ class RunDirectory:
         """
         path = self.path / "metrics.jsonl"
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
         except FileNotFoundError:
             content = b""
         except OSError as error:
@@ -325,9 +328,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     Damaged if any other line is no row, or the steps do not rise.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise Damaged(path, f"cannot be read: {error.strerror}", ELSEWHERE) from error
     return [row for _, row in _rows(path, content)]
 
 
@@ -358,7 +363,7 @@ def wanted_rows(config: Config, step: int) -> set[int]:
 def digest_of(path: Path) -> dict[str, Any] | None:
     """The size and the SHA-256 of a file, None where there is none."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -5,7 +5,7 @@ said at once, and once. All of it is read from the run directories, wherever the
 """
 
 import contextlib
-import shutil
+import os
 import sys
 import threading
 import time
@@ -107,11 +107,19 @@ class Watched:
 
     def _draw(self, lines: Sequence[str]) -> None:
         """Over what was drawn before, in one piece: other processes write to this terminal too."""
-        size = shutil.get_terminal_size()
-        shown = [_cut(printable(line), size.columns - 1) for line in lines[: max(1, size.lines - 1)]]
+        columns, rows = self._size()
+        shown = [_cut(printable(line), columns - 1) for line in lines[: max(1, rows - 1)]]
         up = f"\x1b[{len(shown) - 1}A" * (len(shown) > 1)
         self._write("\r\x1b[J" + "\n".join(shown) + up + "\r")
         self._drawn = True
+
+    def _size(self) -> tuple[int, int]:
+        """Columns and rows."""
+        with contextlib.suppress(OSError, ValueError):
+            columns, rows = os.get_terminal_size(self._err.fileno())
+            if columns and rows:  # some terminals do not know
+                return columns, rows
+        return 80, 24
 
     def _clear(self) -> None:
         if self._drawn:

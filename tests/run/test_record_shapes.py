@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from bn.cluster.submission import check_submission, record_job, record_submission, submission
+from bn.compare import columns
 from bn.errors import UserError
 from bn.evaluate.records import read_record as read_evaluation
 from bn.evaluate.records import summary
@@ -20,10 +21,9 @@ from bn.files import LARGEST, parse_yaml
 from bn.run.code_state import CodeState
 from bn.run.directory import RunDirectory, read_lines
 from bn.run.heartbeat import holder_of
-from bn.run.loggers import _run_id
+from bn.run.loggers.wandb import _run_id
 from bn.run.state import state_of
 from experiments import collected
-from scripts import runs as listing
 
 RUN = "experiment=mnist_bn"
 VALUES = (
@@ -93,8 +93,8 @@ def only_user_errors(path, *calls):
 def listed(run):
     """As scripts/runs.py shows it."""
     found = state_of(run.path)
-    listing.cells(found, "name")
-    assert "\n" not in listing.reason(found)
+    columns.cells(found, "name")
+    assert "\n" not in columns.reason(found)
     json.dumps(found._asdict(), default=str).encode()
 
 

@@ -37,11 +37,10 @@ def test_it_holds_what_was_printed_and_a_resumed_run_appends(run, capsys, stop_a
     assert attempt(run, Ranks(), {}, interrupted)[0] == "interrupted"
     out, err = capsys.readouterr()
     first = log_of(run)
-    assert err == ""
     head, _, rest = first.partition("\n")
     assert head.endswith(run.command)
-    assert rest == out
-    assert out.endswith(": the same command goes on\n")
+    assert rest == out + err
+    assert err.endswith(": the same command goes on\n")
 
     assert attempt(run, Ranks(), {}, work)[0] == "done"
     out, _ = capsys.readouterr()
@@ -56,6 +55,23 @@ def test_a_quiet_run_says_it_there_alone(run, capsys):
     assert capsys.readouterr() == ("", "")
     assert "mnist_bn: seed 0, for 120 steps" in log_of(run)
     assert ": done at step 120; " in log_of(run)
+
+
+def test_a_quiet_run_whose_end_cannot_be_recorded_says_it(run, capsys, monkeypatch):
+    """Whoever watches the sweep would not learn of it."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    def failing(config, run):
+        monkeypatch.setattr(run, "set_status", full)
+        full()
+
+    assert attempt(run, Ranks(), {}, failing, quiet=True)[0] == "failed"
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "no space left on the device" in err
 
 
 def test_errors_are_in_it(run, capsys):

@@ -33,6 +33,16 @@ def backward_hook(module):
     )
 
 
+def gradient_hook(module):
+    for parameter in module.parameters():
+        parameter.register_hook(lambda gradient: 2 * gradient)
+
+
+def hook_after_the_gradient(module):
+    for parameter in module.parameters():
+        parameter.register_post_accumulate_grad_hook(lambda one: one.grad.mul_(2))
+
+
 def subclass(module):
     class Other(type(module)):
         def forward(self, x):
@@ -104,7 +114,15 @@ def sigmoid_after_all(network):
 
 IN_PLACE = {
     f"{change.__name__} of {place or 'the network'}": (lambda n, c=change, p=place: c(n.get_submodule(p)))
-    for change in (hook, pre_hook, backward_hook, subclass, frozen)
+    for change in (
+        hook,
+        pre_hook,
+        backward_hook,
+        gradient_hook,
+        hook_after_the_gradient,
+        subclass,
+        frozen,
+    )
     for place in PLACES
 }
 REPLACED = {

@@ -68,7 +68,8 @@ def test_auto_takes_the_gpu_and_says_so(cli, typed, planned):
     code, out, _ = cli(*typed("experiment=mnist_bn", "device=auto"))
     assert code == 0
     name = torch.cuda.get_device_name()
-    assert f"on {name} (fused step, CUDA graph" in out.splitlines()[0]
+    assert "; fused step, CUDA graph\n" in out
+    assert f"\n  device   {name} (1 thread)\n" in out
     env = json.loads((planned("experiment=mnist_bn", "device=auto").path / "env.json").read_text())
     assert (env["device"]["type"], env["device"]["name"]) == ("cuda", name)
 

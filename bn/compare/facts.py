@@ -1,0 +1,43 @@
+"""What env.json says of a run's code and machine, in words."""
+
+from pathlib import Path
+from typing import Any
+
+from bn.config import flatten
+from bn.files import Damaged, read_record
+from bn.run.code_state import short
+from bn.run.directory import ENV
+
+FACTS = ("commit", "python", "torch", "numpy", "platform", "host", "processor", "device", "command", "time")
+
+
+def environment_of(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The facts of the first start of the run at `path`, and those of each time it was resumed.
+
+    Both are empty where there is no env.json; Damaged where it is.
+    """
+    env = read_record(path / "env.json", ENV)
+    if env is None:
+        return {}, []
+    return facts_of(env), [{"step": start.get("step"), **facts_of(start)} for start in env["resumed"]]
+
+
+def facts_of(start: dict[str, Any]) -> dict[str, Any]:
+    """The facts of one start, in the order of FACTS."""
+    found = {key: start[key] for key in FACTS if start.get(key) is not None}
+    found["commit"] = short(start["commit"]) + " with changes" * bool(start["dirty"])
+    device = flatten(start["device"])
+    counts = [f"{device[key]} {key}" for key in ("threads", "processes") if device.get(key, 1) != 1]
+    found["device"] = ", ".join([device["type"], *counts])
+    for key, where in (("start", "checkpoint"), ("extends", "run")):
+        if isinstance(start.get(key), dict):
+            found[key] = str(start[key].get(where))
+    return found
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """The facts of the first start; empty where env.json is missing or damaged."""
+    try:
+        return environment_of(path)[0]
+    except Damaged:
+        return {}

@@ -1,0 +1,45 @@
+"""Runs as a data frame."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bn.compare.filters import chosen, folders_and_conditions
+from bn.compare.rows import Row, readable, rows_of
+from bn.compare.runs import Run
+from bn.compare.settings import settings
+
+
+def frame(*which: str | Path) -> pd.DataFrame:
+    """`bn.run.frame`."""
+    runs = chosen(*folders_and_conditions(map(str, which)))
+    read, complaints = readable(runs, lambda run: rows_of(run.path))
+    for line in complaints:
+        warnings.warn(line, stacklevel=3)
+    names = {run.path: group.name() for group in settings(runs) for run in group.runs}
+    about = [
+        {"run": str(run.path), "state": run.state.state, "setting": names.get(run.path),
+         "experiment": run.state.experiment, **{key: hashable(value) for key, value in run.config.items()}}
+        for run, _ in read
+    ]  # fmt: skip
+    numbers = frame_of_rows(read)
+    described = pd.DataFrame(about)
+    texts = described.select_dtypes(exclude=["number", "bool"]).columns  # which would take most of the memory
+    repeated = described.astype(dict.fromkeys(texts, "category")).take(numbers.pop("index"))
+    return pd.concat([repeated.reset_index(drop=True), numbers], axis=1)
+
+
+def frame_of_rows(read: Sequence[tuple[Run, list[Row]]]) -> pd.DataFrame:
+    """One row a logged step; `index` says of which of the runs."""
+    rows = [row for _, found in read for row in found]
+    index = np.repeat(np.arange(len(read)), [len(found) for _, found in read])
+    return pd.DataFrame(rows, columns=None if rows else ["step", "wall_s"]).assign(index=index)
+
+
+def hashable(value: Any) -> Any:
+    """A list as a tuple, so that runs can be grouped by it."""
+    return tuple(map(hashable, value)) if isinstance(value, list) else value

@@ -1,0 +1,70 @@
+"""The logged numbers of runs, also of those that are being written."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from bn.compare.runs import Run
+from bn.errors import UserError, printable
+from bn.files import NUMBER, Damaged, misfit
+from bn.run.state import ACCURACIES
+
+T = TypeVar("T")
+Row = dict[str, float]
+ACCURACY = "accuracy"  # on the test images, or on the validation images if there are no others
+EVALUATIONS = tuple(name for name in ACCURACIES if not name.endswith("_population"))
+
+
+def rows_of(path: Path, number: str | None = None) -> list[Row]:
+    """The rows of the run at `path`, those with this logged number; [] before the first is written.
+
+    A last line without an end is being written, or was cut off by a kill: it is left out, as a resumed run
+    leaves it out. Damaged if any other is no row.
+    """
+    metrics = path / "metrics.jsonl"
+    try:
+        *lines, _ = metrics.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise Damaged(metrics, f"cannot be read: {error.strerror}") from error
+    wanted = b"" if number is None else json.dumps(number).encode()
+    return [_row(metrics, place, line) for place, line in enumerate(lines, start=1) if wanted in line]
+
+
+def _row(metrics: Path, place: int, line: bytes) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise Damaged(metrics, f"line {place}: not JSON") from error
+    if wrong := misfit(row, {"step": int}) or misfit(list(row.values()), [NUMBER], "a number"):
+        raise Damaged(metrics, f"line {place}: {wrong}")
+    return row
+
+
+def curve(rows: Iterable[Row], number: str) -> tuple[np.ndarray, np.ndarray]:
+    """The steps at which a number was logged, and its values: (T,) each."""
+    pairs = [(row["step"], row[number]) for row in rows if number in row]
+    return np.array([step for step, _ in pairs]), np.array([value for _, value in pairs])
+
+
+def logged_as(number: str, run: Run) -> str:
+    """The name of a number in the rows of a run: "accuracy" is the one that it is evaluated by."""
+    if number != ACCURACY:
+        return number
+    return (run.state.accuracy_of or EVALUATIONS[0]).removesuffix("_population")
+
+
+def readable(runs: Sequence[Run], read: Callable[[Run], T]) -> tuple[list[tuple[Run, T]], list[str]]:
+    """What `read` makes of each run; and a line for each that is left out because a record is damaged."""
+    found, complaints = [], []
+    for run in runs:
+        try:
+            found.append((run, read(run)))
+        except UserError as error:
+            complaints.append(printable(f"left out: {os.path.relpath(run.path)}: {error}"))
+    return found, complaints

@@ -1,0 +1,108 @@
+"""Runs as their directories tell: how each stands, and its config. A thousand are read in a second."""
+
+import contextlib
+import functools
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bn.cluster.submission import FILE as SUBMISSION
+from bn.cluster.submission import SHAPE as SUBMITTED
+from bn.config import completed
+from bn.data.idx_sets import IDX_SETS
+from bn.errors import UserError
+from bn.files import Damaged, parse_yaml, read_record
+from bn.run.directory import NOT_COMPARED, REPOSITORY
+from bn.run.state import RunState, find_runs, state_of
+
+RUNS = REPOSITORY / "runs"
+
+
+class Run(NamedTuple):
+    state: RunState
+    config: dict[str, Any]  # flattened, with the defaults of later keys; empty where it is damaged
+
+    @property
+    def path(self) -> Path:
+        return self.state.path
+
+    def get(self, key: str) -> Any:
+        """The value of a key of the config, or of a field of its state; None where it has none."""
+        return getattr(self.state, key) if key in RunState._fields else self.config.get(key)
+
+
+def runs_in(folders: Iterable[Path]) -> list[Run]:
+    """The runs in these folders, each once, also where folders or runs are links."""
+    paths = {path.resolve(): path for folder in folders for path in find_runs(folder)}
+    return [read_run(path) for path in paths.values()]
+
+
+def read_run(path: Path) -> Run:
+    """A run; its experiment is the config's, since a copy may have any path."""
+    state, config = state_of(path), config_of(path)
+    named = config.get("experiment")
+    return Run(state._replace(experiment=named) if isinstance(named, str) else state, config)
+
+
+def run_named(name: str) -> Run:
+    """The run at a path, or with this name below runs/, as the list shows it. UserError where it is none."""
+    for path in (Path(name), RUNS / name):
+        if path.is_dir():
+            if (found := find_runs(path)) == [path]:
+                return read_run(path)
+            raise UserError(f"{name}: holds {len(found)} runs: accepted: the folder of one")
+    raise UserError(f"{name}: no such run; accepted: its folder, or its name below runs/")
+
+
+def config_of(path: Path) -> dict[str, Any]:
+    """The config of the run at `path`, flattened; of a run that has not started, the one submitted."""
+    with contextlib.suppress(Damaged):
+        saved = read_record(path / "config.yaml", dict, parse=_parse_in_blocks)
+        if saved is None:
+            saved = (read_record(path / SUBMISSION, SUBMITTED) or {}).get("config")
+        if saved:
+            return completed(saved)
+    return {}
+
+
+def makes_the_run(key: str, config: dict[str, Any]) -> bool:
+    """Whether with another value of this key it is another run; as `bn.run.directory.is_compared`."""
+    free = (*NOT_COMPARED, "data.root") if config.get("data.name") in IDX_SETS else NOT_COMPARED
+    return not key.startswith(free)
+
+
+_KEY = re.compile(r"^(?=[A-Za-z])", re.MULTILINE)
+_IN_BLOCKS = re.compile(r"([A-Za-z_]\w*:(?: .*)?\n|- .*\n| .*\n)*")
+
+
+def _parse_in_blocks(text: str) -> Any:
+    """As `parse_yaml`, several times as fast on many configs: what two have in common is parsed once.
+
+    In a config as the program writes it, each key without indent begins a block that is a document by itself.
+    """
+    if not _IN_BLOCKS.fullmatch(text):
+        return parse_yaml(text)
+    blocks = [_parse_block(block) for block in _KEY.split(text) if block]
+    return {key: value for block in blocks for key, value in block.items()}
+
+
+@functools.lru_cache(maxsize=10_000)
+def _parse_block(text: str) -> dict[str, Any]:
+    block = parse_yaml(text)
+    if not isinstance(block, dict):
+        raise ValueError("no mapping")
+    return block
+
+
+def by_numbers(name: str) -> list[str | float]:
+    """A key that sorts seed_2 before seed_10, and lr-0.03 before lr-0.1."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", name)
+    return [float(part) if i % 2 else part for i, part in enumerate(parts)]
+
+
+def names_of(runs: Sequence[Run], folders: Sequence[Path]) -> list[str]:
+    """What the runs are called on the screen: their paths in the one folder, or from here."""
+    start = folders[0] if len(folders) == 1 else None
+    return [os.path.relpath(run.path, start) for run in runs]

@@ -1,0 +1,93 @@
+"""Settings: runs that differ only in their seeds, and the keys in which settings differ."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from bn.compare.runs import Run, by_numbers, makes_the_run
+from bn.errors import printable
+
+ABSENT = "-"  # of a key that a run does not have
+
+
+class Setting(NamedTuple):
+    """What the runs of several seeds have in common."""
+
+    experiment: str
+    values: dict[str, str]  # of the keys in which any settings differ, as they are shown
+    own: list[str]  # the keys that its name has: in which settings of its scale differ
+    runs: list[Run]  # by seed
+
+    def name(self, alone: bool = False) -> str:
+        """`mnist_bn, lr=0.1`; of the only experiment (`alone`) `lr=0.1`."""
+        short = short_names(list(self.values))
+        values = [f"{short[key]}={self.values[key]}" for key in self.own if self.values[key] != ABSENT]
+        return ", ".join(values if alone and values else [self.experiment, *values])
+
+
+def settings(runs: Sequence[Run]) -> list[Setting]:
+    """The runs by their settings, in the order of their names; those without a readable config left out."""
+    runs = [run for run in runs if run.config]
+    by_scale: dict[Any, list[Run]] = {}
+    for run in runs:
+        by_scale.setdefault(run.config.get("scale"), []).append(run)
+    scales = ["scale"] * (len(by_scale) > 1)
+    keys = [*scales, *differing_keys(runs)]
+    own = {scale: scales * (scale is not None) + differing_keys(some) for scale, some in by_scale.items()}
+    groups: dict[Any, list[Run]] = {}
+    for run in runs:
+        what = [(key, repr(value)) for key, value in run.config.items() if is_compared(key, run)]
+        groups.setdefault((run.state.experiment, *sorted(what)), []).append(run)
+    found = [
+        Setting(
+            group[0].state.experiment,
+            {key: shown(group[0].config.get(key, ABSENT)) for key in keys},
+            own[group[0].config.get("scale")],
+            sorted(group, key=lambda run: run.config.get("seed", 0)),
+        )
+        for group in groups.values()
+    ]
+    return sorted(found, key=lambda setting: by_numbers(setting.name()))
+
+
+def without_config(runs: Sequence[Run]) -> list[str]:
+    """A line for each run that is in no setting."""
+    paths = (os.path.relpath(run.path) for run in runs if not run.config)
+    return [printable(f"left out: {path}: its config is missing or damaged") for path in paths]
+
+
+def differing_keys(runs: Sequence[Run]) -> list[str]:
+    """The keys, other than the seed, in which runs of one experiment at one scale differ.
+
+    In what runs of two experiments differ, the experiment's name says.
+    """
+    found: set[str] = set()
+    first: dict[Any, Run] = {}
+    for run in runs:
+        if run.config:
+            other = first.setdefault((run.state.experiment, run.config.get("scale")), run)
+            for key in run.config.keys() | other.config.keys():
+                if other.config.get(key, ABSENT) != run.config.get(key, ABSENT) and is_compared(key, run):
+                    found.add(key)
+    in_order = dict.fromkeys(key for run in first.values() for key in run.config)
+    return [*(key for key in in_order if key in found), *sorted(found - in_order.keys())]
+
+
+def is_compared(key: str, run: Run) -> bool:
+    return key != "seed" and makes_the_run(key, run.config)
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """`lr` for `optim.lr`, where no other key ends so."""
+    ends = Counter(key.rpartition(".")[2] for key in keys)
+    return {key: end if ends[end := key.rpartition(".")[2]] == 1 else key for key in keys}
+
+
+def shown(value: Any) -> str:
+    """A value of a config as it is typed."""
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(shown, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value)

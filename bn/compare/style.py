@@ -1,0 +1,95 @@
+"""The style of all figures, and how they are saved: the same records give the same bytes each time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from bn.files import whole
+
+# Okabe and Ito's colours, told apart by the colour blind; lightness and dashes tell them apart in gray print.
+LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": "#D55E00", "linestyle": (0, (4, 1.5))},
+    {"color": "#0072B2", "linestyle": "-"},
+    {"color": "#000000", "linestyle": (0, (1, 1.2))},
+    {"color": "#009E73", "linestyle": (0, (6, 1.5, 1, 1.5))},
+    {"color": "#CC79A7", "linestyle": (0, (5, 1.2, 1, 1.2, 1, 1.2))},
+    {"color": "#E69F00", "linestyle": (0, (2, 1))},
+    {"color": "#56B4E9", "linestyle": (0, (1, 1.8))},
+)
+
+RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "svg.hashsalt": "bn",  # element ids that do not change
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+    "figure.constrained_layout.use": True,
+}
+
+
+def looks_of(number: int) -> list[dict[str, Any]]:
+    """Colours and dashes; of more settings than the figures have, colours in their order."""
+    if number <= len(LOOKS):
+        return list(LOOKS[:number])
+    colours = matplotlib.colormaps["viridis"]
+    return [{"color": colours(i / (number - 1)), "linestyle": "-"} for i in range(number)]
+
+
+@contextmanager
+def applied() -> Iterator[None]:
+    """The repository's style on matplotlib's defaults: a reader's own would change the bytes."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)
+        yield
+
+
+def figure(width: float, height: float, columns: int = 1, rows: int = 1, **kwargs: Any) -> tuple[Figure, Any]:
+    """A figure of `width` x `height` inches and its axes; without pyplot, so of no window."""
+    fig = Figure(figsize=(width, height))
+    return fig, fig.subplots(rows, columns, **kwargs)
+
+
+FORMATS = {  # without dates or versions in them
+    ".png": {"dpi": 200, "metadata": {"Software": None}},
+    ".svg": {"metadata": {"Date": None, "Creator": None}},
+    ".pdf": {"metadata": {"CreationDate": None, "Producer": None, "Creator": None}},
+}
+
+
+def save(fig: Figure, stem: Path) -> None:
+    """Write PNG, SVG and PDF."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in FORMATS:
+        write(fig, stem.with_suffix(suffix))
+
+
+def write(fig: Figure, path: Path) -> None:
+    """Write one file, whole or not at all, in the format of its suffix."""
+    with whole(path) as file:
+        fig.savefig(file, format=path.suffix[1:], **FORMATS[path.suffix])
+
+
+def thousands(axis) -> None:
+    """10K, 20K, ... or 5M, 10M, ..., as the paper labels its steps."""
+
+    def label(value: float, _: int) -> str:
+        if value >= 1e6:
+            return f"{value / 1e6:g}M"
+        return f"{value / 1e3:g}K" if value >= 1e3 else f"{value:g}"
+
+    axis.set_major_formatter(label)

@@ -1,0 +1,46 @@
+"""Text for a terminal: its width, and what gives way where it is narrow."""
+
+import os
+import shutil
+import sys
+
+RED, GREEN, YELLOW, MAGENTA, CYAN, BOLD, FAINT = 31, 32, 33, 35, 36, 1, 2
+COLOURS = {
+    "state": BOLD, "done": GREEN, "diverged": MAGENTA, "queued": FAINT, "running": CYAN,
+    "interrupted": YELLOW, "lost": RED, "failed": RED,
+}  # fmt: skip
+
+
+def width() -> int:
+    """Columns that a line may take: without end where the output is no terminal."""
+    # One less than there are: on some terminals a full line wraps.
+    return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else sys.maxsize
+
+
+def is_coloured() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def coloured(line: str, state: str) -> str:
+    """The line that begins with `state`, this word in its colour."""
+    return f"\x1b[{COLOURS[state]}m{state}\x1b[0m{line[len(state) :]}"
+
+
+def span(seconds: float) -> str:
+    """A time in its largest unit: 99s, 5m, 3h, 2d."""
+    for unit, size, end in (("s", 1, 100), ("m", 60, 6000), ("h", 3600, 172_800)):
+        if seconds < end:
+            return f"{seconds // size:.0f}{unit}"
+    return f"{seconds // 86_400:.0f}d"
+
+
+def align(text: str, width: int, left: bool) -> str:
+    """To `width`; what is longer loses its middle: a name ends with what tells it from its neighbours."""
+    if len(text) > width:
+        head = (width - 1) // 2
+        text = f"{text[:head]}…{text[head + 1 - width :]}"
+    return text.ljust(width) if left else text.rjust(width)
+
+
+def cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"

@@ -1,0 +1,81 @@
+"""scripts/runs.py in this process, and runs for it."""
+
+import runpy
+import sys
+
+import pytest
+
+from bn.run.directory import REPOSITORY
+from bn.run.heartbeat import introduction
+from tests.compare.made import ELSEWHERE, config_text, curve, line, make_run, said
+
+SCRIPT = str(REPOSITORY / "scripts" / "runs.py")
+
+
+@pytest.fixture
+def listed(monkeypatch, capfd):
+    """What `runs.py` with these arguments prints: lines."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["runs.py", *map(str, arguments)])
+        runpy.run_path(SCRIPT, run_name="__main__")
+        return capfd.readouterr().out.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def refused(monkeypatch, capfd):
+    """The one line with which `runs.py` refuses these arguments."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["runs.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(SCRIPT, run_name="__main__")
+        out, err = capfd.readouterr()
+        assert out == ""
+        if stop.value.code == 2:  # argparse says it itself
+            assert err.count("\n") == 1
+            return err.rstrip("\n")
+        assert err == ""
+        return stop.value.code
+
+    return run
+
+
+@pytest.fixture
+def make(tmp_path):
+    """A run directory below tmp_path/runs: `make_run`."""
+    return lambda name, **contents: make_run(tmp_path / "runs" / name, **contents)
+
+
+@pytest.fixture
+def sweep(make):
+    """A run in each state."""
+    make("mnist_bn/a/seed_10", status=said("done", 400), metrics=line(400, test_accuracy=0.975), lock="")
+    make("mnist_bn/a/seed_2", status=said("done", 400), metrics=line(400, test_accuracy=0.97), lock="")
+    make("bn_x5/wild/seed_0", status=said("diverged", 9, "loss is nan"), lock="")
+    make("mnist_bn/a/seed_3", submitted={"job": "1_3", "config": {"steps": 1000}})
+    make("mnist_bn/a/seed_4", status=said("running", 200), metrics=line(300), lock=introduction())
+    make("bn_x5/a/seed_5", status=said("interrupted", 100, "SIGTERM", job="1_5"), lock="")
+    make("bn_x5/a/seed_6", status=said("running", 150), lock=ELSEWHERE, hours_ago=80)
+    make("bn_x5/a/seed_7", status=said("failed", 20, "OSError: no picture"), lock="")
+
+
+CURVES = {  # accuracies at steps 100, 200, 300, 400 of two seeds
+    ("mnist_baseline", 0.1): ([0.1, 0.2, 0.5, 0.7], [0.1, 0.3, 0.6, 0.8]),
+    ("mnist_bn", 0.1): ([0.5, 0.7, 0.8, 0.85], [0.6, 0.8, 0.9, 0.87]),
+    ("mnist_bn", 1.0): ([0.7, 0.8, 0.9, 0.95], [0.7, 0.9, 0.95, 0.97]),
+}
+
+
+@pytest.fixture
+def grid(make, tmp_path):
+    """Two seeds of each setting of CURVES, which are done; the folder."""
+    for (experiment, lr), curves in CURVES.items():
+        for seed, values in enumerate(curves):
+            make(
+                f"{experiment}/optim.lr-{lr}/seed_{seed}", status=said("done", 400), metrics=curve(values),
+                lock="", config=config_text(experiment, seed, lr=lr),
+            )  # fmt: skip
+    return tmp_path / "runs"

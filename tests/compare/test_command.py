@@ -1,0 +1,89 @@
+"""The command line of scripts/runs.py as a whole, and runs that are being written."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+import bn.run
+from bn.compare.command import SUBCOMMANDS
+from bn.run.state import state_of
+from tests.compare.conftest import SCRIPT
+
+
+def test_one_page_of_help(listed, capfd):
+    pages = []
+    for words in (["--help"], ["plot", "-h"], ["runs", "--help"]):
+        with pytest.raises(SystemExit) as stop:
+            listed(*words)
+        assert stop.value.code == 0
+        pages.append(capfd.readouterr().out.splitlines())
+    page = pages[0]
+    assert pages == [page] * 3
+    for name in SUBCOMMANDS:
+        assert [line for line in page if line.startswith(f"{name}: ")]
+        assert [line for line in page if line.startswith(f"  runs.py {name} ")]
+    assert max(map(len, page)) <= 110
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--no-such"], "unrecognized arguments: --no-such; --help shows what is accepted"),
+        (
+            ["plot", "--x", "day"],
+            r"argument --x: invalid choice: 'day' \(choose from .*step.*\); --help shows .*",
+        ),
+        (["list", "--json", "--csv"], "argument --csv: not allowed with argument --json; --help shows .*"),
+        (["diff", "a"], "the following arguments are required: RUN; --help shows what is accepted"),
+        (["rm"], "the following arguments are required: RUN; --help shows what is accepted"),
+        (["show", "a", "b"], "unrecognized arguments: b; --help shows what is accepted"),
+        (["--state", "gone"], "--state=gone: unknown; accepted: done, diverged, .*"),
+        (["tabel"], r"tabel: no such folder, and no subcommand \(list, .*\)"),
+    ],
+)
+def test_wrong_use_is_one_line(refused, words, line):
+    assert re.fullmatch(f"runs.py: {line}", refused(*words))
+
+
+@pytest.mark.slow
+def test_every_subcommand_on_a_run_that_is_being_written(start, typed, planned, tmp_path):
+    """Twice from its first moment on, and after a kill."""
+    overrides = (
+        "experiment=mnist_bn",
+        "steps=1000000",
+        "log_every=1",
+        "evaluate.at.every=1000",
+        "probe.at.every=1000",
+    )
+    path, folder = planned(*overrides).path, tmp_path / "runs"
+    process = start(*typed(*overrides))
+    process.until(path.exists)
+    commands = (
+        ["list", folder], ["list", "--json", folder], ["table", folder, "--level", "0.5"], ["show", path],
+        ["diff", path, path], ["plot", folder, "--y", "train/loss", "--out", tmp_path / "a.png"],
+        ["plot", folder, "--percentiles", "--out", tmp_path / "b.png"], ["gc", folder],
+    )  # fmt: skip
+
+    def runs_py(words):
+        return subprocess.run(
+            [sys.executable, SCRIPT, *map(str, words)], capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    for _ in range(2):
+        for words in commands:
+            done = runs_py(words)
+            early = re.fullmatch(r"runs\.py: --(y|percentiles).*: no run here has .*\n", done.stderr)
+            assert early or (done.returncode, done.stderr) == (0, ""), words
+        bn.run.frame(folder)
+    assert state_of(path).state == "running"
+    assert runs_py(["rm", path, "--yes"]).stderr.endswith(": running: stop it first\n")
+    process.process.kill()
+    process.wait()
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()[:-1]]
+    assert bn.run.frame(folder)["step"].tolist()[: len(rows)] == [row["step"] for row in rows]
+    for words in commands:
+        assert runs_py(words).returncode == 0, words

@@ -1,0 +1,95 @@
+"""scripts/runs.py diff: in what two runs differ, and where their curves part."""
+
+import json
+
+import pytest
+
+from tests.compare.made import config_text, curve, line, said
+
+ENV = {
+    "command": "python train.py", "commit": "a" * 40, "dirty": False, "changes": None, "time": "then",
+    "host": "one", "platform": "Linux", "processor": "fast", "python": "3.11.7", "torch": "2.9", "numpy": "2",
+    "device": {"type": "cpu", "name": "fast"}, "step": 0, "resumed": [],
+}  # fmt: skip
+
+
+@pytest.fixture
+def two(make):
+    """Two runs with these configs, metrics and environments; their paths."""
+
+    def runs(one, other, configs=None, env=None):
+        configs = configs or (config_text("mnist_bn"),) * 2
+        return [
+            make(f"{name}/a/seed_0", status=said("done", 400), lock="", config=config, metrics=metrics,
+                 env={**ENV, **(env or {})} if name == "b" else ENV)
+            for name, config, metrics in zip("ab", configs, (one, other), strict=True)
+        ]  # fmt: skip
+
+    return runs
+
+
+def row(lines, name):
+    (found,) = (each.split(None, 1)[1].strip() for each in lines if each.split()[:1] == [name])
+    return found
+
+
+def test_curves_part_at_the_first_bit(two, listed):
+    values = [0.1, 0.2, 0.3, 0.4]
+    lines = listed("diff", *two(curve(values), curve([0.1, 0.2, 0.3 + 1e-16, 0.9])))
+    assert "config: the same in both" in lines
+    assert "code and machine: the same in both" in lines
+    assert "curves, at the 4 steps that both logged, up to 400" in lines
+    assert row(lines, "test/accuracy").split() == ["300", "0.4", "|", "0.9", "0.5", "at", "400"]
+
+
+def test_the_same_curves(two, listed):
+    lines = listed("diff", *two(curve([0.1, 0.2]), curve([0.1, 0.2, 0.3])))
+    assert row(lines, "test/accuracy") == "the same, to the last bit, in 2 rows  0.2"
+
+
+def test_only_what_both_logged_is_compared(two, listed):
+    lines = listed(
+        "diff", *two(line(100, test_accuracy=0.1) + line(300, train_loss=1.0), line(300, train_loss=2.0))
+    )
+    assert "curves, at the 1 step that both logged, up to 300" in lines
+    assert row(lines, "train/loss").split() == ["300", "1", "|", "2", "1", "at", "300"]
+    assert not [each for each in lines if "accuracy" in each]
+
+
+def test_no_step_in_common(two, listed):
+    assert listed("diff", *two(line(100), line(200)))[-1] == "curves: no step was logged by both"
+
+
+def test_config_code_and_machine(two, listed):
+    configs = (
+        config_text("mnist_bn", lr=0.1),
+        config_text("mnist_bn", lr=1.0).replace("output: runs", "output: x"),
+    )
+    env = {"commit": "b" * 40, "dirty": True, "torch": "2.10", "device": {"type": "cuda", "name": "fast"}}
+    lines = listed("diff", *two(curve([0.1]), curve([0.2]), configs, env))
+    assert row(lines, "optim.lr").split() == ["0.1", "1"]
+    assert row(lines, "(output)").split() == ["runs", "x"]  # makes no other run
+    assert row(lines, "commit").split() == ["aaaaaaaaaa", "bbbbbbbbbb", "with", "changes"]
+    assert row(lines, "torch").split() == ["2.9", "2.10"]
+    assert row(lines, "device").split() == ["cpu", "cuda"]
+    assert not [each for each in lines if "python " in each]
+
+
+def test_a_run_that_is_being_written(two, listed):
+    one, other = two(curve([0.1, 0.2]), curve([0.1, 0.2]) + '{"step": 30')
+    (other / "env.json").unlink()
+    lines = listed("diff", one, other)
+    assert row(lines, "test/accuracy").startswith("the same")
+    assert row(lines, "torch").split() == ["2.9", "-"]
+
+
+def test_refusals(two, refused):
+    one, other = two(curve([0.1]), curve([0.1]))
+    assert refused("diff", one) == (
+        "runs.py: the following arguments are required: RUN; --help shows what is accepted"
+    )
+    assert refused("diff", one, other.parent.parent.parent).endswith(
+        "holds 2 runs: accepted: the folder of one"
+    )
+    (other / "env.json").write_text(json.dumps({**ENV, "commit": 3}))
+    assert "env.json: damaged (commit is not str or null)" in refused("diff", one, other)

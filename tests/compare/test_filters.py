@@ -1,0 +1,107 @@
+"""Which runs are chosen by conditions, and what is refused."""
+
+import pytest
+
+from bn.compare.filters import chosen, condition, folders_and_conditions
+from bn.errors import UserError
+from tests.compare.made import config_text, said
+
+
+def names(folder, *words):
+    found = chosen(*folders_and_conditions([str(folder), *words]))
+    return [f"{run.state.experiment} {run.config['optim.lr']:g} {run.config['seed']}" for run in found]
+
+
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [
+        (["optim.lr=1"], 2),
+        (["optim.lr=1.0"], 2),
+        (["optim.lr=1e0,3"], 2),
+        (["optim.lr>=0.1"], 6),
+        (["optim.lr>0.1"], 2),
+        (["optim.lr<1"], 4),
+        (["optim.lr<=0.1", "seed=0"], 2),
+        (["optim.lr!=1"], 4),
+        (["experiment=mnist_bn"], 4),
+        (["experiment=mnist_bn,mnist_baseline"], 6),
+        (["model.norm=batch", "seed=1"], 2),
+        (["model=mlp", "optim=sgd,adam"], 6),
+        (["model.hidden=[100,100,100]"], 6),
+        (["model.hidden=[100]"], 0),
+        (["model.hidden!=[100]"], 6),
+        (["scale=null"], 6),
+        (["scale!=null"], 0),
+        (["channels_last=true"], 6),
+        (["channels_last=1"], 0),
+        (["channels_last>=0"], 0),
+        (["seed=false"], 0),
+        (["state=done,failed"], 6),
+        (["accuracy>0.9"], 2),
+        (["accuracy>0.9", "accuracy<0.96"], 1),
+        (["step>=400"], 6),
+        (["model.bn_eps=1e-5"], 6),
+        (["steps_factor=1"], 6),
+    ],
+)
+def test_conditions(grid, words, number):
+    assert len(names(grid, *words)) == number
+
+
+def test_what_they_choose(grid):
+    assert names(grid, "optim.lr>=1") == ["mnist_bn 1 0", "mnist_bn 1 1"]
+    assert names(grid, "accuracy<0.75") == ["mnist_baseline 0.1 0"]
+
+
+def test_an_old_run_has_the_default_of_a_later_key(make, tmp_path):
+    text = config_text("mnist_bn", 0)
+    assert "steps_factor: 1.0\n" in text
+    make("mnist_bn/default/seed_0", config=text.replace("steps_factor: 1.0\n", ""), status=said("done", 400))
+    assert len(names(tmp_path / "runs", "steps_factor=1")) == 1
+
+
+def test_a_folder_that_reads_as_a_condition_is_a_folder(make, tmp_path, monkeypatch):
+    make("optim.lr=1/a/seed_0", config=config_text("mnist_bn", 0, lr=1.0))
+    monkeypatch.chdir(tmp_path / "runs")
+    folders, conditions = folders_and_conditions(["optim.lr=1", "optim.lr=2"])
+    assert [str(folder) for folder in folders] == ["optim.lr=1"]
+    assert [each.text for each in conditions] == ["optim.lr=2"]
+
+
+@pytest.mark.parametrize("text", ["runs", "a/b", "=1", "1=2", "optim.lr", "-x=1"])
+def test_no_conditions(text):
+    assert condition(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("optim.lr>=x", "optim.lr>=x: accepted: optim.lr>=NUMBER"),
+        ("optim.lr>1,2", "optim.lr>1,2: accepted: optim.lr>NUMBER"),
+        ("optim.lr>true", "optim.lr>true: accepted: optim.lr>NUMBER"),
+        ("optim.lr=", "optim.lr=: accepted: optim.lr=VALUE[,VALUE]"),
+        ("optim.lr=]", "optim.lr=]: accepted: optim.lr=VALUE[,VALUE]"),
+    ],
+)
+def test_refused_values(text, line):
+    with pytest.raises(UserError) as refused:
+        condition(text)
+    assert str(refused.value) == line
+
+
+def test_refused_keys_and_folders(grid, refused, tmp_path):
+    assert refused(grid, "optim.rl=1") == (
+        "runs.py: optim.rl: no run here has this key; accepted: a key of config.yaml; near it: optim.lr"
+    )
+    assert refused(grid, "lr>=1").endswith("; near it: optim.lr")
+    assert refused("tabel") == (
+        "runs.py: tabel: no such folder, and no subcommand (list, table, diff, plot, show, rm, gc)"
+    )
+    assert refused("table", tmp_path / "no") == f"runs.py: {tmp_path / 'no'}: no such folder"
+
+
+def test_options_and_words_in_any_order(grid, listed):
+    expected = listed("list", "--state", "done", "optim.lr=1", grid)
+    assert len(expected) == 4
+    assert listed("optim.lr=1", "--state", "done", grid) == expected
+    assert listed(grid, "--state=done", "optim.lr=1") == expected

@@ -1,0 +1,107 @@
+"""scripts/runs.py plot --percentiles: Figure 1(b, c) of any run and layer."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from bn.compare import percentiles
+from bn.compare.runs import runs_in
+from bn.errors import UserError
+from bn.files import Damaged
+from bn.observe.percentiles import typical_unit
+from bn.train import train
+from tests.compare.made import corners_of, x_of, y_of
+from tests.conftest import run_directory
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory):
+    """Two short runs; their folder."""
+    output = tmp_path_factory.mktemp("two")
+    runs = [run_directory(("experiment=mnist_bn", f"seed={seed}"), output) for seed in range(2)]
+    for run in runs:
+        run.open()
+        train(run.config, run, progress=False)
+        run.close()
+    return runs[0].path.parent
+
+
+@pytest.fixture
+def two_seeds(two_runs, tmp_path):
+    """A copy of them, and what each observed."""
+    folder = shutil.copytree(two_runs, tmp_path / "mnist_bn")
+    observed = []
+    for seed in range(2):
+        with np.load(folder / f"seed_{seed}" / "activations.npz") as arrays:
+            observed.append(dict(arrays))
+    return folder, observed
+
+
+def test_the_typical_unit_of_the_first_seed_and_the_range_of_all(two_seeds):
+    folder, observed = two_seeds
+    fig, complaints = percentiles.figure_of(runs_in([folder]), None, "")
+    assert complaints == []
+    (axis,) = fig.axes
+    assert axis.get_title() == "mnist_bn: layer3 (n = 2)"
+    typical = [each["layer3"][:, :, typical_unit(each["layer3"])] for each in observed]
+    assert [text.get_text() for text in axis.texts] == ["15th", "50th", "85th"]
+    for i, (line, band) in enumerate(zip(axis.lines, axis.collections, strict=True)):
+        assert x_of(line).tolist() == observed[0]["steps"].tolist()
+        np.testing.assert_allclose(y_of(line), typical[0][:, i])
+        corners = corners_of(band)
+        both = np.stack([path[:, i] for path in typical])
+        assert corners[:, 1].min() == pytest.approx(both.min())
+        assert corners[:, 1].max() == pytest.approx(both.max())
+
+
+def test_layers_are_chosen_by_name(two_seeds, listed, refused, tmp_path):
+    folder, _ = two_seeds
+    fig, _ = percentiles.figure_of(runs_in([folder]), ["layer1", "layer2"], "x")
+    assert [axis.get_title() for axis in fig.axes] == ["mnist_bn: layer1 (n = 2)", "mnist_bn: layer2 (n = 2)"]
+    out = tmp_path / "p.svg"
+    assert listed("plot", folder, "--percentiles", "--out", out) == [str(out)]
+    assert refused("plot", folder, "--percentiles", "--layer", "layer9", "--out", out) == (
+        "runs.py: --layer=layer9: not observed in mnist_bn; accepted: layer1, layer2, layer3"
+    )
+
+
+def test_a_seed_that_is_behind_and_one_that_left_the_finite_numbers(two_seeds):
+    folder, observed = two_seeds
+    shorter = {name: array if name == "percentiles" else array[:2] for name, array in observed[1].items()}
+    shorter["layer3"] = shorter["layer3"].copy()
+    shorter["layer3"][1] = np.inf
+    np.savez(folder / "seed_1" / "activations.npz", **shorter)
+    fig, _ = percentiles.figure_of(runs_in([folder]), None, "")
+    assert len(x_of(fig.axes[0].lines[0])) == len(observed[0]["steps"])
+    assert np.isfinite(fig.axes[0].get_ylim()).all()
+
+
+def test_damaged_activations_are_named(two_seeds, tmp_path):
+    folder, observed = two_seeds
+    file = folder / "seed_1" / "activations.npz"
+    file.write_bytes(b"no")
+    with pytest.raises(Damaged, match="not an npz file"):
+        percentiles.observed(file.parent)
+    np.savez(file, **{**observed[1], "layer1": np.zeros((1, 2))})
+    with pytest.raises(Damaged, match=r"layer1 has the shape \(1, 2\)"):
+        percentiles.observed(file.parent)
+    fig, (complaint,) = percentiles.figure_of(runs_in([folder]), None, "")
+    assert "seed_1: " in complaint
+    assert fig.axes[0].get_title() == "mnist_bn: layer3 (n = 1)"
+
+
+def test_no_more_panels_than_can_be_seen(two_seeds, tmp_path):
+    folder, _ = two_seeds
+    text = (folder / "seed_0" / "config.yaml").read_text()
+    for i in range(25):
+        copy = shutil.copytree(folder / "seed_0", tmp_path / "many" / str(i))
+        (copy / "config.yaml").write_text(text.replace("lr: 0.1", f"lr: {i + 1}"))
+    with pytest.raises(UserError, match="25 panels; accepted: at most 24, chosen by KEY=VALUE"):
+        percentiles.figure_of(runs_in([tmp_path / "many"]), None, "")
+
+
+def test_ordinals():
+    assert [*map(percentiles.ordinal, (1, 2, 3, 11, 15, 21, 50, 99.5, 112))] == [
+        "1st", "2nd", "3rd", "11th", "15th", "21st", "50th", "99.5th", "112th",
+    ]  # fmt: skip

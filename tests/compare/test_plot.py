@@ -1,0 +1,172 @@
+"""scripts/runs.py plot: the numbers that are drawn, and the files."""
+
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bn.compare import plot
+from bn.compare.runs import runs_in
+from tests.compare.conftest import CURVES
+from tests.compare.made import config_text, corners_of, curve, said, x_of, y_of
+
+
+def drawn(folder, numbers=("test/accuracy",), x="step", log=""):
+    """The lines with a label, by it; those without; the axes."""
+    fig, complaints = plot.figure_of(runs_in([folder]), numbers, x, log)
+    assert complaints == []
+    lines = {
+        line.get_label(): line for line in fig.axes[0].lines if not str(line.get_label()).startswith("_")
+    }
+    return lines, [line for line in fig.axes[0].lines if str(line.get_label()).startswith("_")], fig.axes
+
+
+def test_mean_and_range_of_the_seeds(grid):
+    lines, thin, (axis, *_) = drawn(grid)
+    assert list(lines) == [f"{name}, lr={lr:g} (n = 2)" for name, lr in CURVES]
+    assert thin == []
+    for (line, band), curves in zip(
+        zip(lines.values(), axis.collections, strict=True), CURVES.values(), strict=True
+    ):
+        assert x_of(line).tolist() == [100, 200, 300, 400]
+        np.testing.assert_allclose(y_of(line), np.mean(curves, axis=0))
+        corners = corners_of(band)
+        for i, step in enumerate((100, 200, 300, 400)):
+            at_step = corners[corners[:, 0] == step, 1]
+            np.testing.assert_allclose(
+                [at_step.min(), at_step.max()], [np.min(curves, 0)[i], np.max(curves, 0)[i]]
+            )
+    assert len({line.get_color() for line in lines.values()}) == 3
+
+
+def test_a_mean_goes_as_far_as_all_seeds_and_each_goes_on_alone(make, tmp_path):
+    for seed, values in enumerate(([0.1, 0.2, 0.3, 0.4], [0.3, 0.4])):
+        make(f"mnist_bn/a/seed_{seed}", status=said("interrupted", 400), metrics=f'{curve(values)}{{"st',
+             lock="", config=config_text("mnist_bn", seed))  # fmt: skip
+    make("mnist_bn/a/seed_9", status=said("running", 0), config=config_text("mnist_bn", 9))  # nothing yet
+    lines, (thin,), _ = drawn(tmp_path / "runs")
+    (mean,) = lines.values()
+    assert mean.get_label() == "mnist_bn (n = 2)"
+    np.testing.assert_allclose(y_of(mean), [0.2, 0.3])
+    np.testing.assert_allclose(x_of(thin), [200, 300, 400])
+    np.testing.assert_allclose(y_of(thin), [0.2, 0.3, 0.4])
+
+
+@pytest.mark.parametrize(
+    ("x", "first", "label"),
+    [
+        ("epoch", 100 * 60 / 60_000, "epoch"),
+        ("images", 6_000, "training images seen"),
+        ("wall", 1.0, "seconds of training"),
+    ],
+)
+def test_other_axes(grid, x, first, label):
+    lines, _, (axis, *_) = drawn(grid, x=x)
+    (line, *_) = lines.values()
+    np.testing.assert_allclose(x_of(line), np.array([1, 2, 3, 4]) * first)
+    assert axis.get_xlabel() == label
+
+
+def test_an_epoch_is_of_the_examples_that_are_not_held_out(make, tmp_path):
+    config = config_text("mnist_bn").replace("validation: 0", "validation: 10000")
+    make("mnist_bn/a/seed_0", status=said("done", 400), metrics=curve([0.5]), lock="", config=config)
+    lines, _, _ = drawn(tmp_path / "runs", x="epoch")
+    np.testing.assert_allclose(x_of(next(iter(lines.values()))), [100 * 60 / 50_000])
+
+
+def test_the_data_sets_of_the_experiments_have_their_sizes():
+    from experiments.networks import TRAINING
+
+    assert TRAINING.items() <= plot.TRAINING.items()
+
+
+def test_wall_time_is_in_hours_where_it_is_long(make, tmp_path):
+    metrics = "".join(f'{{"step": {i}, "wall_s": {i * 3600}, "train/loss": 1}}\n' for i in range(1, 6))
+    make(
+        "mnist_bn/a/seed_0", status=said("done", 5), metrics=metrics, lock="", config=config_text("mnist_bn")
+    )
+    _, _, (axis, *_) = drawn(tmp_path / "runs", ("train/loss",), "wall")
+    assert axis.get_xlabel() == "hours of training"
+    assert axis.xaxis.get_major_formatter()(7200.0, 0) == "2"
+
+
+def test_logarithmic_axes_and_several_numbers(grid):
+    _, _, axes = drawn(grid, ("test/accuracy", "wall_s"), log="xy")
+    assert [axis.get_ylabel() for axis in axes] == ["test/accuracy", "wall s"]
+    assert {axis.get_xscale() for axis in axes} == {axis.get_yscale() for axis in axes} == {"log"}
+
+
+def test_more_settings_than_colours_have_one_each(make, tmp_path):
+    for i in range(12):
+        make(f"mnist_bn/{i}/seed_0", status=said("done", 400), metrics=curve([0.1, 0.2]), lock="",
+             config=config_text("mnist_bn", lr=0.1 + i))  # fmt: skip
+    lines, _, (axis, *_) = drawn(tmp_path / "runs")
+    assert len({line.get_color() for line in lines.values()}) == 12
+    assert list(lines)[:2] == ["lr=0.1 (n = 1)", "lr=1.1 (n = 1)"]
+    assert axis.get_legend() is None  # it is beside the panel
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_files(grid, listed, tmp_path, suffix, start):
+    out = tmp_path / f"curves.{suffix}"
+    assert listed("plot", grid, "--out", out) == [str(out)]
+    first = out.read_bytes()
+    assert first.startswith(start)
+    listed("plot", grid, "--out", out)
+    assert out.read_bytes() == first
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_watch_draws_again_what_has_come(grid, listed, tmp_path, monkeypatch):
+    out, pictures = tmp_path / "curves.png", []
+
+    def slept(seconds):
+        assert seconds == 3.0
+        pictures.append(np.array(Image.open(out)))
+        if len(pictures) == 3:
+            raise KeyboardInterrupt
+        if len(pictures) == 1:
+            metrics = grid / "mnist_bn" / "optim.lr-1.0" / "seed_1" / "metrics.jsonl"
+            metrics.write_text(
+                metrics.read_text() + '{"step": 500, "wall_s": 5, "test/accuracy": 0.1}\n{"step"'
+            )
+
+    monkeypatch.setattr(time, "sleep", slept)
+    assert listed("plot", grid, "--out", out, "--watch", "3") == [str(out), ""]
+    assert not np.array_equal(pictures[0], pictures[1])
+    assert np.array_equal(pictures[1], pictures[2])
+
+
+def test_watch_waits_for_the_first_run(tmp_path, listed, monkeypatch):
+    def slept(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", slept)
+    line, _ = listed("plot", tmp_path, "--watch", "--out", tmp_path / "a.png")
+    assert line.startswith("runs.py: no runs to plot")
+
+
+def test_a_damaged_run_is_left_out_and_named(grid, listed, tmp_path):
+    (grid / "mnist_bn" / "optim.lr-1.0" / "seed_1" / "metrics.jsonl").write_text('{"test/accuracy": 1}\n')
+    line, out = listed("plot", grid, "--out", tmp_path / "a.png")
+    assert "seed_1: " in line
+    assert "damaged (line 1: step is missing)" in line
+    assert out == str(tmp_path / "a.png")
+
+
+def test_refusals(grid, refused, tmp_path):
+    for words, line in (
+        (["--out", "a.gif"], "--out=a.gif: accepted: a file that ends in .png, .svg, .pdf"),
+        (["--y", "x"], "--y=x: no run here has logged it; accepted: step, test/accuracy, wall_s"),
+        (["--layer", "x"], "--layer=x: accepted with --percentiles"),
+        (
+            ["--percentiles", "--x", "wall"],
+            "--x: not accepted with --percentiles, which are drawn against the step",
+        ),
+        (["--percentiles"], "--percentiles: no run here has any; accepted: runs with observe=[percentiles]"),
+        (["seed=7"], "no runs to plot: accepted: other folders or conditions; runs.py list shows the runs"),
+        (["--out", "no/a.png"], "--out=no/a.png: cannot be written (No such file or directory)"),
+    ):
+        assert refused("plot", grid, "--out", tmp_path / "a.png", *words) == f"runs.py: {line}"
+    assert not (tmp_path / "a.png").exists()

@@ -1,0 +1,160 @@
+"""scripts/runs.py in a terminal, in a pipe, and until Ctrl-C."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+from tests.compare.conftest import SCRIPT
+from tests.compare.made import config_text, line, said
+
+
+def in_a_terminal(arguments, columns, lines, until, typed="\x03"):
+    """The script in a terminal of this size, in which this is `typed` once `until` is true of what it wrote.
+
+    Its exit code and what it wrote.
+    """
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, *map(str, arguments)], stdin=its, stdout=its, stderr=its,
+        env=environment, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,
+    )  # fmt: skip
+    os.close(its)
+    written, end = "", time.monotonic() + 30
+    try:
+        while time.monotonic() < end:
+            if select.select([ours], [], [], 0.1)[0]:
+                try:
+                    written += os.read(ours, 65536).decode()
+                except OSError:  # it has ended
+                    break
+            if until is not None and until(written):
+                os.write(ours, typed.encode())
+                until = None
+        return process.wait(timeout=10), written
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", text)
+
+
+def test_a_terminal_is_never_overrun(sweep, make, tmp_path):
+    make(
+        "mnist_bn/optim.lr-0.1__" + "model.something-else__" * 5 + "data.validation-10/seed_9",
+        status=said("failed", 20, "ValueError: " + "something went wrong " * 20 + "\x1b[2J\nat the end"),
+    )
+    code, written = in_a_terminal([tmp_path / "runs"], 80, 50, None)
+    rows = plain(written).splitlines()
+    assert code == 0
+    assert max(map(len, rows)) < 80
+    (long,) = [n for n, row in enumerate(rows) if "…" in row and row.startswith("failed")]
+    assert re.match(r"failed       mnist_bn/\S+…\S*ion-10/seed_9 +20/400 ", rows[long])
+    assert rows[long + 1].startswith("    ValueError: something went wrong")
+    assert rows[long + 1].endswith("…")
+    assert "    loss is nan" in rows
+    assert "\x1b[31mfailed\x1b[0m" in written
+
+
+def test_watch_redraws_in_place_until_ctrl_c(sweep, tmp_path):
+    code, written = in_a_terminal(
+        [tmp_path / "runs", "--watch", "0.05"], 120, 8, lambda text: text.count("\x1b[H") > 3
+    )
+    assert code == 0
+    first, second, *_ = plain(written.replace("\x1b[H", "\x00")).split("\x00")[1:]
+    assert "Traceback" not in written
+    for drawn in (first, second):
+        rows = drawn.splitlines()
+        assert len(rows) <= 7  # and the cursor's
+        assert rows[0].startswith("state ")
+        assert rows[-2].endswith("  OSError: no picture")
+        assert re.fullmatch(r"8 runs: 2 done.*1 failed \(\d\d:\d\d:\d\d, every 0\.05 s\)", rows[-1])
+
+
+def test_watch_without_a_terminal_prints_block_after_block(sweep, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, str(tmp_path / "runs"), "--watch", "0.05"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    written = "".join(process.stdout.readline() for _ in range(22))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, "")
+    blocks = written.split("\n\n")
+    assert len(blocks) == 3
+    assert blocks[2] == ""
+    for block in blocks[:2]:
+        assert len(block.splitlines()) == 10
+        assert "\x1b" not in block
+        assert "8 runs: 2 done" in block.splitlines()[-1]
+
+
+def test_watch_refuses_no_seconds(refused):
+    for given in ("0", "-1", "nan", "inf", "runs"):
+        line = f"argument --watch: {given}: accepted: seconds > 0 (a FOLDER goes before --watch)"
+        assert refused(f"--watch={given}") == f"runs.py: {line}"
+
+
+@pytest.mark.parametrize(
+    ("columns", "header"),
+    [
+        (80, "state run init_std lr step accuracy images/s age"),
+        (60, "state run init_std lr step accuracy"),
+        (120, "state run model.init_std optim.lr step accuracy images/s age"),
+    ],
+)
+def test_the_keys_that_differ_stay_where_it_is_narrow(make, tmp_path, columns, header):
+    """Two runs whose names are cut to the same are told apart by their keys."""
+    for lr in (0.1, 1.0):
+        for std in (0.01, 0.1):
+            name = f"mnist_bn/model.init_std-{std}__{'optim.something-else__' * 2}optim.lr-{lr}/seed_0"
+            config = config_text("mnist_bn", lr=lr).replace("init_std: 0.1", f"init_std: {std}")
+            make(name, status=said("done", 400), config=config, lock="", metrics=line(400, test_accuracy=0.9))
+    code, written = in_a_terminal([tmp_path / "runs"], columns, 50, None)
+    rows = plain(written).splitlines()
+    assert code == 0
+    assert max(map(len, rows)) < columns
+    assert rows[0].split() == header.split()
+    assert len(set(rows[1:5])) == 4
+
+
+def test_keys_without_room_are_named(make, tmp_path):
+    for seed in range(2):
+        keys = [f"{name}: {seed}" for name in ("a_long_key", "another_long_key", "a_third_key")]
+        make(f"mnist_bn/{seed}/seed_0", status=said("done", 400), lock="",
+             config=config_text("mnist_bn") + "\n".join(keys))  # fmt: skip
+    _, written = in_a_terminal([tmp_path / "runs"], 50, 50, None)
+    assert plain(written).splitlines()[-1] == "2 runs: 2 done; no room for another_long_key, a_…"
+
+
+def test_it_starts_without_torch_and_hydra_and_stops_with_its_reader(sweep, tmp_path):
+    code = (
+        "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__');"
+        "assert not {'torch', 'hydra', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, SCRIPT, str(tmp_path / "runs")], check=True, capture_output=True
+    )
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, str(tmp_path / "runs")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, b"")
