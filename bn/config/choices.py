@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 class Nonlinearity(NamedTuple):
     constructor: str  # of the module, without arguments
-    saturated: Callable[[Any], Any] | None  # of its outputs, which are saturated; None: it has no such part
+    # Of its outputs, those where its derivative is below a tenth of its maximum; None: it has no such part.
+    saturated: Callable[[Any], Any] | None
 
 
 NONLINEARITIES = {
     "relu": Nonlinearity("torch.nn.ReLU", lambda z: z == 0),
-    "sigmoid": Nonlinearity("torch.nn.Sigmoid", lambda z: (z < 0.05) | (z > 0.95)),
-    "tanh": Nonlinearity("torch.nn.Tanh", lambda z: z.abs() > 0.9),  # where the sigmoid is, scaled to -1..1
+    "sigmoid": Nonlinearity("torch.nn.Sigmoid", lambda z: z * (1 - z) < 0.025),  # its maximum is 1/4
+    "tanh": Nonlinearity("torch.nn.Tanh", lambda z: 1 - z * z < 0.1),
     "gelu": Nonlinearity("torch.nn.GELU", None),
 }
 
@@ -45,7 +46,13 @@ OBSERVATIONS = {
     "percentiles": "bn.observe.percentiles.Percentiles",
     "gradient_norms": "bn.observe.norms.GradientNorms",
     "weight_norms": "bn.observe.norms.WeightNorms",
+    "input_gradients": "bn.observe.norms.InputGradients",
     "saturation": "bn.observe.saturation.Saturation",
+    "shift": "bn.observe.shift.InputShift",
+    "gradient_shift": "bn.observe.shift.GradientShift",
+    "amplification": "bn.observe.amplification.Amplification",
+    "correlations": "bn.observe.correlations.Correlations",
+    "jacobians": "bn.observe.jacobians.Jacobians",
     "population_gap": "bn.observe.population_gap.PopulationGap",
     "shapes": "bn.observe.shapes.Shapes",
     "training_accuracy": "bn.observe.training_accuracy.TrainingAccuracy",

@@ -40,6 +40,8 @@ def check_combinations(config: Config) -> None:
         )
     if "population_gap" in config.observe and model.norm not in ("batch", "ghost"):
         raise UserError(f"model.norm={model.norm}: accepted with observe=[population_gap]: batch, ghost")
+    if "jacobians" in config.observe and not isinstance(model, MlpModel):
+        raise UserError(f"model={model.name}: accepted with observe=[jacobians]: mlp")
     if model.norm == "ghost" and batch % model.norm_group:
         raise UserError(
             f"optim.batch={batch}: accepted with model.norm=ghost: "

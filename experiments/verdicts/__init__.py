@@ -3,7 +3,16 @@
 A module here has the rules on one group of records, and registers them.
 """
 
-from experiments.verdicts import adaptation, batches, figure1, figures, placement, regularization, whitening
+from experiments.verdicts import (
+    adaptation,
+    batches,
+    figure1,
+    figures,
+    inside,
+    placement,
+    regularization,
+    whitening,
+)
 from experiments.verdicts.judged import CONFIRMED, NOT_CONFIRMED, PARTLY, RULES, Judged, clearly
 
 __all__ = [
@@ -17,6 +26,7 @@ __all__ = [
     "clearly",
     "figure1",
     "figures",
+    "inside",
     "placement",
     "regularization",
     "whitening",
