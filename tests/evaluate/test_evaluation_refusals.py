@@ -8,6 +8,7 @@ import torch
 from bn import cli
 from bn.config import to_dict
 from bn.errors import UserError
+from bn.models.build import build_model
 from bn.models.inception import inception
 from bn.run.checkpoint import save_checkpoint
 
