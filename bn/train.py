@@ -85,7 +85,7 @@ def train(
                         found |= task.evaluate()
                 if n in task.observer.steps:
                     found |= task.observer.observe(n)
-                if n == last:
+                if n == last or (n in evaluate_at and config.evaluate.population == "always"):
                     found |= task.evaluate_population()
                 numbers.log(n, found)
                 if n in task.observer.steps:

@@ -38,6 +38,10 @@ def check_combinations(config: Config) -> None:
         raise UserError(
             f"model.nonlinearity={model.nonlinearity}: accepted with observe=[saturation]: {accepted}"
         )
+    if "population_gap" in config.observe and model.norm not in ("batch", "ghost"):
+        raise UserError(f"model.norm={model.norm}: accepted with observe=[population_gap]: batch, ghost")
+    if "jacobians" in config.observe and not isinstance(model, MlpModel):
+        raise UserError(f"model={model.name}: accepted with observe=[jacobians]: mlp")
     if model.norm == "ghost" and batch % model.norm_group:
         raise UserError(
             f"optim.batch={batch}: accepted with model.norm=ghost: "
@@ -74,14 +78,22 @@ def _check_mnist_run(config: Config, model: MlpModel) -> None:
         raise UserError("compile=always: accepted with model=mlp: auto, never")
     if config.probe.layers:
         raise UserError("probe.layers: accepted with model=mlp: [] (all of its layers are observed)")
+    if model.norm == "none" and model.norm_place != "before":
+        raise UserError(f"model.norm_place={model.norm_place}: accepted with model.norm=none: before")
     if model.norm == "group":
-        for features in model.hidden:
+        for features in sizes[:-2] if model.norm_place == "input" else model.hidden:
             if features % model.norm_groups or features == model.norm_groups:
                 raise UserError(
-                    f"model.norm_groups={model.norm_groups}: accepted with a hidden layer of {features}: "
+                    f"model.norm_groups={model.norm_groups}: accepted with a layer of {features} features: "
                     "its divisors less than itself"
                 )
     examples = 60_000 - config.data.validation
+    if config.data.examples is not None:
+        if config.data.examples > examples:
+            raise UserError(
+                f"data.examples={config.data.examples}: accepted: at most the {examples} not held out"
+            )
+        examples = config.data.examples
     if config.optim.batch > examples:
         raise UserError(
             f"optim.batch={config.optim.batch}: accepted: at most the {examples} training examples"
@@ -96,6 +108,8 @@ def _check_image_run(config: Config, model: InceptionModel) -> None:
     data = config.data
     if not isinstance(data, ImageData):
         raise UserError(f"data={data.name}: model=inception takes images: choose a scale")
+    if config.evaluate.population == "always":  # mini-batches drawn ahead would delay those of the training
+        raise UserError("evaluate.population=always: accepted with model=inception: end")
     if data.crop > data.resize:
         raise UserError(f"data.crop={data.crop}: accepted: at most data.resize={data.resize}")
     if model.per_activation and model.norm not in ("batch", "ghost"):

@@ -27,7 +27,7 @@ class MnistTask(Task):
     def __init__(self, config: Config, device: torch.device) -> None:
         assert isinstance(config.data, MnistData)
         d = config.data
-        data = load_mnist(REPOSITORY / d.root, d.threshold, d.validation, d.name)
+        data = load_mnist(REPOSITORY / d.root, d.threshold, d.validation, d.name, d.examples, d.inputs)
         validation = data.validation and data.validation.to(device)
         model = build_model(config).to(device)
         assert isinstance(model, MLP)
@@ -98,6 +98,6 @@ def subject_of(config: Config, model: MLP, train: Split) -> Subject:
 
 
 def population_batches(config: Config, data: Mnist, order: EpochOrder) -> Iterator[Tensor]:
-    """The training mini-batches that Algorithm 2 takes: those that would have come next."""
+    """The training mini-batches that Algorithm 2 takes: those that would come after the last step."""
     for i in range(config.evaluate.population_batches):
         yield data.train.images[order(config.length + i)].float()

@@ -18,6 +18,11 @@ SWEEPS = {
     "fair_comparison": set(
         itertools.product(NETWORKS, [0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10], [0.01, 0.03, 0.1], range(3))
     ),
+    "covariate_shift": set(
+        itertools.product(NETWORKS, [0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10], [0.01, 0.03, 0.1], range(3))
+    ),
+    "inside_mlp": set(itertools.product(NETWORKS, [0.1], [0.1], range(5))),
+    "weight_growth": set(itertools.product(["mnist_bn"], [1, 10], [0.1], range(5))),
     "fair_comparison_chosen": set(itertools.product(NETWORKS, [2], [0.1], range(3, 10))),
 }
 
@@ -60,11 +65,34 @@ IMAGE_SWEEPS = {
     "ensemble": set(itertools.product(["ensemble"], ["cifar10"], range(1, 7), [0])),
 }
 GRIDS = ("base_rate", "full_length", "lrn", "paper_rate", "rate_tolerance")
+ARGUMENTS = {  # sweeps of docs/why.md: members
+    "optimizers": 4 * 2 * 5,
+    "optimizers_chosen": 5,
+    **{f"batch_size_{size}": 3 for size in (2, 10, 60, 250, 1000)},
+    "moving_averages": 3 * 5,
+    "what_came_after": 2 * 5,
+    "what_came_after_chosen": 5,
+    "fashion": 2 * 5,
+}
 ABLATIONS = {"decay", "distortion", "dropout", "l2", "lrn", "none", "rate", "shuffle"}
 
 
 def test_every_sweep_file_has_its_members_stated_here():
-    assert names("sweep") == sorted([*SWEEPS, *IMAGE_SWEEPS, *GRIDS, "ablation", "switches"])
+    assert names("sweep") == sorted([*SWEEPS, *IMAGE_SWEEPS, *GRIDS, *ARGUMENTS, "ablation", "switches"])
+
+
+@pytest.mark.parametrize("sweep", ["what_came_after", *slowly(*sorted({*ARGUMENTS} - {"what_came_after"}))])
+def test_the_sweeps_of_the_arguments_have_different_members(sweep):
+    runs = planned_runs(sweep)
+    assert len({run.path for run in runs}) == len(runs) == ARGUMENTS[sweep]
+
+
+def test_every_size_of_the_mini_batch_sees_as_many_examples():
+    for size in (2, 10, 60, 250, 1000):
+        (run,) = planned_runs(f"batch_size_{size}", ["optim.lr=1"])
+        config = run.config
+        assert (config.optim.batch, config.optim.batch * config.length) == (size, 210_000)
+        assert size * config.evaluate.population_batches == 18_000
 
 
 @pytest.mark.parametrize("sweep", ["ensemble", *slowly("figure2")])

@@ -1,0 +1,100 @@
+"""What came after batch normalization: layer and group normalization in its place.
+
+    python scripts/reproduce.py what_came_after     4 normalizations: a grid of 5 rates, then 5 further seeds
+                                                    (configs/sweep/what_came_after.yaml,
+                                                    what_came_after_chosen.yaml)
+
+The network of Figure 1 without normalization, with BN, with layer normalization (Ba et al. 2016) and with
+group normalization (Wu & He 2018), which need no mini-batch: each normalizes over the units of one example,
+of the whole layer or of each of 10 groups of 10 units. All have a gamma and a beta for each unit, before the
+sigmoid. Same budget, each at its own best rate. No claim of the paper depends on it. Measured numbers, with
+n: results/what_came_after/table.md.
+
+Decisions: the budget, the rates and the choice are those of `optimizers` with SGD, whose runs without
+normalization and with BN are the same runs.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bn.config import Config
+from bn.run.directory import RunDirectory
+from experiments import chosen, collected, optimizers, style
+
+SWEEPS = {"what_came_after": (), "optimizers": ("optim=sgd",)}
+NORMS = {
+    "none": "none",
+    "batch": "batch normalization",
+    "layer": "layer normalization",
+    "group": "group normalization, 10 groups",
+}
+LOOK = {
+    "none": style.WITHOUT,
+    "batch": style.WITH,
+    "layer": {"color": "#009E73", "linestyle": (0, (6, 1.5, 1, 1.5))},
+    "group": {"color": "#CC79A7", "linestyle": (0, (1, 1.2))},
+}
+COLUMNS = ("norm",)
+
+
+def case_of(config: Config) -> chosen.Case:
+    return (config.model.norm,)
+
+
+def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
+    """Of the grid: final.csv (one row a run) and runs.json."""
+    chosen.write(runs, folder / chosen.GRID, COLUMNS, case_of)
+    collected.write_provenance(folder / "runs.json", runs)
+
+
+def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
+    """The five further seeds of each normalization at its rate."""
+    found = []
+    for (norm,), cells in chosen.read(folder / chosen.GRID, COLUMNS).items():
+        rate = f"optim.lr_factor={optimizers.factor(cells):g}"
+        if norm in ("none", "batch"):
+            experiment = "mnist_bn" if norm == "batch" else "mnist_baseline"
+            found.append(("optimizers_chosen", (f"experiment={experiment}", "optim=sgd", rate)))
+        else:
+            found.append(("what_came_after_chosen", (f"model.norm={norm}", rate)))
+    return found
+
+
+def collect_further(runs: Sequence[RunDirectory], folder: Path) -> None:
+    """Of the further seeds: further_seeds.csv (one row a run) and further_seeds_runs.json."""
+    chosen.write(runs, folder / chosen.FURTHER, COLUMNS, case_of)
+    collected.write_provenance(folder / "further_seeds_runs.json", runs)
+
+
+def draw(folder: Path, out: Path) -> None:
+    """what_came_after (png, svg, pdf) and table.md."""
+    grid = chosen.read(folder / chosen.GRID, COLUMNS)
+    _draw(grid, out / "what_came_after")
+    (out / "table.md").write_text(_table(grid, chosen.read_further(folder, COLUMNS, grid)))
+
+
+def _draw(grid: chosen.Grid, stem: Path) -> None:
+    fig, axis = style.figure(4.6, 3.2)
+    for norm, look in LOOK.items():
+        chosen.draw_rates(axis, grid[norm,], NORMS[norm], look)
+    chosen.error_axis(axis)
+    axis.set_ylabel("accuracy on held-out examples (%),\nlogarithmic in the error")
+    axis.legend(loc="lower center")
+    style.save(fig, stem)
+
+
+def _table(grid: chosen.Grid, further: dict[chosen.Case, list[chosen.Run]]) -> str:
+    lines = ["| normalization | rate | test accuracy (%) | against BN (points) |", "|---|--:|---|---|"]
+    with_bn = further["batch",]
+    for norm, name in NORMS.items():
+        runs = further[norm,]
+        against = collected.summary(chosen.gains(runs, with_bn), chosen.APART, sign="+")
+        cells = (chosen.rate_text(grid[norm,]), chosen.percent(runs), "-" if norm == "batch" else against)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    n = collected.seeds_text(len(runs) for runs in further.values())
+    note = (
+        "The network of Figure 1 after 5,000 mini-batches of 60, SGD at a constant rate; with BN by "
+        f"Algorithm 2's statistics. Mean ± half-width of the 95% confidence interval, {n}, compared seed by "
+        f"seed. {chosen.NOTE}"
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
