@@ -49,6 +49,10 @@ def why_not(config: Config) -> str | None:
         return f"model={model.name}"
     if model.norm not in NORMS:
         return f"model.norm={model.norm}"
+    if model.norm_place != "before":
+        return f"model.norm_place={model.norm_place}"
+    if model.dropout:
+        return f"model.dropout={model.dropout:g}"
     if model.nonlinearity not in NONLINEARITIES:
         return f"model.nonlinearity={model.nonlinearity}"
     if optim.name != "sgd":
@@ -180,6 +184,11 @@ def _check(model: MLP) -> None:
         for linear in (*(layer.linear for layer in model.layers), model.classifier)
     ):
         raise ValueError("the fused step cannot compute other than hidden layers and a classifier")
+    for layer in model.layers:
+        if layer.place != "before":
+            raise ValueError(f"the fused step cannot compute a layer with place={layer.place}")
+        if type(layer.dropout) is not nn.Identity:
+            raise ValueError(f"the fused step cannot compute {layer.dropout}")
     named = [parameter for _, parameter in model.named_parameters(remove_duplicate=False)]
     if len(named) != len(list(model.parameters())):
         raise ValueError("the fused step cannot compute layers that share parameters")

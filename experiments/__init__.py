@@ -12,9 +12,11 @@ from types import ModuleType
 
 from experiments import (
     ablation,
+    adaptation,
     base_rate,
     batch_size,
     claims,
+    covariate_shift,
     fair_comparison,
     fashion,
     figure1,
@@ -24,11 +26,17 @@ from experiments import (
     figure5,
     illustration,
     inception_percentiles,
+    jacobians,
     moving_averages,
     optimizers,
     paper_rate,
+    placement,
     rate_tolerance,
+    regularization,
+    saturation,
+    weight_growth,
     what_came_after,
+    whitening,
 )
 
 EXPERIMENTS: dict[str, ModuleType] = {
@@ -44,10 +52,18 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "base_rate": base_rate,
     "inception_percentiles": inception_percentiles,
     "fair_comparison": fair_comparison,
+    "placement": placement,
+    "regularization": regularization,
+    "whitening": whitening,
+    "adaptation": adaptation,
     "optimizers": optimizers,
     "batch_size": batch_size,
     "moving_averages": moving_averages,
     "what_came_after": what_came_after,
     "fashion": fashion,
+    "covariate_shift": covariate_shift,
+    "saturation": saturation,
+    "jacobians": jacobians,
+    "weight_growth": weight_growth,
     "claims": claims,
 }

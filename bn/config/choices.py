@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 class Nonlinearity(NamedTuple):
     constructor: str  # of the module, without arguments
-    saturated: Callable[[Any], Any] | None  # of its outputs, which are saturated; None: it has no such part
+    # Of its outputs, those where its derivative is below a tenth of its maximum; None: it has no such part.
+    saturated: Callable[[Any], Any] | None
 
 
 NONLINEARITIES = {
     "relu": Nonlinearity("torch.nn.ReLU", lambda z: z == 0),
-    "sigmoid": Nonlinearity("torch.nn.Sigmoid", lambda z: (z < 0.05) | (z > 0.95)),
-    "tanh": Nonlinearity("torch.nn.Tanh", lambda z: z.abs() > 0.9),  # where the sigmoid is, scaled to -1..1
+    "sigmoid": Nonlinearity("torch.nn.Sigmoid", lambda z: z * (1 - z) < 0.025),  # its maximum is 1/4
+    "tanh": Nonlinearity("torch.nn.Tanh", lambda z: 1 - z * z < 0.1),
     "gelu": Nonlinearity("torch.nn.GELU", None),
 }
 
@@ -30,6 +31,7 @@ NORMALIZATIONS = {
     "ghost": "bn.norm.build.ghost",
     "layer": "bn.norm.build.layer",
     "group": "bn.norm.build.group",
+    "population": "bn.norm.build.population",
 }
 
 # The constructor takes the network, the rate and `weight_decay`, sgd `momentum` too.
@@ -44,8 +46,29 @@ OBSERVATIONS = {
     "percentiles": "bn.observe.percentiles.Percentiles",
     "gradient_norms": "bn.observe.norms.GradientNorms",
     "weight_norms": "bn.observe.norms.WeightNorms",
+    "input_gradients": "bn.observe.norms.InputGradients",
     "saturation": "bn.observe.saturation.Saturation",
+    "shift": "bn.observe.shift.InputShift",
+    "gradient_shift": "bn.observe.shift.GradientShift",
+    "amplification": "bn.observe.amplification.Amplification",
+    "correlations": "bn.observe.correlations.Correlations",
+    "jacobians": "bn.observe.jacobians.Jacobians",
     "population_gap": "bn.observe.population_gap.PopulationGap",
+    "shapes": "bn.observe.shapes.Shapes",
+    "training_accuracy": "bn.observe.training_accuracy.TrainingAccuracy",
+}
+
+# What the MLP sees of the binary images. The function takes the training images (N, 784) in 0..1; it gives a
+# function of images (N, 784) and of the name of their split to float32 of that shape.
+INPUTS = {
+    "binary": "bn.data.inputs.binary",
+    "standardized": "bn.data.inputs.standardized",
+    "whitened": "bn.data.inputs.whitened",
+    "inverted": "bn.data.inputs.inverted",
+    "blurred": "bn.data.inputs.blurred",
+    "noisy": "bn.data.inputs.noisy",
+    "shifted": "bn.data.inputs.shifted",
+    "low_contrast": "bn.data.inputs.low_contrast",
 }
 
 

@@ -40,6 +40,8 @@ def check_combinations(config: Config) -> None:
         )
     if "population_gap" in config.observe and model.norm not in ("batch", "ghost"):
         raise UserError(f"model.norm={model.norm}: accepted with observe=[population_gap]: batch, ghost")
+    if "jacobians" in config.observe and not isinstance(model, MlpModel):
+        raise UserError(f"model={model.name}: accepted with observe=[jacobians]: mlp")
     if model.norm == "ghost" and batch % model.norm_group:
         raise UserError(
             f"optim.batch={batch}: accepted with model.norm=ghost: "
@@ -76,14 +78,22 @@ def _check_mnist_run(config: Config, model: MlpModel) -> None:
         raise UserError("compile=always: accepted with model=mlp: auto, never")
     if config.probe.layers:
         raise UserError("probe.layers: accepted with model=mlp: [] (all of its layers are observed)")
+    if model.norm == "none" and model.norm_place != "before":
+        raise UserError(f"model.norm_place={model.norm_place}: accepted with model.norm=none: before")
     if model.norm == "group":
-        for features in model.hidden:
+        for features in sizes[:-2] if model.norm_place == "input" else model.hidden:
             if features % model.norm_groups or features == model.norm_groups:
                 raise UserError(
-                    f"model.norm_groups={model.norm_groups}: accepted with a hidden layer of {features}: "
+                    f"model.norm_groups={model.norm_groups}: accepted with a layer of {features} features: "
                     "its divisors less than itself"
                 )
     examples = 60_000 - config.data.validation
+    if config.data.examples is not None:
+        if config.data.examples > examples:
+            raise UserError(
+                f"data.examples={config.data.examples}: accepted: at most the {examples} not held out"
+            )
+        examples = config.data.examples
     if config.optim.batch > examples:
         raise UserError(
             f"optim.batch={config.optim.batch}: accepted: at most the {examples} training examples"

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from bn.config.choices import NONLINEARITIES, NORMALIZATIONS, OBSERVATIONS, OPTIMIZERS
+from bn.config.choices import INPUTS, NONLINEARITIES, NORMALIZATIONS, OBSERVATIONS, OPTIMIZERS
 from bn.config.notation import Doc
 from bn.data.idx_sets import IDX_SETS
 
@@ -45,6 +45,11 @@ class MnistData:
     root: Annotated[Path, Doc("folder of the four files; relative to the repository")]
     threshold: Annotated[float, ">= 0, < 1", Doc("a pixel is 1 where gray / 255 exceeds it, else 0")]
     validation: Annotated[int, ">= 0, <= 50000", Doc("training examples held out of the 60,000", "examples")]
+    examples: Annotated[
+        Annotated[int, ">= 2, <= 60000"] | None,
+        Doc("train on the first so many of the others; null: all", "examples"),
+    ] = None
+    inputs: Annotated[str, INPUTS, Doc("what the network sees of the binary images")] = "binary"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +97,15 @@ class MlpModel:
 
     name: Annotated[Literal["mlp"], Doc("set by model=NAME")]
     hidden: Annotated[tuple[Annotated[int, ">= 1, <= 65536"], ...], Doc("size of each hidden layer", "units")]
-    norm: Annotated[str, NORMALIZATIONS, Doc("normalization before each nonlinearity")]
+    norm: Annotated[str, NORMALIZATIONS, Doc("normalization of each hidden layer")]
     norm_group: Annotated[Group, Doc("size of a group, with norm=ghost", "examples")] = 20
     norm_groups: Annotated[Count, Doc("number of groups of features, with norm=group")] = 10
+    norm_place: Annotated[
+        Literal["before", "after", "input"],
+        Doc("where: before or after the nonlinearity, or on the layer's input"),
+    ] = "before"
     nonlinearity: Annotated[str, NONLINEARITIES, Doc("nonlinearity of each hidden layer")]
+    dropout: Annotated[float, ">= 0, < 1", Doc("share of each hidden layer's output that is dropped")] = 0.0
     init_std: Annotated[Positive, Doc("standard deviation of the Gaussian that W is drawn from")]
     bn_eps: Annotated[Positive, Doc("epsilon, added to the variance")]
     bn_momentum: Annotated[Momentum, Doc("weight of the newest mini-batch in the moving averages")]
@@ -279,8 +289,12 @@ class Config:
     observe: Annotated[
         tuple[Annotated[str, OBSERVATIONS], ...], "distinct", Doc("what is observed while it trains")
     ] = ("percentiles",)
-    log_every: Annotated[int, ">= 1, <= 1e6", Doc("between two logged losses", "steps")]
-    checkpoint_every: Annotated[Count, Doc("between two checkpoints", "steps")]
+    log_every: Annotated[
+        int, ">= 1, <= 1e6", Doc("between two logged losses; changes the records: another run", "steps")
+    ]
+    checkpoint_every: Annotated[
+        Count, Doc("between two checkpoints; changes no record: the same run", "steps")
+    ]
     checkpoint_minutes: Annotated[
         Positive, Doc("a checkpoint comes no later than this after the last", "minutes")
     ] = 10.0

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bn.config.choices import INPUTS, load
 from bn.data.idx_sets import IDX_SETS, IdxSet
 from bn.data.there import check_idx_root
 from bn.data.tree import no_empty_folders
@@ -29,7 +30,7 @@ LONGEST = 1 << 26  # bytes; the training images are 47 MB
 class Split(NamedTuple):
     """A set of examples."""
 
-    images: Tensor  # (N, 784) uint8, 0 or 1
+    images: Tensor  # (N, 784) uint8, 0 or 1, or float32 after a change (bn/data/inputs.py)
     labels: Tensor  # (N,) int64, 0 to 9
 
     def to(self, device: torch.device) -> "Split":
@@ -46,11 +47,20 @@ class Mnist(NamedTuple):
     test: Split
 
 
-def load_mnist(root: Path, threshold: float = 0.5, validation: int = 0, name: str = "mnist") -> Mnist:
+def load_mnist(
+    root: Path,
+    threshold: float = 0.5,
+    validation: int = 0,
+    name: str = "mnist",
+    examples: int | None = None,
+    inputs: str = "binary",
+) -> Mnist:
     """Read, verify and binarize MNIST, or the set of that name in `bn.data.idx_sets.IDX_SETS`.
 
     `threshold` is in units of the full gray range: a pixel is 1 where pixel / 255 > threshold.
-    `validation` examples, the last of the 60,000, are held out of the training set.
+    `validation` examples, the last of the 60,000, are held out of the training set, and of the others the
+    first `examples` are taken (None: all). `inputs` is what is made of the binary images, by its name in
+    `bn.config.choices.INPUTS`.
     Raises UserError with one line naming the file if one is damaged, or missing and not to be had.
     """
     source = IDX_SETS[name]
@@ -58,11 +68,24 @@ def load_mnist(root: Path, threshold: float = 0.5, validation: int = 0, name: st
     files = {name: _read(root, name, source) for name in source.sha256}
     train = _split(files["train-images-idx3-ubyte"], files["train-labels-idx1-ubyte"], threshold)
     test = _split(files["t10k-images-idx3-ubyte"], files["t10k-labels-idx1-ubyte"], threshold)
-    if not validation:
-        return Mnist(train, None, test)
     kept = len(train.labels) - validation
-    held_out = Split(train.images[kept:], train.labels[kept:])
-    return Mnist(Split(train.images[:kept], train.labels[:kept]), held_out, test)
+    held_out = Split(train.images[kept:], train.labels[kept:]) if validation else None
+    taken = kept if examples is None else examples
+    train = Split(train.images[:taken], train.labels[:taken])
+    return changed(Mnist(train, held_out, test), inputs)
+
+
+def changed(data: Mnist, inputs: str) -> Mnist:
+    """The same examples, with the images that `inputs` in `bn.config.choices.INPUTS` makes of binary ones."""
+    if inputs == "binary":
+        return data
+    change = load(INPUTS[inputs])(data.train.images)
+
+    def of(split: Split, name: str) -> Split:
+        return Split(change(split.images, name), split.labels)
+
+    validation = data.validation and of(data.validation, "validation")
+    return Mnist(of(data.train, "train"), validation, of(data.test, "test"))
 
 
 def _split(images: bytes, labels: bytes, threshold: float) -> Split:

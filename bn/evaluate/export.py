@@ -88,8 +88,9 @@ def _as_onnx(program: torch.export.ExportedProgram, about: str) -> tuple[bytes, 
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     made: Any = torch.onnx.export(
-        program, dynamo=True, verbose=False, input_names=["images"], output_names=["logits"]
-    )
+        program, dynamo=True, verbose=False, input_names=["images"], output_names=["logits"],
+        dynamic_shapes=({0: "batch"},),  # which names the axis
+    )  # fmt: skip
     model = made.model_proto
     model.metadata_props.add(key="bn", value=about)
     content = model.SerializeToString()

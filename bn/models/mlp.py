@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,22 +12,41 @@ from bn.config import MlpModel
 from bn.models.nonlinearity import check_names, nonlinearity
 from bn.norm.build import normalization
 
+Place = Literal["before", "after", "input"]  # of the normalization
+
 
 class HiddenLayer(nn.Module):
     """z = g(Wu + b), or with batch normalization z = g(BN(Wu)) (section 3.2).
 
-    With BN there is no bias b: the mean subtraction cancels it and beta takes its place.
+    With BN before g there is no bias b: the mean subtraction cancels it and beta takes its place. `place`
+    puts BN elsewhere, where b has an effect: "after" is z = BN(g(Wu + b)), "input" is z = g(W BN(u) + b).
+    `dropout` acts on z.
     """
 
-    def __init__(self, linear: nn.Linear, norm: nn.Module, nonlinearity: nn.Module) -> None:
+    def __init__(
+        self,
+        linear: nn.Linear,
+        norm: nn.Module,
+        nonlinearity: nn.Module,
+        place: Place = "before",
+        dropout: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.linear = linear  # W: (out, in)
         self.norm = norm
         self.nonlinearity = nonlinearity  # g
+        self.place: Place = place
+        self.dropout = nn.Identity() if dropout is None else dropout
 
     def forward(self, u: Tensor) -> Tensor:
         """(N, in) -> (N, out)."""
-        return self.nonlinearity(self.norm(self.linear(u)))
+        if self.place == "input":
+            z = self.nonlinearity(self.linear(self.norm(u)))
+        elif self.place == "after":
+            z = self.norm(self.nonlinearity(self.linear(u)))
+        else:
+            z = self.nonlinearity(self.norm(self.linear(u)))
+        return self.dropout(z)
 
 
 class MLP(nn.Module):
@@ -68,7 +87,8 @@ def mlp(
     layers' sizes; None: those of `network`.
 
     All W are Gaussian with standard deviation `init_std`, drawn from `generator`; biases and beta start at 0,
-    gamma at 1. The draws of W are the same with and without normalization, which leaves out the biases.
+    gamma at 1. The draws of W are the same with and without normalization, which leaves out the biases where
+    it stands before the nonlinearity.
 
     Raises ValueError for a name that is not accepted, TypeError for a field that there is not.
     """
@@ -77,9 +97,11 @@ def mlp(
     sizes = (inputs, *(network.hidden if hidden is None else hidden))
     layers = [
         HiddenLayer(
-            nn.Linear(fan_in, fan_out, bias=network.norm == "none"),
-            normalization(fan_out, network),
+            nn.Linear(fan_in, fan_out, bias=network.norm == "none" or network.norm_place != "before"),
+            normalization(fan_in if network.norm_place == "input" else fan_out, network),
             nonlinearity(network.nonlinearity),
+            network.norm_place,
+            nn.Dropout(network.dropout) if network.dropout else None,
         )
         for fan_in, fan_out in itertools.pairwise(sizes)
     ]

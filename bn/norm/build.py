@@ -9,6 +9,7 @@ from torch import nn
 from bn.config import InceptionModel, MlpModel
 from bn.config.choices import NORMALIZATIONS, load
 from bn.norm.module import BatchNorm
+from bn.norm.population import PopulationNorm
 
 Features = int | tuple[int, ...]
 Model = InceptionModel | MlpModel
@@ -31,6 +32,11 @@ def batch(features: Features, model: Model) -> nn.Module:
 def ghost(features: Features, model: Model) -> nn.Module:
     """Over each group of `norm_group` consecutive examples of the mini-batch."""
     return BatchNorm(features, model.bn_eps, model.bn_momentum, model.norm_group)
+
+
+def population(features: Features, model: Model) -> nn.Module:
+    """By the moving averages in training too, with the gradient of batch normalization."""
+    return PopulationNorm(features, model.bn_eps, model.bn_momentum)
 
 
 def layer(features: Features, model: Model) -> nn.Module:

@@ -1,8 +1,10 @@
-"""Norms of each layer's weights W, and of the gradient of the loss with respect to them.
+"""Norms of each layer's weights W, and of the gradient of the loss with respect to them and to its input.
 
 Section 3.3: with BN the scale of W does not change what the layer puts out, and "larger weights lead to
 smaller gradients": dBN((aW)u)/d(aW) = 1/a * dBN(Wu)/dW.
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -52,3 +54,34 @@ class GradientNorms(_Norms):
         return self.norms(
             "gradient_norm", {name: [next(gradients) for _ in each] for name, each in observed.items()}
         )
+
+
+class InputGradients(_Norms):
+    """The same, with respect to the input u of each layer: what is left of the gradient that reaches it.
+
+    At the steps of `probe.at`.
+    """
+
+    def steps(self) -> frozenset[int]:
+        return Observation.steps(self)
+
+    def observe(self, step: int) -> dict[str, float]:
+        images, labels = self.subject.batches[0]
+        inputs: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Callable[..., None]:
+            def hook(_module, args) -> None:
+                (inputs[name],) = args
+
+            return hook
+
+        hooks = [layer.register_forward_pre_hook(keep(name)) for name, layer in self.subject.layers.items()]
+        try:
+            with undisturbed(self.subject.model), torch.enable_grad():
+                loss = F.cross_entropy(self.subject.model(images.clone().requires_grad_()), labels)
+                gradients = torch.autograd.grad(loss, list(inputs.values())) if inputs else ()
+        finally:
+            for each in hooks:
+                each.remove()
+        found = {name: [gradient] for name, gradient in zip(inputs, gradients, strict=True)}
+        return self.norms("input_gradient", found)

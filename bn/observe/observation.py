@@ -114,6 +114,25 @@ def pass_examples(subject: Subject, hook: Callable[[str, nn.Module], RemovableHa
             each.remove()
 
 
+def nonlinearity_inputs(subject: Subject) -> dict[str, Tensor]:
+    """What goes into each layer's nonlinearity, over all examples: (values, units) float32.
+
+    A convolution's unit is a feature map, whose values at all locations count.
+    """
+    found: dict[str, list[Tensor]] = {name: [] for name in subject.layers}
+
+    def keep(name: str, nonlinearity: nn.Module) -> RemovableHandle:
+        def hook(_module, args, named) -> None:  # a copy, since the nonlinearity may work in place
+            (given,) = (*args, *named.values())
+            by_unit = given.movedim(1, -1)
+            found[name].append(by_unit.reshape(-1, by_unit.shape[-1]).to(torch.float32, copy=True))
+
+        return nonlinearity.register_forward_pre_hook(hook, with_kwargs=True)
+
+    pass_examples(subject, keep)
+    return {name: torch.cat(found.pop(name)) for name in subject.layers}
+
+
 class Observer:
     """The observations of a run, by name, as one."""
 

@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import Tensor
 
 from bn.files import whole
-from bn.observe.observation import Histogram, Observation, Subject, Views, pass_examples
+from bn.observe.observation import Histogram, Observation, Subject, Views, nonlinearity_inputs
 from bn.observe.typical import typical_unit as typical_unit
 
-DTYPE = torch.float32  # also of what a forward pass in another precision puts out
 BINS = 64  # of a histogram
 
 
@@ -41,21 +39,11 @@ class Percentiles(Observation):
         self._histograms: dict[str, Histogram] = {}  # of the latest look, by layer
 
     def observe(self, step: int) -> dict[str, float]:
-        found: dict[str, list[Tensor]] = {name: [] for name in self.subject.layers}
-
-        def keep(name: str, nonlinearity: nn.Module) -> RemovableHandle:
-            def hook(_module, args, named) -> None:  # a copy, since the nonlinearity may work in place
-                (given,) = (*args, *named.values())
-                by_unit = given.movedim(1, -1)
-                found[name].append(by_unit.reshape(-1, by_unit.shape[-1]).to(DTYPE, copy=True))
-
-            return nonlinearity.register_forward_pre_hook(hook, with_kwargs=True)
-
-        pass_examples(self.subject, keep)
+        inputs = nonlinearity_inputs(self.subject)
         self.observed_at.append(step)
         self._histograms = {}
         for name, path in self.paths.items():
-            values = torch.cat(found.pop(name))
+            values = inputs.pop(name)
             if self.subject.config.logger.chosen and (histogram := histogram_of(values)):
                 self._histograms[name] = histogram
             path.append(percentiles_of_columns(values, self.percentiles))

@@ -1,7 +1,8 @@
 """How much of each layer is saturated: where its nonlinearity is flat, and passes (almost) no gradient.
 
-Section 1: as |x| grows the sigmoid's derivative tends to zero, and training slows down. What counts as
-saturated `bn.config.choices.NONLINEARITIES` says: a sigmoid's output below 0.05 or above 0.95, a ReLU's of 0.
+Section 1: as |x| grows the sigmoid's derivative tends to zero, and training slows down. An output counts as
+saturated where the derivative is below a tenth of its maximum (`bn.config.choices.NONLINEARITIES`): a
+sigmoid's below 0.026 or above 0.974, a ReLU's of 0.
 """
 
 import torch

@@ -34,6 +34,7 @@ def _overfit(run: RunDirectory) -> str:
 
 def next_command(run: RunDirectory) -> str:
     """What makes most sense once the run has ended."""
+    name = shlex.quote(run.name)
     if isinstance(run.config.data, ImageData) and run.status.get("state") == "done":
-        return f"python evaluate.py checkpoint={shlex.quote(run.name)} statistics=population crops=144"
-    return "python scripts/runs.py"
+        return f"python evaluate.py checkpoint={name} statistics=population crops=144"
+    return f"python scripts/runs.py show {name}"

@@ -27,7 +27,7 @@ class MnistTask(Task):
     def __init__(self, config: Config, device: torch.device) -> None:
         assert isinstance(config.data, MnistData)
         d = config.data
-        data = load_mnist(REPOSITORY / d.root, d.threshold, d.validation, d.name)
+        data = load_mnist(REPOSITORY / d.root, d.threshold, d.validation, d.name, d.examples, d.inputs)
         validation = data.validation and data.validation.to(device)
         model = build_model(config).to(device)
         assert isinstance(model, MLP)

@@ -3,7 +3,16 @@
 A module here has the rules on one group of records, and registers them.
 """
 
-from experiments.verdicts import batches, figure1, figures
+from experiments.verdicts import (
+    adaptation,
+    batches,
+    figure1,
+    figures,
+    inside,
+    placement,
+    regularization,
+    whitening,
+)
 from experiments.verdicts.judged import CONFIRMED, NOT_CONFIRMED, PARTLY, RULES, Judged, clearly
 
 __all__ = [
@@ -12,8 +21,13 @@ __all__ = [
     "PARTLY",
     "RULES",
     "Judged",
+    "adaptation",
     "batches",
     "clearly",
     "figure1",
     "figures",
+    "inside",
+    "placement",
+    "regularization",
+    "whitening",
 ]

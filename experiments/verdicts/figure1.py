@@ -7,7 +7,7 @@ from experiments import collected, fair_comparison, figure1
 from experiments.verdicts.judged import Judged, clearly, clearly_above_one, graded, rule
 
 
-def _speedups(results: Path, level: float) -> list[float]:
+def speedups(results: Path, level: float) -> list[float]:
     accuracy = figure1.read_accuracy(results / "figure1")
     steps = [
         [collected.crossing(at, path, level) for path in paths]
@@ -57,7 +57,7 @@ def _initialization(results: Path) -> Judged:
 
 @rule(45)
 def _faster(results: Path) -> Judged:
-    ratios = [_speedups(results, level) for level in (0.9, 0.95)]
+    ratios = [speedups(results, level) for level in (0.9, 0.95)]
     clear = [clearly_above_one(one) for one in ratios]
     text = [collected.ratio_text(one) for one in ratios]
     return graded(all(clear), any(clear), f"{text[0]} times fewer steps to 90%, {text[1]} to 95%")

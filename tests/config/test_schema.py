@@ -67,7 +67,7 @@ WRONG = [
     # a choice
     ({"device": "gpu"}, "device='gpu': accepted: auto, cpu, cuda"),
     ({"device": None}, "device=None: accepted: auto, cpu, cuda"),
-    ({"model.norm": "weight"}, "model.norm='weight': accepted: none, batch, ghost, layer, group"),
+    ({"model.norm": "weight"}, "model.norm='weight': accepted: none, batch, ghost, layer, group, population"),
     ({"model.nonlinearity": ["relu"]}, "model.nonlinearity=['relu']: accepted: relu, sigmoid, tanh, gelu"),
     # items of a list
     ({"model.hidden": 100}, "model.hidden=100: accepted: a list, such as [1,2]"),
@@ -102,6 +102,26 @@ WRONG = [
     (
         {"data.validation": 50000, "probe.examples": 10001},
         "probe.examples=10001: accepted: at most the 10000 training examples",
+    ),
+    (
+        {"data.validation": 10000, "data.examples": 50001},
+        "data.examples=50001: accepted: at most the 50000 not held out",
+    ),
+    (
+        {"data.examples": 1000, "probe.examples": 1001},
+        "probe.examples=1001: accepted: at most the 1000 training examples",
+    ),
+    (
+        {"data.examples": 59, "probe.examples": 50},
+        "optim.batch=60: accepted: at most the 59 training examples",
+    ),
+    (
+        {"model.norm": "none", "model.norm_place": "after"},
+        "model.norm_place=after: accepted with model.norm=none: before",
+    ),
+    (
+        {"model.norm": "group", "model.norm_place": "input"},
+        "model.norm_groups=10: accepted with a layer of 784 features: its divisors less than itself",
     ),
 ]
 

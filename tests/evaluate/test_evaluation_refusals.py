@@ -8,6 +8,7 @@ import torch
 from bn import cli
 from bn.config import to_dict
 from bn.errors import UserError
+from bn.models.build import build_model
 from bn.models.inception import inception
 from bn.run.checkpoint import save_checkpoint
 
@@ -111,7 +112,8 @@ def test_a_crop_that_is_none(refused, checkpoint, crop):
 
 def test_an_mnist_network(refused, tmp_path):
     config = cli.planned_run(["experiment=mnist_bn"]).config
-    path = save_checkpoint(tmp_path / "checkpoints", 1, {"step": 1, "config": to_dict(config), "model": {}})
+    state = {"step": 1, "config": to_dict(config), "model": build_model(config).state_dict()}
+    path = save_checkpoint(tmp_path / "checkpoints", 1, state)
     assert refused(path) == (
         "checkpoints/step_1.pt: a network on mnist; evaluate.py takes image networks (of this one, the run's "
         "metrics.jsonl has the accuracies with either statistics)"

@@ -102,6 +102,8 @@ def test_onnx_runtime_computes_the_same(checkpoint, network, tmp_path, experimen
     assert [each.path.suffix for each in written] == [".onnx", ".pt2"]
     model = onnx.load(written[0].path)
     onnx.checker.check_model(model, full_check=True)
+    dimensions = model.graph.input[0].type.tensor_type.shape.dim
+    assert [each.dim_param or each.dim_value for each in dimensions] == ["batch", 3, 14, 14]
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
     (about,) = [json.loads(each.value) for each in model.metadata_props if each.key == "bn"]
     assert about["input"]["shape"] == ["batch", 3, 14, 14]

@@ -1,4 +1,4 @@
-"""Run directories with made-up metrics: as a run leaves them, without training one."""
+"""Run directories with made-up metrics, as a run leaves them, without training one; tables and verdicts."""
 
 import dataclasses
 import functools
@@ -11,6 +11,7 @@ import pytest
 from bn.cli import planned_run
 from bn.config import Schedule, config_from, to_dict
 from bn.run.directory import RunDirectory
+from experiments import claims
 
 
 @functools.cache
@@ -69,3 +70,18 @@ def ended_run(tmp_path):
         return run
 
     return make
+
+
+def cells_of(folder: Path) -> dict[str, list[str]]:
+    """Of table.md, by its first cells."""
+    found = {}
+    for line in (folder / "table.md").read_text().splitlines():
+        if line.startswith("| "):
+            name, *cells = [cell.strip() for cell in line.replace(r"\|", "").strip("|").split("|")]
+            found[name if name not in found else f"{name} {cells[0]}"] = cells
+    return found
+
+
+def verdict(number: int, results: Path) -> str:
+    (claim,) = [claim for claim in claims.read_claims() if claim["number"] == number]
+    return claims.judge(claim, results).verdict

@@ -58,3 +58,47 @@ def test_layers_and_nonlinearities() -> None:
 def test_unknown_norm_is_refused() -> None:
     with pytest.raises(ValueError, match="norm='weight': accepted: none, batch, ghost, layer, group"):
         mlp(norm="weight")
+
+
+@pytest.mark.parametrize("place", ["before", "after", "input"])
+def test_the_places_of_bn(place) -> None:
+    model = mlp(20, (8, 7), norm_place=place, generator=generator(3)).double()
+    x = torch.rand(30, 20, generator=generator(4)).double()
+
+    def normalized(values):
+        return (values - values.mean(0)) / (values.var(0, unbiased=False) + 1e-5).sqrt()
+
+    z = x
+    for layer in model.layers:
+        if layer.linear.bias is not None:
+            layer.linear.bias.data += 0.3
+        if place == "input":
+            z = torch.sigmoid(normalized(z) @ layer.linear.weight.T + layer.linear.bias)
+        elif place == "after":
+            z = normalized(torch.sigmoid(z @ layer.linear.weight.T + layer.linear.bias))
+        else:
+            assert layer.linear.bias is None
+            z = torch.sigmoid(normalized(z @ layer.linear.weight.T))
+    torch.testing.assert_close(model(x), z @ model.classifier.weight.T + model.classifier.bias)
+
+
+def test_the_draws_of_w_are_the_same_wherever_bn_is() -> None:
+    one, two = (mlp(norm_place=place, generator=generator(5)) for place in ("before", "after"))
+    for a, b in zip(one.layers, two.layers, strict=True):
+        assert torch.equal(a.linear.weight, b.linear.weight)
+        assert not b.linear.bias.any()
+
+
+def test_dropout_acts_on_what_a_layer_puts_out_in_training() -> None:
+    model = mlp(hidden=(1000,), nonlinearity="relu", dropout=0.2, norm="none", generator=generator(6))
+    layer = model.layers[0]
+    x = torch.rand(50, 784, generator=generator(7))
+    whole = layer.eval()(x)
+    torch.testing.assert_close(whole, layer.linear(x).relu())
+    torch.manual_seed(0)
+    some = layer.train()(x)
+    alive = whole > 0
+    kept = (some > 0) & alive
+    assert kept.sum() / alive.sum() == pytest.approx(0.8, abs=0.02)
+    torch.testing.assert_close(some[kept], whole[kept] / 0.8)
+    assert not mlp(dropout=0.0).layers[0].dropout.state_dict()

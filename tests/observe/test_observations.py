@@ -2,39 +2,37 @@
 
 import math
 from itertools import product
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from bn.cli import planned_run
+from bn.config.choices import OBSERVATIONS
 from bn.errors import Interrupted, UserError
-from bn.models import mlp
-from bn.observe.norms import GradientNorms, WeightNorms
-from bn.observe.observation import Subject
+from bn.observe.amplification import Amplification
+from bn.observe.correlations import Correlations
+from bn.observe.jacobians import Jacobians
+from bn.observe.norms import GradientNorms, InputGradients, WeightNorms
 from bn.observe.saturation import Saturation
+from bn.observe.shift import GradientShift, InputShift
 from bn.run.directory import read_lines
-from bn.seeds import generator
 
-ALL = "observe=[percentiles,gradient_norms,weight_norms,saturation]"
-NUMBERS = ("gradient_norm", "weight_norm", "saturated")
+ALL = (
+    "observe=[percentiles,gradient_norms,weight_norms,input_gradients,saturation,shift,gradient_shift,"
+    "amplification,correlations]"
+)
+NUMBERS = (
+    "gradient_norm", "weight_norm", "input_gradient", "saturated", "shift", "gradient_shift",
+    "gradient_cosine", "amplified", "correlation", "correlation_sampling", "correlation_change",
+)  # fmt: skip
 IMAGES = (
     "experiment=bn_x5", "scale=smoke", "model.width=0.01", "optim.batch=8", "model.norm_group=8", "steps=12",
     "steps_factor=1", "log_every=4", "checkpoint_every=5", "probe.examples=8", "model.dropout=0.2",
 )  # fmt: skip
 
 
-def subject_of(nonlinearity="sigmoid", norm="batch") -> Any:
-    config = planned_run(["experiment=mnist_bn", f"model.nonlinearity={nonlinearity}"]).config
-    model = mlp(hidden=(9, 8), norm=norm, nonlinearity=nonlinearity, generator=generator(2))
-    images = torch.randn(40, 784, generator=generator(1))
-    labels = torch.arange(40) % 10
-    layers = {f"layer{i}": layer for i, layer in enumerate(model.layers, start=1)}
-    return Subject(config, model, model, layers, list(zip(images.split(20), labels.split(20), strict=True)))
-
-
-def test_the_gradients_are_those_of_the_loss():
+def test_the_gradients_are_those_of_the_loss(subject_of):
     subject = subject_of()
     found = GradientNorms(subject).observe(3)
     images, labels = subject.batches[0]
@@ -45,7 +43,7 @@ def test_the_gradients_are_those_of_the_loss():
         assert found[f"observe/gradient_norm/{name}"] == pytest.approx(norm, rel=1e-5)
 
 
-def test_larger_weights_lead_to_smaller_gradients():
+def test_larger_weights_lead_to_smaller_gradients(subject_of):
     """Section 3.3, to the rounding of eps."""
     subject = subject_of()
     before, weight = (kind(subject).observe(0) for kind in (GradientNorms, WeightNorms))
@@ -58,36 +56,63 @@ def test_larger_weights_lead_to_smaller_gradients():
 
 
 @pytest.mark.parametrize(
-    ("nonlinearity", "saturated"),
+    ("nonlinearity", "function"),
     [
-        ("sigmoid", lambda z: (z < 0.05) | (z > 0.95)),
-        ("relu", lambda z: z == 0),
-        ("tanh", lambda z: z.abs() > 0.9),
+        ("sigmoid", torch.sigmoid),
+        ("relu", torch.relu),
+        ("tanh", torch.tanh),
     ],
 )
-def test_saturated_units_are_counted(nonlinearity, saturated):
+def test_saturated_are_those_whose_derivative_is_below_a_tenth(subject_of, nonlinearity, function):
     subject = subject_of(nonlinearity)
     for layer in subject.layers.values():
         layer.norm.weight.data *= 3
     found = Saturation(subject).observe(0)
     images = [images for images, _ in subject.batches]
-    z = torch.cat([subject.layers["layer1"](each) for each in images])
-    share = saturated(z).double().mean().item()
+    layer = subject.layers["layer1"]
+    x = torch.cat([layer.norm(layer.linear(each)) for each in images]).detach().requires_grad_()
+    (derivative,) = torch.autograd.grad(function(x).sum(), x)
+    most = {"sigmoid": 0.25, "relu": 1, "tanh": 1}[nonlinearity]
+    share = (derivative < most / 10).double().mean().item()
     assert 0 < share < 1
     assert found["observe/saturated/layer1"] == pytest.approx(share)
 
 
-@pytest.mark.parametrize("kind", [GradientNorms, WeightNorms, Saturation])
-def test_looking_changes_nothing(kind):
+def test_the_gradient_with_respect_to_a_layers_input(subject_of):
+    """Against the chain rule from the logits back, written out, with statistics by autograd."""
+    subject = subject_of(norm="none")
+    found = InputGradients(subject).observe(0)
+    images, labels = subject.batches[0]
+    z = [images]
+    for layer in subject.layers.values():
+        z.append(torch.sigmoid(z[-1] @ layer.linear.weight.T + layer.linear.bias))
+    logits = subject.model.classifier(z[-1])
+    back = (logits.softmax(1) - F.one_hot(labels, 10)) / len(labels) @ subject.model.classifier.weight
+    for (name, layer), out in zip(reversed(subject.layers.items()), reversed(z), strict=False):
+        back = (back * out * (1 - out)) @ layer.linear.weight
+        assert found[f"observe/input_gradient/{name}"] == pytest.approx(back.norm().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        GradientNorms, WeightNorms, InputGradients, Saturation, InputShift, GradientShift, Amplification,
+        Correlations, Jacobians,
+    ],
+)  # fmt: skip
+def test_looking_changes_nothing(subject_of, kind):
     subject = subject_of()
     subject.model.eval()
     before = {name: tensor.clone() for name, tensor in subject.model.state_dict().items()}
     random = torch.get_rng_state()
-    kind(subject).observe(0)
+    observation = kind(subject)
+    for step in (0, 1):
+        observation.observe(step)
     assert torch.equal(torch.get_rng_state(), random)
     assert not subject.model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in subject.model.state_dict().items())
     assert all(parameter.grad is None for parameter in subject.model.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in subject.model.modules())
 
 
 def numbers_of(run):
@@ -119,11 +144,18 @@ def test_they_are_recorded_at_their_steps_resumed_and_leave_training_alone(
     config = run.config
     layers = config.probe.layers or ("layer1", "layer2", "layer3")
     logged = {*range(0, config.length + 1, config.log_every), config.length}
-    at = {"saturated": config.probe.at.steps(config.length)}
+    probed, tenth = config.probe.at.steps(config.length), config.length // 10 or 1
+    after = {step + 1 for step in probed if step < config.length}
+    at = {
+        "gradient_norm": logged, "weight_norm": logged, "shift": after, "gradient_shift": after,
+        "gradient_cosine": after, "correlation": probed | {tenth}, "correlation_sampling": probed | {tenth},
+        "correlation_change": {step for step in probed | {tenth} if step >= tenth},
+    }  # fmt: skip
     expected = {
         (step, f"observe/{name}/{layer}")
         for name, layer in product(NUMBERS, layers)
-        for step in at.get(name, logged)
+        for step in at.get(name, probed)
+        if not (name.startswith("gradient_") and name != "gradient_norm" and layer == "layer1")
     }
     assert set(found) == expected
     assert all(map(math.isfinite, found.values()))
@@ -153,8 +185,7 @@ def test_none_are_observed_where_none_are_chosen(trained):
     [
         (
             ["observe=[norms]"],
-            "observe[0]='norms': accepted: percentiles, gradient_norms, weight_norms, saturation, "
-            "population_gap",
+            f"observe[0]='norms': accepted: {', '.join(OBSERVATIONS)}",
         ),
         (
             ["observe=[saturation]", "model.nonlinearity=gelu"],
@@ -170,3 +201,9 @@ def test_what_is_refused(overrides, line):
     with pytest.raises(UserError) as error:
         planned_run(["experiment=mnist_bn", *overrides])
     assert str(error.value) == line
+
+
+def test_the_jacobians_of_convolutions_are_refused():
+    with pytest.raises(UserError) as error:
+        planned_run([*IMAGES, "observe=[jacobians]"])
+    assert str(error.value) == "model=inception: accepted with observe=[jacobians]: mlp"

@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "extra", [[], ["logger=wandb", "logger.mode=disabled"]], ids=["same", "another logger"]
+    "extra", [[], ["logger=wandb", "logger.wandb.mode=disabled"]], ids=["same", "another logger"]
 )
 def test_it_says_so_and_changes_no_byte(trained, command, typed, snapshot, tmp_path, extra):
     run = trained("experiment=mnist_bn")
@@ -36,5 +36,5 @@ def test_the_command_that_finishes_it_exits_with_0_and_a_summary(cli, typed, und
     assert "seed_0: done at step 120; test/accuracy 0." in last
     assert "test/accuracy_population 0." in last
     assert re.search(r"; after [\d.]+ s$", last)
-    assert following == "train.py: next: python scripts/runs.py"
+    assert following == f"train.py: next: python scripts/runs.py show {run.name}"
     assert bits(planned("experiment=mnist_bn")) == bits(undisturbed("experiment=mnist_bn"))

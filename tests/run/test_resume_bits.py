@@ -14,6 +14,11 @@ from tests.conftest import slowly
 NETWORKS = {
     "baseline": ["experiment=mnist_baseline"],
     "bn": ["experiment=mnist_bn"],
+    "dropout, by the population": [
+        "experiment=mnist_bn", "model.norm=population", "model.dropout=0.3", "data.examples=700",
+        "data.inputs=noisy", "observe=[percentiles,shapes,training_accuracy]",
+    ],
+    "after, momentum": ["experiment=mnist_bn", "model.norm_place=after", "optim.momentum=0.9"],
     "momentum, baseline": ["experiment=mnist_baseline", "step_path=autograd", "optim.momentum=0.9"],
     "momentum, decay, validation, two epochs": [
         "experiment=mnist_bn", "step_path=autograd", "optim.momentum=0.9", "optim.weight_decay=1e-3",
@@ -22,7 +27,10 @@ NETWORKS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("network", ["baseline", "bn", *slowly(*[n for n in NETWORKS if "momentum" in n])])
+@pytest.mark.parametrize(
+    "network",
+    ["baseline", "bn", "dropout, by the population", *slowly(*[n for n in NETWORKS if "momentum" in n])],
+)
 def test_stopped_between_everything(trained, stop_after, undisturbed, bits, network):
     """At 37 (no multiple of log_every 20 or of 40), at 60 (evaluated, observed), at 119, the last but one."""
     overrides = NETWORKS[network]

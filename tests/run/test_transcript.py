@@ -40,14 +40,14 @@ def test_it_holds_what_was_printed_and_a_resumed_run_appends(run, capsys, stop_a
     head, _, rest = first.partition("\n")
     assert head.endswith(run.command)
     assert rest == out + err
-    assert err.endswith(": the same command goes on\n")
+    assert rest.endswith(": the same command goes on\n")
 
     assert attempt(run, Ranks(), {}, work)[0] == "done"
     out, _ = capsys.readouterr()
     assert out.startswith("mnist_bn: seed 0, from step 60 of 120 steps -> ")
     assert log_of(run).startswith(first)
     assert log_of(run).endswith(out)
-    assert "train.py: next: python scripts/runs.py\n" in out
+    assert f"train.py: next: python scripts/runs.py show {run.name}\n" in out
 
 
 def test_a_quiet_run_says_it_there_alone(run, capsys):
@@ -155,7 +155,7 @@ def test_the_end_says_how_to_send_what_wandb_has(run):
     lines = last_lines(run, "done", "the result", 12.3)
     assert lines == [
         "train.py: the result; after 12 s",
-        "train.py: next: python scripts/runs.py",
+        f"train.py: next: python scripts/runs.py show {run.name}",
         f"train.py: W&B: {os.path.relpath(folder)}: wandb sync {run.name}/wandb/offline-run-*",
     ]
 

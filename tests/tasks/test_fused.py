@@ -33,6 +33,7 @@ def test_the_step_trains_what_the_declaration_says(planned, norm, nonlinearity):
     "override",
     [
         "model.norm=layer", "model.norm=group", "model.norm=ghost", "model.nonlinearity=gelu",
+        "model.norm=population", "model.norm_place=after", "model.norm_place=input", "model.dropout=0.2",
         "optim.momentum=0.9", "optim.decay.factor=0.5",
     ],
 )  # fmt: skip

@@ -10,13 +10,17 @@ from bn.fused_mlp import FusedStep
 from bn.models import mlp
 from bn.models.mlp import MLP, HiddenLayer
 from bn.norm import BatchNorm
+from bn.norm.population import PopulationNorm
 from bn.tasks import build_task
 from bn.tasks.optim import sgd
 from bn.tasks.steps import AutogradStep
 
 IMAGES = torch.rand(30, 12, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(30) % 10
-PLACES = ("", "hidden", "hidden.1", "hidden.1.linear", "hidden.1.norm", "hidden.1.nonlinearity", "classifier")
+PLACES = (
+    "", "hidden", "hidden.1", "hidden.1.linear", "hidden.1.norm", "hidden.1.nonlinearity", "hidden.1.dropout",
+    "classifier",
+)  # fmt: skip
 
 
 def hook(module):
@@ -72,6 +76,10 @@ def groups_of_ten():
     return BatchNorm(8, group=10)
 
 
+def population_norm():
+    return PopulationNorm(8)
+
+
 def dropout():
     return nn.Dropout(0.5)
 
@@ -108,6 +116,14 @@ def dropout_between(network):
     network.hidden.insert(1, nn.Dropout(0.5))
 
 
+def norm_after(network):
+    network.hidden[1].place = "after"
+
+
+def norm_on_input(network):
+    network.hidden[1].place = "input"
+
+
 def sigmoid_after_all(network):
     network.hidden.append(nn.Sigmoid())
 
@@ -128,15 +144,25 @@ IN_PLACE = {
 REPLACED = {
     f"{new.__name__} at {place}": (lambda n, new=new, p=place: replace(n, p, new))
     for place, news in {
-        "hidden.1.norm": (layer_norm, batch_norm_of_torch, groups_of_ten, dropout),
+        "hidden.1.norm": (layer_norm, batch_norm_of_torch, groups_of_ten, population_norm, dropout),
         "hidden.1.nonlinearity": (leaky, dropout, layer_norm),
         "hidden.1.linear": (two_linear, no_linear),
+        "hidden.1.dropout": (dropout, leaky),
     }.items()
     for new in news
 }
 WHOLE = {
     change.__name__: change
-    for change in (weight_norm, pruned, tied, same_layer_twice, dropout_between, sigmoid_after_all)
+    for change in (
+        weight_norm,
+        pruned,
+        tied,
+        same_layer_twice,
+        dropout_between,
+        norm_after,
+        norm_on_input,
+        sigmoid_after_all,
+    )
 }
 CHANGES = {**IN_PLACE, **REPLACED, **WHOLE}
 

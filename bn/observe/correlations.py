@@ -1,0 +1,65 @@
+"""How the normalized inputs of a layer's units are correlated, which BN leaves as it is.
+
+Section 3 normalizes each unit by itself, "even when the features are not decorrelated"; the joint
+distribution of the normalized inputs may still change during training.
+"""
+
+import torch
+from torch import Tensor
+
+from bn.observe.observation import Observation, Subject, nonlinearity_inputs
+
+
+class Correlations(Observation):
+    """Of the inputs to each layer's nonlinearity, with the sign that they have before gamma, one a unit.
+
+    `observe/correlation/<layer>`: the mean, over all pairs of units, of the absolute correlation over all
+    examples. `observe/correlation_change/<layer>`: the root mean square, over the pairs, of the change of the
+    correlation since a tenth of the training, over the first half of the examples.
+    `observe/correlation_sampling/<layer>`: the same between both halves of the examples, at one step.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__(subject)
+        self.reference_at = max(1, subject.config.length // 10)
+        self.reference: dict[str, Tensor] = {}  # the matrices of a tenth of the training
+
+    def steps(self) -> frozenset[int]:
+        return super().steps() | {self.reference_at}
+
+    @torch.no_grad()
+    def observe(self, step: int) -> dict[str, float]:
+        found, halves = {}, {}
+        for name, inputs in nonlinearity_inputs(self.subject).items():
+            gamma = getattr(self.subject.layers[name].norm, "weight", None)
+            per_unit = gamma is not None and gamma.shape == inputs.shape[1:]
+            xhat = inputs.double() * gamma.sign() if per_unit else inputs.double()
+            one, other = (correlations(half) for half in xhat.tensor_split(2))
+            found[f"observe/correlation/{name}"] = correlations(xhat).abs().mean().item()
+            found[f"observe/correlation_sampling/{name}"] = root_mean_square(one - other)
+            halves[name] = one
+        if step == self.reference_at:
+            self.reference = halves
+        for name, then in self.reference.items():
+            found[f"observe/correlation_change/{name}"] = root_mean_square(halves[name] - then)
+        return found
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.reference
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.reference = state
+
+
+def correlations(values: Tensor) -> Tensor:
+    """Of each pair of columns of (N, units), as a vector: the part of the matrix above its diagonal.
+
+    A column that does not vary is correlated with none: 0.
+    """
+    units = values.shape[1]
+    above = torch.triu_indices(units, units, offset=1)
+    return torch.corrcoef(values.t()).nan_to_num(0.0).view(units, units)[above[0], above[1]]
+
+
+def root_mean_square(values: Tensor) -> float:
+    return values.square().mean().sqrt().item()

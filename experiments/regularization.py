@@ -1,0 +1,133 @@
+"""Batch normalization as a regularizer (section 3.4): what the noise of its statistics is worth, and whether
+it can take the place of dropout.
+
+    python scripts/reproduce.py regularization     5 networks x 3 numbers of examples x 5 seeds
+                                                   (configs/sweep/regularization.yaml, _population.yaml)
+
+A training example is normalized together with the others of its mini-batch, so "the training network no
+longer produces deterministic values for a given training example", and the paper "found this effect to be
+advantageous to the generalization of the network". Here the MLP with BN trains on 1,000, 5,000 and 50,000
+examples with this effect and without it, normalized by the statistics of the population. Besides, it trains
+with and without BN, with and without dropout. Measured numbers, with n: results/regularization/table.md.
+
+Decisions, made before the runs. Each network trains for 3,000 mini-batches of 60 at learning rate 0.5, at
+which both the plain network and that with BN train well (the fair comparison). The examples are the first of
+the training set. Dropout drops 20% of what each hidden layer puts out. In place of the population's
+statistics stand the moving averages (`bn.norm.population`): y is computed with the averages of the
+mini-batches before, some 1,100 examples, so that an output does not depend on the rest of its mini-batch. The
+gradient is BN's, as in batch renormalization without its limits: the ratio of the statistics counts as a
+constant. If it left the normalization out, section 2's runaway would decide, and not the noise.
+
+Test accuracy is that of the last step, with Algorithm 2's statistics where there is BN. The gap is training
+accuracy, on all its examples, minus test accuracy, both with the moving averages. Claim 44 takes BN minus BN
+with dropout at each number of examples, and of the ablation BN-x5 minus BN-x5 with dropout.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bn.config import MlpModel, MnistData
+from bn.run.directory import RunDirectory, read_lines
+from experiments import collected
+
+SWEEPS = {"regularization": (), "regularization_population": ()}
+CHANCE = 0.1
+LABEL = {
+    "plain": "without BN",
+    "dropout": "without BN, with dropout",
+    "bn": "with BN",
+    "bn_dropout": "with BN and dropout",
+    "population": "with BN, statistics of the population",
+}
+COMPARED = {
+    "the mini-batch's statistics instead of the population's": ("bn", "population"),
+    "BN without dropout instead of with it": ("bn", "bn_dropout"),
+    "BN instead of dropout": ("bn", "dropout"),
+}
+HEADER = (
+    "network", "examples", "seed", "state", "test_accuracy", "test_accuracy_moving", "training_accuracy",
+)  # fmt: skip
+
+
+def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
+    """final.csv (one row a run) and runs.json. A run that diverged counts as chance."""
+    collected.check_all_ended(runs)  # seeds are compared one by one
+    runs = collected.ended(runs)
+    rows = []
+    for run in runs:
+        config, model = run.config, run.config.model
+        assert isinstance(model, MlpModel)
+        assert isinstance(config.data, MnistData)
+        last = read_lines(run.path / "metrics.jsonl")[-1]
+        moving = last.get("test/accuracy", CHANCE)
+        accuracies = (
+            (last.get("test/accuracy_population", moving), moving, last["observe/training_accuracy"])
+            if run.status["state"] == "done"
+            else (CHANCE, CHANCE, CHANCE)
+        )
+        rows.append((
+            network_of(model), config.data.examples, config.seed, run.status["state"], *accuracies,
+        ))  # fmt: skip
+    collected.write_csv(folder / "final.csv", HEADER, rows)
+    collected.write_provenance(folder / "runs.json", runs)
+
+
+def network_of(model: MlpModel) -> str:
+    """plain, dropout, bn, bn_dropout or population."""
+    if model.norm == "population":
+        return "population"
+    parts = ["bn"] * (model.norm == "batch") + ["dropout"] * (model.dropout > 0)
+    return "_".join(parts) or "plain"
+
+
+class Seeds(NamedTuple):
+    """Of the seeds, in their order, in points."""
+
+    test: list[float]
+    gap: list[float]  # training accuracy minus test accuracy
+
+
+def read(folder: Path) -> dict[str, dict[int, Seeds]]:
+    """By network and number of training examples."""
+    found: dict[str, dict[int, Seeds]] = {}
+    for row in collected.read_csv(folder / "final.csv"):
+        seeds = found.setdefault(row["network"], {}).setdefault(int(row["examples"]), Seeds([], []))
+        seeds.test.append(100 * float(row["test_accuracy"]))
+        seeds.gap.append(100 * (float(row["training_accuracy"]) - float(row["test_accuracy_moving"])))
+    return found
+
+
+def worth(one: Seeds, other: Seeds) -> list[float]:
+    """How much higher the first ends, seed by seed."""
+    return [a - b for a, b in zip(one.test, other.test, strict=True)]
+
+
+def draw(folder: Path, out: Path) -> None:
+    """table.md."""
+    document = collected.read_json(folder / "runs.json")
+    (out / "table.md").write_text(_table(read(folder), document))
+
+
+def _table(found: Mapping[str, Mapping[int, Seeds]], document: Mapping[str, Any]) -> str:
+    sizes = sorted(found["bn"])
+    columns = [f"{size:,} examples: test accuracy (%) | gap (points)" for size in sizes]
+    lines = [f"| network | {' | '.join(columns)} |", "|---|" + "---|---|" * len(sizes)]
+    for name, label in LABEL.items():
+        cells = [collected.mean_text(part, 2) for size in sizes for part in found[name][size]]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    for label, (one, other) in COMPARED.items():
+        differences = [
+            collected.mean_text(worth(found[one][size], found[other][size]), 2, "+") for size in sizes
+        ]
+        lines.append(f"| **{label}** (points) | {' | '.join(f'**{text}** | ' for text in differences)} |")
+    config = document["config"]
+    n = collected.seeds_text(len(seeds.test) for groups in found.values() for seeds in groups.values())
+    note = (
+        f"{config['steps']:,} mini-batches of {config['optim.batch']} at learning rate "
+        f"{config['optim.lr']:g}; mean ± half-width of the 95% confidence interval, {n}; differences seed by "
+        "seed. Gap: training accuracy minus test accuracy. Dropout: 20% of what each hidden layer puts out. "
+        "Population: normalized by the moving averages while training, with BN's gradient. "
+        f"{collected.origin(document)}"
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"

@@ -1,0 +1,126 @@
+"""How weights grow and what that does to gradients (section 3.3), at learning rates of 0.1, 1 and 10.
+
+    python scripts/reproduce.py weight_growth     the networks of Figure 1, and with BN two more
+                                                  rates x 5 seeds (configs/sweep/inside_mlp.yaml and
+                                                  weight_growth.yaml)
+
+The paper: with BN "larger weights lead to smaller gradients, and Batch Normalization will stabilize the
+parameter growth". The gradient with respect to W of a layer with BN is at right angles to W, so that each
+step of SGD makes the norm of W grow; and it is inversely proportional to that norm. Then what a step changes
+is set by the effective learning rate, rate / |W|^2 (van Laarhoven 2017, arXiv 1706.05350), which falls as W
+grows. Measured numbers, with n: results/weight_growth/table.md.
+
+Deviations and assumptions, decided before the runs: norms are Euclidean, of each hidden layer's W; the
+gradient is that of one mini-batch of training examples, always the same. Growth is the ratio of the norm at
+the end to that at the middle, step 25,000; over the first half, of that at the middle to that at the start,
+minus one. Claim 37's "at each rate" is at each rate and in each hidden layer: confirmed if each mean over the
+seeds is below 10%, partly if in each layer at each rate the growth over the second half is clearly less than
+over the first, seed by seed. A run that diverged cannot be compared, and would make the claim not confirmed.
+Without BN there is the rate of Figure 1 alone, for lack of time: the claim is about the network with BN.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from bn.run.directory import RunDirectory
+from experiments import collected, inside, style
+from experiments.inside import NETWORKS, Row, by_seed
+
+SWEEPS = {"inside_mlp": (), "weight_growth": ()}
+LAYERS = (1, 2, 3)
+START, MIDDLE, END = 0, 25_000, 50_000
+EVERY = 2_500  # steps between the rows of the record
+LATER = tuple(range(MIDDLE, END + 1, EVERY))  # the second half
+
+
+def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
+    """norms.csv (by network, rate, seed, step and layer; every 2,500 steps) and runs.json."""
+    collected.check_all_ended(runs)
+    runs = collected.ended(runs)
+    inside.write(folder / "norms.csv", runs, ("weight_norm", "gradient_norm"), every=EVERY)
+    collected.write_provenance(folder / "runs.json", runs)
+
+
+def read_rows(folder: Path) -> list[Row]:
+    return inside.read(folder / "norms.csv")
+
+
+def rates(rows: Sequence[Row]) -> list[float]:
+    return sorted({row.lr for row in rows})
+
+
+def networks_at(rows: Sequence[Row], lr: float) -> list[str]:
+    return [network for network in NETWORKS if any((row.network, row.lr) == (network, lr) for row in rows)]
+
+
+def growth(rows: Sequence[Row], network: str, lr: float, layer: int) -> tuple[list[float], list[float]]:
+    """By which share |W| grows over the first and over the second half of the training, of each seed."""
+    start, middle, end = (
+        by_seed(rows, "weight_norm", network=network, lr=lr, layer=layer, step=step)
+        for step in (START, MIDDLE, END)
+    )
+    first = [later / earlier - 1 for earlier, later in zip(start, middle, strict=True)]
+    return first, [later / earlier - 1 for earlier, later in zip(middle, end, strict=True)]
+
+
+def draw(folder: Path, out: Path) -> None:
+    """weight_growth (png, svg, pdf) and table.md."""
+    rows = read_rows(folder)
+    _draw(rows, out / "weight_growth")
+    (out / "table.md").write_text(_table(rows, collected.read_json(folder / "runs.json")))
+
+
+def _draw(rows: Sequence[Row], stem: Path) -> None:
+    found = rates(rows)
+    fig, axes = style.figure(
+        3.0 * len(found), 4.6, columns=len(found), rows=2, sharex=True, sharey="row", squeeze=False
+    )
+    for column, lr in zip(axes.T, found, strict=True):
+        for axis, name in zip(column, ("weight_norm", "gradient_norm"), strict=True):
+            for network in networks_at(rows, lr):
+                look = style.STYLE[network]
+                steps, values = inside.path(rows, name, network=network, lr=lr, layer=LAYERS[-1])
+                axis.plot(steps, values.mean(0), label=style.LABEL[network], **look)
+                axis.fill_between(steps, values.min(0), values.max(0), color=look["color"], alpha=0.2, lw=0)
+            axis.set(yscale="log", xlim=(START, END))
+            axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            style.thousands(axis.xaxis)
+        column[0].set_title(f"learning rate {lr:g}")
+        column[1].set_xlabel("training step")
+    axes[0, 0].set_ylabel("|W|, last hidden layer")
+    axes[1, 0].set_ylabel("|gradient| with respect to it")
+    axes[0, 0].legend(loc="best")
+    style.save(fig, stem)
+
+
+def _table(rows: Sequence[Row], document: Mapping[str, Any]) -> str:
+    lines = [
+        "| network | rate | hidden layer | \\|W\\| at the start | at the end | growth, first half (%) "
+        "| second half (%) | gradient, second half | effective rate at the end, of that at the start (%) |",
+        "|---|--:|--:|---|---|---|---|---|---|",
+    ]
+    for network in NETWORKS:
+        for lr, layer in product(rates(rows), LAYERS):
+            if network in networks_at(rows, lr):
+                where = {"network": network, "lr": lr, "layer": layer}
+                start, end = (by_seed(rows, "weight_norm", step=step, **where) for step in (START, END))
+                halves = [[100 * value for value in half] for half in growth(rows, network, lr, layer)]
+                left = [100 * (a / b) ** 2 for a, b in zip(start, end, strict=True)]
+                cells = [
+                    *(collected.mean_text(values, 2) for values in (start, end)),
+                    *(collected.mean_text(values, 1) for values in halves),
+                    collected.mean_text(by_seed(rows, "gradient_norm", step=LATER, **where), 4),
+                    collected.mean_text(left, 1),
+                ]
+                who = f"{style.LABEL[network]} | {lr:g} | {layer}"
+                lines.append(f"| {who} | {' | '.join(cells)} |")
+    n = len(by_seed(rows, "weight_norm", network=NETWORKS[0]))
+    note = (
+        "Euclidean norms of each hidden layer's W, and of the gradient of one mini-batch's loss with respect "
+        f"to it. Mean ± half-width of the 95% confidence interval, n = {n} seeds. Growth: over steps 0 to "
+        "25,000 and 25,000 to 50,000. Effective rate: the rate over the square of the norm. "
+        f"{collected.origin(document)}"
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
