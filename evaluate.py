@@ -1,9 +1,10 @@
 """Evaluate trained networks: python evaluate.py checkpoint=runs/bn_x5/scale-smoke/seed_0 (see --help).
 
 Hydra composes what is chosen from configs/evaluate.yaml; `bn.evaluate.config` checks it; the work is
-`bn.evaluate.checkpoints.evaluate_checkpoints`.
+`bn.evaluate.checkpoints.evaluate_checkpoints`, and of images of one's own `bn.evaluate.own_images`.
 """
 
+import sys
 from typing import Any
 
 import hydra
@@ -25,11 +26,16 @@ def main(composed: DictConfig) -> None:
         evaluation = evaluation_from(mapping)
 
         # Imports torch, which --help and a refused choice do without.
+        if evaluation.images is not None:
+            from bn.evaluate.own_images import classify_images
+
+            return classify_images(evaluation, data)
         from bn.evaluate.checkpoints import evaluate_checkpoints
 
         print(f"{PROGRAM}: {evaluate_checkpoints(evaluation, data)}")
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = ["json=true" if argument == "--json" else argument for argument in sys.argv[1:]]
     with cli.one_line_errors(PROGRAM):
         main()

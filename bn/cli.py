@@ -29,11 +29,12 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from bn import __version__
 from bn.arguments import check_argument, is_of_composing
-from bn.config import Config, WandbLogger, config_from, flatten, to_dict
+from bn.config import Config, Loggers, config_from, flatten, to_dict
 from bn.data.idx_sets import IDX_SETS
 from bn.data.there import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
 from bn.errors import UserError, is_out_of_memory, reason_of
+from bn.help import help_page, names_of
 from bn.run.attempt import Outcome, Work, attempt, check_device
 from bn.run.beginning import check_beginning
 from bn.run.code_state import code_state
@@ -68,7 +69,10 @@ def one_line_errors(program: str) -> Iterator[None]:
 
 
 def check_usage(program: str) -> None:
-    """UserError for options that Hydra does not know, where it prints a page. The version is printed here."""
+    """UserError for options that Hydra does not know, where it prints a page.
+
+    The version is printed here, and the help, which is ours: Hydra knows no meanings.
+    """
     if "--version" in sys.argv[1:]:
         print(f"{program}: bn {__version__}")
         sys.exit(0)
@@ -78,7 +82,18 @@ def check_usage(program: str) -> None:
         raise UserError(f"{message}; --help shows what is accepted")
 
     parser.error = refuse  # type: ignore[method-assign]
-    for argument in parser.parse_args().overrides:
+    arguments = parser.parse_args()
+    if arguments.help:
+        try:
+            composed = composed_config(
+                [word for word in arguments.overrides if "=" in word], program.removesuffix(".py")
+            )
+            about = [word for word in arguments.overrides if "=" not in word]
+            print(help_page(program, composed, about), flush=True)
+        except BrokenPipeError:  # the reader has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    for argument in arguments.overrides:
         check_argument(argument)
 
 
@@ -116,6 +131,7 @@ def member(composed: DictConfig, work: Work) -> Outcome:
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         choices = dict(HydraConfig.get().runtime.choices)
         run = _run_of(composed, choices)
+        run.sweep = choices.get("sweep")
         if ranks.rank == 0 and (line := _other_records(run, choices)):
             print(f"train.py: {line}", flush=True)
         run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
@@ -233,12 +249,12 @@ def members_to_start(
     return to_start, left
 
 
-def composed_config(overrides: Sequence[str]) -> DictConfig:
+def composed_config(overrides: Sequence[str], name: str = "train") -> DictConfig:
     """The composed config with Hydra's own part, outside a running Hydra program too."""
     if GlobalHydra.instance().is_initialized():
-        return compose("train", list(overrides), return_hydra_config=True)
+        return compose(name, list(overrides), return_hydra_config=True)
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        return compose("train", list(overrides), return_hydra_config=True)
+        return compose(name, list(overrides), return_hydra_config=True)
 
 
 def _run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
@@ -275,11 +291,6 @@ def _other_records(run: RunDirectory, choices: Mapping[str, Any]) -> str:
     return f"{keys}: changes the records, so this is another run than {os.path.relpath(twin)}"
 
 
-def names_of(group: str) -> list[str]:
-    """What can be chosen of a config group, such as "experiment"."""
-    return sorted(path.stem for path in (REPOSITORY / "configs" / group).glob("*.yaml"))
-
-
 def check_choices(choices: Mapping[str, Any]) -> None:
     """UserError for a choice that is a path to a file, and not its name: it would be another experiment."""
     for group, choice in choices.items():
@@ -298,9 +309,9 @@ def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
         raise UserError(explain(error)) from None
     mapping.pop("members", None)  # who has which change: what `member` chose of it is in the model
     config = config_from({**mapping, "experiment": experiment, "scale": scale})
-    from bn.run.loggers import check_logger
+    from bn.run.loggers import check_loggers
 
-    check_logger(config)
+    check_loggers(config)
     return config
 
 
@@ -419,6 +430,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={name}: unknown; accepted: {', '.join(error.options)}"
+    if missing := re.search(r"Could not load '(\w+)/([^']+)'", str(error)):  # of several choices of a group
+        return f"{missing[1]}={missing[2]}: unknown; accepted: {', '.join(names_of(missing[1]))}"
     if twice := re.match(r"Multiple values for (\w+)\.", str(error)):
         return f"{twice[1]}: given twice; accepted: once, without +"
     if "Config group override" in str(error) and (wrong := _no_choice()):
@@ -431,10 +444,20 @@ def explain(error: Exception) -> str:
     parent = getattr(error.__cause__, "parent_node", None)
     if isinstance(parent, DictConfig):
         key = getattr(error.__cause__, "full_key", None) or getattr(error.__cause__, "key", "")
-        if str(key).startswith("logger.") and key.removeprefix("logger.") in WandbLogger.__annotations__:
-            return f"{key}: accepted with logger=wandb"
+        if wrong := _no_logger(str(key)):
+            return wrong
         return f"{key}: unknown key; accepted: {', '.join(k for k in map(str, parent) if k != 'hydra')}"
     return " ".join(str(error).split())
+
+
+def _no_logger(key: str) -> str | None:
+    """Of a logger that is not chosen, such as logger.wandb, or of a key of none: what to choose."""
+    group, _, name = key.partition(".")
+    if group != "logger" or "." in name:
+        return None
+    if name in Loggers.__annotations__:
+        return f"{key}: accepted with logger={name}"
+    return f"{key}: unknown key; accepted: {', '.join(f'logger.{n}' for n in Loggers.__annotations__)}"
 
 
 def _no_choice() -> str | None:

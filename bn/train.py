@@ -61,6 +61,7 @@ def train(
     try:
         if first == 0 and 0 in task.observer.steps:
             numbers.log(0, task.observer.observe(0))
+            numbers.loggers.observe(task.observer, 0)
         task.model.train()
         pace = Pace(first)
         only = task.draw(1) if config.overfit else None  # the one mini-batch of debug=overfit
@@ -87,6 +88,8 @@ def train(
                 if n == last:
                     found |= task.evaluate_population()
                 numbers.log(n, found)
+                if n in task.observer.steps:
+                    numbers.loggers.observe(task.observer, n)
 
                 late = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
                 stop, due = team.agree(stop_signal(), late)

@@ -4,7 +4,8 @@ A range is written where the field is (`Annotated[float, "> 0"]`), a choice as a
 a table (`Annotated[str, TABLE]`), a choice between dataclasses as a union told apart by its `name`. A field
 with a default may be missing. Of texts and lists `Annotated[str, "not empty"]` and
 `Annotated[tuple[int, ...], "not empty, distinct"]` say more; of a path, "path", in which a leading ~ is the
-home folder.
+home folder. `Annotated[..., Doc("meaning", "unit")]` says what a key means, for --help
+(bn/help.py).
 """
 
 import dataclasses
@@ -13,11 +14,18 @@ import operator
 import os
 import types
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from bn.errors import UserError
 
 T = TypeVar("T")
+
+
+class Doc(NamedTuple):
+    """What a key means, and the unit of its value where it has one."""
+
+    meaning: str
+    unit: str = ""
 
 
 def checked(schema: type[T], mapping: Mapping[str, Any]) -> T:
@@ -30,7 +38,45 @@ def checked(schema: type[T], mapping: Mapping[str, Any]) -> T:
 _COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
+def split_doc(schema: Any) -> tuple[Any, Doc | None]:
+    """The type as it is without its `Doc`, and that."""
+    if get_origin(schema) is not Annotated:
+        return schema, None
+    base, *notes = get_args(schema)
+    doc = next((note for note in notes if isinstance(note, Doc)), None)
+    rest = tuple(note for note in notes if not isinstance(note, Doc))
+    return (Annotated[(base, *rest)] if rest else base), doc
+
+
+def accepted(schema: Any) -> str:
+    """What a value of this type may be, in the words of the errors."""
+    schema, _ = split_doc(schema)
+    origin, arguments = get_origin(schema), get_args(schema)
+    if dataclasses.is_dataclass(schema):
+        return "a group of keys"
+    if origin is Annotated:
+        base, bounds = arguments
+        if isinstance(bounds, Mapping):
+            return ", ".join(bounds)
+        if base in (int, float):
+            return f"{base.__name__} {bounds}"
+        if "path" in bounds:
+            return "a path" if "not empty" in bounds else "a path, or empty"
+        rules = bounds.replace("not empty", "at least one" if base is not str else bounds)
+        return f"{accepted(base)}, {rules.replace('distinct', 'no value twice')}"
+    if origin is Literal:
+        return ", ".join(map(str, arguments))
+    if origin in (Union, types.UnionType):
+        options = [accepted(option) for option in arguments if option is not type(None)]
+        return " or ".join([*dict.fromkeys(options), *["null"] * (type(None) in arguments)])
+    if origin is tuple:
+        item = accepted(arguments[0])
+        return f"a list of {'paths' if item == 'a path' else item}"
+    return {str: "text", bool: "true, false"}.get(schema) or schema.__name__
+
+
 def _build(schema: Any, value: Any, key: str) -> Any:
+    schema, _ = split_doc(schema)
     origin = get_origin(schema)
     if dataclasses.is_dataclass(schema):
         return _build_dataclass(schema, value, key)
@@ -102,12 +148,14 @@ def option(hint: Any, name: str | None) -> type | None:
 
 
 def _by_name(options: tuple[Any, ...]) -> dict[str, Any]:
-    return {name: option for option in options for name in _names_of(option)}
+    return {name: option for option in options for name in names_of_option(option)}
 
 
-def _names_of(option: Any) -> tuple[str, ...]:
-    """The names that a dataclass of a union goes by."""
-    hint = get_type_hints(option, include_extras=True)["name"]
+def names_of_option(option: Any) -> tuple[str, ...]:
+    """The names that a dataclass of a union goes by; none where it has no `name`, or any may be."""
+    hint, _ = split_doc(get_type_hints(option, include_extras=True).get("name"))
+    if get_origin(hint) not in (Literal, Annotated):
+        return ()
     return get_args(hint) if get_origin(hint) is Literal else tuple(get_args(hint)[1])
 
 

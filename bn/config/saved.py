@@ -1,8 +1,8 @@
 """Configs as plain values, and those that earlier runs saved.
 
 Runs outlive the schema. A key that is added later has a default there, the value that earlier runs had
-without it; a key that is removed goes into `REMOVED` with the default it had. `recorded` reads a saved config
-so.
+without it; a key that is removed goes into `REMOVED` with the default it had; what was written in another
+form is put into today's. `recorded` reads a saved config so.
 """
 
 import dataclasses
@@ -29,7 +29,16 @@ def recorded(saved: Mapping[str, Any]) -> dict[str, Any]:
             if REMOVED.get(f"{prefix}{name}", _NEVER) != value
         }
 
-    return kept(saved, "")
+    today = kept(saved, "")
+    if isinstance(logger := today.get("logger"), dict) and "name" in logger:
+        today["logger"] = _loggers(logger)
+    return today
+
+
+def _loggers(one: dict[str, Any]) -> dict[str, Any]:
+    """Before several could be chosen there was one, told by its `name`."""
+    keys = {key: value for key, value in one.items() if key != "name"}
+    return {} if one["name"] == "none" else {one["name"]: keys}
 
 
 def changes(saved: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, Any]]:
@@ -51,7 +60,11 @@ _NEVER = object()  # equal to no value
 
 def _later(config: Any, prefix: str = "") -> dict[str, Any]:
     """The defaults of all keys of `config` that have one, flattened."""
-    found = {f"{prefix}{name}": _plain(value) for name, value in defaults(type(config)).items()}
+    found = {
+        f"{prefix}{name}": _plain(value)
+        for name, value in defaults(type(config)).items()
+        if not dataclasses.is_dataclass(value)
+    }
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):

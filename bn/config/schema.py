@@ -1,10 +1,14 @@
-"""The one typed schema of everything that can be chosen, in the notation of `bn.config.notation`."""
+"""The one typed schema of everything that can be chosen, in the notation of `bn.config.notation`.
+
+What `--help` says of a key is its `Doc` here, and of a group the first paragraph of its docstring.
+"""
 
 import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from bn.config.choices import INPUTS, NONLINEARITIES, NORMALIZATIONS, OBSERVATIONS, OPTIMIZERS
+from bn.config.notation import Doc
 from bn.data.idx_sets import IDX_SETS
 
 # What is larger ends the process, by its memory or by overflow, and is no experiment.
@@ -25,8 +29,8 @@ Text = Annotated[str, "not empty"]
 class Schedule:
     """The steps `early`, and every `every` steps, and the last one."""
 
-    early: Annotated[tuple[Natural, ...], "distinct"]
-    every: Count
+    early: Annotated[tuple[Natural, ...], "distinct", Doc("single steps", "steps")]
+    every: Annotated[Count, Doc("and then every so many", "steps")]
 
     def steps(self, last: int) -> frozenset[int]:
         early = (step for step in self.early if step <= last)
@@ -37,51 +41,75 @@ class Schedule:
 class MnistData:
     """MNIST, or another data set of its form."""
 
-    name: Annotated[str, IDX_SETS]
-    root: Path  # relative to the repository
-    threshold: Annotated[float, ">= 0, < 1"]  # a pixel is 1 where gray / 255 exceeds it
-    validation: Annotated[int, ">= 0, <= 50000"]  # examples held out of the 60,000
-    examples: Annotated[int, ">= 2, <= 60000"] | None = None  # the first so many of the others; null: all
-    inputs: Annotated[str, INPUTS] = "binary"  # what the network sees of the binary images
+    name: Annotated[str, IDX_SETS, Doc("set by data=NAME")]
+    root: Annotated[Path, Doc("folder of the four files; relative to the repository")]
+    threshold: Annotated[float, ">= 0, < 1", Doc("a pixel is 1 where gray / 255 exceeds it, else 0")]
+    validation: Annotated[int, ">= 0, <= 50000", Doc("training examples held out of the 60,000", "examples")]
+    examples: Annotated[
+        Annotated[int, ">= 2, <= 60000"] | None, Doc("the first so many of the others; null: all", "examples")
+    ] = None
+    inputs: Annotated[str, INPUTS, Doc("what the network sees of the binary images")] = "binary"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageData:
     """A data set of photographs (section 4.2 and its smaller stand-ins)."""
 
-    name: Literal["imagenet", "tiny_imagenet", "cifar10", "smoke"]
-    root: Annotated[str, "path"]  # of an ImageFolder tree, {train,val}/<class>/*; relative to the repository
-    classes: Annotated[int, ">= 2, <= 1e6"]
-    resize: Side  # length of the shorter side from which the central validation crop is cut
-    crop: Side  # side of the square that the network sees
-    area: Annotated[float, "> 0, <= 1"]  # least share of an image that a training crop takes
-    aspect: Annotated[float, ">= 1, <= 1000"]  # training crops have an aspect ratio of 1 / aspect to aspect
-    distortion: Literal["none", "reduced", "googlenet"]
-    shuffle: Literal["by_shard", "within_shards", "complete"]
-    shard_size: Count  # examples
-    validation: Natural = 0  # training images held out, and validated on in place of the validation images
-    feed: Literal["auto", "resident", "stream"]  # on the device as bytes | from JPEG by workers
-    workers: (
-        Annotated[int, ">= 0, <= 1024"] | None
-    )  # processes that decode, where the data stream; null: by the cores there are
-    max_broken: Natural  # a run fails when more images than this cannot be read
+    name: Annotated[Literal["imagenet", "tiny_imagenet", "cifar10", "smoke"], Doc("set by data=NAME")]
+    root: Annotated[
+        str, "path", Doc("folder with the images as {train,val}/<class>/*; relative to the repository")
+    ]
+    classes: Annotated[int, ">= 2, <= 1e6", Doc("number of classes")]
+    resize: Annotated[
+        Side, Doc("length of the shorter side from which the central validation crop is cut", "pixels")
+    ]
+    crop: Annotated[Side, Doc("side of the square that the network sees", "pixels")]
+    area: Annotated[float, "> 0, <= 1", Doc("least share of an image that a training crop takes")]
+    aspect: Annotated[
+        float, ">= 1, <= 1000", Doc("training crops have a ratio of width to height of 1/aspect to aspect")
+    ]
+    distortion: Annotated[
+        Literal["none", "reduced", "googlenet"], Doc("photometric distortion of training images")
+    ]
+    shuffle: Annotated[
+        Literal["by_shard", "within_shards", "complete"],
+        Doc("order of an epoch: shards shuffled; their examples too; all examples"),
+    ]
+    shard_size: Annotated[Count, Doc("size of a shard", "examples")]
+    validation: Annotated[
+        Natural, Doc("training images held out, and validated on in place of the validation images", "images")
+    ] = 0
+    feed: Annotated[
+        Literal["auto", "resident", "stream"],
+        Doc("resident: all images on the device, as bytes; stream: decoded by worker processes"),
+    ]
+    workers: Annotated[
+        Annotated[int, ">= 0, <= 1024"] | None,
+        Doc("processes that decode, with feed=stream; null: by the number of cores"),
+    ] = None
+    max_broken: Annotated[Natural, Doc("the run fails when more images than this cannot be read", "images")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MlpModel:
-    name: Literal["mlp"]
-    hidden: tuple[Annotated[int, ">= 1, <= 65536"], ...]
-    norm: Annotated[str, NORMALIZATIONS]
-    norm_group: Group = 20  # examples in a group of norm=ghost
-    norm_groups: Count = 10  # of the features, with norm=group
-    norm_place: Literal["before", "after", "input"] = (
-        "before"  # of the nonlinearity; or on the layer's input u
-    )
-    nonlinearity: Annotated[str, NONLINEARITIES]
-    dropout: Annotated[float, ">= 0, < 1"] = 0.0  # of what each hidden layer puts out
-    init_std: Positive  # of the Gaussian that W is drawn from
-    bn_eps: Positive
-    bn_momentum: Momentum
+    """The fully connected network of section 4.1."""
+
+    name: Annotated[Literal["mlp"], Doc("set by model=NAME")]
+    hidden: Annotated[tuple[Annotated[int, ">= 1, <= 65536"], ...], Doc("size of each hidden layer", "units")]
+    norm: Annotated[str, NORMALIZATIONS, Doc("normalization of each hidden layer")]
+    norm_group: Annotated[Group, Doc("size of a group, with norm=ghost", "examples")] = 20
+    norm_groups: Annotated[Count, Doc("number of groups of features, with norm=group")] = 10
+    norm_place: Annotated[
+        Literal["before", "after", "input"],
+        Doc("where the normalization is: before or after the nonlinearity, or on the layer's input u"),
+    ] = "before"
+    nonlinearity: Annotated[str, NONLINEARITIES, Doc("nonlinearity of each hidden layer")]
+    dropout: Annotated[
+        float, ">= 0, < 1", Doc("share of what each hidden layer puts out that is dropped")
+    ] = 0.0
+    init_std: Annotated[Positive, Doc("standard deviation of the Gaussian that W is drawn from")]
+    bn_eps: Annotated[Positive, Doc("epsilon, added to the variance")]
+    bn_momentum: Annotated[Momentum, Doc("weight of the newest mini-batch in the moving averages")]
 
 
 Module = Literal["3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]  # the rows of Figure 5
@@ -93,46 +121,65 @@ UNIT = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionModel:
-    name: Literal["inception"]
-    norm: Annotated[str, NORMALIZATIONS]
-    norm_group: Group  # examples in a group of norm=ghost
-    norm_groups: Literal[1, 2, 4, 8] = 8  # of the channels, with norm=group (filters come in eights)
-    nonlinearity: Annotated[str, NONLINEARITIES]
-    lrn: bool  # local response normalization, in GoogLeNet's two places
-    dropout: Annotated[float, ">= 0, < 1"]  # before the classifier
-    stem: Literal["separable", "dense"]
-    stem_stride: Literal[1, 2]  # of the first convolution; the paper's is 2
-    stem_pools: Literal[0, 1, 2]  # max pools before 3a; the paper's are 2
-    pool_proj: Literal[96, 128]  # of 4c and 4d
-    width: Annotated[float, "> 0, <= 8"]  # multiplies the number of filters of each convolution
-    per_activation: Annotated[tuple[Module, ...], "distinct"]  # whose BN is per activation, such as [5b]
-    init_scale: Positive  # multiplies the initial weights of the convolutions
-    bn_eps: Positive
-    bn_momentum: Momentum
+    """The network of section 4.2, and its variants."""
+
+    name: Annotated[Literal["inception"], Doc("set by model=NAME")]
+    norm: Annotated[str, NORMALIZATIONS, Doc("normalization before each nonlinearity")]
+    norm_group: Annotated[Group, Doc("size of a group, with norm=ghost", "examples")]
+    norm_groups: Annotated[
+        Literal[1, 2, 4, 8],  # filters come in eights
+        Doc("number of groups of channels, with norm=group"),
+    ] = 8
+    nonlinearity: Annotated[str, NONLINEARITIES, Doc("nonlinearity after each convolution")]
+    lrn: Annotated[bool, Doc("local response normalization, in GoogLeNet's two places")]
+    dropout: Annotated[float, ">= 0, < 1", Doc("probability of a zero, before the classifier")]
+    stem: Annotated[
+        Literal["separable", "dense"], Doc("kind of the first convolution; the paper's is separable")
+    ]
+    stem_stride: Annotated[Literal[1, 2], Doc("stride of the first convolution; the paper's is 2")]
+    stem_pools: Annotated[Literal[0, 1, 2], Doc("max pools before module 3a; the paper's are 2")]
+    pool_proj: Annotated[Literal[96, 128], Doc("filters of the pool projections of modules 4c and 4d")]
+    width: Annotated[float, "> 0, <= 8", Doc("multiplies the number of filters of each convolution")]
+    per_activation: Annotated[
+        tuple[Module, ...], "distinct", Doc("modules whose BN is per activation, such as [5b]")
+    ]
+    init_scale: Annotated[Positive, Doc("multiplies the initial weights of the convolutions")]
+    bn_eps: Annotated[Positive, Doc("epsilon, added to the variance")]
+    bn_momentum: Annotated[Momentum, Doc("weight of the newest mini-batch in the moving averages")]
 
 
 @dataclass(frozen=True)
 class Decay:
     """The rate after n steps: initial rate * factor ** (speed * n / every). A factor of 1 keeps it."""
 
-    factor: Annotated[float, "> 0, <= 1"]
-    every: Count  # steps of `lr_batch` examples: with a larger mini-batch it decays in fewer steps
-    speed: Annotated[float, "> 0, <= 1e6"]  # 6: "decay the rate 6x faster" (section 4.2.1)
+    factor: Annotated[float, "> 0, <= 1", Doc("what the rate is multiplied by every so often")]
+    every: Annotated[
+        Count,
+        Doc(
+            "how often; with lr_batch, steps of lr_batch examples: larger mini-batches decay sooner", "steps"
+        ),
+    ]
+    speed: Annotated[float, "> 0, <= 1e6", Doc('6: "decay the rate 6x faster" (section 4.2.1)')]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optim:
     """The optimizer. The scale says the base's numbers; an experiment multiplies them by its factors."""
 
-    name: Annotated[str, OPTIMIZERS] = "sgd"
-    lr: Positive  # the initial rate
-    lr_factor: Positive
-    lr_batch: Count | None  # the mini-batch that `lr` is for: it is scaled by batch / lr_batch; null: not
+    name: Annotated[str, OPTIMIZERS, Doc("set by optim=NAME")] = "sgd"
+    lr: Annotated[Positive, Doc("initial learning rate, before its factors")]
+    lr_factor: Annotated[Positive, Doc("an experiment multiplies lr by it")]
+    lr_batch: Annotated[
+        Count | None,
+        Doc("the mini-batch that lr is for: lr is scaled by batch / lr_batch; null: not scaled", "examples"),
+    ]
     decay: Decay
-    batch: Batch
-    momentum: Annotated[float, ">= 0, < 1"]  # of sgd
-    weight_decay: Annotated[float, ">= 0, <= 1000"]
-    weight_decay_factor: Annotated[float, ">= 0, <= 1000"]
+    batch: Annotated[Batch, Doc("size of a mini-batch", "examples")]
+    momentum: Annotated[float, ">= 0, < 1", Doc("momentum, of optim=sgd alone")]
+    weight_decay: Annotated[
+        float, ">= 0, <= 1000", Doc("L2 on weight matrices and convolutions; not on gamma, beta and biases")
+    ]
+    weight_decay_factor: Annotated[float, ">= 0, <= 1000", Doc("an experiment multiplies weight_decay by it")]
 
     @property
     def initial_rate(self) -> float:
@@ -145,70 +192,128 @@ class Optim:
 
 @dataclass(frozen=True)
 class Evaluate:
+    """Accuracy while it trains, with moving averages, and at the end."""
+
     at: Schedule
-    population_batches: Count  # mini-batches that Algorithm 2 takes at the end
+    population_batches: Annotated[
+        Count, Doc("training mini-batches that Algorithm 2 takes at the end", "mini-batches")
+    ]
 
 
 @dataclass(frozen=True)
 class Probe:
+    """Where it is observed. Percentiles are of the inputs to the nonlinearities, in training mode."""
+
     at: Schedule
-    examples: Annotated[int, ">= 1, <= 60000"]  # rounded up to whole mini-batches
+    examples: Annotated[
+        int,
+        ">= 1, <= 60000",
+        Doc("training examples, the same for every run; rounded up to whole mini-batches", "examples"),
+    ]
     layers: Annotated[
-        tuple[str, ...], "distinct"
-    ]  # whose inputs to the nonlinearity are observed; of the MLP always all
-    percentiles: Annotated[tuple[Annotated[float, ">= 0, <= 100"], ...], "not empty, distinct"]
-
-
-@dataclass(frozen=True)
-class NoLogger:
-    name: Literal["none"]
+        tuple[str, ...],
+        "distinct",
+        Doc("of the Inception networks, such as inception_4c.conv_3x3; the MLP always observes all"),
+    ]
+    percentiles: Annotated[
+        tuple[Annotated[float, ">= 0, <= 100"], ...],
+        "not empty, distinct",
+        Doc("the percentiles that are taken", "%"),
+    ]
 
 
 @dataclass(frozen=True)
 class WandbLogger:
-    name: Literal["wandb"]
-    mode: Literal["offline", "online", "disabled"]
-    project: Text
-    entity: Text | None
-    group: Text | None  # null: experiment and what differs from it, so that seeds form a group
-    tags: Annotated[tuple[Text, ...], "distinct"]
+    """Weights & Biases, with logger=wandb."""
+
+    mode: Annotated[
+        Literal["offline", "online", "disabled"], Doc("offline: on the disk, and `wandb sync` sends it later")
+    ]
+    project: Annotated[Text, Doc("project that the run is shown in")]
+    entity: Annotated[Text | None, Doc("user or team; null: W&B's default")]
+    group: Annotated[
+        Text | None, Doc("group of runs; null: experiment and what differs from it, so that seeds form one")
+    ]
+    tags: Annotated[tuple[Text, ...], "distinct", Doc("tags besides the experiment and the prepared sweep")]
+
+
+@dataclass(frozen=True)
+class TensorboardLogger:
+    """TensorBoard, with logger=tensorboard."""
+
+    flush_s: Annotated[int, ">= 1, <= 1e6", Doc("after which TensorBoard sees what was logged", "seconds")]
+
+
+@dataclass(frozen=True)
+class Loggers:
+    """Where the numbers go besides the run directory; logger=[wandb,tensorboard] chooses both."""
+
+    wandb: WandbLogger | None = None
+    tensorboard: TensorboardLogger | None = None
+
+    @property
+    def chosen(self) -> bool:
+        """Whether there is any."""
+        return self != Loggers()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    experiment: str
-    scale: str | None  # the base of an image experiment: its data, sizes, rate and length
-    member: Annotated[int, ">= 1, <= 6"] | None  # of experiment=ensemble
-    seed: Annotated[int, ">= 0, <= 4294967295"]
-    steps: Count  # the scale's length
-    steps_factor: Annotated[float, "> 0, <= 1000"] = 1.0  # an experiment's change of it
-    device: Literal["auto", "cpu", "cuda"]
-    threads: Threads  # CPU threads; part of the config because the bits depend on it
-    step_path: Literal["auto", "fused", "autograd"]
-    precision: Literal["auto", "float32", "bf16", "fp16"]  # of the forward pass; weights are float32
-    channels_last: bool
-    compile: Literal["auto", "always", "never"]  # torch.compile; auto: on a GPU
-    cuda_graph: bool  # on a GPU, replay a step as one CUDA graph
+    experiment: Annotated[str, Doc("the network of the paper that is trained")]
+    scale: Annotated[str | None, Doc("base of an image experiment: its data, sizes, rate and length")]
+    member: Annotated[Annotated[int, ">= 1, <= 6"] | None, Doc("which network of experiment=ensemble")]
+    seed: Annotated[int, ">= 0, <= 4294967295", Doc("everything random descends from it")]
+    steps: Annotated[Count, Doc("length of the training, before steps_factor", "steps")]
+    steps_factor: Annotated[float, "> 0, <= 1000", Doc("an experiment multiplies steps by it")] = 1.0
+    device: Annotated[Literal["auto", "cpu", "cuda"], Doc("where it trains; auto: on a GPU if there is one")]
+    threads: Annotated[Threads, Doc("number of CPU threads; the bits of a run depend on it")]
+    step_path: Annotated[
+        Literal["auto", "fused", "autograd"],
+        Doc("of the MLP: the fused step or the readable one, with the same numbers; auto: fused if it can"),
+    ]
+    precision: Annotated[
+        Literal["auto", "float32", "bf16", "fp16"],
+        Doc("precision of the Inception networks' forward pass; auto: bf16 on a GPU, float32 on a CPU"),
+    ]
+    channels_last: Annotated[bool, Doc("memory layout of images, for the Inception networks")]
+    compile: Annotated[
+        Literal["auto", "always", "never"], Doc("torch.compile, for the Inception networks; auto: on a GPU")
+    ]
+    cuda_graph: Annotated[bool, Doc("on a GPU, replay a step as one CUDA graph; not with several processes")]
     data: MnistData | ImageData
     model: MlpModel | InceptionModel
     optim: Optim
     evaluate: Evaluate
     probe: Probe
-    observe: Annotated[tuple[Annotated[str, OBSERVATIONS], ...], "distinct"] = (
-        "percentiles",
-    )  # what is observed
-    log_every: Annotated[int, ">= 1, <= 1e6"]
-    checkpoint_every: Count
-    checkpoint_minutes: Positive = 10.0  # a checkpoint comes no later than this after the last
-    overfit: bool = False  # train on the first mini-batch alone
-    profile: Annotated[int, ">= 0, <= 1000"] = 0  # steps that torch.profiler looks at; 0: none
-    rank_timeout_s: Annotated[float, "> 0, <= 1e6"] = (
-        600.0  # of several processes: how long one may keep the others waiting
-    )
-    output: Path  # where run directories go, relative to the repository
-    start: Path | None = None  # a run or a checkpoint, whose weights are the initial ones
-    extend: Path | None = None  # a shorter run that is done, of which this one is the continuation
-    logger: NoLogger | WandbLogger
+    observe: Annotated[
+        tuple[Annotated[str, OBSERVATIONS], ...], "distinct", Doc("what is observed while it trains")
+    ] = ("percentiles",)
+    log_every: Annotated[int, ">= 1, <= 1e6", Doc("between two logged losses", "steps")]
+    checkpoint_every: Annotated[Count, Doc("between two checkpoints", "steps")]
+    checkpoint_minutes: Annotated[
+        Positive, Doc("a checkpoint comes no later than this after the last", "minutes")
+    ] = 10.0
+    overfit: Annotated[bool, Doc("train on the first mini-batch alone; debug=overfit sets it")] = False
+    profile: Annotated[
+        int,
+        ">= 0, <= 1000",
+        Doc("steps that torch.profiler looks at; 0: none; debug=profile sets it", "steps"),
+    ] = 0
+    rank_timeout_s: Annotated[
+        float,
+        "> 0, <= 1e6",
+        Doc("how long one of several processes may keep the others waiting; then all end", "seconds"),
+    ] = 600.0
+    output: Annotated[Path, Doc("folder of the run directories; relative to the repository")]
+    start: Annotated[
+        Path | None,
+        Doc("a run or a checkpoint, whose weights are the initial ones; relative to the repository"),
+    ] = None
+    extend: Annotated[
+        Path | None,
+        Doc("a shorter run that is done, of which this one is the continuation; relative to the repository"),
+    ] = None
+    logger: Loggers = Loggers()
 
     @property
     def length(self) -> int:

@@ -5,30 +5,28 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from bn.config import ImageData, InceptionModel, to_dict
-from bn.data.images import EVALUATION, Images, Plan, find_pictures, open_images
+from bn.config import ImageData, to_dict
+from bn.data.images import EVALUATION, Images, find_pictures, open_images
 from bn.data.jpeg import BrokenImage
 from bn.data.photometric import normalize
 from bn.data.pictures import Pictures
 from bn.errors import UserError
-from bn.evaluate.config import Evaluation, data_from
+from bn.evaluate.config import Evaluation
 from bn.evaluate.crops import multicrop
+from bn.evaluate.networks import load_networks, take_to
 from bn.evaluate.prediction import best_classes, class_probabilities
 from bn.evaluate.records import make_folder, read_record, record_path, summary, write_record
-from bn.evaluate.trained import Trained, load_trained
-from bn.norm import population_statistics
+from bn.evaluate.trained import Trained
 from bn.run.directory import REPOSITORY, environment
-from bn.tasks.precision import InPrecision, precision_on
+from bn.tasks.precision import precision_on
 from bn.train import device_name, take_device
 
-SEEN = ("name", "root", "classes", "resize", "crop")  # of the data: which images are seen, and what of them
 WHEREABOUTS = ("root", "feed", "workers", "max_broken")  # of the data, and not what they are
 
 
@@ -45,13 +43,11 @@ def evaluate_checkpoints(
     device = take_device(evaluation.device)
     if evaluation.threads is not None:
         torch.set_num_threads(evaluation.threads)
-    networks = [load_trained(Path(path)) for path in evaluation.checkpoint]
-    data = [_data_of(network, chosen) for network in networks]
-    _check_together(networks, data)
+    networks, data, statistics = load_networks(evaluation, chosen)
     settings = {
         "crops": evaluation.crops,
         "models": len(networks),
-        "statistics": _statistics(networks, evaluation.statistics),
+        "statistics": statistics,
         "precision": precision_on(device, evaluation.precision),
     }
     pictures = find_pictures(data[0], training=False)
@@ -66,10 +62,7 @@ def evaluate_checkpoints(
     if (record := read_record(path)) is not None:
         return f"{summary(record, path)} (of {record['time']}: remove the file to evaluate again)"
 
-    for network, its_data in zip(networks, data, strict=True):
-        network.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if settings["statistics"] == "population":
-            _take_population_statistics(network, its_data, device, settings["precision"])
+    take_to(device, networks, data, statistics, settings["precision"])
     images = open_images(data[0], EVALUATION, device, pictures)
     try:
         counts = _count(networks, images, data[0], settings, evaluation.batch, device, progress)
@@ -103,55 +96,6 @@ def _described(network: Trained, counts: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _data_of(network: Trained, chosen: Mapping[str, Any]) -> ImageData:
-    """What `network` is evaluated on. UserError if that is not said, or not what it can be evaluated on."""
-    config = network.config
-    if config is None and chosen.get("name") is None:
-        raise UserError(f"data: required with public weights such as {network.path}; accepted: imagenet, ...")
-    data = data_from(to_dict(config)["data"] if config else {}, chosen)
-    if data.classes != network.classes:
-        raise UserError(f"data.classes={data.classes}: {network.path} has {network.classes} classes")
-    if config and isinstance(config.model, InceptionModel) and config.model.per_activation:
-        assert isinstance(config.data, ImageData)
-        if data.crop != config.data.crop:
-            raise UserError(
-                f"data.crop={data.crop}: {network.path} has per-activation BN; accepted: {config.data.crop}"
-            )
-    return data
-
-
-def _check_together(networks: Sequence[Trained], data: Sequence[ImageData]) -> None:
-    """UserError if networks see different images, or one of them is there twice."""
-    for i, (network, its_data) in enumerate(zip(networks, data, strict=True)):
-        for other in networks[:i]:
-            if other.sha256 == network.sha256:
-                raise UserError(
-                    f"checkpoint: {network.path} and {other.path} are the same network; "
-                    "accepted: each network once"
-                )
-        for key in SEEN:
-            mine, first = getattr(its_data, key), getattr(data[0], key)
-            if mine != first:
-                raise UserError(
-                    f"data.{key}: {first} of {networks[0].path}, {mine} of {network.path}; accepted: "
-                    "networks on the same data, or what to evaluate all of them on (data=..., data.root=...)"
-                )
-
-
-def _statistics(networks: Sequence[Trained], wanted: str) -> str:
-    """Those that BN normalizes by; "none" without any BN. UserError if Algorithm 2 cannot be run."""
-    if wanted == "population":
-        for network in networks:
-            if network.config is None:
-                raise UserError(
-                    f"statistics=population: {network.path} does not say what mini-batches it was trained "
-                    "with; accepted with public weights: moving (the statistics that are in the file)"
-                )
-            if not network.normalized:
-                raise UserError(f"statistics=population: {network.path} has no BN; accepted: moving")
-    return wanted if any(network.normalized for network in networks) else "none"
-
-
 def _listing_digest(pictures: Pictures, folder: str) -> str:
     """SHA-256 of the validation images' names and labels: whether the same are there as another time."""
     digest = hashlib.sha256(pictures.labels.tobytes())
@@ -159,27 +103,6 @@ def _listing_digest(pictures: Pictures, folder: str) -> str:
     for name in pictures.names:
         digest.update(name.removeprefix(root).encode(errors="surrogateescape") + b"\0")
     return digest.hexdigest()
-
-
-def _take_population_statistics(
-    network: Trained, data: ImageData, device: torch.device, precision: str
-) -> None:
-    """Algorithm 2, on the training mini-batches that would have come next when the checkpoint was written."""
-    config, first = network.config, network.step
-    assert config is not None
-    assert first is not None
-    last = first + config.evaluate.population_batches
-    plan = Plan(steps=last, batch=config.optim.batch, seed=config.seed, first=first)
-    images = open_images(data, plan, device)
-    try:
-        # Each process normalized its share of a mini-batch; in groups that makes no difference.
-        shares = network.processes if config.model.norm == "batch" else 1
-        batches = (share for n in range(first, last) for share in images.feed(n).images.chunk(shares))
-        population_statistics(InPrecision(network.model, precision), batches)
-    except ValueError as error:
-        raise UserError(f"statistics=population: {network.path}: {error}") from error
-    finally:
-        images.close()
 
 
 def _count(

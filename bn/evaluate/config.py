@@ -5,22 +5,43 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from bn.config import ImageData, Path, Threads
-from bn.config.notation import checked
+from bn.config.notation import Doc, checked
 from bn.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     checkpoint: Annotated[
-        tuple[Path, ...], "not empty"
-    ]  # files or run directories, relative to where the command is given
-    crops: Literal[1, 144]
-    statistics: Literal["moving", "population"]  # of BN: moving averages, or Algorithm 2's
-    device: Literal["auto", "cpu", "cuda"]
-    threads: Threads | None  # of the CPU; null: as many as it has cores
-    precision: Literal["auto", "float32", "bf16", "fp16"]
-    batch: Annotated[int, ">= 1, <= 65536"]  # crops in a forward pass
-    output: Path  # where records go, relative to the repository
+        tuple[Path, ...],
+        "not empty",
+        Doc("files or run directories (their last checkpoint), relative to where the command is given"),
+    ]
+    crops: Annotated[Literal[1, 144], Doc("of each image: 1, central, as in training; or GoogLeNet's 144")]
+    statistics: Annotated[
+        Literal["moving", "population"],
+        Doc("statistics of BN: the moving averages in the file, or Algorithm 2's"),
+    ]
+    device: Annotated[Literal["auto", "cpu", "cuda"], Doc("where it runs; auto: on a GPU if there is one")]
+    threads: Annotated[Threads | None, Doc("number of CPU threads; null: as many as there are cores")]
+    precision: Annotated[
+        Literal["auto", "float32", "bf16", "fp16"],
+        Doc("precision of the forward pass; auto: bf16 on a GPU, float32 on a CPU"),
+    ]
+    batch: Annotated[int, ">= 1, <= 65536", Doc("size of a forward pass", "crops")]
+    output: Annotated[Path, Doc("folder of the records and their table; relative to the repository")]
+    images: Annotated[
+        Annotated[tuple[Path, ...], "not empty"] | None,
+        Doc("files or folders of images of your own: their most probable classes, and no evaluation"),
+    ] = None
+    top: Annotated[int, ">= 1, <= 1e6", Doc("how many classes of each image of your own", "classes")] = 5
+    json: Annotated[bool, Doc("one JSON object for each image of your own; --json says the same")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationAndData(Evaluation):
+    """All that --help tells of. Of the data null is the value that the network was trained with."""
+
+    data: ImageData
 
 
 @dataclass(frozen=True)
@@ -29,13 +50,17 @@ class _Data:
 
 
 def evaluation_from(mapping: Mapping[str, Any]) -> Evaluation:
-    """The checked `Evaluation` of a mapping, where a checkpoint may stand for a list of one, or UserError."""
+    """The checked `Evaluation` of a mapping, where a path may stand for a list of one, or UserError."""
     given = mapping.get("checkpoint")
     if not given:
         raise UserError(
             "checkpoint: required; accepted: a checkpoint, a run directory, or a list such as [a,b]"
         )
-    return checked(Evaluation, {**mapping, "checkpoint": [given] if isinstance(given, str) else given})
+    lists = {key: [value] for key in ("checkpoint", "images") if isinstance(value := mapping.get(key), str)}
+    evaluation = checked(Evaluation, {**mapping, **lists})
+    if evaluation.images is None and evaluation.json:
+        raise UserError("json=True: accepted with images=FOLDER_OR_FILE")
+    return evaluation
 
 
 def data_from(own: Mapping[str, Any], chosen: Mapping[str, Any]) -> ImageData:

@@ -43,7 +43,7 @@ def load_trained(path: Path) -> Trained:
     """The network in a checkpoint file, in a run directory's last checkpoint, or of public weights.
 
     Files are told apart by what is in them; reading runs no code from them. UserError of one line if there is
-    none, or it is damaged, or holds something else, or a network that is no image classifier.
+    none, or it is damaged, or holds something else.
     """
     if path.is_dir():
         checkpoints = list_checkpoints(path / "checkpoints")
@@ -85,11 +85,6 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _ours(state: Mapping[str, Any]) -> tuple[Config, int, nn.Module]:
     config = config_from(recorded(state["config"]))
-    if not isinstance(config.data, ImageData):
-        raise UserError(
-            f"a network on {config.data.name}; evaluate.py takes image networks "
-            "(of this one, the run's metrics.jsonl has the accuracies with either statistics)"
-        )
     model = build_model(config).eval()
     try:
         model.load_state_dict(state["model"])
@@ -97,7 +92,7 @@ def _ours(state: Mapping[str, Any]) -> tuple[Config, int, nn.Module]:
         if is_out_of_memory(error):
             raise
         raise UserError("its weights do not fit the network that its config describes") from error
-    return config, config.data.classes, model
+    return config, config.data.classes if isinstance(config.data, ImageData) else 10, model
 
 
 def _public(state: Mapping[str, Any]) -> tuple[int, nn.Module]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -27,6 +28,20 @@ class Subject(NamedTuple):
     network: nn.Module  # the same, with its forward pass in the precision that it trains in
     layers: Mapping[str, HiddenLayer | Unit]  # those observed, by the name they are recorded under
     batches: Sequence[tuple[Tensor, Tensor]]  # images and labels, in mini-batches as it trains with
+
+
+class Histogram(NamedTuple):
+    """How many values lie in each bin: `counts` (B,), between `edges` (B + 1,)."""
+
+    counts: np.ndarray
+    edges: np.ndarray
+
+
+class Views(NamedTuple):
+    """What loggers show of a look, by name, besides the numbers in metrics.jsonl."""
+
+    numbers: dict[str, float]
+    histograms: dict[str, Histogram]
 
 
 class Observation(ABC):
@@ -47,6 +62,10 @@ class Observation(ABC):
     @abstractmethod
     def observe(self, step: int) -> dict[str, float]:
         """Look at the network as it is after `step`; the numbers to log, maybe none."""
+
+    def views(self) -> Views:
+        """What there is to show of the latest look."""
+        return Views({}, {})
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything observed so far that `save` needs, for a checkpoint."""
@@ -108,6 +127,16 @@ class Observer:
         for name, observation in self.observations.items():
             if step in self._steps[name]:
                 found |= observation.observe(step)
+        return found
+
+    def views(self, step: int) -> Views:
+        """What those that looked at `step`, the latest, have to show."""
+        found = Views({}, {})
+        for name, observation in self.observations.items():
+            if step in self._steps[name]:
+                numbers, histograms = observation.views()
+                found.numbers.update(numbers)
+                found.histograms.update(histograms)
         return found
 
     def state_dict(self) -> dict[str, Any]:

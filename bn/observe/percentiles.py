@@ -4,6 +4,7 @@ Figure 1(b, c) shows "the {15, 50, 85}th percentiles of the input to the sigmoid
 input is BN's output, gamma * xhat + beta.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from bn.files import whole
-from bn.observe.observation import Observation, Subject, pass_examples
+from bn.observe.observation import Histogram, Observation, Subject, Views, pass_examples
 from bn.observe.typical import typical_unit as typical_unit
 
 DTYPE = torch.float32  # also of what a forward pass in another precision puts out
+BINS = 64  # of a histogram
 
 
 class Percentiles(Observation):
@@ -26,6 +28,9 @@ class Percentiles(Observation):
     The network is observed in training mode, in mini-batches of the size it trains with. A convolution's unit
     is a feature map, whose values at all locations count. `paths` collects, for each layer, what each call
     observed: (percentiles, units) float32. All goes into `activations.npz`, nothing into metrics.jsonl.
+
+    Loggers see, of each layer, the percentiles of the unit that is typical so far, each percentile's median
+    over the units, and a histogram of all inputs to its nonlinearity.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -33,6 +38,7 @@ class Percentiles(Observation):
         self.percentiles = subject.config.probe.percentiles
         self.observed_at: list[int] = []
         self.paths: dict[str, list[np.ndarray]] = {name: [] for name in subject.layers}
+        self._histograms: dict[str, Histogram] = {}  # of the latest look, by layer
 
     def observe(self, step: int) -> dict[str, float]:
         found: dict[str, list[Tensor]] = {name: [] for name in self.subject.layers}
@@ -47,9 +53,27 @@ class Percentiles(Observation):
 
         pass_examples(self.subject, keep)
         self.observed_at.append(step)
+        self._histograms = {}
         for name, path in self.paths.items():
-            path.append(percentiles_of_columns(torch.cat(found.pop(name)), self.percentiles))
+            values = torch.cat(found.pop(name))
+            if self.subject.config.logger.chosen and (histogram := histogram_of(values)):
+                self._histograms[name] = histogram
+            path.append(percentiles_of_columns(values, self.percentiles))
         return {}
+
+    def views(self) -> Views:
+        numbers = {}
+        for name, path in self.paths.items():
+            typical = typical_unit(np.array(path))
+            for which, of_unit, over_units in zip(
+                self.percentiles, path[-1][:, typical], np.median(path[-1], axis=1), strict=True
+            ):
+                numbers[f"percentiles/{name}/typical_{which:g}"] = float(of_unit)
+                numbers[f"percentiles/{name}/median_{which:g}"] = float(over_units)
+        return Views(
+            {name: number for name, number in numbers.items() if math.isfinite(number)},
+            {f"inputs/{name}": histogram for name, histogram in self._histograms.items()},
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         paths = {name: torch.from_numpy(np.array(path, np.float32)) for name, path in self.paths.items()}
@@ -98,3 +122,15 @@ def ordered_on_device(rows: Tensor, places: np.ndarray, at_once: int = 1 << 25) 
     index = torch.from_numpy(places).to(rows.device)
     parts = rows.split(max(1, at_once // rows.shape[1]))
     return torch.cat([part.sort(1).values[:, index] for part in parts]).movedim(1, 0)
+
+
+def histogram_of(values: Tensor) -> Histogram | None:
+    """Of the values that are finite, in bins of one width from the least to the largest; None of none."""
+    finite = values[values.isfinite()]
+    if not len(finite):
+        return None
+    low, high = (edge.item() for edge in finite.aminmax())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    counts = torch.histc(finite, BINS, low, high)
+    return Histogram(counts.cpu().numpy(), np.linspace(low, high, BINS + 1))

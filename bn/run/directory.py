@@ -86,6 +86,7 @@ class RunDirectory:
         self.path = path
         self.config = config
         self.command = shlex.join(sys.argv)  # of a sweep's member, bn/cli.py says what makes it alone
+        self.sweep: str | None = None  # the prepared one that it is started in
         self.checkpoints = path / "checkpoints"
         self.activations = path / "activations.npz"
         self._lock: IO[str] | None = None

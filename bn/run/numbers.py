@@ -1,4 +1,4 @@
-"""Where the numbers of a run go while it trains: metrics.jsonl, the logger, and who watches."""
+"""Where the numbers of a run go while it trains: metrics.jsonl, the loggers, and who watches."""
 
 import math
 import time
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from bn.config import Config
 from bn.run.directory import RunDirectory
-from bn.run.loggers import NullLogger, open_logger
+from bn.run.loggers import Loggers, open_loggers
 from bn.run.progress import Progress
 
 
 class Numbers:
     """Of a run that goes on after step `first`, `earlier_s` seconds after its start.
 
-    Only the process that `writes` has a logger and shows its progress: with `progress` as a bar on stderr;
+    Only the process that `writes` has loggers and shows its progress: with `progress` as a bar on stderr;
     None: where it is a terminal.
     """
 
@@ -23,7 +23,7 @@ class Numbers:
     ) -> None:  # fmt: skip
         self.run = run
         self.began = time.perf_counter() - earlier_s
-        self.logger = open_logger(config, run) if writes else NullLogger()
+        self.loggers = open_loggers(config, run, first) if writes else Loggers(run, {})
         self.progress = Progress(config, run, first, progress, writes)
 
     @property
@@ -41,12 +41,12 @@ class Numbers:
         if not numbers:
             return
         self.run.log({"step": step, "wall_s": round(self.wall_s, 3), **numbers})
-        self.logger.log(numbers, step)
+        self.loggers.log(numbers, step)
         self.progress.log(numbers)
 
     def close(self) -> None:
         self.progress.close()
-        self.logger.finish(0 if self.run.finished else 1)
+        self.loggers.finish()
 
 
 class Pace:

@@ -1,30 +1,64 @@
-"""`--help` shows what can be chosen, in half a second: without torch."""
+"""`--help` says of every key what it means and what is accepted, in half a second: without torch."""
 
+import dataclasses
+import json
 import re
+import types
+from typing import Union, get_args, get_origin, get_type_hints
 
-from bn.cli import names_of
+import pytest
 
-SWEEPS = ", ".join(names_of("sweep"))
+from bn.cli import names_of, planned_run
+from bn.config import Config, config_from, flatten, to_dict
+from bn.config.notation import accepted, split_doc
+from bn.errors import UserError
+from bn.evaluate.config import EvaluationAndData
+from bn.run.directory import REPOSITORY
+from tests.conftest import slowly
+
+PROGRAMS = {"train.py": Config, "evaluate.py": EvaluationAndData}
+CHOSEN = ("experiment", "scale")  # keys that a group of files sets
+
+
+def every_key(schema, prefix=""):
+    """(key, type with its Doc) of all that a dataclass and those in it have."""
+    for name, hint in get_type_hints(schema, include_extras=True).items():
+        kind, _ = split_doc(hint)
+        options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+        inner = [option for option in options if dataclasses.is_dataclass(option)]
+        if not inner:
+            yield f"{prefix}{name}", hint
+        for option in inner:
+            assert option.__doc__
+            yield from every_key(option, f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize(
+    ("program", "key", "hint"),
+    [(program, *each) for program, schema in PROGRAMS.items() for each in every_key(schema)],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_key_has_its_meaning(program, key, hint):
+    _, doc = split_doc(hint)
+    assert doc is not None
+    assert doc.meaning
+    assert doc.meaning[-1] not in ".;"
 
 
 def test_help(command, tmp_path, snapshot):
     before = snapshot(tmp_path)
     code, out, err = command("--help", python_options=["-X", "importtime"])
     assert code == 0
-    assert re.search(r"^experiment: .*\bmnist_baseline, mnist_bn\b", out, re.MULTILINE)
-    for group in (
-        "ablation: decay, distortion, dropout, l2, lrn, none, rate, shuffle",
-        "data: cifar10, fashion_mnist, imagenet, mnist, smoke, tiny_imagenet",
-        "debug: fast, none, overfit, profile",
-        "logger: none, wandb",
-        "model: inception, mlp",
-        "optim: adagrad, adam, sgd",
-        "scale: cifar10, imagenet, smoke, tiny_imagenet",
-        "switch: decay, distortion, dropout, l2, lrn, none, rate, shuffle",
-        f"sweep: {SWEEPS}",
-    ):
-        assert f"\n{group}\n" in out
-    assert re.search(r"^optim:\n  lr: 0\.1$", out, re.MULTILINE)
+    folders = (folder.name for folder in (REPOSITORY / "configs").iterdir() if folder.is_dir())
+    for group in {*folders} - {"hydra"}:
+        line = re.search(rf"^{group}: (.+(?:\n  .+)*)", out, re.MULTILINE)
+        assert line
+        assert re.sub(r" \[\w+\]$", "", " ".join(line[1].split())).split(", ") == names_of(group)
+    for key, value in flatten(to_dict(planned_run(["experiment=mnist_baseline"]).config)).items():
+        if key not in (*CHOSEN, "model.norm") and not key.endswith(".name") and not key.startswith("logger"):
+            shown = value if isinstance(value, str) else json.dumps(value).replace(" ", "").replace('"', "")
+            (line,) = re.findall(rf"^  {re.escape(key)}=(\S+)", out, re.MULTILINE)
+            assert line.replace(".0", "") == shown.replace(".0", ""), key
     examples = re.findall(
         r"^ +python train\.py .*experiment=.*$", out.partition("== Examples ==")[2], re.MULTILINE
     )
@@ -36,10 +70,113 @@ def test_help(command, tmp_path, snapshot):
     assert snapshot(tmp_path) == before
 
 
+@pytest.fixture
+def page(cli, monkeypatch):
+    """The page on these words in 110 columns, as one line for each key."""
+
+    def read(*words, columns=110):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        code, out, err = cli("--help", *words)
+        assert (code, err) == (0, "")
+        assert max(map(len, out.splitlines())) <= columns
+        return re.sub(r"\n {5,}", " ", out)
+
+    return read
+
+
+def test_all_that_is_accepted_is_said_in_the_words_of_the_errors(page):
+    """So that neither can go stale."""
+    out = page()
+    for key, hint in every_key(Config):
+        if key in CHOSEN or key.endswith(".name"):
+            continue
+        kind, doc = split_doc(hint)
+        assert doc
+        lines = [line for line in out.splitlines() if re.match(rf"  {re.escape(key)}(=| )", line)]
+        assert lines, key
+        about = f"({accepted(kind)}{f'; {doc.unit}' * bool(doc.unit)})"
+        assert any(line.endswith(about) and doc.meaning in line for line in lines), (key, lines)
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        ("optim.lr", 0.0), ("device", "gpu"), ("model.norm", "weight"),
+        *slowly(("steps", 0), ("data.threshold", 1.0), ("log_every", 0), ("compile", "maybe")),
+    ],
+)  # fmt: skip
+def test_an_error_says_what_the_help_says(page, key, wrong):
+    plain = to_dict(planned_run(["experiment=mnist_bn"]).config)
+    *path, last = key.split(".")
+    group = plain
+    for name in path:
+        group = group[name]
+    group[last] = wrong
+    with pytest.raises(UserError) as error:
+        config_from(plain)
+    words = str(error.value).partition("accepted: ")[2]
+    line = next(line for line in page(key).splitlines() if line.startswith(f"  {key}="))
+    assert re.search(rf"\({re.escape(words)}(; \w+)?\)$", line)
+
+
+def test_one_group_with_what_is_chosen_of_it_and_one_key(page):
+    out = page("optim", "probe.at.every", "experiment=bn_x5", "scale=smoke")
+    assert re.findall(r"^optim=NAME, now sgd:$|^optim: |^optim\.decay: ", out, re.MULTILINE) == [
+        "optim=NAME, now sgd:", "optim: ", "optim.decay: ",
+    ]  # fmt: skip
+    assert "  optim.lr_factor=5.0 " in out
+    assert "  probe.at.every=" in out
+    assert "seed" not in out
+    assert "probe.examples" not in out
+
+
+def test_a_group_of_files_says_what_each_is(page):
+    out = page("experiment")
+    assert re.findall(r"^  (\w+) +\S", out, re.MULTILINE) == names_of("experiment")
+    assert "Section 4.2, BN-x30: BN-x5 at 30 times the base's learning rate." in out
+
+
+def test_it_fits_a_narrow_terminal(page):
+    assert "optim.decay.speed=1.0" in page("optim", "experiment", columns=60)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["optm"], "--help optm: unknown; accepted: a key, or one of ablation, data, debug, evaluate, "),
+        (["optim.rate"], "--help optim.rate: unknown; accepted: a key, or one of "),
+        (["optim", "scale=huge"], "scale=huge: unknown; accepted: cifar10, imagenet, smoke, tiny_imagenet"),
+    ],
+)
+def test_wrong_use_is_one_line(cli, words, line):
+    code, out, err = cli("--help", *words)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"train.py: {line}")
+
+
 def test_the_composed_config_can_be_shown(command):
     code, out, err = command("--cfg", "job", "experiment=mnist_baseline")
     assert (code, err) == (0, "")
     assert "norm: none" in out
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("experiment=mn", {"experiment=mnist_baseline", "experiment=mnist_bn"}),
+        *slowly(
+            ("optim.l", {"optim.lr=", "optim.lr_batch=", "optim.lr_factor="}),
+            ("logger=t", {"logger=tensorboard"}),
+        ),
+    ],
+)
+def test_a_shell_can_complete(command, monkeypatch, typed, offered):
+    line = f"python train.py {typed}"
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    code, out, err = command("-sc", "query=bash")
+    assert (code, err) == (0, "")
+    assert set(out.split()) == offered
 
 
 def test_a_refusal_does_not_import_torch(command):

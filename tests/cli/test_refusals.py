@@ -110,8 +110,20 @@ WRONG = {
         "data=mnist: accepted with experiment=bn_x5: cifar10, imagenet, smoke, tiny_imagenet",
     ),
     "a logger's key without it": (
-        ["experiment=mnist_bn", "logger.project=foo"],
-        "logger.project: accepted with logger=wandb",
+        ["experiment=mnist_bn", "logger.wandb.project=foo"],
+        "logger.wandb: accepted with logger=wandb",
+    ),
+    "a logger that is none, among others": (
+        ["experiment=mnist_bn", "logger=[wandb,nothing]"],
+        "logger=nothing: unknown; accepted: none, tensorboard, wandb",
+    ),
+    "a logger's unknown key": (
+        ["experiment=mnist_bn", "logger=tensorboard", "logger.tensorboard.mode=online"],
+        "logger.tensorboard.mode: unknown key; accepted: flush_s",
+    ),
+    "a logger's key without the logger's name": (
+        ["experiment=mnist_bn", "logger=wandb", "logger.mode=online"],
+        "logger.mode: unknown key; accepted: logger.wandb, logger.tensorboard",
     ),
     "a float for a whole number": (
         ["experiment=mnist_bn", "steps=1e5"],

@@ -10,12 +10,13 @@ import pytest
 
 from bn.cli import planned_run
 from bn.config import config_from, flatten, to_dict
+from bn.config.notation import split_doc
 from bn.errors import UserError
 from bn.evaluate.config import Evaluation
 from tests.conftest import slowly
 
 EXPERIMENTS = {
-    "mnist": ("experiment=mnist_bn", "logger=wandb"),
+    "mnist": ("experiment=mnist_bn", "logger=[wandb,tensorboard]"),
     "images": ("experiment=bn_x5", "scale=smoke", "logger=wandb"),
 }
 WRONG: dict[Any, tuple[Any, ...]] = {
@@ -31,6 +32,7 @@ WRONG: dict[Any, tuple[Any, ...]] = {
 
 def kind_of(hint):
     """Of WRONG, and whether null is accepted."""
+    hint, _ = split_doc(hint)
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         options = [option for option in get_args(hint) if option is not type(None)]
@@ -60,7 +62,9 @@ def wrong_values(key, hint):
     for value in (*WRONG[kind], *(() if nullable else (None,))):
         if value == () and kind is not tuple:
             value = []
-        yield value
+        if not (nullable and value is None):
+            yield value
+    hint, _ = split_doc(hint)
     base = get_args(hint)[1] if get_origin(hint) is Annotated else ""
     if isinstance(base, str) and "not empty" in base:
         yield [] if kind is tuple else ""

@@ -10,7 +10,8 @@ from bn.config import Schedule, config_from, flatten, to_dict
 CASES = [
     [],
     ["optim.lr=1e6", "model.bn_eps=1e-20", "optim.weight_decay=3e-7"],
-    ["logger=wandb", "logger.tags=[a,'1']", "logger.group='null'", "logger.entity=me"],
+    ["logger=wandb", "logger.wandb.tags=[a,'1']", "logger.wandb.group='null'", "logger.wandb.entity=me"],
+    ["logger=[wandb,tensorboard]", "logger.tensorboard.flush_s=1"],
     ["model.hidden=[]", "evaluate.at.early=[]", "probe.percentiles=[0,12.5,100]"],
     ["seed=4294967295"],
 ]

@@ -26,7 +26,7 @@ def test_the_path_of_a_run():
         (["optim.lr=0.1"], "default"),  # typed, and the same value
         (["optim.lr=1e-1", "model=mlp", "data=mnist", "model.hidden=[100,100,100]"], "default"),
         (["model.norm=batch"], "default"),  # as the experiment says already
-        (["seed=5", "output=/x", "data.root=/y", "logger=wandb", "logger.mode=disabled"], "default"),
+        (["seed=5", "output=/x", "data.root=/y", "logger=wandb", "logger.wandb.mode=disabled"], "default"),
         (["checkpoint_every=7", "checkpoint_minutes=1", "extend=runs/x"], "default"),  # when, not what
         (["log_every=50"], "log_every-50"),  # the records are others
         (["start=runs/x/seed_0"], "start-runs_x_seed_0"),

@@ -47,7 +47,7 @@ def test_help_in_half_a_second(command, tmp_path):
     assert code == 0
     names = sorted(path.stem for path in (REPOSITORY / "configs" / "data").glob("*.yaml"))
     assert f"\ndata: {', '.join(name for name in names if not name.endswith('mnist'))}\n" in out
-    assert re.search(r"^statistics: moving$", out, re.MULTILINE)
+    assert re.search(r"^  statistics=moving +statistics of BN", out, re.MULTILINE)
     imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
     assert "bn.evaluate.config" in imported
     assert not imported & {"torch", "numpy"}

@@ -2,17 +2,19 @@
 
 import json
 import socket
+import subprocess
 import sys
 import time
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from bn.cli import planned_run
 from bn.config import to_dict
 from bn.errors import Interrupted, UserError
 from bn.run.directory import read_lines
-from bn.run.loggers import open_logger
+from bn.run.loggers import open_loggers
 
 wandb = pytest.importorskip("wandb", reason="wandb is not installed")
 RUN = ("experiment=mnist_bn", "logger=wandb")
@@ -72,6 +74,35 @@ def test_offline_and_the_same_id_after_a_resume(
         for text in ("test/accuracy", "batch-normalization", f"mnist_bn/{run.path.parent.name}"[:100]):
             assert text.encode() in content
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
+    before, after = map(read_back, again)
+    (of_first,), (of_second,) = before["run"], after["run"]
+    assert of_first["run_group"] == of_second["run_group"]
+    assert of_first["tags"] == of_second["tags"] == ["mnist_bn"]
+    assert [each["exit_code"] for each in before["exit"]] == [255]
+    assert [each.get("exit_code", 0) for each in after["exit"]] == [0]
+    rows = {line["step"]: line for line in read_lines(run.path / "metrics.jsonl")}
+    for told, steps in ((before, {0, 20, 30, 40, 60}), (after, {80, 100, 120})):
+        history = {each["item"]["_step"]: each["item"] for each in told["history"]}
+        assert set(history) == steps
+        for step in steps & set(rows):
+            assert history[step]["train/loss"] == rows[step]["train/loss"]
+    assert after["history"][-1]["item"]["percentiles/layer3/typical_50"]
+    (picture,) = again[1].glob("files/media/images/percentiles/figure_120_*.png")
+    with Image.open(picture) as image:
+        assert image.width > 500
+    summary = {name: value for each in after["summary"] for name, value in each["update"].items()}
+    assert (summary["state"], summary["inputs/layer3._type"]) == ("done", "histogram")
+
+
+def read_back(folder):
+    """The records of an offline run by their type, as W&B's own reader gives them."""
+    (record,) = folder.glob("*.wandb")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(record)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    found = {}
+    for line in map(json.loads, lines):
+        found.setdefault(line["type"], []).append(line.get(line["type"]))
+    return found
 
 
 class FakeRun:
@@ -80,6 +111,7 @@ class FakeRun:
     def __init__(self, fails=()):
         self.fails = fails
         self.logged = []
+        self.summary = {}
         self.finished = 0
 
     def log(self, record, step):
@@ -110,7 +142,7 @@ def fake(monkeypatch):
 
 
 def test_what_wandb_is_told(trained, fake):
-    run = trained(*RUN, "logger.tags=[mine]", "logger.entity=me")
+    run = trained(*RUN, "logger.wandb.tags=[mine]", "logger.wandb.entity=me")
     (call,) = fake.calls
     assert call["config"] == to_dict(run.config)
     assert json.loads(json.dumps(call["config"])) == call["config"]  # plain values, lists, dicts
@@ -120,8 +152,38 @@ def test_what_wandb_is_told(trained, fake):
     assert call["dir"] == run.path
     lines = read_lines(run.path / "metrics.jsonl")
     expected = [(line.pop("step"), {k: v for k, v in line.items() if k != "wall_s"}) for line in lines]
-    assert fake.run.logged == expected
+    assert numbers_logged(fake.run) == expected
+    last = {name: value for step, record in fake.run.logged if step == 120 for name, value in record.items()}
+    assert isinstance(last["inputs/layer3"], wandb.Histogram)
+    assert isinstance(last["percentiles/figure"], wandb.Image)
     assert fake.run.finished == 1
+    assert fake.run.summary == {"state": "done", "reason": None}
+
+
+def numbers_logged(run):
+    """Those of metrics.jsonl among what a fake run was told."""
+    return [
+        (step, record)
+        for step, record in run.logged
+        if not any("layer" in n or "figure" in n for n in record)
+    ]
+
+
+def test_the_prepared_sweep_is_a_tag(fake, planned):
+    run = planned(*RUN, "logger.wandb.tags=[mine,mnist_bn]")
+    run.open()
+    run.sweep = "figure1"
+    open_loggers(run.config, run)
+    run.close()
+    assert fake.calls[-1]["tags"] == ["mnist_bn", "figure1", "mine"]
+
+
+def test_a_member_knows_the_sweep_that_it_is_of(cli, typed, planned, monkeypatch):
+    seen = []
+    monkeypatch.setattr("bn.cli.attempt", lambda run, *_, **__: seen.append(run.sweep) or ("done", "well"))
+    cli(*typed("sweep=figure1", "experiment=mnist_bn", "seed=0", "hydra/launcher=basic"))
+    cli(*typed("experiment=mnist_bn"))
+    assert seen == ["figure1", None]
 
 
 @pytest.fixture
@@ -131,7 +193,7 @@ def opened(fake, tmp_path):
     def arguments(*overrides):
         run = planned_run(["logger=wandb", *overrides, f"output={tmp_path}"])
         run.open()
-        open_logger(run.config, run)
+        open_loggers(run.config, run)
         run.close()
         return fake.calls[-1]
 
@@ -160,7 +222,7 @@ def test_groups_hold_the_seeds_of_one_setting_and_fit_wandb(opened):
     [
         (["optim.lr=1", "seed=3"], "mnist_bn/optim.lr-1.0"),
         (["seed=3"], "mnist_bn/default"),
-        (["optim.lr=1", "seed=3", "logger.group=mine"], "mine"),
+        (["optim.lr=1", "seed=3", "logger.wandb.group=mine"], "mine"),
     ],
 )
 def test_the_group_is_the_run_directory_without_its_seed(opened, overrides, group):
@@ -194,31 +256,34 @@ def test_a_start_that_fails_hurts_nobody(trained, fake, undisturbed, bits, capfd
 def test_an_interrupted_and_a_diverged_run_are_finished_too(trained, fake, stop_after):
     with pytest.raises(Interrupted):
         trained(*RUN, stop_signal=stop_after(30))
-    assert (fake.run.finished, fake.run.exit_code) == (1, 1)  # W&B shows it as not complete
+    assert (fake.run.finished, fake.run.exit_code) == (1, 255)  # as after Ctrl-C
+    assert fake.run.summary == {"state": "interrupted", "reason": "SIGTERM"}
     trained(*RUN, "model.norm=none", "model.nonlinearity=relu", "optim.lr=1e6")
     assert (fake.run.finished, fake.run.exit_code) == (2, 0)  # divergence is a result
+    assert fake.run.summary["state"] == "diverged"
+    assert "at step" in fake.run.summary["reason"]
 
 
 def test_disabled_leaves_nothing(trained, fake):
-    run = trained(*RUN, "logger.mode=disabled")
+    run = trained(*RUN, "logger.wandb.mode=disabled")
     assert fake.calls == []
     assert not list(run.path.glob("wandb*"))
 
 
 def test_online_without_a_key_is_one_line(command, typed, tmp_path, snapshot):
     before = snapshot(tmp_path)
-    code, out, err = command(*typed(*RUN, "logger.mode=online"))
+    code, out, err = command(*typed(*RUN, "logger.wandb.mode=online"))
     assert (code, out) == (1, "")
     assert err == (
-        "train.py: logger.mode=online: no W&B key: run `wandb login`, set WANDB_API_KEY, "
-        "or choose logger.mode=offline\n"
+        "train.py: logger.wandb.mode=online: no W&B key: run `wandb login`, set WANDB_API_KEY, "
+        "or choose logger.wandb.mode=offline\n"
     )
     new = {name for name in snapshot(tmp_path) if name not in before and not name.startswith("home")}
     assert new == set()
 
 
 def test_a_key_is_found_where_wandb_keeps_it(monkeypatch, tmp_path, no_server):
-    online = ("experiment=mnist_bn", "logger=wandb", "logger.mode=online")
+    online = ("experiment=mnist_bn", "logger=wandb", "logger.wandb.mode=online")
     with pytest.raises(UserError, match="no W&B key"):
         planned_run(online)
     netrc = tmp_path / "netrc"
@@ -228,23 +293,25 @@ def test_a_key_is_found_where_wandb_keeps_it(monkeypatch, tmp_path, no_server):
     with pytest.raises(UserError, match="no W&B key"):
         planned_run(online)
     netrc.write_text(f"machine {no_server.removeprefix('http://')} login user password {'0' * 40}\n")
-    assert planned_run(online).config.logger.name == "wandb"
+    assert planned_run(online).config.logger.wandb
     netrc.unlink()
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    assert planned_run(online).config.logger.name == "wandb"
+    assert planned_run(online).config.logger.wandb
 
 
 def test_online_without_a_network_goes_offline_within_seconds(
     cli, typed, planned, undisturbed, bits, monkeypatch, no_server
 ):
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    arguments = (*RUN, "logger.mode=online")
+    arguments = (*RUN, "logger.wandb.mode=online")
     began = time.monotonic()
     code, _, err = cli(*typed(*arguments))
     assert time.monotonic() - began < 20
     run = planned(*arguments)
     assert (code, err.count("\n")) == (0, 1)
-    assert err.startswith("logger.mode=online: no answer from W&B within 3 s: going offline (`wandb sync ")
+    assert err.startswith(
+        "logger.wandb.mode=online: no answer from W&B within 3 s: going offline (`wandb sync "
+    )
     assert len(offline_runs(run)) == 1
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 
@@ -262,14 +329,14 @@ def test_online_where_the_server_refuses_goes_offline(trained, fake, monkeypatch
             return fake.run
 
         monkeypatch.setattr(wandb, "init", init)
-        run = trained(*RUN, "logger.mode=online")
+        run = trained(*RUN, "logger.wandb.mode=online")
     wandb.teardown()
     assert [call["mode"] for call in fake.calls] == ["online", "offline"]
     assert fake.calls[0]["id"] == fake.calls[1]["id"]
-    assert len(fake.run.logged) == 6
+    assert len(numbers_logged(fake.run)) == 6
     assert run.finished
     err = capfd.readouterr().err
-    assert err.startswith("logger.mode=online: PermissionError: invalid key: going offline (")
+    assert err.startswith("logger.wandb.mode=online: PermissionError: invalid key: going offline (")
     assert err.count("\n") == 1
 
 

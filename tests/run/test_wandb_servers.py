@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from bn.run import loggers
+from bn.run.loggers import wandb as logger
 
 wandb = pytest.importorskip("wandb", reason="wandb is not installed")
-RUN = ("experiment=mnist_bn", "logger=wandb", "logger.mode=online")
+RUN = ("experiment=mnist_bn", "logger=wandb", "logger.wandb.mode=online")
 
 
 def answer(status, body=b"", kind=b"application/json"):
@@ -69,7 +69,7 @@ def server(monkeypatch, tmp_path):
     for name in ("CONFIG_DIR", "CACHE_DIR", "DATA_DIR"):
         monkeypatch.setenv(f"WANDB_{name}", str(tmp_path / "home" / name))
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setattr(loggers, "START_S", 2.0)
+    monkeypatch.setattr(logger, "START_S", 2.0)
     listener = socket.create_server(("127.0.0.1", 0))
 
     def talk(connection, serve):
@@ -104,7 +104,7 @@ def test_the_offline_run_that_is_promised_is_kept(server, trained, undisturbed, 
     (line,) = (
         line for line in lines if not line.startswith("wandb: ")
     )  # W&B's own, of where the key is from
-    assert line.startswith("logger.mode=online: ")
+    assert line.startswith("logger.wandb.mode=online: ")
     assert ": going offline (`wandb sync " in line
     wandb.teardown()  # as at the end of a process: its service has written everything then
     (offline,) = (run.path / "wandb").glob("offline-run-*")

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bn.models.counts import counts, multiply_adds
+from bn.models.inception import Inception
 from bn.tasks import build_task
 from bn.tasks.announcement import first_lines, network, rate
 
@@ -36,6 +37,7 @@ def test_inception(planned):
     _, net, size, data, step, _ = lines(run)
     assert net == "  network  Inception, 0.25 x its filters, relu, batch normalization in groups of 32"
     task = build_task(run.config, CPU, 0)
+    assert isinstance(task.model, Inception)
     parts = counts(task.model)
     task.close()
     parameters = sum(part.parameters for part in parts)

@@ -1,4 +1,4 @@
-"""The same numbers to Weights & Biases, which can be absent, offline or down without hurting the run."""
+"""Weights & Biases, which can be absent, offline or down."""
 
 import contextlib
 import hashlib
@@ -9,13 +9,18 @@ import socket
 import sys
 import uuid
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from bn.config import Config, NoLogger, WandbLogger, to_dict
+from bn.config import Config, WandbLogger, to_dict
 from bn.errors import UserError
 from bn.files import read_record, write_whole
 from bn.run.directory import RunDirectory
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bn.observe.observation import Histogram
 
 REACH_S = 3.0  # how long to look for the server before going offline
 START_S = 30.0  # how long its start may take once it has answered
@@ -23,30 +28,23 @@ FINISH_S = 60.0  # how long the end of a run waits for the server to take everyt
 CLOUD = "api.wandb.ai"  # a key for it also serves where W&B's own cloud has another address
 
 
-class Logger(Protocol):
-    def log(self, record: Mapping[str, float], step: int) -> None: ...
-    def finish(self, exit_code: int) -> None: ...
-
-
-class NullLogger:
-    def log(self, record: Mapping[str, float], step: int) -> None:
-        pass
-
-    def finish(self, exit_code: int) -> None:
-        pass
+# W&B shows a run as finished (exit code 0), failed, or crashed (its process is gone without a word). 255 is
+# its own code for Ctrl-C.
+EXIT_CODES = {"done": 0, "diverged": 0, "interrupted": 255, "failed": 1}
+LONGEST_TAG = 64
 
 
 class Wandb:
     """One W&B run: the same id after a resume, grouped by experiment and what differs from it.
 
-    Whatever W&B raises ends the logging, with one line, and not the run.
+    Its tags are the experiment and the prepared sweep that the run is of, if any.
     """
 
     def __init__(self, config: Config, choice: WandbLogger, run: RunDirectory) -> None:
         os.environ.setdefault("WANDB_FINISH_TIMEOUT", f"{FINISH_S:g}")
         import wandb
 
-        self.run: Any = None
+        self.wandb: Any = wandb
         later = f"(`wandb sync {run.name}/wandb/offline-run-*` sends the run later)"
         failed = None  # why it is not online
         if choice.mode == "online" and not _reachable(wandb):
@@ -60,7 +58,7 @@ class Wandb:
                 entity=choice.entity,
                 group=choice.group or _capped(group),
                 name=_capped(f"{group}/{run.path.name}"),
-                tags=[config.experiment, *choice.tags],
+                tags=list(dict.fromkeys(filter(None, (config.experiment, run.sweep, *choice.tags)))),
                 id=_run_id(run),
                 resume="allow" if mode == "online" else None,
                 config=to_dict(config),
@@ -70,63 +68,52 @@ class Wandb:
                 ),
             )
 
+        online = None
         if choice.mode == "online" and failed is None:
             try:
-                self.run = start("online")
+                online = start("online")
             except Exception as error:
                 failed = _line(error)
                 # Its service holds the id of the run that could not be started; it may have crashed, too.
                 with contextlib.suppress(Exception):
                     wandb.teardown()
-        try:
-            self.run = self.run or start("offline")
-        except Exception as error:
-            self._lost(error)
-        else:
-            if failed is not None:  # promised once it is so
-                _say(f"logger.mode=online: {failed}: going offline {later}")
+        self.run: Any = online or start("offline")
+        if failed is not None:  # promised once it is so
+            print(f"logger.wandb.mode=online: {failed}: going offline {later}", file=sys.stderr)
 
-    def log(self, record: Mapping[str, float], step: int) -> None:
-        # After a resume the steps since the checkpoint come again, bit for bit; W&B drops what it has.
-        if self.run is not None:
-            try:
-                self.run.log(dict(record), step=step)
-            except Exception as error:
-                self._lost(error)
+    # After a resume the steps since the checkpoint come again, bit for bit; W&B drops what it has.
 
-    def finish(self, exit_code: int) -> None:
-        if self.run is not None:
-            try:
-                self.run.finish(exit_code)
-            except Exception as error:
-                self._lost(error)
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        self.run.log(dict(numbers), step=step)
 
-    def _lost(self, error: Exception) -> None:
-        self.run = None
-        _say(f"logger=wandb: {_line(error)}: going on without W&B; the local records are complete")
+    def log_histograms(self, histograms: Mapping[str, "Histogram"], step: int) -> None:
+        bars = {name: self.wandb.Histogram(np_histogram=histogram) for name, histogram in histograms.items()}
+        self.run.log(bars, step=step)
+
+    def log_image(self, name: str, pixels: "np.ndarray", step: int) -> None:
+        self.run.log({name: self.wandb.Image(pixels)}, step=step)
+
+    def finish(self, state: str, reason: str | None) -> None:
+        self.run.summary.update({"state": state, "reason": reason})
+        self.run.finish(EXIT_CODES[state])
 
 
-def check_logger(config: Config) -> None:
+def check_wandb(choice: WandbLogger) -> None:
     """UserError where W&B cannot be used as asked: not installed, or online without a key."""
-    choice = config.logger
-    if isinstance(choice, NoLogger) or choice.mode == "disabled":
+    if choice.mode == "disabled":
         return
     try:
         import wandb
     except ImportError:
         raise UserError('logger=wandb: wandb is not installed: pip install -e ".[wandb]"') from None
+    for tag in choice.tags:
+        if len(tag) > LONGEST_TAG:
+            raise UserError(f"logger.wandb.tags={tag}: accepted: at most {LONGEST_TAG} characters")
     if choice.mode == "online" and not _has_key(_server(wandb)):
         raise UserError(
-            "logger.mode=online: no W&B key: run `wandb login`, set WANDB_API_KEY, "
-            "or choose logger.mode=offline"
+            "logger.wandb.mode=online: no W&B key: run `wandb login`, set WANDB_API_KEY, "
+            "or choose logger.wandb.mode=offline"
         )
-
-
-def open_logger(config: Config, run: RunDirectory) -> Logger:
-    choice = config.logger
-    if isinstance(choice, NoLogger) or choice.mode == "disabled":
-        return NullLogger()
-    return Wandb(config, choice, run)
 
 
 def _run_id(run: RunDirectory) -> str:
@@ -176,7 +163,3 @@ def _capped(name: str) -> str:
 
 def _line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

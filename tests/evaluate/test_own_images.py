@@ -1,0 +1,194 @@
+"""evaluate.py images=...: the same probabilities as an evaluation's, a line for each image."""
+
+import dataclasses
+import json
+import runpy
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bn.config import ImageData
+from bn.data.class_names import CIFAR10, class_names
+from bn.data.smoke import smoke_pictures
+from bn.evaluate.crops import multicrop
+from bn.run.directory import REPOSITORY
+from tests.evaluate.conftest import smoke_config
+from tests.evaluate.test_public_evaluation import file, public  # noqa: F401  # fixtures
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with a folder in it, of three images of different sizes and a text."""
+    images, _ = smoke_pictures()
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for name, size in {"b.png": (32, 32), "a.bmp": (48, 20), "more/c.JPG": (17, 40)}.items():
+        Image.fromarray(images[len(name)].transpose(1, 2, 0)).resize(size).save(folder / name)
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+@pytest.fixture
+def say(monkeypatch, capfd, tmp_path):
+    """`evaluate.py` with these arguments, in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        typed = [*arguments, "device=cpu", "threads=1", f"output={tmp_path / 'evaluations'}"]
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *typed])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+        capfd.readouterr()
+        code = 0
+        try:
+            runpy.run_path(str(REPOSITORY / "evaluate.py"), run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+            code = 1
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def told(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def shares_of(answer, classes=10):
+    assert len(answer["classes"]) == classes
+    found = torch.empty(classes, dtype=torch.float64)
+    for each in answer["classes"]:
+        found[each["class"]] = each["probability"]
+    return found
+
+
+def test_a_line_for_each_image_in_the_order_of_their_names(say, checkpoint, photos, tmp_path):
+    path = checkpoint()
+    code, out, err = say(f"checkpoint={path}", f"images={photos}", "top=3")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [
+        str(photos / name) for name in ("a.bmp", "b.png", "more/c.JPG")
+    ]
+    code, out, _ = say(f"checkpoint={path}", f"images={photos}", "--json", "top=3")
+    assert code == 0
+    for line, answer in zip(lines, told(out), strict=True):
+        shares = [each["probability"] for each in answer["classes"]]
+        assert shares == sorted(shares, reverse=True)
+        expected = ", ".join(
+            f"class {each['class']} {100 * each['probability']:.1f}%" for each in answer["classes"]
+        )
+        assert line == f"{answer['image']}: {expected}"
+    assert not (tmp_path / "evaluations").exists()  # it is no evaluation
+
+
+@pytest.mark.parametrize("crops", [1, 144])
+def test_the_probabilities_are_those_of_an_evaluation(
+    say, evaluate, checkpoint, on_tree, pictures_of, tmp_path, crops
+):
+    """Of an ensemble, on the same files, in mini-batches that do not fit the images."""
+    paths = [checkpoint(seed=seed) for seed in (0, 1)]
+    record = evaluate(*paths, data=on_tree(each=1) | {"feed": "stream"}, crops=crops)
+    code, out, err = say(
+        f"checkpoint=[{paths[0]},{paths[1]}]", f"images={tmp_path / 'pictures' / 'val'}", "top=10", "--json",
+        f"crops={crops}", "batch=7",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    for answer, expected in zip(told(out), record["probabilities"][:, 0], strict=True):
+        torch.testing.assert_close(shares_of(answer), expected, rtol=0, atol=1e-6)
+
+
+def test_one_image_against_the_network_itself(say, checkpoint, network, probabilities_of, photos):
+    path = checkpoint()
+    code, out, _ = say(f"checkpoint={path}", f"images={photos / 'b.png'}", "--json", "top=10", "crops=144")
+    assert code == 0
+    picture = torch.from_numpy(np.asarray(Image.open(photos / "b.png")).transpose(2, 0, 1).copy())
+    (expected,) = probabilities_of(network(path), [picture], lambda image: multicrop(image, 16, 14))
+    (answer,) = told(out)
+    torch.testing.assert_close(shares_of(answer), expected, rtol=0, atol=1e-6)
+
+
+def test_names_of_the_tree_that_it_was_trained_on(say, checkpoint, on_tree, photos, tmp_path):
+    tree = on_tree()
+    code, out, _ = say(
+        f"checkpoint={checkpoint()}", f"images={photos / 'b.png'}", "data=cifar10",
+        f"data.root={tree['root']}", "data.resize=16", "data.crop=14", "--json",
+    )  # fmt: skip
+    assert code == 0
+    for each in told(out)[0]["classes"]:
+        assert each["name"] == f"class{each['class']}"
+
+
+def test_public_weights(say, file, photos):  # noqa: F811
+    code, out, err = say(
+        f"checkpoint={file}", f"images={photos}", "data=imagenet", "data.classes=10", "data.resize=32",
+        "data.crop=28", "data.root=nowhere", "top=2",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 3
+    assert say(f"checkpoint={file}", f"images={photos}") == (
+        1, "",
+        f"evaluate.py: data: required with public weights such as {file}; accepted: imagenet, ...\n",
+    )  # fmt: skip
+
+
+def test_images_that_cannot_be_read_are_named_and_the_others_answered(say, checkpoint, photos):
+    (photos / "a.bmp").write_bytes(b"BM nothing")
+    code, out, err = say(f"checkpoint={checkpoint()}", f"images={photos}")
+    assert code == 1
+    assert [line.partition(": ")[0] for line in out.splitlines()] == [
+        str(photos / name) for name in ("b.png", "more/c.JPG")
+    ]
+    first, last = err.splitlines()
+    assert first.startswith(f"{photos / 'a.bmp'}: cannot be read (")
+    assert last == f"evaluate.py: 1 of 3 images cannot be read, such as {photos / 'a.bmp'}"
+
+
+def test_a_network_that_gives_nan_says_so(say, checkpoint, photos):
+    path = checkpoint()
+    state = torch.load(path, weights_only=True)
+    state["model"]["classifier.bias"][3] = torch.nan
+    torch.save(state, path.parent / "nan.pt")
+    code, out, _ = say(f"checkpoint={path.parent / 'nan.pt'}", f"images={photos / 'b.png'}")
+    assert (code, out) == (0, f"{photos / 'b.png'}: NaN or inf among the probabilities\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["images=nowhere"], "images=nowhere: no such file or folder"),
+        (["images=empty"], "images=empty: no images in it; accepted: .jpeg, .jpg, "),
+        (["images=[]"], "images=[]: accepted: not empty"),
+        (["images=empty", "top=0"], "top=0: accepted: int >= 1, <= 1e6"),
+        (["--json"], "json=True: accepted with images=FOLDER_OR_FILE"),
+    ],
+)
+def test_wrong_use_is_one_line(say, tmp_path, monkeypatch, arguments, line):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, out, err = say("checkpoint=a.pt", *arguments)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"evaluate.py: {line}")
+
+
+def image_data(**changes):
+    data = smoke_config("bn_x5").data
+    assert isinstance(data, ImageData)
+    return dataclasses.replace(data, **changes)
+
+
+def test_names_of_the_classes(tmp_path):
+    missing = str(tmp_path / "missing")
+    assert class_names(image_data()) is None
+    assert class_names(image_data(name="cifar10", root=missing)) == CIFAR10
+    assert class_names(image_data(name="cifar10", root=missing, classes=9)) is None
+    names = class_names(image_data(name="imagenet", root=missing, classes=1000))
+    assert names is not None
+    assert (len(names), names[0], names[281]) == (1000, "tench", "tabby")
+    for name in ("rose", "tulip", ".cache"):
+        (tmp_path / "flowers" / "val" / name).mkdir(parents=True)
+    flowers = image_data(name="imagenet", root=str(tmp_path / "flowers"), classes=2)
+    assert class_names(flowers) == ("rose", "tulip")
