@@ -18,6 +18,7 @@ from bn.files import parse_yaml, read_record, write_whole
 from bn.run.directory import ENV, REPOSITORY, RunDirectory, is_compared, read_lines
 
 LENGTH = ("steps", "steps_factor")
+BY_LENGTH = ("shift", "gradient_shift", "correlations")  # observations whose steps follow from the length
 
 
 def check_beginning(run: RunDirectory) -> None:
@@ -109,11 +110,7 @@ def _as_on_the_way(row: Mapping[str, Any], config: Config) -> dict[str, Any]:
 def _shorter(run: RunDirectory) -> tuple[RunDirectory, dict[str, Any]]:
     """The run that `extend` names and its last checkpoint. UserError if `run` is not its continuation."""
     given = str(run.config.extend)
-    if run.config.evaluate.population == "always":  # of the mini-batches after the last step, on the way too
-        raise UserError(
-            f"extend={given}: accepted with evaluate.population=end: what Algorithm 2 gives on the way depends "
-            "on the length of a run"
-        )
+    _check_records_alike(run.config)
     path = REPOSITORY / given
     saved = read_record(path / "config.yaml", dict, parse=parse_yaml)
     if saved is None:
@@ -143,6 +140,17 @@ def _shorter(run: RunDirectory) -> tuple[RunDirectory, dict[str, Any]]:
             f"here {run.config.length:,}"
         )
     return other, state
+
+
+def _check_records_alike(config: Config) -> None:
+    """UserError for what a run records on the way in another way if it is longer; the training is the same."""
+    also = [name for name in BY_LENGTH if name in config.observe]
+    if config.evaluate.population == "always" or also:
+        given = f"observe=[{also[0]}]" if also else "evaluate.population=always"
+        raise UserError(
+            f"extend={config.extend}: {given} depends on the length of a run; accepted: evaluate.population=end "
+            f"and observe without {', '.join(BY_LENGTH)}"
+        )
 
 
 def _checkpoint_of(key: str, given: str) -> Path:
