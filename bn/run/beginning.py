@@ -143,13 +143,13 @@ def _shorter(run: RunDirectory) -> tuple[RunDirectory, dict[str, Any]]:
 
 
 def _check_records_alike(config: Config) -> None:
-    """UserError for what a run records on the way in another way if it is longer; the training is the same."""
+    """UserError for what a run records otherwise on the way if it is longer; the training is the same."""
     also = [name for name in BY_LENGTH if name in config.observe]
     if config.evaluate.population == "always" or also:
         given = f"observe=[{also[0]}]" if also else "evaluate.population=always"
         raise UserError(
-            f"extend={config.extend}: {given} depends on the length of a run; accepted: evaluate.population=end "
-            f"and observe without {', '.join(BY_LENGTH)}"
+            f"extend={config.extend}: {given} depends on the length of a run; accepted: "
+            f"evaluate.population=end and observe without {', '.join(BY_LENGTH)}"
         )
 
 
