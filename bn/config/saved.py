@@ -80,13 +80,18 @@ def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
     names = ((key, value.get("name")) for key, value in saved.items() if isinstance(value, Mapping))
     known = frozenset((key, name) for key, name in names if isinstance(name, str))
     flat = flatten(recorded(saved))
-    return {**flat, **{key: value for key, value in _defaults_of(Config, known).items() if key not in flat}}
+    there = flat.keys() | {key.rpartition(".")[0] for key in flat}  # keys, and groups with keys of their own
+    return {**flat, **{key: value for key, value in _defaults_of(Config, known).items() if key not in there}}
 
 
 @functools.lru_cache
 def _defaults_of(schema: type, names: frozenset[tuple[str, str]], prefix: str = "") -> dict[str, Any]:
     """The defaults of all keys that have one, flattened, where groups have these names."""
-    found = {f"{prefix}{key}": _plain(value) for key, value in defaults(schema).items()}
+    found = {
+        f"{prefix}{key}": _plain(value)
+        for key, value in defaults(schema).items()
+        if not dataclasses.is_dataclass(value)
+    }
     for field, hint in get_type_hints(schema, include_extras=True).items():
         if part := option(hint, dict(names).get(f"{prefix}{field}")):
             found |= _defaults_of(part, names, f"{prefix}{field}.")

@@ -32,8 +32,9 @@ class Correlations(Observation):
         found, halves = {}, {}
         for name, inputs in nonlinearity_inputs(self.subject).items():
             gamma = getattr(self.subject.layers[name].norm, "weight", None)
-            per_unit = gamma is not None and gamma.shape == inputs.shape[1:]
-            xhat = inputs.double() * gamma.sign() if per_unit else inputs.double()
+            xhat = inputs.double()
+            if gamma is not None and gamma.shape == inputs.shape[1:]:  # one for each unit
+                xhat = xhat * gamma.sign()
             one, other = (correlations(half) for half in xhat.tensor_split(2))
             found[f"observe/correlation/{name}"] = correlations(xhat).abs().mean().item()
             found[f"observe/correlation_sampling/{name}"] = root_mean_square(one - other)

@@ -50,6 +50,12 @@ def test_keys_that_a_config_lacks_have_their_defaults(name):
     assert completed(saved) == flatten(to_dict(config_from(recorded(saved))))
 
 
+def test_a_group_that_is_there_has_no_default_besides_its_keys():
+    chosen = completed({"logger": {"tensorboard": {"flush_s": 10}}})
+    found = {key: value for key, value in chosen.items() if key.startswith("logger")}
+    assert found == {"logger.tensorboard.flush_s": 10, "logger.wandb": None}
+
+
 def test_rows_are_those_of_the_strict_reader(trained):
     run = trained("experiment=mnist_bn")
     rows = read_lines(run.path / "metrics.jsonl")
