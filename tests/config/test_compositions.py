@@ -73,6 +73,14 @@ ARGUMENTS = {  # sweeps of docs/why.md: members
     "what_came_after": 2 * 5,
     "what_came_after_chosen": 5,
     "fashion": 2 * 5,
+    "placement": 3 * 3 * 5,
+    "placement_relu": 3 * 5,
+    "placement_without": 2 * 2 * 5,
+    "regularization": 2 * 2 * 3 * 5,
+    "regularization_population": 3 * 5,
+    "whitening": 3 * 8,
+    "whitening_chosen": 4,
+    "adaptation": 6 * 5,
 }
 ABLATIONS = {"decay", "distortion", "dropout", "l2", "lrn", "none", "rate", "shuffle"}
 
