@@ -46,8 +46,7 @@ class MnistData:
     threshold: Annotated[float, ">= 0, < 1", Doc("a pixel is 1 where gray / 255 exceeds it, else 0")]
     validation: Annotated[int, ">= 0, <= 50000", Doc("training examples held out of the 60,000", "examples")]
     examples: Annotated[
-        Annotated[int, ">= 2, <= 60000"] | None,
-        Doc("train on the first so many of the others; null: all", "examples"),
+        Annotated[int, ">= 2, <= 60000"] | None, Doc("the first so many of the others; null: all", "examples")
     ] = None
     inputs: Annotated[str, INPUTS, Doc("what the network sees of the binary images")] = "binary"
 
@@ -102,10 +101,12 @@ class MlpModel:
     norm_groups: Annotated[Count, Doc("number of groups of features, with norm=group")] = 10
     norm_place: Annotated[
         Literal["before", "after", "input"],
-        Doc("where: before or after the nonlinearity, or on the layer's input"),
+        Doc("where the normalization is: before or after the nonlinearity, or on the layer's input u"),
     ] = "before"
     nonlinearity: Annotated[str, NONLINEARITIES, Doc("nonlinearity of each hidden layer")]
-    dropout: Annotated[float, ">= 0, < 1", Doc("share of each hidden layer's output that is dropped")] = 0.0
+    dropout: Annotated[
+        float, ">= 0, < 1", Doc("share of what each hidden layer puts out that is dropped")
+    ] = 0.0
     init_std: Annotated[Positive, Doc("standard deviation of the Gaussian that W is drawn from")]
     bn_eps: Annotated[Positive, Doc("epsilon, added to the variance")]
     bn_momentum: Annotated[Momentum, Doc("weight of the newest mini-batch in the moving averages")]

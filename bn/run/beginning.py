@@ -109,6 +109,11 @@ def _as_on_the_way(row: Mapping[str, Any], config: Config) -> dict[str, Any]:
 def _shorter(run: RunDirectory) -> tuple[RunDirectory, dict[str, Any]]:
     """The run that `extend` names and its last checkpoint. UserError if `run` is not its continuation."""
     given = str(run.config.extend)
+    if run.config.evaluate.population == "always":  # of the mini-batches after the last step, on the way too
+        raise UserError(
+            f"extend={given}: accepted with evaluate.population=end: what Algorithm 2 gives on the way depends "
+            "on the length of a run"
+        )
     path = REPOSITORY / given
     saved = read_record(path / "config.yaml", dict, parse=parse_yaml)
     if saved is None:

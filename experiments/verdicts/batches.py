@@ -20,7 +20,8 @@ def _any_variant(results: Path) -> Judged:
         ]
     lowest = min(mean for _, mean in means)
     shown = ", ".join(
-        f"{optimizers.OPTIMIZERS.get(name) or f'mini-batches of {name}'} {mean:.2f}" for name, mean in means
+        f"{optimizers.OPTIMIZERS.get(name) or f'mini-batches of {int(name):,}'} {mean:.2f}"
+        for name, mean in means
     )
     return graded(lowest > 95, lowest > 90, f"test accuracy (%): {shown}")
 

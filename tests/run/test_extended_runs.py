@@ -137,6 +137,8 @@ def test_what_cannot_be_extended(trained, planned, extended, snapshot, stop_afte
     assert refusal(same, snapshot).endswith(
         "has 120 steps; accepted with it: steps of more than that, here 100"
     )
+    always = planned(RUN, LONG, "evaluate.population=always", key)
+    assert refusal(always, snapshot).startswith(f"{key}: accepted with evaluate.population=end: ")
     nothing = planned(RUN, LONG, f"extend={shorter.path}0")
     assert refusal(nothing, snapshot) == (
         f"{key}0: holds no run; accepted: the directory of a run that is done"
