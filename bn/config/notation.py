@@ -5,7 +5,7 @@ a table (`Annotated[str, TABLE]`), a choice between dataclasses as a union told 
 with a default may be missing. Of texts and lists `Annotated[str, "not empty"]` and
 `Annotated[tuple[int, ...], "not empty, distinct"]` say more; of a path, "path", in which a leading ~ is the
 home folder. `Annotated[..., Doc("meaning", "unit")]` says what a key means, for --help
-(bn/help.py).
+(bn/cli/help.py).
 """
 
 import dataclasses

@@ -85,7 +85,7 @@ class RunDirectory:
     def __init__(self, path: Path, config: Config) -> None:
         self.path = path
         self.config = config
-        self.command = shlex.join(sys.argv)  # of a sweep's member, bn/cli.py says what makes it alone
+        self.command = shlex.join(sys.argv)  # of a sweep's member, bn/cli says what makes it alone
         self.sweep: str | None = None  # the prepared one that it is started in
         self.checkpoints = path / "checkpoints"
         self.activations = path / "activations.npz"

@@ -8,7 +8,8 @@ from typing import Union, get_args, get_origin, get_type_hints
 
 import pytest
 
-from bn.cli import names_of, planned_run
+from bn.cli import planned_run
+from bn.cli.help import names_of
 from bn.config import Config, config_from, flatten, to_dict
 from bn.config.notation import accepted, split_doc
 from bn.errors import UserError

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bn import __version__
-from bn.cli import names_of
+from bn.cli.help import names_of
 from bn.run.directory import REPOSITORY
 from tests.conftest import slowly
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from hydra import initialize_config_dir
 
-from bn.cli import composed_config, members, names_of, planned_run, planned_runs
+from bn.cli import composed_config, members, planned_run, planned_runs
+from bn.cli.help import names_of
 from bn.config import Config, MlpModel, MnistData, flatten, to_dict
 from bn.run.directory import REPOSITORY
 from tests.conftest import slowly

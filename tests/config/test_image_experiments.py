@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from bn.cli import names_of, planned_run
+from bn.cli import planned_run
+from bn.cli.help import names_of
 from bn.config import ImageData, InceptionModel, flatten, to_dict
 from bn.errors import UserError
 from bn.models import inception

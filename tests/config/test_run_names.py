@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from bn.cli import NAME_LENGTH, _planned_run, planned_run, run_name
+from bn.cli import _planned_run, planned_run
+from bn.cli.composing import NAME_LENGTH, run_name
 from bn.run.directory import REPOSITORY
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bn import cli
+from bn.cli import planned_run
+from bn.cli.help import names_of
 from bn.config import flatten, to_dict
 from bn.errors import UserError
 from experiments import ablation, collected, style
@@ -83,10 +84,10 @@ def test_the_figure_has_each_mean_where_it_belongs(runs, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("group", "experiment"), [("ablation", "bn_x5"), *slowly(("switch", "bn_baseline"))])
 def test_each_run_of_the_sweeps_is_recognized(group, experiment):
-    off = flatten(to_dict(cli.planned_run(("experiment=inception", "scale=smoke")).config))
-    assert set(cli.names_of(group)) == {"none", *ablation.KEYS}
-    for name in cli.names_of(group):
-        run = cli.planned_run((f"experiment={experiment}", "scale=smoke", f"{group}={name}"))
+    off = flatten(to_dict(planned_run(("experiment=inception", "scale=smoke")).config))
+    assert set(names_of(group)) == {"none", *ablation.KEYS}
+    for name in names_of(group):
+        run = planned_run((f"experiment={experiment}", "scale=smoke", f"{group}={name}"))
         assert ablation.switch_of(run, off) == name
 
 

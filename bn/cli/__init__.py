@@ -1,0 +1,246 @@
+"""The Hydra side: composed config -> checked config -> run directory; one line for each failure.
+
+Only the entries import this. A member of a sweep may run in a worker process: it never raises (an exception
+there would end the sweep for the others) but returns an outcome of plain strings.
+"""
+
+import contextlib
+import functools
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from bn import __version__
+from bn.cli.arguments import check_argument, is_of_composing
+from bn.cli.composing import CONFIGS, composed_config, other_records, run_of
+from bn.cli.explaining import explain
+from bn.cli.help import help_page
+from bn.data.there import check_data, fetch_data
+from bn.distributed.ranks import Ranks, check_shared, ranks_here
+from bn.errors import UserError, is_out_of_memory, reason_of
+from bn.run.attempt import Outcome, Work, attempt, check_device
+from bn.run.beginning import check_beginning
+from bn.run.code_state import code_state
+from bn.run.directory import RunDirectory
+from bn.run.signals import install_handlers, stop_signal
+
+outcomes: list[Outcome] = []  # of this command's members
+
+
+@contextlib.contextmanager
+def one_line_errors(program: str) -> Iterator[None]:
+    """Exit with code 1 and one line for an error of the user's or of Hydra's; 130 or 143 when stopped."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
+    try:
+        check_usage(program)
+        yield
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"{program}: {explain(error)}")
+    except KeyboardInterrupt:
+        sys.exit(128 + (stop_signal() or signal.SIGINT))
+    except Exception as error:
+        if is_out_of_memory(error):
+            sys.exit(f"{program}: {reason_of(error)}")
+        if not is_of_composing(error):
+            raise
+        sys.exit(f"{program}: {explain(error)}")
+
+
+def check_usage(program: str) -> None:
+    """UserError for options that Hydra does not know, where it prints a page.
+
+    The version is printed here, and the help, which is ours: Hydra knows no meanings.
+    """
+    if "--version" in sys.argv[1:]:
+        print(f"{program}: bn {__version__}")
+        sys.exit(0)
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; --help shows what is accepted")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    arguments = parser.parse_args()
+    if arguments.help:
+        try:
+            composed = composed_config(
+                [word for word in arguments.overrides if "=" in word], program.removesuffix(".py")
+            )
+            about = [word for word in arguments.overrides if "=" not in word]
+            print(help_page(program, composed, about), flush=True)
+        except BrokenPipeError:  # the reader has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    for argument in arguments.overrides:
+        check_argument(argument)
+
+
+def entry(main: Callable[..., Any]) -> None:
+    """Run the `hydra.main` function of train.py and exit: 0; 1 after one line; 130 or 143 when stopped."""
+    install_handlers()
+    with one_line_errors("train.py"):
+        main()
+    if outcomes and not any(line for _, line in outcomes):
+        return  # another rank says it, and may still be at it when an exit code ends them all
+    if signal_received := stop_signal():
+        sys.exit(128 + signal_received)
+    stopped = sum(state in ("interrupted", "lost") for state, _ in outcomes)
+    failed = [line for state, line in outcomes if state == "failed"]
+    if stopped and len(outcomes) > 1:  # a worker was told to stop, or a job killed, and not this command
+        print(
+            f"train.py: {stopped} of {len(outcomes)} members were interrupted: the same command goes on",
+            file=sys.stderr,
+        )
+    if failed and len(outcomes) > 1:  # each has said why
+        print(f"train.py: {len(failed)} of {len(outcomes)} members failed", file=sys.stderr)
+    if stopped or failed:
+        sys.exit(1)
+
+
+def member(composed: DictConfig, work: Work) -> Outcome:
+    """One run, from its composed config to its outcome, which is printed and recorded at once."""
+    install_handlers()
+    ranks = Ranks()
+    try:
+        _check_mode()
+        ranks = ranks_here()
+        if ranks.size > 1:
+            # What torch warns of when a rank is gone, a page each, is said in a line.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        choices = dict(HydraConfig.get().runtime.choices)
+        run = run_of(composed, choices)
+        run.sweep = choices.get("sweep")
+        if ranks.rank == 0 and (line := other_records(run, choices)):
+            print(f"train.py: {line}", flush=True)
+        run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
+        outcome = attempt(run, ranks, HydraConfig.get().launcher, work, quiet=_watched())
+    except UserError as error:  # all ranks raise it: one on each machine says so
+        outcome = "failed", "" if ranks.local_rank else str(error)
+        if outcome[1]:
+            over = "\r\x1b[J" * (_watched() and sys.stderr.isatty())  # what is drawn of the sweep
+            print(f"{over}train.py: {outcome[1]}", file=sys.stderr, flush=True)
+    outcomes.append(outcome)
+    return outcome
+
+
+def _watched() -> bool:
+    """Whether this is a member of a sweep on this machine, of which the sweep's own command tells."""
+    hydra = HydraConfig.get()
+    return hydra.mode == RunMode.MULTIRUN and hydra.runtime.choices["hydra/launcher"] != "slurm"
+
+
+def _check_mode() -> None:
+    """UserError for a launcher of sweeps without a sweep: Hydra would train here, without a word."""
+    chosen = HydraConfig.get().runtime.choices["hydra/launcher"]
+    if HydraConfig.get().mode == RunMode.RUN and chosen != "local":
+        raise UserError(f"hydra/launcher={chosen}: needs a sweep, which may be of one run: add -m")
+
+
+def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[str]]:
+    """The overrides of each member of a sweep: the product of its axes.
+
+    `params` are those of the sweep's file; an axis in `arguments` takes the place of the file's.
+    """
+    axes = [f"{key}={value}" for key, value in params.items()]
+    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(
+        [*axes, *arguments]
+    )
+    (product,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    return product
+
+
+def planned_members(sweep: str, arguments: Sequence[str] = ()) -> list[list[str]]:
+    """The overrides of each member of `python train.py sweep=<sweep> <arguments>`."""
+    arguments = [f"sweep={sweep}", *arguments]
+    with initialize_config_dir(CONFIGS, version_base="1.3"):
+        return members(composed_config(arguments[:1]).hydra.sweeper.params, arguments)
+
+
+def planned_runs(sweep: str, arguments: Sequence[str] = ()) -> list[RunDirectory]:
+    """The run directories of `python train.py sweep=<sweep> <arguments>`, whether they exist or not."""
+    return [planned_run(overrides) for overrides in planned_members(sweep, arguments)]
+
+
+def planned_run(overrides: Sequence[str]) -> RunDirectory:
+    """The run directory of one command. The same object for the same overrides: composing takes its time."""
+    return _planned_run(tuple(overrides))
+
+
+@functools.cache
+def _planned_run(overrides: tuple[str, ...]) -> RunDirectory:
+    composed = composed_config(overrides)
+    return run_of(composed, dict(composed.hydra.runtime.choices))
+
+
+def members_to_start(
+    members: Sequence[Sequence[str]], failed: str, here: bool
+) -> tuple[list[list[str]], list[Outcome]]:
+    """Check every member of a sweep; those to be started. UserError names the first that is wrong.
+
+    Left out are those that have ended, and, unless `failed` is "again", those that have failed, whose
+    outcomes come second. `here`: on this machine.
+    """
+    if failed not in ("leave", "again"):
+        raise UserError(f"hydra.sweeper.failed={failed}: accepted: leave, again")
+    if (started := ranks_here().size) > 1:
+        raise UserError(f"{started} processes: a sweep (-m) is started by one, and so are its members")
+    to_start, left, seen = [], [], {}
+    data = {}  # that are read here, one config of each
+    now, others = code_state(), 0
+    from tqdm import tqdm  # which takes longer to import than --help should wait
+
+    for overrides in tqdm(members, desc="checking", unit=" runs", disable=None, leave=False):
+        if stop_signal():
+            raise KeyboardInterrupt
+        try:
+            run = planned_run(overrides)
+            if here:
+                check_device(run.config, Ranks())
+            run.check_config()
+            check_shared(run.config, 1)
+            if here and not run.finished:
+                check_data(run.config)
+                check_beginning(run)
+        except UserError as error:
+            raise UserError(f"{error} (member {' '.join(overrides)})") from error
+        if run.path in seen:
+            raise UserError(
+                f"{run.name}: two members of the sweep are this run: "
+                f"{' '.join(seen[run.path])} and {' '.join(overrides)}"
+            )
+        seen[run.path] = overrides
+        if run.status.get("state") == "failed" and failed == "leave":
+            left.append(("failed", f"{run.summary()} (hydra.sweeper.failed=again runs it again)"))
+        elif not run.finished:
+            to_start.append(list(overrides))
+            data[run.config.data.name, run.config.data.root] = run.config
+        else:
+            others += bool(run.other_code(now))
+    for config in data.values() if here else ():
+        fetch_data(config)
+    done = len(members) - len(to_start) - len(left)
+    also = f" ({others} with other code than is here now, {now.name})" if others else ""
+    also += f", {len(left)} failed before" if left else ""
+    print(f"train.py: sweep of {len(members)} runs, {done} finished before{also}", flush=True)
+    for _, line in left:
+        print(f"train.py: {line}", file=sys.stderr, flush=True)
+    return to_start, left
+
+
+def wants_progress() -> bool | None:
+    """No bars in a sweep, where several runs would write over one another."""
+    return False if HydraConfig.get().mode == RunMode.MULTIRUN else None
