@@ -15,5 +15,7 @@ def _statistics_adapt(results: Path) -> Judged:
     more_than_half = sum(fmean(share) > 0.5 for share in shares.values())
     shown = ", ".join(f"{name} {collected.mean_text(share, 2)}" for name, share in shares.items())
     return graded(
-        more_than_half > len(COUNTED) / 2, more_than_half >= 1, f"share of the loss recovered: {shown}"
+        more_than_half > len(COUNTED) / 2,
+        more_than_half >= 1,
+        f"share of the loss against the original images that is recovered: {shown}",
     )

@@ -42,8 +42,8 @@ def _changes_amplify(results: Path) -> Judged:
     grows = _less(last, first)
     return graded(
         clearly(grows) > 0, fmean(grows) > 0,
-        f"the second layer's input changes by {collected.mean_text(first, 3)}%, the last's by "
-        f"{collected.mean_text(last, 3)}%",
+        f"at the end of the training the second layer's input changes by {collected.mean_text(first, 3)}%, "
+        f"the last's by {collected.mean_text(last, 3)}%",
     )  # fmt: skip
 
 
@@ -147,8 +147,10 @@ def _gradient_magnitude(results: Path) -> Judged:
     ]
     by_mean = [fmean(seeds) for seeds in zip(*less, strict=True)]
     clear = [clearly(seeds) > 0 for seeds in less]
+    opposite = sum(clearly(seeds) < 0 for seeds in less)
     return graded(
         all(clear), clearly(by_mean) > 0,
-        f"absolute logarithm smaller with BN by {collected.mean_text(by_mean, 2)} on average over the steps, "
-        f"clearly at {sum(clear)} of {len(clear)}",
+        f"absolute logarithm smaller with BN by {collected.mean_text(by_mean, 2)} on average over steps "
+        f"{jacobians.STEPS[0]} to {jacobians.STEPS[-1]:,}, spaced like a logarithm; clearly at {sum(clear)} "
+        f"of {len(clear)}, clearly larger at {opposite}",
     )  # fmt: skip
