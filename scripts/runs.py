@@ -1,4 +1,4 @@
-"""Lists, compares, draws and removes runs, from their directories alone.
+"""Lists, compares, draws and removes runs.
 
     python scripts/runs.py                      all runs in runs/
     python scripts/runs.py --watch              repeatedly, until Ctrl-C

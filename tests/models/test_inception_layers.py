@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from bn.config.choices import NORMALIZATIONS
 from bn.data.photometric import normalize
 from bn.data.smoke import smoke_pictures
 from bn.models import inception
@@ -238,7 +239,7 @@ def test_per_activation_normalization_in_the_modules_named(norm):
             {"per_activation": ("5b",), "norm": "layer"},
             "per_activation=5b with norm='layer': accepted: batch, ghost",
         ),
-        ({"norm": "sync"}, "norm='sync': accepted: none, batch, ghost, layer, group"),
+        ({"norm": "sync"}, f"norm='sync': accepted: {', '.join(NORMALIZATIONS)}"),
         ({"nonlinearity": "sine"}, "nonlinearity='sine': accepted: relu, sigmoid, tanh, gelu"),
         ({"stem": "deep"}, "stem='deep': accepted: separable, dense"),
     ],

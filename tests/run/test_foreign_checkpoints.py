@@ -105,16 +105,16 @@ def test_other_content_under_a_valid_name(stopped, trained, undisturbed, bits, t
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
 def test_one_that_cannot_be_read(stopped, trained, undisturbed, bits, capfd, monkeypatch, number):
     last = list_checkpoints(stopped.checkpoints)[-1]
-    read = Path.read_bytes
+    read = os.open
 
-    def refused(path):
-        if path == last:
+    def refused(path, *arguments, **options):
+        if os.fspath(path) == str(last):
             raise OSError(number, os.strerror(number))
-        return read(path)
+        return read(path, *arguments, **options)
 
     capfd.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", refused)
+        patch.setattr(os, "open", refused)
         run = trained(RUN)
     assert capfd.readouterr().err == (
         f"{last}: cannot be read ({os.strerror(number)}): taking the one before\n"
