@@ -329,7 +329,8 @@ TELLING = (
     "experiment", "scale", "member", "seed", "steps", "data.name", "model.norm", "model.init_std",
     "model.dropout", "model.lrn", "data.shuffle", "data.distortion", "data.validation", "optim.name",
     "optim.momentum", "optim.batch", "optim.lr", "optim.lr_factor", "evaluate.population",
-    "optim.weight_decay_factor", "optim.decay.every", "optim.decay.speed",
+    "optim.weight_decay_factor", "optim.decay.every", "optim.decay.speed", "model.norm_place",
+    "model.nonlinearity", "data.examples", "data.inputs",
 )  # fmt: skip
 
 
