@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+from collections.abc import Sequence
 from typing import NoReturn
 
 
@@ -55,6 +56,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 def printable(text: str) -> str:
     """One line, without what would move the cursor or cannot be encoded: a damaged file may hold anything."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def listed(items: Sequence[str], most: int = 12) -> str:
+    """The first items, and how many more there are: a line that somebody can read."""
+    more = f", and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more
 
 
 def reason_of(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from torch import nn
 
 from bn.config import Config, to_dict
 from bn.distributed.team import ALONE, Team, mean_statistics
-from bn.errors import Diverged, Interrupted, UserError, is_out_of_memory, reason_of
+from bn.errors import Diverged, Interrupted, UserError, is_out_of_memory, listed, reason_of
 from bn.files import NUMBER, misfit
 from bn.run.beginning import load_start, origin
 from bn.run.checkpoint import load_latest, save_checkpoint
@@ -201,7 +201,7 @@ def last_checkpoint(run: RunDirectory, besides: Container[int] = ()) -> dict[str
         if wrong := misfit(state, CHECKPOINT):
             raise UserError(f"damaged ({wrong})")
         if different := run.differences(state["config"]):
-            raise UserError(f"of another run: {', '.join(different)}")
+            raise UserError(f"of another run: {listed(different)}")
 
     saved, complaints = load_latest(run.checkpoints, check, besides)
     for complaint in complaints:

@@ -46,7 +46,7 @@ columns of the list
   age          time since the run was submitted (queued), touched its lock (lost) or was written (others)
   others       the keys in which runs of one experiment differ
 """
-# Of each subcommand: the module, what it does.
+# The module of each subcommand, and what it does.
 SUBCOMMANDS = {
     "list": ("listing", "how each run stands; the default, so that `list` need not be typed"),
     "table": ("table", "mean and interval over the seeds of each setting, in Markdown"),

@@ -39,7 +39,7 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationAndData(Evaluation):
-    """All that --help tells of. Of the data null is the value that the network was trained with."""
+    """All that --help describes. For a key of the data, null means the value of the training."""
 
     data: ImageData
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bn.config import Config, changes, to_dict
-from bn.errors import UserError
+from bn.errors import UserError, listed
 from bn.files import parse_yaml, read_record, write_whole
 from bn.run.directory import ENV, REPOSITORY, RunDirectory, is_compared, read_lines
 
@@ -129,7 +129,7 @@ def _shorter(run: RunDirectory) -> tuple[RunDirectory, dict[str, Any]]:
         if is_compared(key, run.config) and key not in LENGTH
     ]
     if different:
-        raise UserError(f"extend={given}: {', '.join(different)}; accepted: a run with other steps alone")
+        raise UserError(f"extend={given}: {listed(different)}; accepted: a run with other steps alone")
     other.check_records()
     state = _read("extend", given, _checkpoint_of("extend", given))
     if state["step"] != status["step"]:

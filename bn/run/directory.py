@@ -31,7 +31,7 @@ import yaml
 
 from bn.cluster.slurm import job_id
 from bn.config import Config, MnistData, changes, to_dict
-from bn.errors import UserError, printable
+from bn.errors import UserError, listed, printable
 from bn.files import (
     NUMBER,
     TEXT_OR_NONE,
@@ -139,8 +139,7 @@ class RunDirectory:
         different = self.differences(saved)
         if different:
             raise UserError(
-                f"{self.name}: holds a run of another config: {', '.join(different)}: "
-                "choose another output=..."
+                f"{self.name}: holds a run of another config: {listed(different)}: choose another output=..."
             )
 
     def differences(self, saved: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from bn.config import to_dict
-from bn.errors import UserError
+from bn.errors import UserError, listed
 
 
 @pytest.fixture
@@ -74,3 +74,9 @@ def test_the_command_is_refused_and_touches_nothing(command, saved, tmp_path, sn
     assert "holds a run of another config: optim.lr (there 0.2, here 0.1)" in err
     assert run.path.name in err
     assert snapshot(tmp_path) == before
+
+
+def test_only_the_first_of_many_keys_are_named():
+    names = [f"key{i}" for i in range(20)]
+    assert listed(names[:12]) == ", ".join(names[:12])
+    assert listed(names) == f"{', '.join(names[:12])}, and 8 more"
