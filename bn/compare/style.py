@@ -1,5 +1,6 @@
 """The style of all figures, and how they are saved: the same records give the same bytes each time."""
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,14 @@ def write(fig: Figure, path: Path) -> None:
     """Write one file, whole or not at all, in the format of its suffix."""
     with whole(path) as file:
         fig.savefig(file, format=path.suffix[1:], **FORMATS[path.suffix])
+
+
+def wrapped(label: str, width: int) -> str:
+    """A name with its "(n = 3)", which stays whole, in lines of at most so many characters."""
+    name, _, count = label.partition(" (n = ")
+    lines = textwrap.wrap(name, width, subsequent_indent="  ")
+    fits = len(f"{lines[-1]} (n = {count}") <= width
+    return "\n".join(lines) + (" " if fits else "\n  ") + f"(n = {count}"
 
 
 def thousands(axis) -> None:
