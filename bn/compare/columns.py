@@ -82,7 +82,8 @@ def fitted(columns: list[Column], runs: Sequence[Run], width: int) -> tuple[list
         ]
     hidden = []
     while width_of(columns) > width and (of_keys := [column for column in columns if column.key]):
-        least = min(reversed(of_keys), key=lambda column: len(set(column.cells)))  # tells the fewest apart
+        # It tells the fewest runs apart, or takes the most room.
+        least = min(reversed(of_keys), key=lambda column: (len(set(column.cells)), -column.width))
         columns.remove(least)
         hidden.append(least.key)
     return columns, [key for key in keys if key in hidden]

@@ -123,7 +123,7 @@ def some_asked_for(arguments: argparse.Namespace) -> list[Run]:
     """The same. UserError where there is none."""
     if runs := asked_for(arguments):
         return runs
-    raise UserError("no runs here: accepted: other folders or conditions; runs.py list shows the runs")
+    raise UserError("no runs here; accepted: other folders or conditions (runs.py list shows the runs)")
 
 
 def check_names(runs: Sequence[Run], states: Sequence[str] | None, experiments: Sequence[str] | None) -> None:

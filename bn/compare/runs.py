@@ -58,6 +58,8 @@ def runs_in(folders: Sequence[Path]) -> list[Run]:
 def read_run(path: Path) -> Run:
     """A run; its experiment is the config's, since a copy may have any path."""
     state, config = state_of(path), config_of(path)
+    if config:
+        config["debug"] = debug_of(config)
     named = config.get("experiment")
     return Run(state._replace(experiment=named) if isinstance(named, str) else state, config)
 
@@ -84,17 +86,13 @@ def run_named(name: str) -> Run:
 
 
 def config_of(path: Path) -> dict[str, Any]:
-    """The config of the run at `path`, flattened; of a run that has not started, the one submitted.
-
-    `debug` is added: the choice of configs/debug that it was made with.
-    """
+    """The config of the run at `path`, flattened; of a run that has not started, the one submitted."""
     with contextlib.suppress(Damaged):
         saved = read_record(path / "config.yaml", dict, parse=_parse_in_blocks)
         if saved is None:
             saved = (read_record(path / SUBMISSION, SUBMITTED) or {}).get("config")
         if saved:
-            config = completed(saved)
-            return {**config, "debug": debug_of(config)}
+            return completed(saved)
     return {}
 
 

@@ -68,33 +68,24 @@ def without_config(runs: Sequence[Run]) -> list[str]:
 def differing_keys(runs: Sequence[Run]) -> list[str]:
     """The keys, other than the seed, in which runs of one experiment with the same choices differ.
 
-    The choices that differ come first. Left out are keys that follow from another: what the experiment or a
-    choice sets, unless a run has another value, and what only one member of a group has, such as the betas of
-    `optim.name=adam`.
+    The choices that differ come first. What the experiment or a choice sets follows from it, and is left out
+    unless a run has another value.
     """
     runs = [run for run in runs if run.config]
     found: set[str] = set()
-    seen: dict[Any, dict[str, Any]] = {}  # the first value of each key
+    seen: dict[Any, dict[str, Any]] = {}  # the values of a first run
     for run in runs:
-        kind = kind_of(run)
+        kind = run.state.experiment, choices_of(run)
         if kind not in seen:
             given = debug_choices().get(run.config["debug"], {})
             seen[kind] = {key: given.get(key, value) for key, value in run.config.items()}
         first = seen[kind]
-        for key, value in run.config.items():
-            if first.setdefault(key, value) != value and is_compared(key, run):
-                found.add(key)
-    for run in runs:
-        for key in seen[kind_of(run)].keys() - run.config.keys():
-            if f"{key.rpartition('.')[0]}.name" not in found and is_compared(key, run):
+        for key in run.config.keys() | first.keys():
+            if first.get(key, ABSENT) != run.config.get(key, ABSENT) and is_compared(key, run):
                 found.add(key)
     in_order = dict.fromkeys(key for first in seen.values() for key in first)
     chosen = [choice for choice in CHOICES if len({run.config.get(choice) for run in runs}) > 1]
-    return [*chosen, *(key for key in in_order if key in found)]
-
-
-def kind_of(run: Run) -> tuple[Any, ...]:
-    return run.state.experiment, *choices_of(run)
+    return [*chosen, *(key for key in in_order if key in found), *sorted(found - in_order.keys())]
 
 
 def choices_of(run: Run) -> tuple[Any, ...]:
