@@ -145,6 +145,8 @@ def dress(axis: Axes, number: str, x: str, log: str, longest: float) -> None:
         axis.set_xscale("log")
     if "y" in log:
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(style.Plain())
+        axis.yaxis.set_minor_formatter(style.Plain())
     if x == "wall":
         unit, name = HOURS if longest > 2 * HOURS[0] else MINUTES if longest > 2 * MINUTES[0] else (1, "")
         axis.set_xlabel(name or "seconds of training")

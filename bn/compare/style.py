@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation
 
 from bn.files import whole
 
@@ -43,11 +44,11 @@ RC: dict[Any, Any] = {
 
 
 def looks_of(number: int) -> list[dict[str, Any]]:
-    """Colours and dashes; of more settings than the figures have, colours in their order."""
+    """Colours and dashes; of more settings than the figures have, colours in their order, none too light."""
     if number <= len(LOOKS):
         return list(LOOKS[:number])
     colours = matplotlib.colormaps["viridis"]
-    return [{"color": colours(i / (number - 1)), "linestyle": "-"} for i in range(number)]
+    return [{"color": colours(0.92 * i / (number - 1)), "linestyle": "-"} for i in range(number)]
 
 
 @contextmanager
@@ -91,6 +92,13 @@ def wrapped(label: str, width: int) -> str:
     lines = textwrap.wrap(name, width, subsequent_indent="  ")
     fits = len(f"{lines[-1]} (n = {count}") <= width
     return "\n".join(lines) + (" " if fits else "\n  ") + f"(n = {count}"
+
+
+class Plain(LogFormatterSciNotation):
+    """Labels a logarithmic axis at the same places with 0.96 in place of 9.6 x 10^-1."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def thousands(axis) -> None:
