@@ -88,5 +88,6 @@ def listing(arguments: argparse.Namespace, note: str = "") -> list[str]:
     counts = ", ".join(f"{number[state]} {state}" for state in STATES if number[state])
     last = f"{len(runs)} run{'s' * (len(runs) != 1)}{': ' * bool(runs)}{counts}{note}"
     lines, hidden = table(runs, names_of(runs, arguments.folders), width(), is_coloured())
-    also = f"; no room for {', '.join(hidden)}" if hidden else ""
-    return [*lines, cut(f"{last}{also}", width())]
+    if hidden:
+        lines.append(cut(f"no room for {', '.join(hidden)}", width()))
+    return [*lines, cut(last, width())]
