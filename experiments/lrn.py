@@ -20,8 +20,8 @@ from experiments.ablation import Worth
 SWEEPS = {"lrn": ()}
 HOW = (
     "LRN has GoogLeNet's constants, its alpha in the units of the input. With BN activations have unit "
-    "scale, at which it is the identity to 1e-4, so the row of BN-x5 shows what remains between two trainings "
-    "of a seed."
+    "scale, at which it is the identity to 1e-4, so the row of BN-x5 shows what remains between two "
+    "trainings of a seed."
 )
 
 
