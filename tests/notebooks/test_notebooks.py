@@ -41,7 +41,7 @@ def test_notebook_runs(name: str, monkeypatch) -> None:
     now = executed(NOTEBOOKS[name])
     assert shown(now) == SHOWN[name]
     if name in FROM_RECORDS:
-        assert printed(now) == printed(committed)
+        assert printed(now) == printed(committed), f"to keep what it shows: run_notebooks.py {name}"
 
 
 @pytest.mark.parametrize("name", SHOWN)
