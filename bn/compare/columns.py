@@ -41,10 +41,9 @@ def table(
     columns, hidden = fitted([column for column in columns_of(runs, names) if any(column.cells)], runs, width)
     if beside := width_of(columns) + 2 + max(map(len, reasons)) <= width:
         reasons[0] = "reason" * any(reasons)
-    widths = [column.width for column in columns]
     lines = []
     for row, why in zip(rows_of(columns), reasons, strict=True):
-        aligned = [align(*cell) for cell in zip(row, widths, (c.left for c in columns), strict=True)]
+        aligned = [align(text, c.width, c.left) for text, c in zip(row, columns, strict=True)]
         line = cut("  ".join([*aligned, why if beside else ""]).rstrip(), width)
         lines.append(coloured(line, row[0]) if in_colour else line)
         if why and not beside:

@@ -52,20 +52,14 @@ def note(runs: Sequence[Run], numbers: Sequence[str], has_levels: bool) -> str:
     names = sorted({logged_as(number, run) for number in numbers for run in runs})
     last = {run.state.accuracy_of or "" for run in runs if run.state.state == "done" and ACCURACY in numbers}
     population = ", ".join(sorted(name for name in last if name.endswith(POPULATION)))
-    found = [
-        f"{', '.join(names)}: mean ± half-width of the 95% confidence interval over the seeds.",
-        "Final: at the last step, of the runs that are done"
-        + f"; with BN it is {population}, with the statistics of Algorithm 2." * bool(population)
-        + "." * (not population),
-        "Best: during training, of the runs that have ended"
-        + "; with BN by moving averages, so it may be below final." * bool(population)
-        + "." * (not population),
-    ]
-    if has_levels:
-        found.append(
-            "Steps to a level: interpolated between the logged ones; ≤ where the first had reached it."
-        )
-    return " ".join(found)
+    final = "Final: at the last step, of the runs that are done"
+    best = "Best: during training, of the runs that have ended"
+    if population:
+        final += f"; with BN it is {population}, with the statistics of Algorithm 2"
+        best += "; with BN by moving averages, so it may be below final"
+    mean = f"{', '.join(names)}: mean ± half-width of the 95% confidence interval over the seeds"
+    steps = "Steps to a level: interpolated between the logged ones; ≤ where the first had reached it"
+    return ". ".join([mean, final, best, *[steps] * has_levels]) + "."
 
 
 def check_levels(number: str, levels: Sequence[float]) -> None:
