@@ -18,7 +18,8 @@ from bn.errors import Diverged, Interrupted, UserError, is_out_of_memory, listed
 from bn.files import NUMBER, misfit
 from bn.run.beginning import load_start, origin
 from bn.run.checkpoint import load_latest, save_checkpoint
-from bn.run.directory import DIGEST, RunDirectory, processor
+from bn.run.directory import DIGEST, RunDirectory
+from bn.run.environment import processor
 from bn.run.losses import LossWindow
 from bn.run.numbers import Numbers, Pace
 from bn.run.profiling import profiled

@@ -20,8 +20,9 @@ from bn.distributed.ranks import Ranks, check_shared
 from bn.errors import Interrupted, UserError, is_out_of_memory, reason_of
 from bn.run.beginning import check_beginning, extend
 from bn.run.code_state import code_state
-from bn.run.directory import InUse, NoRunDirectory, RunDirectory
+from bn.run.directory import NoRunDirectory, RunDirectory
 from bn.run.ending import last_lines
+from bn.run.lock import InUse
 from bn.run.signals import stop_signal
 
 # In a job: how long the process of its last start, on a node that was lost, may seem to hold the directory.

@@ -156,7 +156,7 @@ CHANGED = CodeState("1" * 40, "a change\n")
 @pytest.fixture
 def code(monkeypatch):
     def is_now(state):
-        for name in ("attempt", "directory"):
+        for name in ("attempt", "environment"):
             monkeypatch.setattr(f"bn.run.{name}.code_state", lambda: state)
         monkeypatch.setattr("bn.cli.code_state", lambda: state)
 
