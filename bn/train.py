@@ -72,13 +72,13 @@ def train(
                 task.step.set_rate(task.rate(n))
                 loss = task.step(images, labels)  # forward, loss, backward, update: bn/tasks/steps.py
                 losses.add(loss)
-                numbers.progress.step()
                 profile_step()
 
                 found: dict[str, float] = {}
                 if losses.full or n == last:
                     found["train/loss"] = losses.mean(n, team)
-                    found["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
+                    if not config.profile:  # the profiler takes most of the time
+                        found["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
                     found |= task.step_numbers(n)
                 if n in evaluate_at:
                     with mean_statistics(task.model, team):

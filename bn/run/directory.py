@@ -30,6 +30,7 @@ import yaml
 
 from bn.cluster.slurm import job_id
 from bn.config import Config, MnistData, changes, to_dict
+from bn.config.notation import typed
 from bn.errors import UserError, listed, printable
 from bn.files import (
     NUMBER,
@@ -63,7 +64,7 @@ START = {
     "time": str, "processor": str, "platform": str, "python": str, "torch": str,
     "device": {"type": str, "name": str},
 }  # fmt: skip
-ENV = {**START, "resumed": [START]}
+ENV = {**START, "resumed": [START], "extends?": {"run": str, "steps": int}}
 ROW = {"step": int}
 
 # A run goes on with other values of these: they change where numbers go, or when, not the numbers.
@@ -111,11 +112,13 @@ class RunDirectory:
     def summary(self) -> str:
         """One line: where, state, step, reason, the last accuracies."""
         status = self.status
+        step = status.get("step", 0)
         latest: dict[str, Any] = {}
         with contextlib.suppress(OSError, Damaged):  # it may be what went wrong
             for line in read_lines(self.path / "metrics.jsonl"):
+                step = max(step, line["step"])  # the status has the last saved one
                 latest.update({key: value for key, value in line.items() if "accuracy" in key})
-        parts = [f"{self.name}: {status.get('state')} at step {status.get('step', 0):,}"]
+        parts = [f"{self.name}: {status.get('state')} at step {step:,}"]
         if status.get("reason"):
             parts.append(" ".join(status["reason"].split()))
         if latest:
@@ -138,7 +141,8 @@ class RunDirectory:
     def differences(self, saved: Mapping[str, Any]) -> list[str]:
         """The keys in which a saved config is that of another run, with both values."""
         return [
-            f"{key} (there {there}, here {here}{', which changes the records' * key.startswith(RECORDED)})"
+            f"{key} (there {typed(there)}, here {typed(here)}"
+            f"{', which changes the records' * key.startswith(RECORDED)})"
             for key, (there, here) in changes(saved, self.config).items()
             if is_compared(key, self.config)
         ]

@@ -41,7 +41,7 @@ class RunLock:
             raise UserError(f"{name}: cannot be locked ({error.strerror or error})") from error
 
     def introduce(self) -> None:
-        """Name this process in the file, and keep the file's time fresh from now on."""
+        """Name this process in the file, and renew the file's modification time from now on."""
         assert self._file is not None
         self._heartbeat = Heartbeat(self._path)
         self._file.truncate(0)

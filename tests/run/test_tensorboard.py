@@ -93,7 +93,7 @@ def test_a_folder_that_cannot_be_written_hurts_nobody(trained, planned, undistur
     trained(*RUN)
     err = capfd.readouterr().err
     assert err.startswith("logger=tensorboard: ")
-    assert err.endswith(": going on without TensorBoard; the local records are complete\n")
+    assert err.endswith(": continuing without TensorBoard; the local records are complete\n")
     assert err.count("\n") == 1
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 

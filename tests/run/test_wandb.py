@@ -239,7 +239,7 @@ def test_a_failure_of_wandb_hurts_nobody(trained, fake, undisturbed, bits, capfd
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
     err = capfd.readouterr().err
     assert err.count("\n") == 1
-    assert "the service is gone: going on without W&B; the local records are complete" in err
+    assert "the service is gone: continuing without W&B; the local records are complete" in err
 
 
 def test_a_start_that_fails_hurts_nobody(trained, fake, undisturbed, bits, capfd):
@@ -248,7 +248,7 @@ def test_a_start_that_fails_hurts_nobody(trained, fake, undisturbed, bits, capfd
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
     err = capfd.readouterr().err
     assert err.startswith(
-        "logger=wandb: RuntimeError: no room for this run: going on without W&B; the local "
+        "logger=wandb: RuntimeError: no room for this run: continuing without W&B; the local "
     )
     assert err.count("\n") == 1
 
