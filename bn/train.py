@@ -123,7 +123,7 @@ class Training(NamedTuple):
     task: Task  # the network, its data and its step
     losses: LossWindow
     numbers: Numbers
-    first: int  # the step of the checkpoint that it goes on from, else 0
+    first: int  # the step of the checkpoint that it resumes from, else 0
 
 
 def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team) -> Training:

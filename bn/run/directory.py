@@ -67,7 +67,7 @@ START = {
 ENV = {**START, "resumed": [START], "extends?": {"run": str, "steps": int}}
 ROW = {"step": int}
 
-# A run goes on with other values of these: they change where numbers go, or when, not the numbers.
+# A run resumes with other values of these: they change where or when numbers are written, not the numbers.
 NOT_COMPARED = (
     "output", "data.workers", "logger.", "checkpoint_every", "checkpoint_minutes", "rank_timeout_s", "extend",
 )  # fmt: skip
@@ -224,7 +224,7 @@ class RunDirectory:
         path = self.path / "env.json"
         facts = {"command": self.command, **environment(), "device": dict(device), "step": step}
         facts |= {"start": dict(weights)} if weights else {}
-        known = read_record(path, ENV, "restore it, or move it away to go on without it") if step else None
+        known = read_record(path, ENV, "restore it, or move it away to continue without it") if step else None
         known = {**known, "resumed": [*known["resumed"], facts]} if known else {**facts, "resumed": []}
         write_whole(path, json.dumps(known, indent=2) + "\n")
         write_whole(self.path / "metrics.jsonl", metrics)
@@ -263,7 +263,7 @@ class RunDirectory:
 
 
 class NoRunDirectory(RunDirectory):
-    """For the processes that train together with the one that writes: it can be read, and stays as it is."""
+    """For the processes that train together with the one that writes: it can be read, and is not changed."""
 
     def open(self) -> None:
         pass

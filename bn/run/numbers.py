@@ -11,7 +11,7 @@ from bn.run.progress import Progress
 
 
 class Numbers:
-    """Of a run that goes on after step `first`, `earlier_s` seconds after its start.
+    """For a run that resumes after step `first`, `earlier_s` seconds of training after its start.
 
     Only the process that `writes` has loggers and shows its progress: with `progress` as a bar on stderr;
     None: where it is a terminal.

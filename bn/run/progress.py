@@ -30,7 +30,7 @@ LEAST_BAR = 5  # columns
 
 
 class Progress:
-    """Of a run that goes on after step `first`. `bar`: whether there is one; None: if stderr is a terminal.
+    """For a run that resumes after step `first`. `bar`: whether there is one; None: if stderr is a terminal.
 
     `writes`: whether this process shows anything.
     """
@@ -71,7 +71,7 @@ class Progress:
         if not self._bar.disable:
             note(self._run.path, f"{line}\n")
             return
-        with contextlib.suppress(OSError):  # whoever read this may have left: the run does not end with them
+        with contextlib.suppress(OSError):  # the reader may be gone, which is no reason for the run to end
             print(line, flush=True)
 
     def _told_now(self) -> list[str]:

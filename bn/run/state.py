@@ -107,7 +107,7 @@ def state_of(path: Path) -> RunState:
 
 
 def _state_and_reason(holder: Holder | None, files: _Files) -> tuple[str, Any]:
-    """One of STATES, and why, where there is more to say."""
+    """One of STATES, and the reason where there is one."""
     said = files.status.get("state")
     if said in ENDED:
         return said, files.status.get("reason")
@@ -130,7 +130,7 @@ def _age(state: str, files: _Files) -> float | None:
 
 
 def _job_and_log(files: _Files) -> tuple[str | None, str | None]:
-    """The SLURM job by whichever file is newer, and its log where the submission is of that job."""
+    """The SLURM job that the newer of two files names, and its log if the submission is that job's."""
     newer = files.submission if files.submitted > files.told else files.status
     job = newer.get("job")
     if job is None:

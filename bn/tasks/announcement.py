@@ -7,7 +7,7 @@ from bn.tasks.task import Task
 
 
 def first_lines(config: Config, run: RunDirectory, device: str, task: Task, first: int) -> str:
-    """Of a run that goes on after step `first`, 0 of a new one; `device` is its name."""
+    """For a run that resumes after step `first`, 0 of a new one; `device` is its name."""
     start = f"from step {first:,} of" if first else "for"
     parameters = sum(parameter.numel() for parameter in task.model.parameters())
     counts = f"{parameters:,} parameters, {_rounded(multiply_adds(task.model))} multiply-adds an image"

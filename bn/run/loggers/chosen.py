@@ -80,7 +80,7 @@ class Loggers:
 
 
 def open_loggers(config: Config, run: RunDirectory, first: int = 0) -> Loggers:
-    """Those of `config`, for a run that goes on after step `first`. `run` is open."""
+    """The loggers of `config`, for a run that resumes after step `first`. `run` is open."""
     constructors: dict[str, Callable[[], Logger]] = {}
     wandb, tensorboard = config.logger.wandb, config.logger.tensorboard
     if wandb is not None and wandb.mode != "disabled":
