@@ -77,9 +77,9 @@ def check_usage(program: str) -> None:
     arguments = parser.parse_args()
     if arguments.help:
         try:
-            composed = composed_config(
-                [word for word in arguments.overrides if "=" in word], program.removesuffix(".py")
-            )
+            chosen = [word for word in arguments.overrides if "=" in word]
+            check_arguments(chosen)
+            composed = composed_config(chosen, program.removesuffix(".py"))
             about = [word for word in arguments.overrides if "=" not in word]
             print(help_page(program, composed, about), flush=True)
         except BrokenPipeError:  # the reader has seen enough

@@ -7,6 +7,7 @@ is said at once, and once. All of it is read from the run directories, wherever 
 import contextlib
 import os
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -69,7 +70,7 @@ class Watched:
         left_s = self._left_s()
         head += "" if left_s is None else f"; about {duration(left_s)} left"
         if self._terminal:
-            self._draw([head, *self._lines(running)])
+            self._draw([*textwrap.wrap(head, self._size()[0] - 1), *self._lines(running)])
         elif time.monotonic() - self._said_at >= EVERY_S:
             self._said_at = time.monotonic()
             shown = [f"{self._names[i]} {_accuracy(state)}".rstrip() for i, state in running.items()]

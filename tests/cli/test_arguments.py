@@ -87,13 +87,14 @@ def test_what_is_accepted_is_said(argument, monkeypatch):
         (("seed=1,2", "seed=3"), "seed: given twice, seed=1,2 and seed=3; accepted: once"),
         (("hydra.launcher.n_jobs=1",) * 2, "hydra.launcher.n_jobs: given twice, "),
         (("experiment=mnist_bn",), "experiment: given twice, "),
+        (("--help", "optim", "seed=1", "seed=2"), "seed: given twice, seed=1 and seed=2; accepted: once"),
         (("logger=[wandb,wandb]",), "logger=[wandb,wandb]: accepted: each logger once"),
         (("logger=[none,wandb]",), "logger=[none,wandb]: accepted: none alone, logger=none, or a list with"),
     ],
 )
 def test_nothing_is_given_twice(arguments, line, monkeypatch):
     """Hydra would take the last, and compose a list of loggers whatever it says."""
-    monkeypatch.setattr(sys, "argv", ["train.py", "experiment=mnist_bn", *arguments])
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments, "experiment=mnist_bn"])
     with pytest.raises(SystemExit) as stop, one_line_errors("train.py"):
         pass
     assert str(stop.value.code).startswith(f"train.py: {line}")

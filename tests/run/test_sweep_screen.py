@@ -77,6 +77,17 @@ def test_what_a_terminal_shows(columns, members, runs_on, monkeypatch):
     assert drawn.count("no space left") == 1
 
 
+def test_a_narrow_terminal_has_the_counts_in_two_lines(members, monkeypatch):
+    terminal = Terminal(40)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal.stream)
+        watched = Watched(members, before=["done", "failed", "interrupted"])
+        watched.show()
+    assert screen(terminal.close(), 40) == [
+        "1 of 9 finished, 1 failed, 1", "interrupted, 0 running, 6 waiting",
+    ]  # fmt: skip
+
+
 def test_many_members_and_a_low_terminal(planned, runs_on, monkeypatch):
     members = [SweepMember((f"seed={s}",), planned("experiment=mnist_bn", f"seed={s}")) for s in range(10)]
     for member in members:
