@@ -33,7 +33,9 @@ def test_a_sweep(columns, typed, planned):
     code, drawn = command_in_terminal(columns, typed(*arguments))
     assert code == 0
     drawn_lines = [
-        piece for piece in pieces(drawn) if " of 2 finished, " in piece or "of 2,000 steps" in piece
+        piece
+        for piece in pieces(drawn)
+        if re.match(r"\d of 2 finished, ", piece) or "of 2,000 steps" in piece
     ]
     assert any(piece.startswith("0 of 2 finished, 1 running, 1 waiting") for piece in drawn_lines)
     assert max(map(len, drawn_lines)) < columns
