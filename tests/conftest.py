@@ -107,11 +107,13 @@ def no_waiting():
 
 @pytest.fixture
 def typed(tmp_path):
-    """The arguments of a short run: `typed("experiment=mnist_bn", "seed=1")`."""
+    """The arguments of a short run: `typed("experiment=mnist_bn", "seed=1")`; they replace those of SHORT."""
 
     def arguments(*given, output=tmp_path / "runs"):
         flags = [argument for argument in given if argument == "-m"]
-        return [*flags, *SHORT, *(a for a in given if a not in flags), f"output={output}"]
+        keys = {argument.lstrip("+").partition("=")[0] for argument in given}
+        short = (argument for argument in SHORT if argument.partition("=")[0] not in keys)
+        return [*flags, *short, *(a for a in given if a not in flags), f"output={output}"]
 
     return arguments
 

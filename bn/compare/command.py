@@ -47,7 +47,7 @@ columns of the list
   accuracy     the latest, on the test images, or on the validation images if there are no others; at the
                end with the statistics of Algorithm 2, if the network has BN (--json: accuracy_of says which)
   images/s     training throughput at the last log
-  age          time since the run was submitted (queued), touched its lock (lost) or was written (others)
+  age          time since the run was submitted (queued), last seen alive (lost) or written (others)
   others       the keys in which runs of one experiment differ; what debug=fast and its like set is left out
 """
 # The module of each subcommand, and what it does.
@@ -141,7 +141,7 @@ def add_yes(parser: argparse.ArgumentParser) -> None:
 
 def list_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sort", metavar="COLUMN", help="by a column or a key (default: state, then run)")
-    parser.add_argument("--reverse", action="store_true", help="the other way round")
+    parser.add_argument("--reverse", action="store_true", help="in the opposite order")
     form = parser.add_mutually_exclusive_group()
     add_watch(form, "list them")
     form.add_argument("--json", action="store_true", help="everything, one JSON object per line")
