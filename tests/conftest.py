@@ -20,6 +20,7 @@ import torch
 from bn import cli as entry
 from bn.data.mnist import load_mnist
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
+from bn.run.code_state import code_state
 from bn.run.directory import REPOSITORY, RunDirectory, read_lines
 from bn.train import train
 
@@ -77,6 +78,15 @@ def _mnist_is_read_once():
     """By the runs in this process, so that one of them takes half a second."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bn.tasks.mnist.load_mnist", functools.cache(load_mnist))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _git_is_asked_once():
+    """By the runs in this process: the code does not change while it is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("cli", "run.attempt", "run.environment", "cluster.submission"):
+            patch.setattr(f"bn.{module}.code_state", functools.cache(code_state))
         yield
 
 

@@ -192,7 +192,7 @@ def test_other_code_than_a_run_began_with_is_said_in_one_line(
     )
     code(then)
     status, out, err = cli(*typed(RUN))
-    assert (status, err, out.count("\n")) == (0, "", 1)
+    assert (status, err, out.count("\n")) == (0, "", 2)  # and what to do next
     assert ("its code was" in out) == (said is not None)
     _, out, _ = cli(*typed("-m", RUN, "seed=0"))
     assert ("(1 with code other than the present 1111111111" in out) == (said is not None)
