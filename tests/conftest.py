@@ -115,17 +115,16 @@ def no_waiting():
     return context
 
 
+def last_of(*arguments):
+    """The last that is given of each key, since the command line takes each once; flags first."""
+    keys = {argument.lstrip("+").partition("=")[0]: argument for argument in arguments}
+    return sorted(keys.values(), key=lambda argument: argument != "-m")
+
+
 @pytest.fixture
 def typed(tmp_path):
     """The arguments of a short run: `typed("experiment=mnist_bn", "seed=1")`; they replace those of SHORT."""
-
-    def arguments(*given, output=tmp_path / "runs"):
-        flags = [argument for argument in given if argument == "-m"]
-        keys = {argument.lstrip("+").partition("=")[0] for argument in given}
-        short = (argument for argument in SHORT if argument.partition("=")[0] not in keys)
-        return [*flags, *short, *(a for a in given if a not in flags), f"output={output}"]
-
-    return arguments
+    return lambda *given, output=tmp_path / "runs": last_of(*SHORT, *given, f"output={output}")
 
 
 @functools.cache

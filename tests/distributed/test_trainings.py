@@ -13,7 +13,7 @@ import pytest
 from bn.errors import Interrupted
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
 from bn.run.directory import REPOSITORY
-from tests.conftest import SHORT, run_directory
+from tests.conftest import SHORT, last_of, run_directory
 from tests.distributed.conftest import NETWORK, Started, has_passed
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ def undisturbed_ranks(server, tmp_path_factory):
     def run_of(size, overrides):
         if (size, overrides) not in known:
             output = tmp_path_factory.mktemp("undisturbed")
-            arguments = [*SHORT, *overrides, f"output={output}"]
+            arguments = last_of(*SHORT, *overrides, f"output={output}")
             codes, texts = Started(server, output / "ranks", size, {"arguments": arguments}).wait()
             assert codes == [0] * size, texts
             known[size, overrides] = run_directory(overrides, output)

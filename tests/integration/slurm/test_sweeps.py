@@ -130,7 +130,7 @@ def test_code_and_config_that_changed_while_the_job_waited(
     code, _, err = ended(command)
     assert code == 1
     assert "failed at step 0; changed since it was submitted: the commit (then 0000000000, now " in err
-    assert "optim.lr (then 0.3, now 0.1): submit it again; hydra.launcher.changed=run runs it all the" in err
+    assert "optim.lr (then 0.3, now 0.1): submit it again; hydra.launcher.changed=run runs it anyway" in err
     assert sorted(path.name for path in run.path.iterdir() if path.name != "submitted.diff") == [
         "status.json", "submitted.json"
     ]  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
 from bn.run.directory import REPOSITORY
-from tests.conftest import SHORT
+from tests.conftest import SHORT, last_of
 from tests.distributed.conftest import NETWORK
 from tests.integration.slurm.conftest import starts
 
@@ -27,7 +27,7 @@ def in_one_go(cluster, tmp_path_factory):
     output = tmp_path_factory.mktemp("undisturbed")
     code, _, err = cluster.run(
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4",
-        REPOSITORY / "train.py", *SHORT, *FOUR, f"output={output}",
+        REPOSITORY / "train.py", *last_of(*SHORT, *FOUR), f"output={output}",
     )  # fmt: skip
     assert code == 0, err
     return next(output.glob("bn_x5/*/seed_0"))
