@@ -131,9 +131,9 @@ class CentralCrops(Dataset[Prepared]):
 
 
 class Stream:
-    """A `Source` of images of any size. Mini-batches from `first` up to `end` are prefetched in order.
+    """A source of images of any size, with the interface of `Resident`.
 
-    Without an order, not for training.
+    Mini-batches from `first` up to `end` are prefetched in order. Without an order, not for training.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ import numpy as np
 from bn.errors import UserError
 
 # Files with other names are no images, and are passed over, as torchvision's ImageFolder does.
-EXTENSIONS = (".jpeg", ".jpg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+EXTENSIONS = (".jpeg", ".jpg", ".png", ".bmp", ".ppm", ".pgm", ".webp")
 
 
 class Listing(Sequence[str]):
