@@ -23,10 +23,10 @@ from bn.data.photometric import distort, normalize
 from bn.data.pictures import ArrayPictures, FolderPictures, Pictures
 from bn.data.resident import Resident
 from bn.data.smoke import TRAIN, smoke_pictures
-from bn.data.source import VALIDATION_BATCH, Split
+from bn.data.source import VALIDATION_BATCH
 from bn.data.stream import Stream
 from bn.data.there import check_validation, how_to_prepare, in_arrays
-from bn.data.tree import read_tree, read_validation
+from bn.data.tree import Split, read_tree
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from bn.seeds import generator
@@ -125,11 +125,9 @@ def _find(data: ImageData, training: bool) -> Splits:
     if in_arrays(data):
         found = _smoke() if data.name == "smoke" else cifar10_pictures(root)
         return found if training else {"val": found["val"]}
-    prepare = how_to_prepare(data)
-    if not training:
-        return {"val": FolderPictures(read_validation(root, data.classes, prepare))}
-    tree = read_tree(root, data.classes, prepare)
-    return {"train": FolderPictures(tree.train), "val": FolderPictures(tree.validation)}
+    splits: tuple[Split, ...] = ("train", "val") if training else ("val",)
+    tree = read_tree(root, data.classes, how_to_prepare(data), splits)
+    return {split: FolderPictures(listing) for split, listing in tree.items()}
 
 
 def _smoke() -> dict[Split, ArrayPictures]:

@@ -14,7 +14,8 @@ from bn.data.draws import draws, replacements
 from bn.data.jpeg import BrokenImage
 from bn.data.order import ImageOrder
 from bn.data.pictures import ArrayPictures, Pictures
-from bn.data.source import Cropped, Split
+from bn.data.source import Cropped
+from bn.data.tree import Split
 from bn.errors import UserError
 
 

@@ -1,13 +1,12 @@
 """What both loaders, `Resident` and `Stream`, give: crops on the device, before photometric distortion."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from bn.data.jpeg import BrokenImage
 
-Split = Literal["train", "val"]
 VALIDATION_BATCH = 250
 
 

@@ -65,9 +65,6 @@ class MnistTask(Task):
         train, test = len(self.data.train.labels), len(self.data.test.labels)
         return f"{self.config.data.name}: {train:,} training{held_out} and {test:,} test images"
 
-    def close(self) -> None:
-        pass
-
 
 def build_step(config: Config, model: MLP) -> Step:
     """The fused step where it is asked for, or can; the readable one where it cannot."""
