@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 from benchmarks.photographs import jpeg_file, photograph
 from benchmarks.processes import train, used
 from benchmarks.scaffold import COMMITTED, Growing, measured_on, options
-from bn.run.directory import REPOSITORY, environment
+from bn.run.directory import REPOSITORY
+from bn.run.environment import environment
 from bn.train import device_name, take_device
 from experiments import style
 

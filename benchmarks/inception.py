@@ -47,7 +47,7 @@ from bn.models import inception
 from bn.models.counts import counts
 from bn.models.separable import SeparableConv2d
 from bn.norm import BatchNorm, fold
-from bn.run.directory import environment
+from bn.run.environment import environment
 from bn.tasks.cuda_graph import CudaGraphStep
 from bn.tasks.optim import sgd
 from bn.tasks.precision import InPrecision

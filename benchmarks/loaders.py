@@ -49,7 +49,7 @@ from bn.data.photometric import MEAN, STD, distort, normalize
 from bn.data.pictures import ArrayPictures
 from bn.data.resident import Resident
 from bn.data.stream import PREFETCH, TrainingSteps
-from bn.run.directory import environment
+from bn.run.environment import environment
 from bn.train import device_name
 
 BATCH = 32

@@ -53,7 +53,8 @@ from bn.models.build import build_model
 from bn.models.mlp import MLP
 from bn.observe.percentiles import Percentiles
 from bn.run.checkpoint import save_checkpoint
-from bn.run.directory import REPOSITORY, RunDirectory, environment
+from bn.run.directory import REPOSITORY, RunDirectory
+from bn.run.environment import environment
 from bn.run.losses import LossWindow
 from bn.run.signals import end_with_parent
 from bn.tasks.cuda_graph import CudaGraphStep

@@ -27,7 +27,8 @@ import yaml
 from benchmarks.scaffold import options
 from bn.cli import planned_run
 from bn.config import Config, to_dict
-from bn.run.directory import REPOSITORY, environment
+from bn.run.directory import REPOSITORY
+from bn.run.environment import environment
 
 COMMANDS = (
     ("list",), ("list", "optim.lr>=1", "--state", "done"), ("list", "--csv"),

@@ -23,7 +23,8 @@ from benchmarks.scaffold import COMMITTED, Growing, measured_on, options
 from bn import cli
 from bn.cluster.submission import check_submission, record_job, record_submission
 from bn.run.code_state import REPOSITORY, code_state
-from bn.run.directory import RunDirectory, environment
+from bn.run.directory import RunDirectory
+from bn.run.environment import environment
 from bn.run.signals import end_with_parent
 from bn.train import device_name, take_device
 

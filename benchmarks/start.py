@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from benchmarks.processes import Cost, train, used
 from benchmarks.scaffold import COMMITTED, Growing, measured_on, options
-from bn.run.directory import environment
+from bn.run.environment import environment
 from bn.train import device_name, take_device
 
 RUN = ("experiment=mnist_bn", "steps=1", "device=cpu")

@@ -24,7 +24,8 @@ from bn.files import write_whole
 from bn.models import inception
 from bn.models.inception import Unit
 from bn.models.separable import SeparableConv2d
-from bn.run.directory import REPOSITORY, environment
+from bn.run.directory import REPOSITORY
+from bn.run.environment import environment
 from experiments.whitening import Cost
 
 EPS = 1e-5

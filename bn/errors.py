@@ -69,7 +69,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "no space left on the device: free some, and the same command goes on"
+        return "no space left on the device: free some, then repeat the command"
     if is_out_of_memory(error):
         return _of_memory(error)
     if isinstance(error, OSError) and error.filename:

@@ -18,7 +18,8 @@ from bn.errors import Diverged, Interrupted, UserError, is_out_of_memory, listed
 from bn.files import NUMBER, misfit
 from bn.run.beginning import load_start, origin
 from bn.run.checkpoint import load_latest, save_checkpoint
-from bn.run.directory import DIGEST, RunDirectory, processor
+from bn.run.directory import DIGEST, RunDirectory
+from bn.run.environment import processor
 from bn.run.losses import LossWindow
 from bn.run.numbers import Numbers, Pace
 from bn.run.profiling import profiled
@@ -71,13 +72,13 @@ def train(
                 task.step.set_rate(task.rate(n))
                 loss = task.step(images, labels)  # forward, loss, backward, update: bn/tasks/steps.py
                 losses.add(loss)
-                numbers.progress.step()
                 profile_step()
 
                 found: dict[str, float] = {}
                 if losses.full or n == last:
                     found["train/loss"] = losses.mean(n, team)
-                    found["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
+                    if not config.profile:  # the profiler takes most of the time
+                        found["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
                     found |= task.step_numbers(n)
                 if n in evaluate_at:
                     with mean_statistics(task.model, team):
@@ -122,7 +123,7 @@ class Training(NamedTuple):
     task: Task  # the network, its data and its step
     losses: LossWindow
     numbers: Numbers
-    first: int  # the step of the checkpoint that it goes on from, else 0
+    first: int  # the step of the checkpoint that it resumes from, else 0
 
 
 def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team) -> Training:

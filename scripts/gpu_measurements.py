@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from bn.errors import Arguments
 from bn.files import write_whole
-from bn.run.directory import REPOSITORY, processor
+from bn.run.directory import REPOSITORY
+from bn.run.environment import processor
 from bn.run.signals import end_with_parent
 
 KEPT = REPOSITORY / "measurements"

@@ -14,7 +14,7 @@ sweeps stands for its evaluations, which start as soon as their networks have be
 At the end of its time all that runs is told to stop, which saves every run. FOLDER then holds, in files of at
 most 15 MiB, the records (every run directory without its checkpoints, and the evaluations) and the last
 checkpoint of each run that is not done, and of those that Figure 4 evaluates, the most advanced first, as far
-as --mib allows. The next call goes on from there: give it the same FOLDER with --take first. Where the
+as --mib allows. The next call continues from there: give it the same FOLDER with --take first. Where the
 machine has no network, scripts/gpu_wheels.py makes the packages to carry.
 """
 

@@ -68,7 +68,7 @@ def prepare(archives: Path, root: Path, verify: bool = True) -> None:
     """Make the tree `root`, or what is missing of it, from the files in `archives`. UserError: one line."""
     with contextlib.suppress(UserError):
         verify_tree(root, CLASSES, TRAIN, VALIDATION)
-        print(f"{root}: complete already, nothing to do")
+        print(f"{root}: is complete; nothing to do")
         return
     with sole_writer(root) as unfinished:
         archive = {name: archives / file for name, (file, _) in ARCHIVE_META.items()}

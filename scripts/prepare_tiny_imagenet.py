@@ -79,7 +79,7 @@ def prepare(archive: Path, root: Path, download_it: bool = False, verify: bool =
     expected = (CLASSES, CLASSES * TRAIN, CLASSES * VALIDATION)
     with contextlib.suppress(UserError):
         verify_tree(root, *expected)
-        print(f"{root}: complete already, nothing to do")
+        print(f"{root}: is complete; nothing to do")
         return
     with sole_writer(root) as unfinished:
         if not archive.is_file():

@@ -20,6 +20,7 @@ import torch
 from bn import cli as entry
 from bn.data.mnist import load_mnist
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
+from bn.run.code_state import code_state
 from bn.run.directory import REPOSITORY, RunDirectory, read_lines
 from bn.train import train
 
@@ -80,6 +81,15 @@ def _mnist_is_read_once():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _git_is_asked_once():
+    """By the runs in this process: the code does not change while it is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("cli", "run.attempt", "run.environment", "cluster.submission"):
+            patch.setattr(f"bn.{module}.code_state", functools.cache(code_state))
+        yield
+
+
 @pytest.fixture
 def no_waiting():
     """A context in which to wait for the GPU is an error."""
@@ -99,11 +109,13 @@ def no_waiting():
 
 @pytest.fixture
 def typed(tmp_path):
-    """The arguments of a short run: `typed("experiment=mnist_bn", "seed=1")`."""
+    """The arguments of a short run: `typed("experiment=mnist_bn", "seed=1")`; they replace those of SHORT."""
 
     def arguments(*given, output=tmp_path / "runs"):
         flags = [argument for argument in given if argument == "-m"]
-        return [*flags, *SHORT, *(a for a in given if a not in flags), f"output={output}"]
+        keys = {argument.lstrip("+").partition("=")[0] for argument in given}
+        short = (argument for argument in SHORT if argument.partition("=")[0] not in keys)
+        return [*flags, *short, *(a for a in given if a not in flags), f"output={output}"]
 
     return arguments
 

@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bn import __version__
-from bn.cli.arguments import check_argument, is_of_composing
+from bn.cli.arguments import check_arguments, is_of_composing
 from bn.cli.composing import CONFIGS, composed_config, other_records, run_of
 from bn.cli.explaining import explain
 from bn.cli.help import help_page
@@ -77,16 +77,15 @@ def check_usage(program: str) -> None:
     arguments = parser.parse_args()
     if arguments.help:
         try:
-            composed = composed_config(
-                [word for word in arguments.overrides if "=" in word], program.removesuffix(".py")
-            )
+            chosen = [word for word in arguments.overrides if "=" in word]
+            check_arguments(chosen)
+            composed = composed_config(chosen, program.removesuffix(".py"))
             about = [word for word in arguments.overrides if "=" not in word]
             print(help_page(program, composed, about), flush=True)
         except BrokenPipeError:  # the reader has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    for argument in arguments.overrides:
-        check_argument(argument)
+    check_arguments(arguments.overrides)
 
 
 def entry(main: Callable[..., Any]) -> None:
@@ -98,16 +97,7 @@ def entry(main: Callable[..., Any]) -> None:
         return  # another rank says it, and may still be at it when an exit code ends them all
     if signal_received := stop_signal():
         sys.exit(128 + signal_received)
-    stopped = sum(state in ("interrupted", "lost") for state, _ in outcomes)
-    failed = [line for state, line in outcomes if state == "failed"]
-    if stopped and len(outcomes) > 1:  # a worker was told to stop, or a job killed, and not this command
-        print(
-            f"train.py: {stopped} of {len(outcomes)} members were interrupted: the same command goes on",
-            file=sys.stderr,
-        )
-    if failed and len(outcomes) > 1:  # each has said why
-        print(f"train.py: {len(failed)} of {len(outcomes)} members failed", file=sys.stderr)
-    if stopped or failed:
+    if any(state in ("interrupted", "lost", "failed") for state, _ in outcomes):
         sys.exit(1)
 
 
@@ -144,10 +134,10 @@ def _watched() -> bool:
 
 
 def _check_mode() -> None:
-    """UserError for a launcher of sweeps without a sweep: Hydra would train here, without a word."""
+    """UserError for a launcher of sweeps without a sweep, which Hydra would leave unused."""
     chosen = HydraConfig.get().runtime.choices["hydra/launcher"]
     if HydraConfig.get().mode == RunMode.RUN and chosen != "local":
-        raise UserError(f"hydra/launcher={chosen}: needs a sweep, which may be of one run: add -m")
+        raise UserError(f"hydra/launcher={chosen}: needs a sweep, if only of one run: add -m")
 
 
 def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[str]]:
@@ -191,14 +181,16 @@ def members_to_start(
 ) -> tuple[list[list[str]], list[Outcome]]:
     """Check every member of a sweep; those to be started. UserError names the first that is wrong.
 
-    Left out are those that have ended, and, unless `failed` is "again", those that have failed, whose
-    outcomes come second. `here`: on this machine.
+    Left out, with their outcomes second, are those that are done or diverged, and, unless `failed` is
+    "again", those that failed. `here`: on this machine.
     """
     if failed not in ("leave", "again"):
         raise UserError(f"hydra.sweeper.failed={failed}: accepted: leave, again")
     if (started := ranks_here().size) > 1:
-        raise UserError(f"{started} processes: a sweep (-m) is started by one, and so are its members")
-    to_start, left, seen = [], [], {}
+        raise UserError(
+            f"{started} processes: a sweep (-m) is started by one process, and so is each of its members"
+        )
+    to_start, over, seen = [], [], {}
     data = {}  # that are read here, one config of each
     now, others = code_state(), 0
     from tqdm import tqdm  # which takes longer to import than --help should wait
@@ -212,33 +204,37 @@ def members_to_start(
                 check_device(run.config, Ranks())
             run.check_config()
             check_shared(run.config, 1)
+            if here:
+                check_beginning(run)
             if here and not run.finished:
                 check_data(run.config)
-                check_beginning(run)
         except UserError as error:
             raise UserError(f"{error} (member {' '.join(overrides)})") from error
         if run.path in seen:
             raise UserError(
-                f"{run.name}: two members of the sweep are this run: "
+                f"{run.name}: two members of the sweep would be this run: "
                 f"{' '.join(seen[run.path])} and {' '.join(overrides)}"
             )
         seen[run.path] = overrides
         if run.status.get("state") == "failed" and failed == "leave":
-            left.append(("failed", f"{run.summary()} (hydra.sweeper.failed=again runs it again)"))
+            over.append(("failed", f"{run.summary()} (hydra.sweeper.failed=again runs it again)"))
         elif not run.finished:
             to_start.append(list(overrides))
             data[run.config.data.name, run.config.data.root] = run.config
         else:
+            over.append((run.status["state"], run.name))
             others += bool(run.other_code(now))
     for config in data.values() if here else ():
         fetch_data(config)
-    done = len(members) - len(to_start) - len(left)
-    also = f" ({others} with other code than is here now, {now.name})" if others else ""
-    also += f", {len(left)} failed before" if left else ""
-    print(f"train.py: sweep of {len(members)} runs, {done} finished before{also}", flush=True)
-    for _, line in left:
+    failures = [line for state, line in over if state == "failed"]
+    also = f" ({others} with code other than the present {now.name})" if others else ""
+    also += f", {len(failures)} failed before" if failures else ""
+    runs = f"{len(members)} run{'s' * (len(members) != 1)}"
+    finished = len(over) - len(failures)
+    print(f"train.py: sweep of {runs}, {finished} finished before{also}", flush=True)
+    for line in failures:
         print(f"train.py: {line}", file=sys.stderr, flush=True)
-    return to_start, left
+    return to_start, over
 
 
 def wants_progress() -> bool | None:

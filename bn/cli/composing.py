@@ -65,7 +65,7 @@ def other_records(run: RunDirectory, choices: Mapping[str, Any]) -> str:
     base, _ = _composed_alone(_alone(config))
     own = flatten(to_dict(config)).items()
     keys = ", ".join(key for key, value in own if key.startswith(RECORDED) and base.get(key) != value)
-    return f"{keys}: changes the records, so this is another run than {os.path.relpath(twin)}"
+    return f"{keys}: changes the records, so this is not the same run as {os.path.relpath(twin)}"
 
 
 def check_choices(choices: Mapping[str, Any]) -> None:

@@ -26,6 +26,8 @@ def explain(error: Exception) -> str:
         return f"{missing[1]}={missing[2]}: unknown; accepted: {', '.join(names_of(missing[1]))}"
     if twice := re.match(r"Multiple values for (\w+)\.", str(error)):
         return f"{twice[1]}: given twice; accepted: once, without +"
+    if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'", str(error)):
+        return f"{several[1]}: several values need -m, which trains with each; a list is written [1,2]"
     if "Config group override" in str(error) and (wrong := _no_choice()):
         return wrong
     if isinstance(error.__cause__, ValidationError):

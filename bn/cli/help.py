@@ -6,7 +6,6 @@ python train.py --help optim experiment=bn_x5 scale=smoke    with the values tha
 """
 
 import dataclasses
-import json
 import re
 import shutil
 import string
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 
 from bn.config import Config
-from bn.config.notation import accepted, names_of_option, split_doc
+from bn.config.notation import accepted, names_of_option, split_doc, typed
 from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
 from bn.evaluate.config import EvaluationAndData
@@ -87,7 +86,7 @@ def _keys(schema: Any, values: Mapping[str, Any], prefix: str, groups: set[str])
         if options := [option for option in _options(kind) if dataclasses.is_dataclass(option)]:
             inner.append((key, options, value))
         elif key not in groups and name != "name":
-            yield Key(key, _typed(value) if name in values else None, _described(doc, kind))
+            yield Key(key, typed(value) if name in values else None, _described(doc, kind))
     for key, options, value in inner:
         for option in options:
             names = names_of_option(option) if len(options) > 1 else ()
@@ -113,15 +112,6 @@ def _described(doc: Any, kind: Any) -> str:
     meaning, unit = doc or ("", "")
     about = "; ".join(filter(None, (accepted(kind), unit)))
     return f"{meaning} ({about})".strip()
-
-
-def _typed(value: Any) -> str:
-    """A value as it is typed on the command line."""
-    if isinstance(value, str):
-        return value or "''"
-    if isinstance(value, list):
-        return f"[{','.join(map(_typed, value))}]"
-    return json.dumps(value)
 
 
 def _shown(keys: Sequence[Key], width: int) -> str:
@@ -157,11 +147,11 @@ def _choices(group: str, names: Sequence[str], made: Any, width: int) -> str:
     """One config group: what can be chosen, and what the file of each says first."""
     lines = [f"{group}=NAME{'' if made is None else f', now {made}'}:"]
     for name in names:
-        lines += _in_columns(f"  {name}", _first_words(group, name), width)
+        lines += _in_columns(f"  {name}", first_sentence(group, name), width)
     return "\n".join(lines)
 
 
-def _first_words(group: str, name: str) -> str:
+def first_sentence(group: str, name: str) -> str:
     """The first sentence of the comment at the head of a config."""
     comment = []
     for line in (REPOSITORY / "configs" / group / f"{name}.yaml").read_text().splitlines():

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from bn.cluster.slurm import queue
 from bn.cluster.submission import submission
 from bn.files import Damaged
+from bn.run.commands import listing
 from bn.run.directory import ENDED, RunDirectory
 from bn.run.members import SweepMember
 from bn.run.signals import stop_signal
@@ -25,11 +26,11 @@ class Member(NamedTuple):
 
 
 def watch(
-    members: Sequence[Member], typed: Sequence[Sequence[str]] = (), before: int = 0
+    members: Sequence[Member], typed: Sequence[Sequence[str]] = (), before: Sequence[str] = ()
 ) -> list[tuple[str, str]]:
     """Of each member, in their order, the state it ended in and one line about it, printed as soon as known.
 
-    `typed` are the overrides of each, `before` how many others of the sweep are over already.
+    `typed` are the overrides of each, `before` the states of the sweep's other members, which are over.
 
     A member is over when its run has ended or failed, or when its job has left the queue: then it was
     interrupted for good, or is lost. KeyboardInterrupt, after a line that says what goes on and how to stop
@@ -70,14 +71,14 @@ def watch(
 def _left(run: RunDirectory, job: str, state: str | None) -> tuple[str, str]:
     """Of a member whose job has left the queue before its end."""
     if state == "interrupted":
-        return state, f"{run.summary()}: the same command goes on"
+        return state, f"{run.summary()}: the same command resumes it"
     log = None
     with contextlib.suppress(Damaged):
         log = submission(run).get("log")
     where = f"; its log: {log}, its errors: {Path(log).with_suffix('.err')}" if log else ""
     return "lost", (
         f"{run.name}: job {job} is gone (cancelled, killed, out of memory, or its node was lost): "
-        f"the same command goes on{where}"
+        f"the same command resumes it{where}"
     )
 
 
@@ -87,14 +88,15 @@ def _stopped(members: Sequence[Member], left: Mapping[int, int]) -> Iterator[Non
     try:
         yield
     except KeyboardInterrupt:
-        _say_what_goes_on([members[i].job for i in left])
+        _say_what_stays([members[i] for i in left])
         raise
 
 
-def _say_what_goes_on(jobs: Sequence[str]) -> None:
-    arrays = sorted({job.partition("_")[0] for job in jobs}, key=int)
+def _say_what_stays(members: Sequence[Member]) -> None:
+    arrays = sorted({member.job.partition("_")[0] for member in members}, key=int)
+    shown = listing(members[0].run.config.output)
     print(
-        f"train.py: {len(jobs)} members go on in the queue: `python scripts/runs.py` shows them, "
-        f"`scancel {' '.join(arrays)}` stops them, the same command waits for them",
+        f"train.py: {len(members)} members stay in the queue: `{shown}` lists them, "
+        f"`scancel {' '.join(arrays)}` cancels them, the same command waits for them again",
         file=sys.stderr,
     )

@@ -18,7 +18,7 @@ from bn.cluster import slurm
 from bn.cluster.submission import count_time_limit
 from bn.run.directory import RunDirectory
 
-GOES_ON = "the same command goes on"
+RESUMES = "the same command resumes it"
 ASKED = "BN_REQUEUE"
 WITH_TIME = ("RUNNING", "SIGNALING")
 EARLY_S = 60  # SLURM may send the signal so much before it was asked to
@@ -45,7 +45,7 @@ def put_back(run: RunDirectory, number: int, limits: Limits | None) -> str:
     """
     job = slurm.job_id()
     if job is None or not wanted(number, limits):
-        return GOES_ON
+        return RESUMES
     name, step = signal.Signals(number).name, run.status.get("step", 0)
     why_not = _why_not(run, job, number, limits)
     if why_not is None:
@@ -57,7 +57,7 @@ def put_back(run: RunDirectory, number: int, limits: Limits | None) -> str:
             return f"back in the queue as job {job}"
         why_not = f"cannot be put back into the queue ({refusal})"
     run.set_status("interrupted", step, f"{name}; job {job} {why_not}")
-    return GOES_ON
+    return RESUMES
 
 
 def _why_not(run: RunDirectory, job: str, number: int, limits: Limits | None) -> str | None:

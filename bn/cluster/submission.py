@@ -26,7 +26,7 @@ SHAPE = {
     "log?": TEXT_OR_NONE, "time_limits?": int,
 }  # fmt: skip
 REMEDY = "restore it, or remove it once no job of this run is in the queue"
-ANYWAY = "hydra.launcher.changed=run runs it all the same"
+ANYWAY = "hydra.launcher.changed=run runs it anyway"
 
 
 def submission(run: RunDirectory) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def check_submission(run: RunDirectory, job: str) -> None:
     if code.commit != (commit := submitted.get("commit")):
         changed.append(f"the commit (then {short(commit)}, now {short(code.commit)})")
     elif code.digest != submitted.get("changes"):
-        changed.append(f"the code (it differs from {short(code.commit)} otherwise than {DIFF} says)")
+        changed.append(f"the code (its differences from {short(code.commit)} are not those in {DIFF})")
     changed += [
         f"{key} (then {then}, now {now})"
         for key, (then, now) in changes(submitted.get("config", {}), run.config).items()

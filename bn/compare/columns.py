@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bn.compare.runs import Run
-from bn.compare.settings import ABSENT, differing_keys, short_names, shown
+from bn.compare.settings import ABSENT, brief, differing_keys, short_names, shown
 from bn.compare.terminal import align, coloured, cut, span
 from bn.errors import printable
 from bn.run.state import RunState
@@ -13,9 +13,7 @@ from bn.run.state import RunState
 COLUMNS = ("state", "run", "step", "accuracy", "images/s", "age", "job")
 TO_THE_LEFT = ("state", "run", "job")
 LEFT_OUT = ("images/s", "job", "age")  # first, where there is no room
-LEAST = 16  # of the column "run" on a narrow terminal
-LEAST_OF_EXPERIMENT = 23  # the same where it shows "mnist_baseline/…/seed_0"
-LONGEST, HEADING = 24, 8  # of a value of a key; of its heading, where there is no room for more
+HEADING = 8  # characters of the heading of a key, where there is no room for more
 
 
 class Column(NamedTuple):
@@ -40,16 +38,12 @@ def table(
     if not runs:
         return [], []
     reasons = ["", *(reason(run.state) for run in runs)]
-    columns = [column for column in columns_of(runs, names) if any(column.cells)]
-    if beside := room(columns, width) >= max(map(len, reasons)):
+    columns, hidden = fitted([column for column in columns_of(runs, names) if any(column.cells)], runs, width)
+    if beside := width_of(columns) + 2 + max(map(len, reasons)) <= width:
         reasons[0] = "reason" * any(reasons)
-    columns, hidden = fitted(columns, width)
-    widths = [column.width for column in columns]
-    position = [column.name for column in columns].index("run")
-    widths[position] = min(widths[position], max(LEAST, widths[position] + room(columns, width) + 2))
     lines = []
     for row, why in zip(rows_of(columns), reasons, strict=True):
-        aligned = [align(*cell) for cell in zip(row, widths, (c.left for c in columns), strict=True)]
+        aligned = [align(text, c.width, c.left) for text, c in zip(row, columns, strict=True)]
         line = cut("  ".join([*aligned, why if beside else ""]).rstrip(), width)
         lines.append(coloured(line, row[0]) if in_colour else line)
         if why and not beside:
@@ -61,48 +55,52 @@ def rows_of(columns: Sequence[Column]) -> Iterable[tuple[str, ...]]:
     return zip(*([column.name, *column.cells] for column in columns), strict=True)
 
 
-def room(columns: Sequence[Column], width: int) -> int:
-    """What these columns leave of the width for one more; below 0 if they do not fit themselves."""
-    return width - sum(column.width + 2 for column in columns)
+def width_of(columns: Sequence[Column]) -> int:
+    return sum(column.width + 2 for column in columns) - 2
 
 
-def fitted(columns: list[Column], width: int) -> tuple[list[Column], list[str]]:
+def fitted(columns: list[Column], runs: Sequence[Run], width: int) -> tuple[list[Column], list[str]]:
     """The columns for which there is room, narrower where need be; and the keys for which there is none.
 
-    Where runs differ in a key, it is in a column, and need not be in their names. One key stays in any case.
+    A name is shown as it can be typed or not at all: in its place come the run's id, experiment and seed.
     """
-    keys = [column.key for column in columns if column.key]
-    if not keys or fits(columns, width, LEAST):
+    if width_of(columns) <= width:
         return columns, []
-    columns = [narrowed(column, short_names(keys)) for column in columns]
-    if not fits(columns, width, LEAST_OF_EXPERIMENT):
+    keys = [column.key for column in columns if column.key]
+    short = short_names(keys)
+    columns = [column._replace(name=short.get(column.key or "", column.name)) for column in columns]
+    columns = [columns[0], *identity(runs), *columns[2:]]
+    for name in LEFT_OUT:
+        if width_of(columns) > width:
+            columns = [column for column in columns if column.name != name or column.key]
+    if width_of(columns) > width:
         columns = [column._replace(name=heading(column)) for column in columns]
+    if width_of(columns) > width:
+        columns = [
+            trained(runs) if column.name == "step" and not column.key else column for column in columns
+        ]
     hidden = []
-    for name in (*LEFT_OUT, *reversed(keys[1:]), "step"):
-        if not fits(columns, width, LEAST_OF_EXPERIMENT):
-            hidden += [name] if name in keys else []
-            columns = [column for column in columns if name not in (column.name, column.key)]
+    while width_of(columns) > width and (of_keys := [column for column in columns if column.key]):
+        # It tells the fewest runs apart, or takes the most room.
+        least = min(reversed(of_keys), key=lambda column: (len(set(column.cells)), -column.width))
+        columns.remove(least)
+        hidden.append(least.key)
     return columns, [key for key in keys if key in hidden]
 
 
-def fits(columns: Sequence[Column], width: int, least: int) -> bool:
-    """Whether they have room once the column "run" has given way, down to `least`."""
-    spare = sum(max(0, column.width - least) for column in columns if column.name == "run")
-    return room(columns, width) + spare + 2 >= 0
+def identity(runs: Sequence[Run]) -> list[Column]:
+    """What tells the runs apart beside the keys in which they differ."""
+    return [
+        Column("id", [run.id for run in runs]),
+        Column("experiment", [printable(run.state.experiment) for run in runs], left=True),
+        Column("seed", [str(run.config.get("seed", "")) for run in runs]),
+    ]
 
 
-def narrowed(column: Column, short: dict[str, str]) -> Column:
-    """A key by its short name; a run as experiment/…/seed."""
-    if column.key:
-        return column._replace(name=short[column.key])
-    if column.name == "run":
-        return column._replace(cells=[without_middle(name) for name in column.cells])
-    return column
-
-
-def without_middle(name: str) -> str:
-    experiment, between, last = ["", "", *name.split("/")][-3:]
-    return f"{experiment}/…/{last}" if experiment and between else name
+def trained(runs: Sequence[Run]) -> Column:
+    """The step as a share of all, which is shorter."""
+    steps = [(run.state.step, run.state.steps) for run in runs]
+    return Column("trained", [f"{(step or 0) / of:.0%}" if of else "" for step, of in steps])
 
 
 def heading(column: Column) -> str:
@@ -119,16 +117,11 @@ def columns_of(runs: Sequence[Run], names: Sequence[str]) -> list[Column]:
         for name, values in zip(COLUMNS, zip(*rows, strict=True), strict=True)
     ]
     keys = [
-        Column(key, [value_text(run.config.get(key, ABSENT)) for run in runs], key=key)
+        Column(key, [brief(printable(shown(run.config.get(key, ABSENT)))) for run in runs], key=key)
         for key in differing_keys(runs)
         if key != "steps"
     ]
     return [*columns[:2], *keys, *columns[2:]]
-
-
-def value_text(value: Any) -> str:
-    text = printable(shown(value))
-    return align(text, min(len(text), LONGEST), left=True)
 
 
 def cells(run: RunState, name: str) -> tuple[str, ...]:

@@ -28,8 +28,10 @@ Which runs
   FOLDER      with runs anywhere below it, any number of them; default: runs/
   CONDITION   KEY=VALUE[,VALUE], KEY!=VALUE[,VALUE], and in quotes, because of the shell, 'KEY>=NUMBER',
               'KEY>NUMBER', 'KEY<=NUMBER', 'KEY<NUMBER'; a run must meet all. KEY is one of config.yaml, such
-              as optim.lr, or a field of `list --json`, such as step, accuracy (a share of 1), age (seconds)
-  RUN         the folder of one run, or its name below runs/, as the list shows it
+              as optim.lr, or a field of `list --json`, such as step, accuracy (a share of 1), age (seconds),
+              or debug: none, fast, overfit, profile
+  RUN         the folder of one run, or its name below runs/, or its id, as the list shows them; the id of a
+              run elsewhere after a folder that holds it: FOLDER/ID
   --state NAME[,NAME] and --experiment NAME[,NAME] are conditions whose names are checked.
 """
 STATES_EXPLAINED = f"""
@@ -39,17 +41,19 @@ states, in the order of the list: what needs attention comes last, above the cou
   cancelled before it started stays queued in this list.
 
 columns of the list
+  id           where there is no room for names: six hexadecimal digits that stand for the run's folder
   step         the latest recorded step; a killed run resumes from its last checkpoint
+  trained      the same as a share of all steps, where there is less room
   accuracy     the latest, on the test images, or on the validation images if there are no others; at the
                end with the statistics of Algorithm 2, if the network has BN (--json: accuracy_of says which)
   images/s     training throughput at the last log
-  age          time since the run was submitted (queued), touched its lock (lost) or was written (others)
-  others       the keys in which runs of one experiment differ
+  age          time since the run was submitted (queued), last seen alive (lost) or written (others)
+  others       the keys in which runs of one experiment differ; what debug=fast and its like set is left out
 """
 # The module of each subcommand, and what it does.
 SUBCOMMANDS = {
     "list": ("listing", "how each run stands; the default, so that `list` need not be typed"),
-    "table": ("table", "mean and interval over the seeds of each setting, in Markdown"),
+    "table": ("table", "mean and interval over the seeds of each setting, as Markdown or CSV"),
     "diff": ("difference", "config, code and environment of two runs, and where their curves part"),
     "plot": (
         "plot",
@@ -137,7 +141,7 @@ def add_yes(parser: argparse.ArgumentParser) -> None:
 
 def list_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sort", metavar="COLUMN", help="by a column or a key (default: state, then run)")
-    parser.add_argument("--reverse", action="store_true", help="the other way round")
+    parser.add_argument("--reverse", action="store_true", help="in the opposite order")
     form = parser.add_mutually_exclusive_group()
     add_watch(form, "list them")
     form.add_argument("--json", action="store_true", help="everything, one JSON object per line")
@@ -151,7 +155,7 @@ def table_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--level", type=numbers, default=[], metavar="X[,X]", help="steps until the first value reaches X"
     )
-    parser.add_argument("--csv", action="store_true", help="CSV, one column for each number")
+    parser.add_argument("--csv", action="store_true", help="CSV, accuracies as shares of 1")
 
 
 def diff_options(parser: argparse.ArgumentParser) -> None:

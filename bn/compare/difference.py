@@ -1,14 +1,17 @@
 """`runs.py diff`: in what two runs differ: config, code, versions, machine; and where their curves part."""
 
 import argparse
+import os
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
+from textwrap import wrap
 from typing import Any
 
 from bn.compare.facts import environment_of
 from bn.compare.rows import Row, rows_of
 from bn.compare.runs import Run, makes_the_run, run_named
 from bn.compare.settings import ABSENT, shown
-from bn.compare.terminal import align, width
+from bn.compare.terminal import width
 from bn.errors import printable
 
 TIMES = ("step", "wall_s", "train/images_per_second")  # which differ between any two runs
@@ -18,10 +21,8 @@ Line = tuple[str, str, str]
 def main(arguments: argparse.Namespace) -> None:
     one, other = (run_named(name) for name in arguments.runs)
     (facts, resumed), (others_facts, others_resumed) = environment_of(one.path), environment_of(other.path)
-    head = [
-        ("", *arguments.runs),
-        ("state", *(f"{run.state.state}, step {run.state.step or 0:,}" for run in (one, other))),
-    ]
+    states = [f"{run.state.state}, step {run.state.step or 0:,}" for run in (one, other)]
+    head = [("", "A", "B"), ("state", *states)]
     numbers = [("times resumed", str(len(resumed)), str(len(others_resumed)))]
     sections = [
         ("", head),
@@ -31,6 +32,8 @@ def main(arguments: argparse.Namespace) -> None:
             [*differing(facts, others_facts), *(numbers if resumed or others_resumed else [])],
         ),
     ]
+    for letter, run in (("A", one), ("B", other)):
+        print(printable(f"{letter}: {os.path.relpath(run.path)}"))
     print(*text_of(sections, width()), "", *curves(rows_of(one.path), rows_of(other.path)), sep="\n")
 
 
@@ -49,20 +52,19 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Line]:
 
 
 def text_of(sections: Iterable[tuple[str, list[Line]]], width: int) -> list[str]:
-    """Three columns; on a terminal both values get half of what the names leave."""
+    """Three columns; on a terminal a value gets half of what the names leave, in several lines if need be."""
     sections = list(sections)
     lines = [line for _, section in sections for line in section]
     first, second, third = (max(len(line[i]) for line in lines) for i in range(3))
-    room = (width - first - 6) // 2
-    second, third = min(second, max(room, 10)), min(third, max(room, 10))
+    room = max((width - first - 6) // 2, 10)
+    second, third = min(second, room), min(third, room)
     found = []
     for title, section in sections:
-        found += ["", title if section else f"{title}: the same in both"] if title else []
-        found += [
-            f"  {name:{first}}  {align(printable(there), second, True)}  "
-            f"{align(printable(here), third, True)}".rstrip()
-            for name, there, here in section
-        ]
+        found += ["", title if section else f"{title}: the same in both"] if title else [""]
+        for name, there, here in section:
+            pair = (wrap(printable(value), size) for value, size in ((there, second), (here, third)))
+            for i, (left, right) in enumerate(zip_longest(*pair, fillvalue="")):
+                found.append(f"  {'' if i else name:{first}}  {left:{second}}  {right}".rstrip())
     return found
 
 
@@ -89,7 +91,8 @@ def curve(name: str, pairs: list[tuple[Row, Row]]) -> tuple[str, str, str, str]:
     parted = [(step, there, here) for step, there, here in both if there != here]
     _, there, here = both[-1]
     if not parted:
-        return name, f"the same, to the last bit, in {len(both):,} rows", f"{there:.4g}", ""
+        rows = f"{len(both):,} row{'s' * (len(both) != 1)}"
+        return name, f"the same, to the last bit, in {rows}", f"{there:.4g}", ""
     step, *far = max(parted, key=lambda found: abs(found[1] - found[2]))
     gap = f"{abs(far[0] - far[1]):.4g} at {step:,}"
     return name, f"{parted[0][0]:,}", f"{there:.4g} | {here:.4g}", gap

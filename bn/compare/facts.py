@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bn.config import flatten
-from bn.files import Damaged, read_record
+from bn.files import read_record
 from bn.run.code_state import short
 from bn.run.directory import ENV
 
@@ -33,11 +33,3 @@ def facts_of(start: dict[str, Any]) -> dict[str, Any]:
         if isinstance(start.get(key), dict):
             found[key] = str(start[key].get(where))
     return found
-
-
-def facts(path: Path) -> dict[str, Any]:
-    """The facts of the first start; empty where env.json is missing or damaged."""
-    try:
-        return environment_of(path)[0]
-    except Damaged:
-        return {}

@@ -90,7 +90,7 @@ def folders_and_conditions(words: Iterable[str]) -> tuple[list[Path], list[Condi
 
 
 def chosen(
-    folders: Iterable[Path],
+    folders: Sequence[Path],
     conditions: Sequence[Condition] = (),
     states: Sequence[str] | None = None,
     experiments: Sequence[str] | None = None,
@@ -117,6 +117,13 @@ def chosen(
 def asked_for(arguments: argparse.Namespace) -> list[Run]:
     """The runs that the words and options of a command choose."""
     return chosen(arguments.folders, arguments.conditions, arguments.state, arguments.experiment)
+
+
+def some_asked_for(arguments: argparse.Namespace) -> list[Run]:
+    """The same. UserError where there is none."""
+    if runs := asked_for(arguments):
+        return runs
+    raise UserError("no runs here; accepted: other folders or conditions (runs.py list shows the runs)")
 
 
 def check_names(runs: Sequence[Run], states: Sequence[str] | None, experiments: Sequence[str] | None) -> None:

@@ -52,12 +52,17 @@ def order(value: Any) -> tuple[bool, bool, Any]:
 
 def write_csv(runs: Sequence[Run]) -> None:
     """All fields, the seed, and the keys that differ."""
-    keys = ["seed", *differing_keys(runs)]
+    keys = ["seed", *(key for key in differing_keys(runs) if key not in RunState._fields)]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*RunState._fields, *keys])
     for run in runs:
         values = (shown(run.config[key]) if key in run.config else "" for key in keys)
-        writer.writerow([*run.state, *values])
+        writer.writerow([*map(rounded, run.state), *values])
+
+
+def rounded(value: Any) -> Any:
+    """Six digits of a number, and all before the point."""
+    return round(value, max(0, 6 - len(f"{abs(value):.0f}"))) if isinstance(value, float) else value
 
 
 def watch(arguments: argparse.Namespace) -> None:
@@ -83,5 +88,6 @@ def listing(arguments: argparse.Namespace, note: str = "") -> list[str]:
     counts = ", ".join(f"{number[state]} {state}" for state in STATES if number[state])
     last = f"{len(runs)} run{'s' * (len(runs) != 1)}{': ' * bool(runs)}{counts}{note}"
     lines, hidden = table(runs, names_of(runs, arguments.folders), width(), is_coloured())
-    also = f"; no room for {', '.join(hidden)}" if hidden else ""
-    return [*lines, cut(f"{last}{also}", width())]
+    if hidden:
+        lines.append(cut(f"no room for {', '.join(hidden)}", width()))
+    return [*lines, cut(last, width())]

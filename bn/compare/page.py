@@ -14,7 +14,7 @@ from bn.compare.facts import environment_of
 from bn.compare.percentiles import layers_of, observed, typical
 from bn.compare.rows import ACCURACY, curve, logged_as, rows_of
 from bn.compare.runs import Run, run_named
-from bn.compare.settings import ABSENT, shown
+from bn.compare.settings import ABSENT, NO_CHOICE, shown
 from bn.compare.terminal import span, width
 from bn.config import flatten, to_dict
 from bn.errors import UserError, printable
@@ -68,7 +68,7 @@ def config_of(run: Run) -> Section:
     """What differs from the experiment alone; everything where this clone has no such experiment."""
     if not run.config:
         return "config: missing or damaged", []
-    own = {key: value for key, value in run.config.items() if key not in ("experiment", "output")}
+    own = {key: value for key, value in run.config.items() if key not in ("experiment", "output", "debug")}
     experiment, alone = alone_of(run)
     if alone is None:
         title = f"config ({experiment} is no experiment of this clone)"
@@ -85,7 +85,8 @@ def alone_of(run: Run) -> tuple[str, dict[str, Any] | None]:
     from bn.cli import planned_run
 
     chosen = {"experiment": run.state.experiment}
-    chosen |= {key: run.config[key] for key in ("scale", "member") if run.config.get(key) is not None}
+    chosen |= {key: run.config[key] for key in ("scale", "member", "debug")
+               if run.config.get(key) not in NO_CHOICE}  # fmt: skip
     words = [f"{key}={value}" for key, value in chosen.items()]
     try:
         return " ".join(words), flatten(to_dict(planned_run(words).config))

@@ -20,6 +20,7 @@ from bn.files import Damaged
 from bn.observe.typical import typical_unit
 
 ACROSS, MOST = 4, 24  # panels in a row, and in all
+LONGEST_TITLE = 38  # characters, that fit above a panel
 Observed = dict[str, np.ndarray]  # steps (T,), percentiles (P,), of each layer (T, P, units)
 
 
@@ -67,7 +68,8 @@ def figure_of(runs: Sequence[Run], layers: Sequence[str] | None, log: str) -> tu
     alone = len({group.experiment for group in groups}) == 1
     for axis, (group, layer, color) in zip(axes.flat, panels, strict=False):
         draw(axis, [found[run.path] for run in group.runs], layer, color)
-        axis.set_title(f"{group.name(alone)}: {layer} (n = {len(group.runs)})")
+        title = f"{group.name(alone)}: {layer} (n = {len(group.runs)})"
+        axis.set_title(style.wrapped(title, LONGEST_TITLE))
         dress(axis, log)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
@@ -87,7 +89,10 @@ def draw(axis: Axes, seeds: Sequence[Observed], layer: str, color: str) -> None:
     for i, percentile in enumerate(percentiles):
         low, high = together[:, :, i].min(0), together[:, :, i].max(0)
         axis.fill_between(steps[:shared], low, high, color=color, alpha=0.15, lw=0)
-        axis.plot(steps, typical[0][:, i], color=color, linewidth=2.0 if percentile == 50 else 1.1)
+        axis.plot(
+            steps, typical[0][:, i], color=color, linewidth=2.0 if percentile == 50 else 1.1,
+            marker="." if len(steps) == 1 else None,
+        )  # fmt: skip
         axis.annotate(
             ordinal(percentile), (steps[-1], typical[0][-1, i]), (4, 0), textcoords="offset points",
             va="center", color=color, annotation_clip=False,

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bn.compare import percentiles, style
-from bn.compare.filters import asked_for
+from bn.compare.filters import some_asked_for
 from bn.compare.frame import frame_of_rows
-from bn.compare.rows import ACCURACY, Row, logged_as, readable, rows_of
+from bn.compare.rows import ACCURACY, TIMES, Row, logged_as, not_logged, readable, rows_of
 from bn.compare.runs import Run
 from bn.compare.settings import settings, without_config
 from bn.data.idx_sets import IDX_SETS
@@ -25,7 +25,12 @@ from bn.errors import UserError
 
 # Examples for training, of the data sets as published: a folder of one's own may hold others.
 TRAINING = {**EXAMPLES, "tiny_imagenet": 100_000, "imagenet": 1_281_167, **dict.fromkeys(IDX_SETS, 60_000)}
-LEGEND = 8  # settings from which on the legend is beside the panels
+LEGEND, LONGEST_LABEL = (
+    8,
+    40,
+)  # settings, and characters of one, from which on the legend is beside the panels
+MOST_LINES = 45  # of a column of the legend, about
+LEGEND_WIDTH, LINE = 2.9, 0.14  # of a column and a line, in inches
 LABELS = {"step": "training step", "epoch": "epoch", "images": "training images seen"}
 HOURS, MINUTES = (3600.0, "hours of training"), (60.0, "minutes of training")
 
@@ -66,9 +71,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def drawn(arguments: argparse.Namespace) -> tuple[Figure, list[str]]:
     """The figure that is asked for, and a line for each run that is left out. UserError without any run."""
-    runs = asked_for(arguments)
-    if not runs:
-        raise UserError("no runs to plot: accepted: other folders or conditions; runs.py list shows the runs")
+    runs = some_asked_for(arguments)
     if arguments.percentiles:
         return percentiles.figure_of(runs, arguments.layer, arguments.log)
     return figure_of(runs, arguments.y or [ACCURACY], arguments.x, arguments.log)
@@ -76,36 +79,28 @@ def drawn(arguments: argparse.Namespace) -> tuple[Figure, list[str]]:
 
 def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> tuple[Figure, list[str]]:
     """A panel for each number; and a line for each run that is left out."""
-    groups = settings(runs)
+    read, complaints = readable(
+        runs, lambda run: {number: rows_of(run.path, logged_as(number, run)) for number in numbers}
+    )
+    rows = {run.path: found for run, found in read}
+    groups = settings([run for run, found in read if any(found.values())])
     looks = style.looks_of(len(groups))
     alone = len({group.experiment for group in groups}) == 1
-    beside = len(groups) >= LEGEND
-    fig, axes = style.figure(
-        5.0 * len(numbers) + 2.5 * beside, max(3.4, 0.15 * len(groups) * beside), len(numbers), squeeze=False
-    )
-    complaints = dict.fromkeys(without_config(runs))
+    fig, axes = style.figure(5.0 * len(numbers), 3.4, len(numbers), squeeze=False)
     for axis, number in zip(axes[0], numbers, strict=True):
         longest, names = 0.0, set()
         for group, look in zip(groups, looks, strict=True):
             name = logged_as(number, group.runs[0])
-            read, damaged = readable(group.runs, lambda run, name=name: rows_of(run.path, name))
-            complaints.update(dict.fromkeys(damaged))
-            curves = values_of(read, name, x)
+            curves = values_of([(run, rows[run.path][number]) for run in group.runs], name, x)
             if not curves.empty:
                 draw_setting(axis, curves, f"{group.name(alone)} (n = {curves['index'].nunique()})", look)
                 longest = max(longest, curves["x"].max())
                 names.add(name)
-        if not axis.lines:
-            raise UserError(f"--y={number}: no run here has logged it; accepted: {', '.join(logged(runs))}")
+        if number in TIMES or not axis.lines:
+            raise not_logged("--y", number, runs)
         dress(axis, ", ".join(sorted(names)), x, log, longest)
-    legend(fig, axes[0], beside)
-    return fig, list(complaints)
-
-
-def logged(runs: Sequence[Run]) -> list[str]:
-    """The numbers in the last rows of these runs."""
-    read, _ = readable(runs, lambda run: rows_of(run.path))
-    return sorted({name for _, rows in read for row in rows for name in row})
+    legend(fig, axes[0])
+    return fig, [*without_config(runs), *complaints]
 
 
 def values_of(read: Sequence[tuple[Run, list[Row]]], number: str, x: str) -> pd.DataFrame:
@@ -150,6 +145,8 @@ def dress(axis: Axes, number: str, x: str, log: str, longest: float) -> None:
         axis.set_xscale("log")
     if "y" in log:
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(style.Plain())
+        axis.yaxis.set_minor_formatter(style.Plain())
     if x == "wall":
         unit, name = HOURS if longest > 2 * HOURS[0] else MINUTES if longest > 2 * MINUTES[0] else (1, "")
         axis.set_xlabel(name or "seconds of training")
@@ -160,14 +157,19 @@ def dress(axis: Axes, number: str, x: str, log: str, longest: float) -> None:
         style.thousands(axis.xaxis)
 
 
-def legend(fig: Figure, axes: Sequence[Axes], beside: bool) -> None:
-    """Of all panels, once; beside them where there are many settings."""
+def legend(fig: Figure, axes: Sequence[Axes]) -> None:
+    """Of all panels, once; beside them, where there are many settings or long names, and the figure grows."""
     handles = {
         label: handle
         for axis in axes
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
-    if beside:
-        fig.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=7)
-    else:
-        axes[0].legend(handles.values(), handles.keys())
+    texts = [style.wrapped(label, LONGEST_LABEL) for label in handles]
+    lines = sum(text.count("\n") + 1 for text in texts)
+    if len(texts) < LEGEND and lines == len(texts):
+        axes[0].legend(handles.values(), texts)
+        return
+    columns = -(-lines // MOST_LINES)
+    width, height = fig.get_size_inches()
+    fig.set_size_inches(width + columns * LEGEND_WIDTH, max(height, LINE * (min(lines, MOST_LINES) + 2)))
+    fig.legend(handles.values(), texts, loc="outside right upper", fontsize=7, ncols=columns)

@@ -16,6 +16,7 @@ from bn.run.state import ACCURACIES
 T = TypeVar("T")
 Row = dict[str, float]
 ACCURACY = "accuracy"  # on the test images, or on the validation images if there are no others
+TIMES = ("step", "wall_s")  # of each row, and no values
 EVALUATIONS = tuple(name for name in ACCURACIES if not name.endswith("_population"))
 
 
@@ -57,6 +58,14 @@ def logged_as(number: str, run: Run) -> str:
     if number != ACCURACY:
         return number
     return (run.state.accuracy_of or EVALUATIONS[0]).removesuffix("_population")
+
+
+def not_logged(option: str, number: str, runs: Sequence[Run]) -> UserError:
+    """For a number of which these runs have no value."""
+    read, _ = readable(runs, lambda run: rows_of(run.path))
+    known = sorted({name for _, rows in read for row in rows for name in row}.difference(TIMES))
+    why = "says when a row was logged" if number in TIMES else "no run here has logged it"
+    return UserError(f"{option}={number}: {why}; accepted: {', '.join(known) or 'runs that have logged any'}")
 
 
 def readable(runs: Sequence[Run], read: Callable[[Run], T]) -> tuple[list[tuple[Run, T]], list[str]]:

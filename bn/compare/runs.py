@@ -2,14 +2,16 @@
 
 import contextlib
 import functools
+import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bn.cluster.submission import FILE as SUBMISSION
 from bn.cluster.submission import SHAPE as SUBMITTED
+from bn.compare.debugging import debug_of
 from bn.config import completed
 from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
@@ -18,42 +20,69 @@ from bn.run.directory import NOT_COMPARED, REPOSITORY
 from bn.run.state import RunState, find_runs, state_of
 
 RUNS = REPOSITORY / "runs"
+ID = re.compile(r"[0-9a-f]{6}")
 
 
 class Run(NamedTuple):
     state: RunState
-    config: dict[str, Any]  # flattened, with the defaults of later keys; empty where it is damaged
+    config: dict[
+        str, Any
+    ]  # flattened, with the defaults of later keys and `debug`; empty where it is damaged
 
     @property
     def path(self) -> Path:
         return self.state.path
+
+    @property
+    def id(self) -> str:
+        """Six hexadecimal digits, which stand for its path."""
+        return id_of(self.path)
 
     def get(self, key: str) -> Any:
         """The value of a key of the config, or of a field of its state; None where it has none."""
         return getattr(self.state, key) if key in RunState._fields else self.config.get(key)
 
 
-def runs_in(folders: Iterable[Path]) -> list[Run]:
+def id_of(path: Path) -> str:
+    return hashlib.sha256(os.path.abspath(path).encode(errors="surrogateescape")).hexdigest()[:6]
+
+
+def runs_in(folders: Sequence[Path]) -> list[Run]:
     """The runs in these folders, each once, also where folders or runs are links."""
-    paths = {path.resolve(): path for folder in folders for path in find_runs(folder)}
-    return [read_run(path) for path in paths.values()]
+    paths = [path for folder in folders for path in find_runs(folder)]  # each once in each folder
+    if len(folders) > 1:
+        paths = list({path.resolve(): path for path in paths}.values())
+    return [read_run(path) for path in paths]
 
 
 def read_run(path: Path) -> Run:
     """A run; its experiment is the config's, since a copy may have any path."""
     state, config = state_of(path), config_of(path)
+    if config:
+        config["debug"] = debug_of(config)
     named = config.get("experiment")
     return Run(state._replace(experiment=named) if isinstance(named, str) else state, config)
 
 
 def run_named(name: str) -> Run:
-    """The run at a path, or with this name below runs/, as the list shows it. UserError where it is none."""
+    """The run in this folder, with this name below runs/, or with this id.
+
+    An id is looked for below runs/, or below the folder before it: `1a2b3c`, `FOLDER/1a2b3c`. UserError where
+    there is no such run.
+    """
     for path in (Path(name), RUNS / name):
         if path.is_dir():
             if (found := find_runs(path)) == [path]:
                 return read_run(path)
             raise UserError(f"{name}: holds {len(found)} runs: accepted: the folder of one")
-    raise UserError(f"{name}: no such run; accepted: its folder, or its name below runs/")
+    folder, _, last = name.rpartition("/")
+    if ID.fullmatch(last):
+        found = [path for path in find_runs(Path(folder) if folder else RUNS) if id_of(path) == last]
+        if len(found) == 1:
+            return read_run(found[0])
+        if found:
+            raise UserError(f"{name}: the id of {len(found)} runs: accepted: {' or '.join(map(str, found))}")
+    raise UserError(f"{name}: no such run; accepted: its folder, its name below runs/, or its id in the list")
 
 
 def config_of(path: Path) -> dict[str, Any]:

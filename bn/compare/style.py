@@ -1,5 +1,6 @@
 """The style of all figures, and how they are saved: the same records give the same bytes each time."""
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation
 
 from bn.files import whole
 
@@ -42,11 +44,11 @@ RC: dict[Any, Any] = {
 
 
 def looks_of(number: int) -> list[dict[str, Any]]:
-    """Colours and dashes; of more settings than the figures have, colours in their order."""
+    """Colours and dashes; of more settings than the figures have, colours in their order, none too light."""
     if number <= len(LOOKS):
         return list(LOOKS[:number])
     colours = matplotlib.colormaps["viridis"]
-    return [{"color": colours(i / (number - 1)), "linestyle": "-"} for i in range(number)]
+    return [{"color": colours(0.92 * i / (number - 1)), "linestyle": "-"} for i in range(number)]
 
 
 @contextmanager
@@ -82,6 +84,21 @@ def write(fig: Figure, path: Path) -> None:
     """Write one file, whole or not at all, in the format of its suffix."""
     with whole(path) as file:
         fig.savefig(file, format=path.suffix[1:], **FORMATS[path.suffix])
+
+
+def wrapped(label: str, width: int) -> str:
+    """A name with its "(n = 3)", which stays whole, in lines of at most so many characters."""
+    name, _, count = label.partition(" (n = ")
+    lines = textwrap.wrap(name, width, subsequent_indent="  ")
+    fits = len(f"{lines[-1]} (n = {count}") <= width
+    return "\n".join(lines) + (" " if fits else "\n  ") + f"(n = {count}"
+
+
+class Plain(LogFormatterSciNotation):
+    """Labels a logarithmic axis at the same places with 0.96 in place of 9.6 x 10^-1."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def thousands(axis) -> None:

@@ -1,62 +1,30 @@
-"""`runs.py table`: mean and interval over the seeds of each setting, of final and best values, and the steps
-to a level.
-
-Final values are those of the runs that are done; best values and steps to a level those of the runs that have
-ended. The final accuracy is Algorithm 2's, if the network has BN; the best is over the evaluations while it
-trained, with moving averages.
-"""
+"""`runs.py table`: mean and interval over the seeds of each setting, as Markdown or CSV."""
 
 import argparse
 import csv
 import math
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from textwrap import wrap
-from typing import NamedTuple
 
-from bn.compare.filters import asked_for
-from bn.compare.rows import ACCURACY, Row, curve, logged_as, readable, rows_of
+from bn.compare.filters import some_asked_for
+from bn.compare.measures import Cell, cells_of
+from bn.compare.rows import ACCURACY, TIMES, Row, logged_as, not_logged, readable, rows_of
 from bn.compare.runs import Run
-from bn.compare.settings import Setting, settings, short_names, without_config
+from bn.compare.settings import Setting, brief, settings, short_names, without_config
 from bn.compare.terminal import width
 from bn.errors import UserError, printable
 from bn.files import Damaged, read_record
-from bn.intervals import crossing, mean_and_interval, mean_text
-from bn.run.directory import ENDED, ENV
+from bn.intervals import mean_and_interval
+from bn.run.directory import ENV
 from bn.run.state import STATES
 
-NOTE = (
-    "Mean ± half-width of the 95% confidence interval over the seeds. Final: of the runs that are done. Best "
-    "and steps to a level: of those that have ended. Steps: interpolated between the logged ones."
-)
-
-
-class Cell(NamedTuple):
-    """One measure of one setting."""
-
-    name: str
-    values: list[float]  # of the seeds that have one
-    of: int  # the number of seeds that could have one
-    digits: int | None = None  # after the point; None: four in all
-
-    def text(self) -> str:
-        """12.34 ± 0.56; "2 of 3: 100, 200" where some seeds have none."""
-        digits = self.digits if self.digits is not None else digits_of(self.values)
-        if len(self.values) < self.of:
-            each = ", ".join(f"{value:,.{digits}f}" for value in self.values)
-            return f"{len(self.values)} of {self.of}: {each}" if self.values else f"0 of {self.of}"
-        return mean_text(self.values, digits) if self.values else "-"
-
-
-def digits_of(values: Sequence[float]) -> int:
-    largest = max((abs(value) for value in values), default=0.0)
-    return min(10, max(0, 3 - math.floor(math.log10(largest)))) if largest else 2
+POPULATION = "_population"  # ends the name of an accuracy with the statistics of Algorithm 2
 
 
 def main(arguments: argparse.Namespace) -> None:
-    runs = asked_for(arguments)
+    runs = some_asked_for(arguments)
     numbers = arguments.value or [ACCURACY]
     check_levels(numbers[0], arguments.level)
     read, complaints = readable(
@@ -67,18 +35,31 @@ def main(arguments: argparse.Namespace) -> None:
     groups = settings([run for run, _ in read])
     rows = {run.path: found for run, found in read}
     cells = [cells_of(group, rows, numbers, arguments.level) for group in groups]
-    if not arguments.value:  # one number, which the note names
-        cells = [
-            [cell._replace(name=cell.name.removeprefix(f"{ACCURACY} ")) for cell in row] for row in cells
-        ]
     if arguments.csv:
         write_csv(groups, cells)
-    else:
-        names = sorted({logged_as(number, run) for number in numbers for run, _ in read})
-        note = f"{', '.join(names)}. {NOTE} {origin([run for run, _ in read])}"
-        print(*tables(groups, cells, width()), "", *wrap(note, min(width(), 10_000)), sep="\n")
+    elif groups:
+        if not arguments.value:  # one number, which the note names
+            cells = [[cell.without(ACCURACY) for cell in row] for row in cells]
+        of_read = [run for run, _ in read]
+        text = f"{note(of_read, numbers, bool(arguments.level))} {origin(of_read)}"
+        print(*tables(groups, cells, width()), "", *wrap(text, min(width(), 10_000)), sep="\n")
     for line in complaints:
         print(f"runs.py: {line}", file=sys.stderr)
+
+
+def note(runs: Sequence[Run], numbers: Sequence[str], has_levels: bool) -> str:
+    """What the numbers are."""
+    names = sorted({logged_as(number, run) for number in numbers for run in runs})
+    last = {run.state.accuracy_of or "" for run in runs if run.state.state == "done" and ACCURACY in numbers}
+    population = ", ".join(sorted(name for name in last if name.endswith(POPULATION)))
+    final = "Final: at the last step, of the runs that are done"
+    best = "Best: during training, of the runs that have ended"
+    if population:
+        final += f"; with BN it is {population}, with the statistics of Algorithm 2"
+        best += "; with BN by moving averages, so it may be below final"
+    mean = f"{', '.join(names)}: mean ± half-width of the 95% confidence interval over the seeds"
+    steps = "Steps to a level: interpolated between the logged ones; ≤ where the first had reached it"
+    return ". ".join([mean, final, best, *[steps] * has_levels]) + "."
 
 
 def check_levels(number: str, levels: Sequence[float]) -> None:
@@ -88,54 +69,11 @@ def check_levels(number: str, levels: Sequence[float]) -> None:
 
 
 def check_numbers(numbers: Sequence[str], read: Sequence[tuple[Run, dict[str, list[Row]]]]) -> None:
-    """UserError for a number that none of the runs has logged."""
+    """UserError for a number of which none of the runs has a value."""
+    runs = [run for run, _ in read]
     for number in numbers:
-        if any(run.state.step for run, _ in read) and not any(found[number] for _, found in read):
-            known = sorted({key for run, _ in read for row in rows_of(run.path)[-1:] for key in row})
-            raise UserError(f"--value={number}: no run here has logged it; accepted: {', '.join(known)}")
-
-
-def cells_of(
-    group: Setting, rows: Mapping[Path, dict[str, list[Row]]], numbers: Sequence[str], levels: Sequence[float]
-) -> list[Cell]:
-    """What is measured of a setting, in the order of the columns."""
-    done = [run for run in group.runs if run.state.state == "done"]
-    ended = [run for run in group.runs if run.state.state in ENDED]
-    found = []
-    for number in numbers:
-        share = 100 if "accuracy" in number else 1
-        unit, digits = (" (%)", 2) if share == 100 else ("", None)
-        best = min if is_lower_better(number) else max
-        last = [final(run, number, rows[run.path][number]) for run in done]
-        values = [curve(rows[run.path][number], logged_as(number, run))[1] for run in ended]
-        bests = [share * float(best(value)) for value in values if len(value)]
-        finals = [share * value for value in last if value is not None]
-        found.append(Cell(f"{number} final{unit}", finals, len(done), digits))
-        found.append(Cell(f"{number} best{unit}", bests, len(bests), digits))
-    for level in levels:
-        shown = f"{100 * level:g}%" if "accuracy" in numbers[0] else f"{level:g}"
-        steps = [steps_to(level, logged_as(numbers[0], run), rows[run.path][numbers[0]]) for run in ended]
-        found.append(Cell(f"steps to {shown}", [step for step in steps if step is not None], len(ended), 0))
-    return found
-
-
-def final(run: Run, number: str, rows: Sequence[Row]) -> float | None:
-    """The last value; of "accuracy" Algorithm 2's, if there is one. None where there is none."""
-    if number == ACCURACY:
-        return run.state.accuracy
-    return rows[-1][number] if rows else None
-
-
-def is_lower_better(number: str) -> bool:
-    return number.endswith(("loss", "error"))
-
-
-def steps_to(level: float, number: str, rows: Sequence[Row]) -> float | None:
-    """The step at which the number reaches the level, from its worse side; None if it never does."""
-    steps, values = curve(rows, number)
-    if is_lower_better(number):
-        level, values = -level, -values
-    return crossing(steps, values, level) if (values >= level).any() else None
+        if number in TIMES or (any(run.state.step for run in runs) and not any(f[number] for _, f in read)):
+            raise not_logged("--value", number, runs)
 
 
 def runs_text(group: Setting) -> str:
@@ -145,22 +83,35 @@ def runs_text(group: Setting) -> str:
 
 
 def tables(groups: Sequence[Setting], cells: Sequence[Sequence[Cell]], width: int) -> list[str]:
-    """The lines of a Markdown table; on a narrow terminal of several, each with the settings' columns."""
-    if not groups:
-        return ["no runs"]
-    short = short_names(list(groups[0].values))
-    header = ["experiment", *short.values(), "runs"]
-    settings = [[group.experiment, *group.values.values(), runs_text(group)] for group in groups]
-    own = [list(column) for column in zip(header, *settings, strict=True)]
-    measures = [[column[0].name, *(cell.text() for cell in column)] for column in zip(*cells, strict=True)]
+    """The lines of a Markdown table; on a narrow terminal of several, each with the settings' columns.
+
+    Where these alone are too wide, settings have numbers, and come first in words.
+    """
+    measures = [[column[0].heading, *(cell.text() for cell in column)] for column in zip(*cells, strict=True)]
+    runs = ["runs", *map(runs_text, groups)]
+    values = [[group.experiment, *map(brief, group.values.values())] for group in groups]
+    header = ["experiment", *short_names(list(groups[0].values)).values()]
+    own = [[*column] for column in zip(header, *values, strict=True)] + [runs]
     lines: list[str] = []
+    if any(line_width([*own, measure]) > width for measure in measures):
+        own = [["setting", *(str(i) for i in range(1, len(groups) + 1))], runs]
+        for i, group in enumerate(groups, start=1):
+            name = f"{i}. {printable(group.name())}"
+            lines += wrap(
+                name, width, subsequent_indent="   ", break_long_words=False, break_on_hyphens=False
+            )
+        lines.append("")
     part: list[list[str]] = []
     for measure in measures:
-        if part and len(markdown([*own, *part, measure])[0]) > width:
+        if part and line_width([*own, *part, measure]) > width:
             lines += [*markdown([*own, *part]), ""]
             part = []
         part.append(measure)
     return [*lines, *markdown([*own, *part])]
+
+
+def line_width(columns: Sequence[Sequence[str]]) -> int:
+    return len(markdown(columns)[0])
 
 
 def markdown(columns: Sequence[Sequence[str]]) -> list[str]:
@@ -172,12 +123,17 @@ def markdown(columns: Sequence[Sequence[str]]) -> list[str]:
 
 
 def write_csv(groups: Sequence[Setting], cells: Sequence[Sequence[Cell]]) -> None:
-    """Of each measure the mean, the half-width of its interval, and the number of seeds that have it."""
-    if not groups:
-        return
+    """Of each measure the mean, the half-width of its interval, and the number of seeds that have it.
+
+    Of steps to a level also the number of seeds that had reached it when it was first logged: where there are
+    any, mean and half-width are empty. Accuracies are shares of 1.
+    """
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    names = [part for cell in cells[0] for part in (cell.name, f"{cell.name}, interval", f"{cell.name}, n")]
-    writer.writerow(["experiment", *groups[0].values, *STATES, *names])
+    header = ["experiment", *(groups[0].values if groups else ()), *STATES]
+    for cell in cells[0] if cells else ():
+        header += [cell.key, f"{cell.key}_interval", f"{cell.key}_n"]
+        header += [f"{cell.key}_n_at_first"] * (cell.bounds is not None)
+    writer.writerow(header)
     for group, found in zip(groups, cells, strict=True):
         states = Counter(run.state.state for run in group.runs)
         numbers = [part for cell in found for part in _numbers_of(cell)]
@@ -185,11 +141,11 @@ def write_csv(groups: Sequence[Setting], cells: Sequence[Sequence[Cell]]) -> Non
         writer.writerow([group.experiment, *group.values.values(), *counts, *numbers])
 
 
-def _numbers_of(cell: Cell) -> tuple[object, object, int]:
-    if not cell.values:
-        return "", "", 0
-    mean, half = mean_and_interval(cell.values)
-    return mean, "" if math.isnan(half) else half, len(cell.values)
+def _numbers_of(cell: Cell) -> list[object]:
+    known = cell.values if not cell.bounds else []
+    mean, half = mean_and_interval(known) if known else (math.nan, math.nan)
+    texts = ["" if math.isnan(value) else f"{value:.6g}" for value in (mean, half)]
+    return [*texts, len(cell.values), *([] if cell.bounds is None else [cell.bounds])]
 
 
 def origin(runs: Sequence[Run]) -> str:

@@ -9,6 +9,7 @@ home folder. `Annotated[..., Doc("meaning", "unit")]` says what a key means, for
 """
 
 import dataclasses
+import json
 import math
 import operator
 import os
@@ -191,6 +192,15 @@ def _fitting(value: Any, rules: list[str], key: str) -> Any:
     return value
 
 
+def typed(value: Any) -> str:
+    """A plain value as it is typed on the command line: null, true, [1,2], a text without quotes."""
+    if isinstance(value, str):
+        return value or "''"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(typed, value))}]"
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
 def _wrong(key: str, value: Any, accepted: str) -> UserError:
-    shown = repr(value) if isinstance(value, str) else str(value)
+    shown = repr(value) if isinstance(value, str) else typed(value)
     return UserError(f"{key}={shown}: accepted: {accepted}")

@@ -24,7 +24,7 @@ def recorded(saved: Mapping[str, Any]) -> dict[str, Any]:
 
     def kept(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         return {
-            name: kept(value, f"{prefix}{name}.") if isinstance(value, Mapping) else value
+            name: kept(value, f"{prefix}{name}.") if isinstance(value, dict) else value
             for name, value in mapping.items()
             if REMOVED.get(f"{prefix}{name}", _NEVER) != value
         }
@@ -114,7 +114,7 @@ def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"optim": {"lr": 0.1}} -> {"optim.lr": 0.1}."""
     flat: dict[str, Any] = {}
     for key, value in mapping.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value

@@ -186,7 +186,7 @@ class Peers:
                 with suppress(OSError):
                     self._run.set_status(state, self._run.status.get("step", 0), reason)
             if self._rank == 0 or (first == self._rank and WITHOUT_0.match(reason)):
-                advice = ": the same command goes on" if state == "interrupted" else ""
+                advice = ": the same command resumes it" if state == "interrupted" else ""
                 print(f"train.py: {self._run.name}: {reason}{advice}", file=sys.stderr)
             time.sleep(0.5)  # torchrun's report is about the first that ends: let it see that one
             _exit()

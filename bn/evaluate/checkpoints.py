@@ -23,7 +23,8 @@ from bn.evaluate.networks import load_networks, take_to
 from bn.evaluate.prediction import best_classes, class_probabilities
 from bn.evaluate.records import make_folder, read_record, record_path, summary, write_record
 from bn.evaluate.trained import Trained
-from bn.run.directory import REPOSITORY, environment
+from bn.run.directory import REPOSITORY
+from bn.run.environment import environment
 from bn.tasks.precision import precision_on
 from bn.train import device_name, take_device
 

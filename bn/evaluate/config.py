@@ -14,7 +14,7 @@ class Evaluation:
     checkpoint: Annotated[
         tuple[Path, ...],
         "not empty",
-        Doc("files or run directories (their last checkpoint), relative to where the command is given"),
+        Doc("files or run directories (their last checkpoint), relative to the current directory"),
     ]
     crops: Annotated[Literal[1, 144], Doc("of each image: 1, central, as in training; or GoogLeNet's 144")]
     statistics: Annotated[
@@ -31,10 +31,12 @@ class Evaluation:
     output: Annotated[Path, Doc("folder of the records and their table; relative to the repository")]
     images: Annotated[
         Annotated[tuple[Path, ...], "not empty"] | None,
-        Doc("files or folders of images of your own: their most probable classes, and no evaluation"),
+        Doc("files or folders of your own images: prints their most probable classes instead of evaluating"),
     ] = None
-    top: Annotated[int, ">= 1, <= 1e6", Doc("how many classes of each image of your own", "classes")] = 5
-    json: Annotated[bool, Doc("one JSON object for each image of your own; --json says the same")] = False
+    top: Annotated[
+        int, ">= 1, <= 1e6", Doc("how many classes to print for each of your own images", "classes")
+    ] = 5
+    json: Annotated[bool, Doc("print one JSON object for each of your own images; same as --json")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ def evaluation_from(mapping: Mapping[str, Any]) -> Evaluation:
     lists = {key: [value] for key in ("checkpoint", "images") if isinstance(value := mapping.get(key), str)}
     evaluation = checked(Evaluation, {**mapping, **lists})
     if evaluation.images is None and evaluation.json:
-        raise UserError("json=True: accepted with images=FOLDER_OR_FILE")
+        raise UserError("json=true: accepted with images=FOLDER_OR_FILE")
     return evaluation
 
 

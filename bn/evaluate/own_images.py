@@ -1,4 +1,4 @@
-"""What trained networks say of images of one's own: the most probable classes of each."""
+"""Trained networks classify the user's own images: the most probable classes of each."""
 
 import json
 import os
@@ -35,7 +35,7 @@ class Answer(NamedTuple):
 
     def line(self) -> str:
         shown = [f"{name or f'class {index}'} {100 * share:.1f}%" for index, name, share in self.classes]
-        return printable(f"{self.image}: {', '.join(shown) or 'NaN or inf among the probabilities'}")
+        return printable(f"{self.image}: {', '.join(shown) or 'the probabilities are NaN or inf'}")
 
     def json(self) -> str:
         keys = ("class", "name", "probability")
@@ -46,7 +46,8 @@ class Answer(NamedTuple):
 def classify_images(evaluation: Evaluation, chosen: Mapping[str, Any]) -> None:
     """Print a line for each of the images, in their order, as soon as it is known.
 
-    An image that cannot be read is named on stderr, and at the end a UserError says how many there were.
+    An image that cannot be read is named on stderr with the reason, and at the end a UserError counts them;
+    of an image alone the UserError gives the reason itself.
     UserError, before anything is printed, of what `load_networks` refuses, or where there are no images.
     """
     paths = find_images(evaluation.images or ())
@@ -58,15 +59,19 @@ def classify_images(evaluation: Evaluation, chosen: Mapping[str, Any]) -> None:
     take_to(device, networks, data, statistics, precision)
     names = class_names(data[0])
     read: list[str] = []
-    broken: list[BrokenImage] = []
+    broken = 0
 
     def crops() -> Iterator[Tensor]:
+        nonlocal broken
         for path in paths:
             try:
                 block = _crops(path, data[0], evaluation.crops, device)
             except BrokenImage as error:
-                broken.append(error)
-                print(printable(f"{path}: cannot be read ({error.reason})"), file=sys.stderr, flush=True)
+                line = f"{path}: cannot be read: {error.reason}"
+                if len(paths) == 1:
+                    raise UserError(line) from error
+                broken += 1
+                print(printable(line), file=sys.stderr, flush=True)
                 continue
             read.append(path)
             yield block
@@ -79,7 +84,7 @@ def classify_images(evaluation: Evaluation, chosen: Mapping[str, Any]) -> None:
             print(answer.json() if evaluation.json else answer.line(), flush=True)
             done += 1
     if broken:
-        raise UserError(f"{len(broken)} of {len(paths)} images cannot be read, such as {broken[-1].name}")
+        raise UserError(f"{broken} of {len(paths)} images cannot be read")
 
 
 def find_images(given: Sequence[str]) -> list[str]:
@@ -95,7 +100,7 @@ def find_images(given: Sequence[str]) -> list[str]:
             )
             images = sorted(inside)
             if not images:
-                raise UserError(f"images={path}: no images in it; accepted: {', '.join(EXTENSIONS)}")
+                raise UserError(f"images={path}: holds no images; accepted: {', '.join(EXTENSIONS)}")
             found += images
         elif path.exists():
             found.append(str(path))

@@ -106,14 +106,14 @@ def ordered_at(rows: Tensor, places: np.ndarray) -> np.ndarray:
 
 
 def ordered_on_device(rows: Tensor, places: np.ndarray, at_once: int = 1 << 25) -> Tensor:
-    """The same in parts of some `at_once` values: a sort takes several times the memory of what it sorts."""
+    """`ordered_at`, some `at_once` values at a time: a sort takes several times the memory of its input."""
     index = torch.from_numpy(places).to(rows.device)
     parts = rows.split(max(1, at_once // rows.shape[1]))
     return torch.cat([part.sort(1).values[:, index] for part in parts]).movedim(1, 0)
 
 
 def histogram_of(values: Tensor) -> Histogram | None:
-    """Of the values that are finite, in bins of one width from the least to the largest; None of none."""
+    """The finite values in bins of equal width, from the least to the largest; None if no value is finite."""
     finite = values[values.isfinite()]
     if not len(finite):
         return None

@@ -1,4 +1,4 @@
-"""What a run leaves on disk, and how it stops and goes on."""
+"""What a run leaves on disk, and how it stops and resumes."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bn.cluster.requeue import GOES_ON, Limits, put_back, wanted
+from bn.cluster.requeue import RESUMES, Limits, put_back, wanted
 from bn.cluster.slurm import job_id, wait_for_the_end
 from bn.cluster.submission import check_submission, submission
 from bn.config import Config
@@ -20,8 +20,9 @@ from bn.distributed.ranks import Ranks, check_shared
 from bn.errors import Interrupted, UserError, is_out_of_memory, reason_of
 from bn.run.beginning import check_beginning, extend
 from bn.run.code_state import code_state
-from bn.run.directory import InUse, NoRunDirectory, RunDirectory
+from bn.run.directory import NoRunDirectory, RunDirectory
 from bn.run.ending import last_lines
+from bn.run.lock import InUse
 from bn.run.signals import stop_signal
 
 # In a job: how long the process of its last start, on a node that was lost, may seem to hold the directory.
@@ -77,7 +78,7 @@ def _tell(run: RunDirectory, outcome: Outcome, took_s: float | None = None) -> N
     signalled = stop_signal() is not None or run.status.get("reason") in signal.Signals.__members__
     wrong = state == "failed" or (state == "interrupted" and not signalled)
     print(first, file=sys.stderr if wrong else sys.stdout, flush=True)
-    if took_s is not None and others:
+    if others:
         print(*others, sep="\n", flush=True)
 
 
@@ -103,14 +104,14 @@ def _check_and_open(
 ) -> Outcome | None:
     check_device(run.config, ranks)
     run.check_config()
+    check_beginning(run)
     if run.finished:
         run.check_records()
         other = run.other_code(code_state())
-        since = f"; {other}: another output=... trains it with this code" if other else ""
+        since = f"; {other}: to train with this code, choose another output=..." if other else ""
         return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before{since})"
     check_shared(run.config, ranks.size)
     check_data(run.config)
-    check_beginning(run)
     if ranks.rank == 0:
         fetch_data(run.config)
     if job is not None and launcher.get("changed") == "stop":
@@ -124,8 +125,8 @@ def _check_and_open(
 
 def _say_other_code(run: RunDirectory) -> None:
     if other := run.other_code(code_state()):
-        advice = "another output=... begins anew with this code"
-        print(f"{run.name}: goes on with other code: {other}: {advice}", file=sys.stderr, flush=True)
+        advice = "to start over with this code, choose another output=..."
+        print(f"{run.name}: resumes with changed code: {other}: {advice}", file=sys.stderr, flush=True)
 
 
 def _go_on(run: RunDirectory, ranks: Ranks, limits: Limits | None, work: Work) -> Outcome:
@@ -177,17 +178,17 @@ def _told_to_stop(run: RunDirectory, ranks: Ranks, number: int, limits: Limits |
         return ""
     with contextlib.suppress(OSError):  # as of a full disk, which refuses the status
         return put_back(run, number, limits)
-    return GOES_ON
+    return RESUMES
 
 
 def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
     """What a run that raised leaves behind.
 
-    Out of memory it is interrupted, as if the kernel had killed it: the same command goes on. No job is put
-    back into the queue for that, and a sweep does not try it twice: each new try is the user's.
+    A run out of memory is interrupted, as if the kernel had killed it: the same command resumes it. No job is
+    requeued for that, and a sweep does not try it twice: the user decides whether to try again.
     """
     reason = reason_of(error)
-    state, advice = ("interrupted", f": {GOES_ON}") if is_out_of_memory(error) else ("failed", "")
+    state, advice = ("interrupted", f": {RESUMES}") if is_out_of_memory(error) else ("failed", "")
     if not isinstance(error, (UserError, OSError)) and state == "failed":
         traceback.print_exc()
     if not run.finished:

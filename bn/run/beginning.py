@@ -2,7 +2,7 @@
 
 `start=RUN_OR_CHECKPOINT` takes the weights alone: it is another run, which begins at step 0. `extend=RUN`
 takes everything: schedules do not depend on the length of a run, so that a longer run is a shorter one's
-continuation, to the bit. The shorter one stays as it is.
+continuation, to the bit. The shorter run is not changed.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bn.config import Config, changes, to_dict
+from bn.config.notation import typed
 from bn.errors import UserError, listed
 from bn.files import parse_yaml, read_record, write_whole
 from bn.run.directory import ENV, REPOSITORY, RunDirectory, is_compared, read_lines
@@ -22,17 +23,33 @@ BY_LENGTH = ("shift", "gradient_shift", "correlations")  # observations whose st
 
 
 def check_beginning(run: RunDirectory) -> None:
-    """UserError if a run that has not begun cannot begin as it is asked to. Nothing is written."""
+    """UserError if a run cannot begin as it is asked to, or has begun otherwise. Nothing is written."""
     if run.config.start is None and run.config.extend is None:
         return
-    from bn.run.checkpoint import list_checkpoints  # torch, which others start without
-
-    if list_checkpoints(run.checkpoints):
-        return  # it goes on from its own
-    if run.config.extend is not None:
+    if run.finished or _has_checkpoint(run):
+        if run.config.extend is not None:
+            _check_extends(run, run.config.extend)
+    elif run.config.extend is not None:
         _shorter(run)
     else:
         load_start(run.config)
+
+
+def _has_checkpoint(run: RunDirectory) -> bool:
+    from bn.run.checkpoint import list_checkpoints  # torch, which others start without
+
+    return bool(list_checkpoints(run.checkpoints))
+
+
+def _check_extends(run: RunDirectory, given: str) -> None:
+    """UserError if a run that is there already is not the continuation of the `given` one."""
+    extends = (read_record(run.path / "env.json", ENV) or {}).get("extends")
+    if extends and (REPOSITORY / extends["run"]).resolve() == (REPOSITORY / given).resolve():
+        return
+    began = f"extends {extends['run']}" if extends else "began at step 0"
+    raise UserError(
+        f"extend={given}: {run.name} is there already, and {began}; accepted: the same command without extend"
+    )
 
 
 def load_start(config: Config) -> dict[str, Any]:
@@ -48,10 +65,10 @@ def load_start(config: Config) -> dict[str, Any]:
         raise UserError(f"start={config.start}: holds no network") from None
     for name in (*ours, *theirs):
         if ours.get(name) != theirs.get(name):
-            there, here = (f"is {found[name]}" if name in found else "is absent" for found in (theirs, ours))
+            there, here = (found.get(name, "missing") for found in (theirs, ours))
             raise UserError(
-                f"start={config.start}: does not fit: {name} {there} there and {here} here; accepted: a "
-                "network with the same layers"
+                f"start={config.start}: holds another network: {name} is {there} there and {here} here; "
+                "accepted: a network with the same layers"
             )
     return {**state, "path": path}
 
@@ -72,10 +89,10 @@ def extend(run: RunDirectory) -> None:
 
     The checkpoint comes last: until it is there, the run has not begun.
     """
-    from bn.run.checkpoint import list_checkpoints, save_checkpoint
-
-    if run.config.extend is None or list_checkpoints(run.checkpoints):
+    if run.config.extend is None or _has_checkpoint(run):
         return
+    from bn.run.checkpoint import save_checkpoint
+
     other, state = _shorter(run)
     n = state["step"]
     rows = read_lines(other.path / "metrics.jsonl")
@@ -83,8 +100,9 @@ def extend(run: RunDirectory) -> None:
         rows[-1] = _as_on_the_way(rows[-1], run.config)
     text = "".join(json.dumps(row) + "\n" for row in rows if row.keys() - {"step", "wall_s"})
     env = read_record(other.path / "env.json", ENV)
-    known = {**env, "extends": {"run": os.path.relpath(other.path, REPOSITORY), "steps": n}} if env else None
-    if known:
+    if env:
+        whose = {"run": os.path.relpath(other.path, REPOSITORY), "steps": n, "command": env["command"]}
+        known = {**env, "command": run.command, "extends": whose}
         write_whole(run.path / "env.json", json.dumps(known, indent=2) + "\n")
     write_whole(run.path / "metrics.jsonl", text)
     content = text.encode()
@@ -92,7 +110,7 @@ def extend(run: RunDirectory) -> None:
     state["metrics"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     state["losses"]["count"] = n % run.config.log_every  # at its end they were logged, whatever their number
     save_checkpoint(run.checkpoints, n, state)
-    print(f"{run.name}: goes on from the {n:,} steps of {other.name}, which stays as it is", flush=True)
+    print(f"{run.name}: continues {other.name} from step {n:,}; that run is not changed", flush=True)
 
 
 def _as_on_the_way(row: Mapping[str, Any], config: Config) -> dict[str, Any]:
@@ -116,7 +134,7 @@ def _shorter(run: RunDirectory) -> tuple[RunDirectory, dict[str, Any]]:
     if saved is None:
         raise UserError(f"extend={given}: holds no run; accepted: the directory of a run that is done")
     if path.resolve() == run.path.resolve():
-        raise UserError(f"extend={given}: is this run itself; accepted: a shorter one")
+        raise UserError(f"extend={given}: is this run itself; accepted: a shorter run")
     other = RunDirectory(path, run.config)
     status = other.read_status()
     if status.get("state") != "done":
@@ -124,31 +142,31 @@ def _shorter(run: RunDirectory) -> tuple[RunDirectory, dict[str, Any]]:
         at = f"{state} at step {status.get('step', 0):,}"
         raise UserError(f"extend={given}: {at}; accepted: a run that is done")
     different = [
-        f"{key} (there {there}, here {here})"
+        f"{key} (there {typed(there)}, here {typed(here)})"
         for key, (there, here) in changes(saved, run.config).items()
         if is_compared(key, run.config) and key not in LENGTH
     ]
     if different:
-        raise UserError(f"extend={given}: {listed(different)}; accepted: a run with other steps alone")
+        raise UserError(f"extend={given}: {listed(different)}; accepted: a run that differs in steps only")
     other.check_records()
     state = _read("extend", given, _checkpoint_of("extend", given))
     if state["step"] != status["step"]:
         raise UserError(f"extend={given}: its last checkpoint is of step {state['step']:,}, not of its end")
     if state["step"] >= run.config.length:
         raise UserError(
-            f"extend={given}: has {state['step']:,} steps; accepted with it: steps of more than that, "
-            f"here {run.config.length:,}"
+            f"extend={given}: has {state['step']:,} steps, and this run {run.config.length:,}; "
+            "accepted: a run with fewer steps"
         )
     return other, state
 
 
 def _check_records_alike(config: Config) -> None:
-    """UserError for what a run records otherwise on the way if it is longer; the training is the same."""
+    """UserError for records that a longer run has at other steps; the training is the same."""
     also = [name for name in BY_LENGTH if name in config.observe]
     if config.evaluate.population == "always" or also:
         given = f"observe=[{also[0]}]" if also else "evaluate.population=always"
         raise UserError(
-            f"extend={config.extend}: {given} depends on the length of a run; accepted: "
+            f"extend={config.extend}: what {given} records depends on the length of the run; accepted: "
             f"evaluate.population=end and observe without {', '.join(BY_LENGTH)}"
         )
 

@@ -73,14 +73,15 @@ def _size(path: str) -> int:
 
 def _new_files(until: float) -> list[str]:
     """The files of code that git does not know, the nearest first; a virtual environment is no code."""
-
-    def others(*patterns: str) -> list[str]:
-        options = ("--others", "--exclude-standard", "-z", "--")
-        listed = _git("ls-files", *options, *patterns, until=until, most=MOST_BYTES)
-        return (listed or "").split("\0")[:-1]
-
-    environments = tuple(path.removesuffix("pyvenv.cfg") for path in others("*pyvenv.cfg"))
-    new = [path for path in others(*NEW_CODE) if not environments or not path.startswith(environments)]
+    options = ("--others", "--exclude-standard", "-z", "--")
+    listed = _git("ls-files", *options, "*pyvenv.cfg", *NEW_CODE, until=until, most=MOST_BYTES)
+    paths = (listed or "").split("\0")[:-1]
+    environments = tuple(path.removesuffix("pyvenv.cfg") for path in paths if path.endswith("pyvenv.cfg"))
+    new = [
+        path
+        for path in paths
+        if not path.endswith("pyvenv.cfg") and not (environments and path.startswith(environments))
+    ]
     return sorted(new, key=lambda path: (path.count("/"), path))
 
 

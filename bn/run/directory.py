@@ -8,13 +8,12 @@ status.json       state (running, done, diverged, failed, interrupted), step, re
 submitted.json    of a run submitted to SLURM: its job, commit and config, written before it starts
 checkpoints/      the last two
 train.log         what was printed (bn/run/transcript.py); no record
-lock              held and touched by the process that works here, and naming it (bn/run/heartbeat.py)
+lock              held by the process that works here, which it names (bn/run/lock.py, bn/run/heartbeat.py)
 
 bn/run/state.py reads from it how the run stands.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
@@ -31,13 +30,13 @@ import yaml
 
 from bn.cluster.slurm import job_id
 from bn.config import Config, MnistData, changes, to_dict
+from bn.config.notation import typed
 from bn.errors import UserError, listed, printable
 from bn.files import (
     NUMBER,
     TEXT_OR_NONE,
     Damaged,
     misfit,
-    open_locked,
     parse_record,
     parse_yaml,
     read_record,
@@ -45,8 +44,9 @@ from bn.files import (
     write_whole,
 )
 from bn.run.code_state import REPOSITORY as REPOSITORY
-from bn.run.code_state import CodeState, code_state, short
-from bn.run.heartbeat import Heartbeat, holder_of, introduction
+from bn.run.code_state import CodeState, short
+from bn.run.environment import environment
+from bn.run.lock import RunLock
 
 ENDED = ("done", "diverged")
 RECORDS = ("metrics.jsonl", "activations.npz")  # whose digests status.json has once the run has ended
@@ -64,19 +64,15 @@ START = {
     "time": str, "processor": str, "platform": str, "python": str, "torch": str,
     "device": {"type": str, "name": str},
 }  # fmt: skip
-ENV = {**START, "resumed": [START]}
+ENV = {**START, "resumed": [START], "extends?": {"run": str, "steps": int}}
 ROW = {"step": int}
 
-# A run goes on with other values of these: they change where numbers go, or when, not the numbers.
+# A run resumes with other values of these: they change where or when numbers are written, not the numbers.
 NOT_COMPARED = (
     "output", "data.workers", "logger.", "checkpoint_every", "checkpoint_minutes", "rank_timeout_s", "extend",
 )  # fmt: skip
 # With other values of these the training is the same, but not its records.
 RECORDED = ("log_every", "evaluate.at.", "observe", "probe.")
-
-
-class InUse(UserError):
-    """Another process works in the run directory."""
 
 
 class RunDirectory:
@@ -89,9 +85,7 @@ class RunDirectory:
         self.sweep: str | None = None  # the prepared one that it is started in
         self.checkpoints = path / "checkpoints"
         self.activations = path / "activations.npz"
-        self._lock: IO[str] | None = None
-        self._locked_folder: int | None = None
-        self._heartbeat: Heartbeat | None = None
+        self._lock: RunLock | None = None
         self._metrics: IO[str] | None = None
 
     @property
@@ -118,11 +112,13 @@ class RunDirectory:
     def summary(self) -> str:
         """One line: where, state, step, reason, the last accuracies."""
         status = self.status
+        step = status.get("step", 0)
         latest: dict[str, Any] = {}
         with contextlib.suppress(OSError, Damaged):  # it may be what went wrong
             for line in read_lines(self.path / "metrics.jsonl"):
+                step = max(step, line["step"])  # the status has the last saved one
                 latest.update({key: value for key, value in line.items() if "accuracy" in key})
-        parts = [f"{self.name}: {status.get('state')} at step {status.get('step', 0):,}"]
+        parts = [f"{self.name}: {status.get('state')} at step {step:,}"]
         if status.get("reason"):
             parts.append(" ".join(status["reason"].split()))
         if latest:
@@ -145,7 +141,8 @@ class RunDirectory:
     def differences(self, saved: Mapping[str, Any]) -> list[str]:
         """The keys in which a saved config is that of another run, with both values."""
         return [
-            f"{key} (there {there}, here {here}{', which changes the records' * key.startswith(RECORDED)})"
+            f"{key} (there {typed(there)}, here {typed(here)}"
+            f"{', which changes the records' * key.startswith(RECORDED)})"
             for key, (there, here) in changes(saved, self.config).items()
             if is_compared(key, self.config)
         ]
@@ -171,58 +168,24 @@ class RunDirectory:
         """Create the directory and take its lock. UserError if unwritable, InUse if it is taken."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock_folder()
-            self._lock = open_locked(self.path / "lock")
-        except BlockingIOError:
-            self.close()
-            raise InUse(f"{self.name}: in use by {self._holder()}: wait for it, or stop it") from None
-        except OSError as error:
-            self.close()
-            locked = error.filename is None  # nothing else here is without a name
-            what = "locked" if locked else "written"
-            raise UserError(f"{self.name}: cannot be {what} ({error.strerror or error})") from error
-        self.check_config()  # again, now that nobody else can write it
-        self._heartbeat = Heartbeat(self.path / "lock")
-        try:
-            self._lock.truncate(0)
-            self._lock.write(introduction())
-            self._lock.flush()
+            self._lock = RunLock(self.path, self.name)
+            self.check_config()  # again, now that nobody else can write it
+            self._lock.introduce()
             write_whole(self.path / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False))
+        except UserError:
+            self.close()
+            raise
         except OSError as error:
             self.close()
             raise UserError(f"{self.name}: cannot be written ({error.strerror})") from error
 
-    def _lock_folder(self) -> None:
-        """Lock the directory too: its `lock` may be removed while somebody works here.
-
-        Network file systems may not lock a directory; there `lock` has to do.
-        """
-        self._locked_folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(self._locked_folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise
-        except OSError:
-            os.close(self._locked_folder)
-            self._locked_folder = None
-
-    def _holder(self) -> str:
-        """The first line of `lock`, which may have been removed."""
-        holder = holder_of(self.path / "lock")
-        return holder.name[:200] if holder else "another process"
-
     def close(self) -> None:
-        if self._lock is not None and self._heartbeat is not None:
-            self._heartbeat.stop()
-            with contextlib.suppress(OSError):
-                self._lock.truncate(0)  # nobody works here now
-        for file in (self._metrics, self._lock):
-            if file is not None:
-                with contextlib.suppress(OSError):  # of what a full disk did not take, told when written
-                    file.close()
-        if self._locked_folder is not None:
-            os.close(self._locked_folder)
-        self._metrics = self._lock = self._heartbeat = self._locked_folder = None
+        if self._metrics is not None:
+            with contextlib.suppress(OSError):  # of what a full disk did not take, told when written
+                self._metrics.close()
+        if self._lock is not None:
+            self._lock.close()
+        self._metrics = self._lock = None
 
     def kept_metrics(self, step: int, then: Mapping[str, Any] | None) -> bytes:
         """What metrics.jsonl holds up to the checkpoint of `step`; what follows is written again.
@@ -261,7 +224,7 @@ class RunDirectory:
         path = self.path / "env.json"
         facts = {"command": self.command, **environment(), "device": dict(device), "step": step}
         facts |= {"start": dict(weights)} if weights else {}
-        known = read_record(path, ENV, "restore it, or move it away to go on without it") if step else None
+        known = read_record(path, ENV, "restore it, or move it away to continue without it") if step else None
         known = {**known, "resumed": [*known["resumed"], facts]} if known else {**facts, "resumed": []}
         write_whole(path, json.dumps(known, indent=2) + "\n")
         write_whole(self.path / "metrics.jsonl", metrics)
@@ -300,7 +263,7 @@ class RunDirectory:
 
 
 class NoRunDirectory(RunDirectory):
-    """For the processes that train together with the one that writes: it can be read, and stays as it is."""
+    """For the processes that train together with the one that writes: it can be read, and is not changed."""
 
     def open(self) -> None:
         pass
@@ -368,36 +331,6 @@ def digest_of(path: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise Damaged(path, f"cannot be read: {error.strerror}", ELSEWHERE) from error
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def environment() -> dict[str, Any]:
-    """Commit, versions and machine: what a number needs to be traced."""
-    import numpy
-    import torch
-
-    code = code_state()
-    return {
-        "commit": code.commit,
-        "dirty": None if code.commit is None else bool(code.changes),
-        "changes": code.digest,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "host": platform.node(),
-        "platform": platform.platform(),
-        "processor": processor(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-    }
-
-
-def processor() -> str:
-    """The model name of the CPU."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores" if names else platform.processor()
 
 
 def is_compared(key: str, config: Config) -> bool:

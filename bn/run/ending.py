@@ -4,6 +4,7 @@ import os
 import shlex
 
 from bn.config import ImageData
+from bn.run.commands import command
 from bn.run.directory import ENDED, RunDirectory, read_lines
 from bn.run.telling import LOSS, duration
 
@@ -19,22 +20,23 @@ def last_lines(run: RunDirectory, state: str, line: str, took_s: float | None = 
         lines.append(f"next: {next_command(run)}")
     offline = sorted((run.path / "wandb").glob("offline-run-*"))
     if offline and took_s is not None:
-        lines.append(f"W&B: {os.path.relpath(offline[-1])}: wandb sync {run.name}/wandb/offline-run-*")
+        sync = f"wandb sync {shlex.quote(run.name)}/wandb/offline-run-*"
+        lines.append(f"W&B: {os.path.relpath(offline[-1])}: {sync}")
     return [f"train.py: {each}" for each in lines]
 
 
 def _overfit(run: RunDirectory) -> str:
     """Whether the one mini-batch was learned."""
     losses = [row[LOSS] for row in read_lines(run.path / "metrics.jsonl") if LOSS in row]
-    told = f"loss {losses[-1]:.3g} on the one mini-batch" if losses else "no loss was logged"
+    told = f"loss {losses[-1]:.3g} on the single mini-batch" if losses else "no loss was logged"
     if losses and losses[-1] < OVERFITTED:
-        return f"overfit: {told}: it can be learned"
-    return f"overfit: {told}: not below {OVERFITTED}: more steps=..., or the network or its training is wrong"
+        return f"overfit: {told}: the network has learned it"
+    advice = "train longer (steps=...), or look for a mistake in the network"
+    return f"overfit: {told}, not below {OVERFITTED}: {advice}"
 
 
 def next_command(run: RunDirectory) -> str:
     """What makes most sense once the run has ended."""
-    name = shlex.quote(run.name)
     if isinstance(run.config.data, ImageData) and run.status.get("state") == "done":
-        return f"python evaluate.py checkpoint={name} statistics=population crops=144"
-    return f"python scripts/runs.py show {name}"
+        return command("evaluate.py", f"checkpoint={run.name}", "statistics=population", "crops=144")
+    return command("scripts/runs.py", "show", run.name)

@@ -1,8 +1,9 @@
 """Signs of life: who works in a run directory, and whether that process is still there.
 
-While the directory is open, the file `lock` in it names the process, and a thread touches the file every
-BEAT seconds; once it is closed, nobody is named. So a reader on any machine can tell a run that goes on from
-one that was killed, without taking the lock, which could make a run that starts fail.
+While the directory is open, the file `lock` in it names the process, and a thread renews the file's
+modification time every BEAT seconds; closing the directory empties the file. So a reader on any machine can
+tell a run that is still training from one that was killed. It does not need to take the lock, which could
+make a run that is just starting fail.
 """
 
 import contextlib
@@ -15,13 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 BEAT = 15.0  # seconds
-# Seconds without a touch after which a process on another machine is taken for gone. The times of a network
-# file system may come up to a minute late, and clocks be some seconds apart.
+# After so many seconds without a renewal a process on another machine counts as gone. A network file system
+# may show times up to a minute late, and clocks may differ by some seconds.
 SILENCE = 90.0
 
 
 class Heartbeat:
-    """Touches a file until it is stopped."""
+    """Renews the modification time of a file until it is stopped."""
 
     def __init__(self, path: Path) -> None:
         self._stopped = threading.Event()
@@ -34,12 +35,12 @@ class Heartbeat:
 
     def _beat(self, path: Path) -> None:
         while not self._stopped.wait(BEAT):
-            with contextlib.suppress(OSError):  # the next touch may succeed
+            with contextlib.suppress(OSError):  # the next one may succeed
                 os.utime(path)
 
 
 def introduction() -> str:
-    """What the lock says of this process: a line for people, and one that tells it from any later process."""
+    """The content of the lock: a line for people, and one that no later process has."""
     pid = os.getpid()
     return f"process {pid} on {platform.node()}\n{pid} {_machine()} {_born(pid)}\n"
 
@@ -54,7 +55,7 @@ class Holder(NamedTuple):
 def holder_of(lock: Path) -> Holder | None:
     """Who works here, or was killed while working here; None where the directory was closed or never open.
 
-    Of a process on this machine that is known at once, of others by the age of the last touch.
+    Of a process on this machine that is known at once; of others, from the age of the last renewal.
     """
     try:
         if not lock.is_file():  # a pipe would be waited for
@@ -76,7 +77,7 @@ def holder_of(lock: Path) -> Holder | None:
 
 
 def _machine() -> str | None:
-    """Where a process number means the same: one boot of one machine, one namespace. None but on Linux."""
+    """Within what a process number is unique: a boot of a machine and a namespace. None except on Linux."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
@@ -85,7 +86,7 @@ def _machine() -> str | None:
 
 
 def _lives(pid: int, born: str) -> bool | None:
-    """Whether the process `pid` of this machine is there, and is that one; None where it is hidden."""
+    """Whether the process `pid` of this machine exists and began at `born`; None where that is hidden."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

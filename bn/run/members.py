@@ -1,8 +1,10 @@
 """The members of a sweep side by side: the keys that differ, the accuracies, the mean over seeds."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from bn.run.commands import listing
 from bn.run.directory import ENDED, RunDirectory
 from bn.run.state import RunState, state_of
 from bn.run.telling import duration
@@ -37,12 +39,24 @@ def names(members: Sequence[SweepMember]) -> list[str]:
 
 
 def end_of_sweep(members: Sequence[SweepMember], took_s: float | None = None) -> list[str]:
-    """The last lines of a sweep: a table of its members, how many have ended, and what to type next."""
+    """The last lines of a sweep: a table of its members, what became of them, and what to type next."""
     states = [state_of(member.run.path) for member in members]
-    ended = sum(state.state in ENDED for state in states)
-    after = "" if took_s is None else f" after {duration(took_s)}"
-    following = "; next: python scripts/runs.py" if ended == len(members) else ""
-    return [*table(members, states), f"train.py: {ended} of {len(members)} runs have ended{after}{following}"]
+    found = [_state(member.run, state) for member, state in zip(members, states, strict=True)]
+    after = "" if took_s is None else f", after {duration(took_s)}"
+    if all(state in ENDED for state in found):
+        following = listing(members[0].run.config.output)
+    else:
+        again = " with hydra.sweeper.failed=again, once the cause is fixed" * ("failed" in found)
+        following = f"the same command{again}"
+    line = f"train.py: {counted(len(members), found)}{after}; next: {following}"
+    return [*table(members, states), line]
+
+
+def counted(total: int, states: Iterable[str]) -> str:
+    """The states of the members of a sweep, all or some: 4 of 6 finished, 1 failed, 1 interrupted."""
+    counts = Counter("finished" if state in ENDED else state for state in states)
+    others = (f"{count} {state}" for state, count in sorted(counts.items()) if state != "finished")
+    return ", ".join([f"{counts['finished']} of {total} finished", *others])
 
 
 def table(members: Sequence[SweepMember], states: Sequence[RunState]) -> list[str]:
@@ -67,11 +81,11 @@ def table(members: Sequence[SweepMember], states: Sequence[RunState]) -> list[st
 
 def _result(run: RunDirectory, state: RunState) -> str:
     accuracy = "" if state.accuracy is None else f"{state.accuracy:.2%}"
-    if state.state == "done":
-        return accuracy or "done"
-    if not run.path.exists():
-        return "not started"
-    return f"{state.state} {accuracy}".rstrip()
+    return accuracy if accuracy and state.state == "done" else f"{_state(run, state)} {accuracy}".rstrip()
+
+
+def _state(run: RunDirectory, state: RunState) -> str:
+    return state.state if run.path.exists() else "not started"
 
 
 def _mean(states: Sequence[RunState]) -> str:

@@ -11,7 +11,7 @@ from bn.run.progress import Progress
 
 
 class Numbers:
-    """Of a run that goes on after step `first`, `earlier_s` seconds after its start.
+    """For a run that resumes after step `first`, `earlier_s` seconds of training after its start.
 
     Only the process that `writes` has loggers and shows its progress: with `progress` as a bar on stderr;
     None: where it is a terminal.
@@ -32,17 +32,17 @@ class Numbers:
         return time.perf_counter() - self.began
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Record what is known of a step; nothing where nothing is.
+        """Record what is known of a step that is done; of most steps that is nothing.
 
         JSON has no infinity, so numbers that are not finite are left out: of a skipped step in fp16 there is
         no gradient norm, of a network that gives no finite answers no validation loss.
         """
         numbers = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        self.progress.log(step, numbers)
         if not numbers:
             return
         self.run.log({"step": step, "wall_s": round(self.wall_s, 3), **numbers})
         self.loggers.log(numbers, step)
-        self.progress.log(numbers)
 
     def close(self) -> None:
         self.progress.close()

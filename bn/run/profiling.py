@@ -27,7 +27,7 @@ def profiled(run: RunDirectory, steps: int, device: torch.device) -> Iterator[Ca
     if steps == 0:
         yield lambda: None
         return
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # what its library says of itself is of no use here
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiling library prints lines of its own
     activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * (device.type == "cuda")]
 
     def write(found: profile) -> None:
@@ -37,7 +37,7 @@ def profiled(run: RunDirectory, steps: int, device: torch.device) -> Iterator[Ca
             trace = Path(folder) / TRACE
             found.export_chrome_trace(str(trace))
             write_whole(run.path / TRACE, trace.read_bytes())
-        print(f"{lines}\nthe trace: {run.name}/{TRACE} (chrome://tracing or ui.perfetto.dev)", flush=True)
+        print(f"{lines}\ntrace: {run.name}/{TRACE} (chrome://tracing or ui.perfetto.dev)", flush=True)
 
     plan = schedule(wait=UNPROFILED - WARMUP, warmup=WARMUP, active=steps, repeat=1)
     with profile(activities=activities, schedule=plan, on_trace_ready=write) as profiler:

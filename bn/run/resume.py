@@ -65,18 +65,18 @@ def restore_own(
 
 
 def what_changes(config: Config, before: int, now: int) -> str:
-    """One line: what is no longer exact where another number of processes goes on."""
+    """One line: what is no longer exact where another number of processes resumes the run."""
     assert isinstance(config.model, InceptionModel)
     norm, batch = config.model.norm, config.optim.batch
-    parts = ["the rounding of sums over processes"]
+    parts = ["sums over processes are rounded differently"]
     if norm == "batch":
-        parts.append(f"mini-batches of {batch // now} examples are normalized, before {batch // before}")
+        parts.append(f"{batch // now} examples are normalized together instead of {batch // before}")
     if norm in ("batch", "ghost"):
         parts.append("each process starts from the mean of the moving averages")
     if config.model.dropout:
-        parts.append("dropout draws other numbers")
-    processes = f"{before} process{'es' * (before > 1)} before and {now} now"
-    return f"{processes}: what follows is not exact: {'; '.join(parts)}"
+        parts.append("dropout draws different numbers")
+    processes = f"resumed by {now} process{'es' * (now > 1)} instead of {before}"
+    return f"{processes}, so not to the same bits: {'; '.join(parts)}"
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The state of a run at a glance, from its directory alone, while it goes on and after."""
+"""The state of a run at a glance, from its directory alone, during the training and after."""
 
 import contextlib
 import math
@@ -16,17 +16,17 @@ from bn.run.telling import ACCURACIES, PACE
 
 STATES = {
     "done": "trained to its last step",
-    "diverged": "left the finite numbers, which is a result",
+    "diverged": "a value became NaN or inf, which is a result",
     "queued": "submitted to SLURM, not started since",
     "running": "a process works on it",
     "interrupted": "told to stop, or out of memory",
-    "lost": "its process is gone without a word",
+    "lost": "its process ended without recording why",
     "failed": "ended by an error",
 }
 
 
 class RunState(NamedTuple):
-    """None: not known, or not yet."""
+    """None: not known, or not known yet."""
 
     path: Path
     experiment: str
@@ -36,7 +36,9 @@ class RunState(NamedTuple):
     accuracy: float | None  # the latest, a share of 1
     accuracy_of: str | None  # which one, of ACCURACIES
     images_per_second: float | None
-    age: float | None  # seconds since it was submitted (queued), last touched (lost), last written (others)
+    age: (
+        float | None
+    )  # seconds since: submission (queued), the last sign of life (lost), the last record (others)
     job: str | None  # of SLURM
     log: str | None  # of that job
     reason: str | None  # one line
@@ -105,7 +107,7 @@ def state_of(path: Path) -> RunState:
 
 
 def _state_and_reason(holder: Holder | None, files: _Files) -> tuple[str, Any]:
-    """One of STATES, and why, where there is more to say."""
+    """One of STATES, and the reason where there is one."""
     said = files.status.get("state")
     if said in ENDED:
         return said, files.status.get("reason")
@@ -128,7 +130,7 @@ def _age(state: str, files: _Files) -> float | None:
 
 
 def _job_and_log(files: _Files) -> tuple[str | None, str | None]:
-    """The SLURM job by whichever file is newer, and its log where the submission is of that job."""
+    """The SLURM job that the newer of two files names, and its log if the submission is that job's."""
     newer = files.submission if files.submitted > files.told else files.status
     job = newer.get("job")
     if job is None:
@@ -164,7 +166,7 @@ def _lines_from_the_end(file: BinaryIO, block: int = 1 << 13) -> Iterator[bytes]
 
 
 def _said_of_steps(path: Path, status: dict[str, Any], submission: dict[str, Any]) -> Iterator[Any]:
-    """How many the run has, by those who may know, the nearest first."""
+    """How many steps the run has, from each record that may say so, the most direct first."""
     yield status.get("steps")
     yield _length(submission.get("config"))
     with contextlib.suppress(Damaged):
@@ -197,12 +199,12 @@ def _row(line: bytes) -> dict[str, Any]:
 
 
 def _numbers(values: Iterable[Any]) -> Iterator[Any]:
-    """Those that are numbers: a damaged file may hold anything."""
+    """The values that are numbers: a damaged file may hold anything."""
     return (value for value in values if misfit(value, NUMBER) is None)
 
 
 def _changed(path: Path) -> float:
-    """When the file was last written or touched, in seconds since the epoch; 0 where there is none."""
+    """The file's modification time, in seconds since the epoch; 0 where there is no file."""
     try:
         return path.stat().st_mtime
     except OSError:

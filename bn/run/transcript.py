@@ -1,4 +1,4 @@
-"""train.log: what a run says, as text in its directory. For people: nothing reads it, or depends on it."""
+"""train.log: what a run prints, as text in its directory. It is for people: no code reads it."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ NAME = "train.log"
 def note(folder: Path, text: str) -> None:
     """Append `text` to the train.log of a run directory. What a full disk does not take is left out."""
     with contextlib.suppress(OSError):
-        # Opened each time: it may be moved or removed while the run goes on. A pipe would be waited for.
+        # Opened each time: it may be moved or removed during the run. Opening a pipe would wait for a reader.
         file = os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o666)
         try:
             os.write(file, text.encode(errors="backslashreplace"))

@@ -1,12 +1,13 @@
-"""A sweep while it runs: how many have ended, which run and how well, and how long the rest will take.
+"""A sweep while it runs: how many members are over, which run and how well, and how long the rest will take.
 
-On a terminal these are lines that are redrawn; elsewhere a line comes now and then. How a member ended is
-said at once, and once. All of it is read from the run directories, wherever the members run.
+On a terminal these are lines that are redrawn; elsewhere a line comes from time to time. How a member ended
+is said at once, and once. All of it is read from the run directories, wherever the members run.
 """
 
 import contextlib
 import os
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from bn.errors import printable
 from bn.run.directory import ENDED
-from bn.run.members import SweepMember, names
+from bn.run.members import SweepMember, counted, names
 from bn.run.state import RunState, state_of
 from bn.run.telling import duration
 
@@ -25,13 +26,13 @@ MOST = 8  # running members that are shown
 
 
 class Watched:
-    """The members of a sweep that are trained now, after `before` others that had ended or failed earlier."""
+    """The members of a sweep that are trained now; `before`: the states of the others, which are over."""
 
-    def __init__(self, members: Sequence[SweepMember], before: int = 0) -> None:
+    def __init__(self, members: Sequence[SweepMember], before: Sequence[str] = ()) -> None:
         self.members = members
         self.left = set(range(len(members)))
         self._names = names(members)
-        self._before = before
+        self._over = list(before)
         self._out, self._err = sys.stdout, sys.stderr  # which a member in this process may replace
         self._terminal = self._err.isatty()
         self._drawn = False
@@ -41,8 +42,9 @@ class Watched:
         self._at_first = [0.0] * len(members)  # had done then
 
     def over(self, i: int, state: str, line: str) -> None:
-        """Say how a member ended; what is no result on stderr."""
+        """Say how a member ended, on stderr if that is not a result."""
         self.left.discard(i)
+        self._over.append(state)
         if state in ENDED:
             self._shares[i] = 1.0
         else:
@@ -50,11 +52,11 @@ class Watched:
         self._clear()
         with contextlib.suppress(OSError):  # a terminal that is gone
             stream = self._out if state in ENDED else self._err
-            print(f"train.py: {self._number_over} of {self._total}: {line}", file=stream, flush=True)
+            print(f"train.py: {len(self._over)} of {self._total}: {line}", file=stream, flush=True)
         self._said_at = time.monotonic()
 
     def show(self) -> None:
-        """How the others are, where it is time to say so."""
+        """Show how the others are doing, when it is time to."""
         if not self._terminal and time.monotonic() - self._said_at < EVERY_S and self._began is not None:
             return
         states = {i: state_of(self.members[i].run.path) for i in sorted(self.left)}
@@ -64,11 +66,11 @@ class Watched:
         if running and self._began is None:
             self._began, self._at_first = time.monotonic(), list(self._shares)
         waiting = len(self.left) - len(running)
-        head = f"{self._number_over} of {self._total} ended, {len(running)} running, {waiting} waiting"
+        head = f"{counted(self._total, self._over)}, {len(running)} running, {waiting} waiting"
         left_s = self._left_s()
         head += "" if left_s is None else f"; about {duration(left_s)} left"
         if self._terminal:
-            self._draw([head, *self._lines(running)])
+            self._draw([*textwrap.wrap(head, self._size()[0] - 1), *self._lines(running)])
         elif time.monotonic() - self._said_at >= EVERY_S:
             self._said_at = time.monotonic()
             shown = [f"{self._names[i]} {_accuracy(state)}".rstrip() for i, state in running.items()]
@@ -82,14 +84,10 @@ class Watched:
 
     @property
     def _total(self) -> int:
-        return self._before + len(self.members)
-
-    @property
-    def _number_over(self) -> int:
-        return self._total - len(self.left)
+        return len(self._over) + len(self.left)
 
     def _left_s(self) -> float | None:
-        """As if each member took as long, with as many at once as there have been so far."""
+        """Assuming that all members take equally long, and that as many run at once as so far."""
         done = sum(self._shares) - sum(self._at_first)
         if self._began is None or done < LEAST:
             return None
@@ -106,7 +104,7 @@ class Watched:
         return [*lines, *[f"  and {len(running) - MOST} more"] * (len(running) > MOST)]
 
     def _draw(self, lines: Sequence[str]) -> None:
-        """Over what was drawn before, in one piece: other processes write to this terminal too."""
+        """Replace what was drawn before, in one write: other processes write to this terminal too."""
         columns, rows = self._size()
         shown = [_cut(printable(line), columns - 1) for line in lines[: max(1, rows - 1)]]
         up = f"\x1b[{len(shown) - 1}A" * (len(shown) > 1)
@@ -133,7 +131,7 @@ class Watched:
 
 
 @contextlib.contextmanager
-def watched_here(members: Sequence[SweepMember], before: int) -> Iterator[None]:
+def watched_here(members: Sequence[SweepMember], before: Sequence[str]) -> Iterator[None]:
     """Watch `members` while the block trains them on this machine."""
     told = Watched(members, before)
     at_first = [_changed(member.run.path) for member in members]
@@ -148,7 +146,7 @@ def watched_here(members: Sequence[SweepMember], before: int) -> Iterator[None]:
             if state in ENDED:
                 told.over(i, state, run.summary())
             elif state == "interrupted":
-                told.over(i, state, f"{run.summary()}: the same command goes on")
+                told.over(i, state, f"{run.summary()}: the same command resumes it")
             elif state == "failed":
                 told.over(i, state, f"{run.summary()} (more in {run.name}/train.log)")
         told.show()

@@ -7,14 +7,14 @@ from bn.tasks.task import Task
 
 
 def first_lines(config: Config, run: RunDirectory, device: str, task: Task, first: int) -> str:
-    """Of a run that goes on after step `first`, 0 of a new one; `device` is its name."""
+    """For a run that resumes after step `first`, 0 of a new one; `device` is its name."""
     start = f"from step {first:,} of" if first else "for"
     parameters = sum(parameter.numel() for parameter in task.model.parameters())
     counts = f"{parameters:,} parameters, {_rounded(multiply_adds(task.model))} multiply-adds an image"
     threads = f"{config.threads} thread{'s' * (config.threads > 1)}"
     weights = [f"  weights  at first those of {config.start}"] if config.start and not first else []
     return "\n".join((
-        f"{config.experiment}: seed {config.seed}, {start} {config.length:,} steps -> {run.name}",
+        f"{config.experiment}: seed {config.seed}, {start} {_steps(config)} -> {run.name}",
         f"  network  {network(config)}",
         f"  size     {counts}",
         *weights,
@@ -22,6 +22,12 @@ def first_lines(config: Config, run: RunDirectory, device: str, task: Task, firs
         f"  step     {config.optim.name} at {rate(config.optim)}; {task.describe()}",
         f"  device   {device} ({threads})",
     ))  # fmt: skip
+
+
+def _steps(config: Config) -> str:
+    """50,000 steps; with a factor also where they come from: 10 steps (steps=20 x 0.5)."""
+    factor = config.steps_factor
+    return f"{config.length:,} steps" + f" (steps={config.steps} x {factor:g})" * (factor != 1)
 
 
 def network(config: Config) -> str:

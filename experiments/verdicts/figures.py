@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from bn.models.inception import MODULES
-from experiments import ablation, collected, figure5, networks, rate_tolerance
+from experiments import ablation, collected, figure5, lrn, networks, rate_tolerance
 from experiments.networks import Final
 from experiments.verdicts.judged import (
     NOT_CONFIRMED,
@@ -228,6 +228,15 @@ def _faster_decay(results: Path) -> Judged:
     found = _worth(results, "decay")[:1]
     sign = clearly(found[0][1].points)
     return graded(sign > 0, sign == 0, _points(found))
+
+
+@rule(57)
+def _lrn(results: Path) -> Judged:
+    found = lrn.worths(results / "lrn")
+    helps, needed = (clearly(found[name].points) > 0 for name in (networks.BASE, ablation.WHOLE))
+    return graded(
+        helps and not needed, not needed, _points([(f"of {name}", one) for name, one in found.items()])
+    )
 
 
 @rule(58)

@@ -19,6 +19,7 @@ from bn.cluster.slurm import queue
 from bn.cluster.submission import record_job, record_submission, submission, withdraw_submission
 from bn.errors import UserError
 from bn.run.code_state import REPOSITORY, code_state
+from bn.run.commands import listing
 from bn.run.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -62,13 +63,15 @@ class SlurmLauncher(Submitit):
         queued = [run for _, run in members if submission(run).get("job") in waiting]
         new = [(overrides, run) for overrides, run in members if run not in queued]
         if queued:
-            print(f"train.py: {len(queued)} of them are in the queue already", flush=True)
+            print(f"train.py: {len(queued)} of them are already in the queue", flush=True)
         if new:
             self._submit(new)
         from bn.cluster.jobs import Member, watch  # Hydra imports this module for --help too
 
         outcomes = watch(
-            [Member(run, submission(run)["job"]) for _, run in members], job_overrides, initial_job_idx
+            [Member(run, submission(run)["job"]) for _, run in members],
+            job_overrides,
+            [state for state, _ in cli.outcomes],
         )
         results = [JobReturn(status=JobStatus.COMPLETED) for _ in outcomes]
         for result, outcome in zip(results, outcomes, strict=True):
@@ -116,9 +119,9 @@ class SlurmLauncher(Submitit):
         for (_, run), job in zip(members, jobs, strict=True):
             record_job(run, job.job_id, job.paths.stdout)
         array = jobs[0].job_id.partition("_")[0]
+        shown = listing(members[0][1].config.output, "--watch")
         print(
-            f"train.py: {len(jobs)} submitted as job {array}; python scripts/runs.py --watch shows them; "
-            f"logs: {folder}/{array}*",
+            f"train.py: {len(jobs)} submitted as job {array}; `{shown}` shows them; logs: {folder}/{array}*",
             flush=True,
         )
 

@@ -33,13 +33,13 @@ class CheckedSweeper(BasicSweeper):
         here = self.config.hydra.runtime.choices["hydra/launcher"] != "slurm"
         to_start, cli.outcomes[:] = cli.members_to_start(members, self.failed, here)
         all_members = [SweepMember(overrides, cli.planned_run(overrides)) for overrides in members]
-        left, results, before = list(cli.outcomes), [], len(members) - len(to_start)
+        over, results = list(cli.outcomes), []
         began = time.monotonic()
         if to_start:
             new = [SweepMember(overrides, cli.planned_run(overrides)) for overrides in to_start]
-            with watched_here(new, before) if here else contextlib.nullcontext():
-                results = self._launched(to_start, before)
-            cli.outcomes[:] = [*left, *(result.return_value for result in results)]
+            with watched_here(new, [state for state, _ in over]) if here else contextlib.nullcontext():
+                results = self._launched(to_start, len(over))
+            cli.outcomes[:] = [*over, *(result.return_value for result in results)]
         if stop_signal() is None:
             took_s = time.monotonic() - began if to_start else None
             print(*end_of_sweep(all_members, took_s), sep="\n", flush=True)

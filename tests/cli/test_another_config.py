@@ -39,7 +39,7 @@ def test_each_key_that_differs_is_named_with_both_values(saved):
     assert line.startswith(f"{run.name}: holds a run of another config: ")
     assert "optim.lr (there 0.2, here 0.1)" in line
     assert "steps (there 7, here 120)" in line
-    assert "cuda_graph (there absent, here True)" in line
+    assert "cuda_graph (there absent, here true)" in line
     assert "extra (there 1, here absent)" in line
     assert "seed (" not in line
 

@@ -76,6 +76,37 @@ def test_what_is_accepted_is_said(argument, monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("debug=fast", "debug=overfit"), "debug: given twice, debug=fast and debug=overfit; accepted: once"),
+        (
+            ("optim.lr=1", "seed=2", "++optim.lr=1"),
+            "optim.lr: given twice, optim.lr=1 and ++optim.lr=1; accep",
+        ),
+        (("seed=1,2", "seed=3"), "seed: given twice, seed=1,2 and seed=3; accepted: once"),
+        (("hydra.launcher.n_jobs=1",) * 2, "hydra.launcher.n_jobs: given twice, "),
+        (("experiment=mnist_bn",), "experiment: given twice, "),
+        (("--help", "optim", "seed=1", "seed=2"), "seed: given twice, seed=1 and seed=2; accepted: once"),
+        (("logger=[wandb,wandb]",), "logger=[wandb,wandb]: accepted: each logger once"),
+        (("logger=[none,wandb]",), "logger=[none,wandb]: accepted: none alone, logger=none, or a list with"),
+    ],
+)
+def test_nothing_is_given_twice(arguments, line, monkeypatch):
+    """Hydra would take the last, and compose a list of loggers whatever it says."""
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments, "experiment=mnist_bn"])
+    with pytest.raises(SystemExit) as stop, one_line_errors("train.py"):
+        pass
+    assert str(stop.value.code).startswith(f"train.py: {line}")
+
+
+@pytest.mark.parametrize("argument", ["logger=wandb,tensorboard", "optim.lr=1,2", "seed=range(3)"])
+def test_several_values_without_m(argument, monkeypatch):
+    assert said_of(argument, monkeypatch) == (
+        f"train.py: {argument}: several values need -m, which trains with each; a list is written [1,2]"
+    )
+
+
 @pytest.mark.parametrize("argument", sorted(RIGHT))
 def test_what_is_right_is_taken(argument, monkeypatch):
     assert said_of(argument, monkeypatch) is None

@@ -9,7 +9,7 @@ from typing import Union, get_args, get_origin, get_type_hints
 import pytest
 
 from bn.cli import planned_run
-from bn.cli.help import names_of
+from bn.cli.help import first_sentence, names_of
 from bn.config import Config, config_from, flatten, to_dict
 from bn.config.notation import accepted, split_doc
 from bn.errors import UserError
@@ -135,6 +135,14 @@ def test_a_group_of_files_says_what_each_is(page):
     out = page("experiment")
     assert re.findall(r"^  (\w+) +\S", out, re.MULTILINE) == names_of("experiment")
     assert "Section 4.2, BN-x30: BN-x5 at 30 times the base's learning rate." in out
+
+
+GROUPS = sorted(path.name for path in (REPOSITORY / "configs").iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("group", [group for group in GROUPS if group != "hydra"])
+def test_every_choice_has_its_description(group):
+    assert [name for name in names_of(group) if not first_sentence(group, name).strip()] == []
 
 
 def test_it_fits_a_narrow_terminal(page):

@@ -160,7 +160,7 @@ WRONG = {
     ),
     "a member twice": (
         ["-m", "experiment=mnist_bn", "optim.lr=0.1,1e-1"],
-        "two members of the sweep are this run: experiment=mnist_bn optim.lr=0.1",
+        "two members of the sweep would be this run: experiment=mnist_bn optim.lr=0.1",
     ),
 }
 
@@ -208,7 +208,7 @@ def test_an_output_directory_that_cannot_be_made(command, tmp_path, snapshot, sw
     (tmp_path / "file").write_text("in the way")
     before = snapshot(tmp_path)
     code, out, err = command(*sweep, "experiment=mnist_bn", f"output={tmp_path}/file/runs")
-    line = one_line((code, out.replace("train.py: sweep of 1 runs, 0 finished before\n", ""), err))
+    line = one_line((code, out.replace("train.py: sweep of 1 run, 0 finished before\n", ""), err))
     assert "/file/runs/" in line
     assert line.endswith(": cannot be written (Not a directory)")
     assert snapshot(tmp_path) == before

@@ -10,7 +10,8 @@ from bn.errors import Interrupted, UserError
 from bn.run import attempt as module
 from bn.run.attempt import attempt
 from bn.run.code_state import code_state
-from bn.run.directory import InUse, RunDirectory
+from bn.run.directory import RunDirectory
+from bn.run.lock import InUse
 
 LAUNCHER = {"changed": "stop", "signal_delay_s": 120, "max_num_timeout": 1}
 

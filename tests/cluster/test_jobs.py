@@ -4,6 +4,7 @@ import pytest
 
 from bn.cluster import jobs as module
 from bn.cluster.jobs import Member, watch
+from bn.run.commands import listing
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_ended_failed_interrupted_and_lost(with_status, answers, capsys):
     assert [state for state, _ in outcomes] == ["done", "failed", "interrupted", "lost", "lost"]
     assert outcomes[0][1].endswith("seed_0: done at step 120")
     assert outcomes[1][1].endswith("seed_1: failed at step 40; no space left")
-    assert outcomes[2][1].endswith("seed_2: interrupted at step 40; SIGTERM: the same command goes on")
+    assert outcomes[2][1].endswith("seed_2: interrupted at step 40; SIGTERM: the same command resumes it")
     assert (
         "seed_3: job 9_3 is gone (cancelled, killed, out of memory, or its node was lost)" in outcomes[3][1]
     )
@@ -81,7 +82,8 @@ def test_told_to_stop(with_status, answers, monkeypatch, capsys):
     members = [Member(with_status("running", job="9_0"), "9_0"), Member(with_status("done", seed=1), "10")]
     with pytest.raises(KeyboardInterrupt):
         watch(members)
+    shown = listing(members[0].run.config.output)
     assert capsys.readouterr().err == (
-        "train.py: 2 members go on in the queue: `python scripts/runs.py` shows them, `scancel 9 10` stops "
-        "them, the same command waits for them\n"
+        f"train.py: 2 members stay in the queue: `{shown}` lists them, `scancel 9 10` "
+        "cancels them, the same command waits for them again\n"
     )

@@ -53,20 +53,20 @@ def test_a_running_job_is_put_back(slurm, in_job, waited, with_status, number, j
 def test_any_other_is_not(slurm, in_job, waited, with_status, job, why):
     run = with_status("interrupted", 40, "SIGTERM")
     slurm.job = job
-    assert put_back(run, signal.SIGTERM, LIMITS) == "the same command goes on"
+    assert put_back(run, signal.SIGTERM, LIMITS) == "the same command resumes it"
     assert (slurm.asked, waited) == ([], [])
     assert run.status["reason"] == f"SIGTERM; {why}"
 
 
 def test_outside_slurm_nothing_is_asked(slurm, waited, with_status):
-    assert put_back(with_status("interrupted"), signal.SIGTERM, None) == "the same command goes on"
+    assert put_back(with_status("interrupted"), signal.SIGTERM, None) == "the same command resumes it"
     assert (slurm.asked, waited) == ([], [])
 
 
 def test_what_slurm_refuses(slurm, in_job, waited, with_status):
     run = with_status("interrupted", 40, "SIGTERM")
     slurm.job, slurm.refusal = "RUNNING None\n", "Requested operation is presently disabled\n"
-    assert put_back(run, signal.SIGTERM, LIMITS) == "the same command goes on"
+    assert put_back(run, signal.SIGTERM, LIMITS) == "the same command resumes it"
     assert waited == []
     assert (run.status["state"], run.status["reason"]) == (
         "interrupted",
@@ -79,14 +79,14 @@ def test_a_job_reaches_its_time_limit_as_often_as_it_may(slurm, in_job, waited, 
     slurm.job, slurm.left = "RUNNING None\n", "2:30\n"
     assert put_back(run, signal.SIGUSR2, LIMITS).startswith("back in the queue")
     assert submission(run)["time_limits"] == 1
-    assert put_back(run, signal.SIGUSR2, LIMITS) == "the same command goes on"
+    assert put_back(run, signal.SIGUSR2, LIMITS) == "the same command resumes it"
     assert run.status["reason"] == (
         "SIGUSR2; job 123_4 has reached its time limit 2 times (hydra.launcher.max_num_timeout=1)"
     )
     assert state_of(run.path).state == "interrupted"  # and not queued, though its submission was touched
     assert len(slurm.asked) == 1
     # A job script of the user's own sets no such limit, and has to ask for it.
-    assert put_back(run, signal.SIGUSR2, None) == "the same command goes on"
+    assert put_back(run, signal.SIGUSR2, None) == "the same command resumes it"
     assert len(slurm.asked) == 1
     monkeypatch.setenv("BN_REQUEUE", "1")
     assert put_back(run, signal.SIGUSR2, None).startswith("back in the queue")
@@ -103,5 +103,5 @@ def test_preemption_is_no_time_limit(slurm, in_job, waited, with_status):
 def test_ctrl_c_puts_nothing_back(slurm, in_job, waited, with_status):
     """Somebody works in that job."""
     slurm.job = "RUNNING None\n"
-    assert put_back(with_status("interrupted", 40), signal.SIGINT, LIMITS) == "the same command goes on"
+    assert put_back(with_status("interrupted", 40), signal.SIGINT, LIMITS) == "the same command resumes it"
     assert slurm.asked == []

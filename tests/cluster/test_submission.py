@@ -66,8 +66,8 @@ def test_nothing_has_changed(run, here):
     [
         (CLEAN, CodeState("f" * 40, ""), "the commit (then 0123456789, now ffffffffff)"),
         (CLEAN, CodeState(None, ""), "the commit (then 0123456789, now unknown: no git)"),
-        (CLEAN, DIRTY, "the code (it differs from 0123456789 otherwise than submitted.diff says)"),
-        (DIRTY, CLEAN, "the code (it differs from 0123456789 otherwise than submitted.diff says)"),
+        (CLEAN, DIRTY, "the code (its differences from 0123456789 are not those in submitted.diff)"),
+        (DIRTY, CLEAN, "the code (its differences from 0123456789 are not those in submitted.diff)"),
     ],
 )
 def test_the_code_has_changed(run, here, then, now, said):
@@ -75,8 +75,7 @@ def test_the_code_has_changed(run, here, then, now, said):
     with pytest.raises(UserError) as error:
         check_submission(submitted(run, then), "123_4")
     assert str(error.value) == (
-        f"changed since it was submitted: {said}: "
-        "submit it again; hydra.launcher.changed=run runs it all the same"
+        f"changed since it was submitted: {said}: submit it again; hydra.launcher.changed=run runs it anyway"
     )
 
 

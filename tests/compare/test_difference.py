@@ -1,10 +1,12 @@
 """scripts/runs.py diff: in what two runs differ, and where their curves part."""
 
 import json
+import os
 
 import pytest
 
 from tests.compare.made import config_text, curve, line, said
+from tests.compare.test_terminal import in_a_terminal, plain
 
 ENV = {
     "command": "python train.py", "commit": "a" * 40, "dirty": False, "changes": None, "time": "then",
@@ -45,6 +47,25 @@ def test_curves_part_at_the_first_bit(two, listed):
 def test_the_same_curves(two, listed):
     lines = listed("diff", *two(curve([0.1, 0.2]), curve([0.1, 0.2, 0.3])))
     assert row(lines, "test/accuracy") == "the same, to the last bit, in 2 rows  0.2"
+    lines = listed("diff", *two(curve([0.1]), curve([0.1])))
+    assert row(lines, "test/accuracy") == "the same, to the last bit, in 1 row  0.1"
+
+
+def test_both_runs_have_their_names_in_full(make):
+    """On a narrow terminal too, where what is long takes several lines."""
+    names = [f"mnist_bn/{'model.something-else__' * 3}optim.lr-{lr}/seed_0" for lr in (0.1, 1.0)]
+    paths = [make(name, status=said("done", 400), lock="", metrics=curve([0.1]), env={**ENV, "command": name},
+                  config=config_text("mnist_bn")) for name in names]  # fmt: skip
+    code, written = in_a_terminal(["diff", *paths], 80, 50, None)
+    lines = plain(written).splitlines()
+    assert code == 0
+    assert lines[:2] == [
+        f"{letter}: {os.path.relpath(path)}" for letter, path in zip("AB", paths, strict=True)
+    ]
+    place = next(i for i, each in enumerate(lines) if each.startswith("  command "))
+    columns = [line[len("  command  ") :] for line in lines[place:]]
+    assert max(map(len, lines[2:])) < 80
+    assert "".join(each[: columns[0].index("  ")].strip() for each in columns[:4]) == names[0]
 
 
 def test_only_what_both_logged_is_compared(two, listed):

@@ -214,6 +214,18 @@ def test_csv(grid, listed):
     }  # fmt: skip
 
 
+def test_csv_has_six_digits_and_each_column_once(make, listed, tmp_path):
+    for seed, steps in enumerate((400, 500)):
+        make(f"mnist_bn/a/seed_{seed}", status=said("done", 400), lock="", hours_ago=1000,
+             config=config_text("mnist_bn", seed).replace("steps: 50000", f"steps: {steps}"),
+             metrics=line(400, test_accuracy=0.1 + 0.2, train_images_per_second=123456.78))  # fmt: skip
+    header, first, _ = csv.reader(listed("--csv", tmp_path / "runs"))
+    row = dict(zip(header, first, strict=True))
+    assert len(set(header)) == len(header)
+    assert (row["accuracy"], row["images_per_second"], row["steps"]) == ("0.3", "123457.0", "400")
+    assert float(row["age"]) == pytest.approx(3_600_000, abs=60)
+
+
 def test_a_copy_and_a_link_are_of_the_experiment_in_their_config(grid, listed, tmp_path):
     first = grid / "mnist_bn" / "optim.lr-1.0" / "seed_1"
     shutil.copytree(first, tmp_path / "kept" / "the-best")

@@ -76,7 +76,7 @@ def test_every_subcommand_on_a_run_that_is_being_written(start, typed, planned, 
     for _ in range(2):
         for words in commands:
             done = runs_py(words)
-            early = re.fullmatch(r"runs\.py: --(y|percentiles).*: no run here has .*\n", done.stderr)
+            early = re.fullmatch(r"runs\.py: --(y|value|percentiles).*: no run here has .*\n", done.stderr)
             assert early or (done.returncode, done.stderr) == (0, ""), words
         bn.run.frame(folder)
     assert state_of(path).state == "running"

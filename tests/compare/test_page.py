@@ -122,5 +122,5 @@ def test_refusals(make, refused, tmp_path):
     )
     assert refused("show").startswith("runs.py: the following arguments are required: RUN")
     assert refused("show", "nothing") == (
-        "runs.py: nothing: no such run; accepted: its folder, or its name below runs/"
+        "runs.py: nothing: no such run; accepted: its folder, its name below runs/, or its id in the list"
     )

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from bn.compare import percentiles
+from bn.compare import percentiles, style
 from bn.compare.runs import runs_in
 from bn.errors import UserError
 from bn.files import Damaged
@@ -53,6 +53,18 @@ def test_the_typical_unit_of_the_first_seed_and_the_range_of_all(two_seeds):
         both = np.stack([path[:, i] for path in typical])
         assert corners[:, 1].min() == pytest.approx(both.min())
         assert corners[:, 1].max() == pytest.approx(both.max())
+
+
+def test_the_title_of_a_panel_has_lines_that_fit_above_it():
+    for name in (
+        "mnist_bn",
+        "mnist_bn, nonlinearity=sigmoid",
+        "mnist_bn, steps=5000, nonlinearity=sigmoid, lr=0.1",
+    ):
+        lines = style.wrapped(f"{name}: layer3 (n = 12)", 38).split("\n")
+        assert max(map(len, lines)) <= 38
+        assert " ".join(" ".join(lines).split()) == f"{name}: layer3 (n = 12)"
+        assert "(n = 12)" in lines[-1]
 
 
 def test_layers_are_chosen_by_name(two_seeds, listed, refused, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bn.compare import plot
+from bn.compare import plot, style
 from bn.compare.runs import runs_in
 from tests.compare.conftest import CURVES
 from tests.compare.made import config_text, corners_of, curve, said, x_of, y_of
@@ -92,8 +92,10 @@ def test_wall_time_is_in_hours_where_it_is_long(make, tmp_path):
 
 
 def test_logarithmic_axes_and_several_numbers(grid):
-    _, _, axes = drawn(grid, ("test/accuracy", "wall_s"), log="xy")
-    assert [axis.get_ylabel() for axis in axes] == ["test/accuracy", "wall s"]
+    for metrics in grid.rglob("metrics.jsonl"):
+        metrics.write_text(metrics.read_text() + '{"step": 500, "wall_s": 5, "train/gradient_norm": 0.1}\n')
+    _, _, axes = drawn(grid, ("test/accuracy", "train/gradient_norm"), log="xy")
+    assert [axis.get_ylabel() for axis in axes] == ["test/accuracy", "train/gradient norm"]
     assert {axis.get_xscale() for axis in axes} == {axis.get_yscale() for axis in axes} == {"log"}
 
 
@@ -105,6 +107,36 @@ def test_more_settings_than_colours_have_one_each(make, tmp_path):
     assert len({line.get_color() for line in lines.values()}) == 12
     assert list(lines)[:2] == ["lr=0.1 (n = 1)", "lr=1.1 (n = 1)"]
     assert axis.get_legend() is None  # it is beside the panel
+
+
+@pytest.mark.parametrize("settings", [3, 60])
+def test_a_legend_of_long_names_is_in_the_figure(make, tmp_path, settings):
+    """Beside the panels, which keep their size; a warning of the layout would be an error here."""
+    for i in range(settings):
+        config = config_text("mnist_bn", lr=1.0 + i, momentum=0.9 / (1 + i), weight_decay=0.1 / (1 + i))
+        make(f"mnist_bn/{i}/seed_0", status=said("done", 400), metrics=curve([0.1, 0.2]), lock="",
+             config=config)  # fmt: skip
+    with style.applied():
+        fig, _ = plot.figure_of(runs_in([tmp_path]), ("test/accuracy", "test/accuracy"), "step", "")
+        fig.draw_without_rendering()
+    (legend,) = fig.legends
+    box, whole = legend.get_window_extent(), fig.bbox
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert whole.y0 <= box.y0 < box.y1 <= whole.y1
+    for axis in fig.axes:
+        assert axis.get_window_extent().x1 < box.x0
+        assert axis.get_window_extent().width > 4 * fig.dpi
+    texts = [" ".join(text.get_text().split()) for text in legend.get_texts()]
+    assert len(texts) == settings
+    assert texts[0] == "lr=1, momentum=0.9, weight_decay=0.1 (n = 1)"
+
+
+def test_settings_are_named_by_what_is_drawn(make, tmp_path):
+    """And not by a run that logged nothing before it diverged."""
+    make("mnist_bn/a/seed_0", status=said("done", 400), metrics=curve([0.1]), lock="",
+         config=config_text("mnist_bn"))  # fmt: skip
+    make("mnist_bn/b/seed_0", status=said("diverged", 3), lock="", config=config_text("mnist_bn", lr=1e6))
+    assert list(drawn(tmp_path / "runs")[0]) == ["mnist_bn (n = 1)"]
 
 
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
@@ -144,7 +176,7 @@ def test_watch_waits_for_the_first_run(tmp_path, listed, monkeypatch):
 
     monkeypatch.setattr(time, "sleep", slept)
     line, _ = listed("plot", tmp_path, "--watch", "--out", tmp_path / "a.png")
-    assert line.startswith("runs.py: no runs to plot")
+    assert line.startswith("runs.py: no runs here")
 
 
 def test_a_damaged_run_is_left_out_and_named(grid, listed, tmp_path):
@@ -158,15 +190,23 @@ def test_a_damaged_run_is_left_out_and_named(grid, listed, tmp_path):
 def test_refusals(grid, refused, tmp_path):
     for words, line in (
         (["--out", "a.gif"], "--out=a.gif: accepted: a file that ends in .png, .svg, .pdf"),
-        (["--y", "x"], "--y=x: no run here has logged it; accepted: step, test/accuracy, wall_s"),
+        (["--y", "x"], "--y=x: no run here has logged it; accepted: test/accuracy"),
+        (["--y", "wall_s"], "--y=wall_s: says when a row was logged; accepted: test/accuracy"),
         (["--layer", "x"], "--layer=x: accepted with --percentiles"),
         (
             ["--percentiles", "--x", "wall"],
             "--x: not accepted with --percentiles, which are drawn against the step",
         ),
         (["--percentiles"], "--percentiles: no run here has any; accepted: runs with observe=[percentiles]"),
-        (["seed=7"], "no runs to plot: accepted: other folders or conditions; runs.py list shows the runs"),
+        (["seed=7"], "no runs here; accepted: other folders or conditions (runs.py list shows the runs)"),
         (["--out", "no/a.png"], "--out=no/a.png: cannot be written (No such file or directory)"),
     ):
         assert refused("plot", grid, "--out", tmp_path / "a.png", *words) == f"runs.py: {line}"
     assert not (tmp_path / "a.png").exists()
+
+
+def test_runs_that_have_logged_nothing(make, refused, tmp_path):
+    make("mnist_bn/a/seed_0", status=said("diverged", 3), lock="", config=config_text("mnist_bn"))
+    line = "accuracy: no run here has logged it; accepted: runs that have logged any"
+    assert refused("plot", tmp_path / "runs") == f"runs.py: --y={line}"
+    assert refused("table", tmp_path / "runs") == f"runs.py: --value={line}"

@@ -1,5 +1,6 @@
 """Configs and rows as `bn.compare` reads them, against the plain readers; and what is being written."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -89,8 +90,27 @@ def test_a_run_by_its_path_or_its_name_below_runs(grid, monkeypatch):
     assert run_named(str(grid / name)).config["optim.lr"] == 1.0
     with pytest.raises(UserError, match="mnist_bn: holds 4 runs: accepted: the folder of one"):
         run_named("mnist_bn")
-    with pytest.raises(UserError, match="no/run: no such run; accepted: its folder, or its name below runs/"):
+    with pytest.raises(
+        UserError, match="no/run: no such run; accepted: its folder, its name below runs/, or its id"
+    ):
         run_named("no/run")
+
+
+def test_a_run_by_its_id(grid, monkeypatch):
+    """Below runs/, or below any folder that is named, however it is spelled."""
+    path = grid / "mnist_bn" / "optim.lr-1.0" / "seed_1"
+    name = run_named(str(path)).id
+    assert re.fullmatch("[0-9a-f]{6}", name)
+    assert len({run.id for run in runs_in([grid])}) == 6
+    with pytest.raises(UserError, match=f"{name}: no such run"):
+        run_named(name)
+    monkeypatch.setattr("bn.compare.runs.RUNS", grid)
+    monkeypatch.chdir(grid.parent)
+    for folder in ("", f"{grid}/", f"{grid}/mnist_bn/", "runs/", "./"):
+        assert run_named(f"{folder}{name}").path.resolve() == path
+    monkeypatch.setattr("bn.compare.runs.id_of", lambda path: name)
+    with pytest.raises(UserError, match=f"{name}: the id of 6 runs: accepted: .*seed_1"):
+        run_named(name)
 
 
 def test_a_run_in_the_queue_has_the_config_submitted(make, tmp_path):
@@ -98,4 +118,4 @@ def test_a_run_in_the_queue_has_the_config_submitted(make, tmp_path):
     path = make("mnist_bn/a/seed_0", submitted={"job": "1", "config": config})
     (path / "config.yaml").unlink()
     (run,) = runs_in([tmp_path])
-    assert run.config == completed(config)
+    assert run.config == {**completed(config), "debug": "none"}

@@ -40,11 +40,11 @@ WRONG = [
     # wrong type
     ({"optim.lr": "fast"}, "optim.lr='fast': accepted: float"),
     ({"optim.lr": "0.1"}, "optim.lr='0.1': accepted: float"),
-    ({"optim.lr": True}, "optim.lr=True: accepted: float"),
-    ({"optim.lr": None}, "optim.lr=None: accepted: float"),
+    ({"optim.lr": True}, "optim.lr=true: accepted: float"),
+    ({"optim.lr": None}, "optim.lr=null: accepted: float"),
     ({"optim.lr": [0.1]}, "optim.lr=[0.1]: accepted: float"),
     ({"seed": "3"}, "seed='3': accepted: int"),
-    ({"seed": True}, "seed=True: accepted: int"),
+    ({"seed": True}, "seed=true: accepted: int"),
     ({"seed": 3.0}, "seed=3.0: accepted: int, written 3"),
     ({"cuda_graph": 1}, "cuda_graph=1: accepted: bool"),
     ({"cuda_graph": "true"}, "cuda_graph='true': accepted: bool"),
@@ -66,9 +66,9 @@ WRONG = [
     ({"optim.weight_decay": -math.inf}, "optim.weight_decay=-inf: accepted: a finite float"),
     # a choice
     ({"device": "gpu"}, "device='gpu': accepted: auto, cpu, cuda"),
-    ({"device": None}, "device=None: accepted: auto, cpu, cuda"),
+    ({"device": None}, "device=null: accepted: auto, cpu, cuda"),
     ({"model.norm": "weight"}, "model.norm='weight': accepted: none, batch, ghost, layer, group, population"),
-    ({"model.nonlinearity": ["relu"]}, "model.nonlinearity=['relu']: accepted: relu, sigmoid, tanh, gelu"),
+    ({"model.nonlinearity": ["relu"]}, "model.nonlinearity=[relu]: accepted: relu, sigmoid, tanh, gelu"),
     # items of a list
     ({"model.hidden": 100}, "model.hidden=100: accepted: a list, such as [1,2]"),
     ({"model.hidden": "100"}, "model.hidden='100': accepted: a list, such as [1,2]"),
@@ -78,8 +78,8 @@ WRONG = [
     ({"evaluate.at.early": [-5]}, "evaluate.at.early[0]=-5: accepted: int >= 0, <= 1e9"),
     # a union told apart by name
     ({"model": {"name": "resnet"}}, "model.name='resnet': accepted: mlp, inception"),
-    ({"model": {"name": ["mlp"]}}, "model.name=['mlp']: accepted: mlp, inception"),
-    ({"model": {}}, "model.name=None: accepted: mlp, inception"),
+    ({"model": {"name": ["mlp"]}}, "model.name=[mlp]: accepted: mlp, inception"),
+    ({"model": {}}, "model.name=null: accepted: mlp, inception"),
     ({"model": "nothing"}, "model.name='nothing': accepted: mlp, inception"),
     ({"model": {"name": "mlp"}}, "model.hidden: missing"),
     # a group that may be absent
@@ -145,7 +145,7 @@ def test_each_missing_key_is_named(mapping, key):
         config_from(plain)
     told_apart = {"model.name": "mlp, inception"}
     accepted = told_apart.get(key)
-    assert str(error.value) == (f"{key}=None: accepted: {accepted}" if accepted else f"{key}: missing")
+    assert str(error.value) == (f"{key}=null: accepted: {accepted}" if accepted else f"{key}: missing")
 
 
 def test_what_lies_on_an_edge_or_is_an_int_for_a_float_is_taken_as_typed(mapping):

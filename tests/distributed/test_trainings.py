@@ -59,7 +59,7 @@ def test_killed_told_to_stop_and_stopped_for_good(
     assert (run.status["state"], reason.startswith(f"rank 1 (process {killed} on ")) == ("interrupted", True)
     assert reason.endswith(" is gone")
     (line,) = err.splitlines()
-    assert line.endswith(f"/seed_0: {reason}: the same command goes on")
+    assert line.endswith(f"/seed_0: {reason}: the same command resumes it")
     assert silent == ""
 
     ranks = start_ranks(2, arguments)
@@ -83,7 +83,7 @@ def test_killed_told_to_stop_and_stopped_for_good(
     codes, ((_, err), _) = ranks.wait()
     assert codes == [1, -signal.SIGKILL]
     (line,) = err.splitlines()
-    assert line.endswith(" stands still since 3 s (rank_timeout_s): the same command goes on")
+    assert line.endswith(" stands still since 3 s (rank_timeout_s): the same command resumes it")
 
     codes, _ = start_ranks(2, arguments).wait()
     assert codes == [0, 0]
@@ -102,7 +102,7 @@ def test_rank_0_is_killed(start_ranks, typed, planned, until):
     assert codes == [-signal.SIGKILL, 1]
     (line,) = err.splitlines()
     assert f"/seed_0: rank 0 (process {killed} on " in line
-    assert line.endswith(" is gone: the same command goes on")
+    assert line.endswith(" is gone: the same command resumes it")
     assert run.status["state"] == "running"  # nobody is left who may write
 
 
@@ -131,13 +131,13 @@ def test_another_number_of_processes_goes_on_and_says_what_is_not_exact(
     with pytest.raises(Interrupted):
         trained(*overrides, stop_signal=stop_after(2))
     assert (
-        "2 processes before and 1 now: what follows is not exact: the rounding of sums over processes; "
-        "mini-batches of 16 examples are normalized, before 8; each process starts from the mean of the "
-        "moving averages; dropout draws other numbers" in capsys.readouterr().err
+        "resumed by 1 process instead of 2, so not to the same bits: sums over processes are rounded "
+        "differently; 16 examples are normalized together instead of 8; each process starts from the mean of "
+        "the moving averages; dropout draws different numbers" in capsys.readouterr().err
     )
     codes, ((_, err), _) = start_ranks(2, typed(*overrides)).wait()
     assert codes == [0, 0]
-    assert "1 process before and 2 now: what follows is not exact" in err
+    assert "resumed by 2 processes instead of 1, so not to the same bits" in err
     assert run.status["state"] == "done"
 
 
@@ -168,7 +168,7 @@ def test_a_rank_that_runs_out_of_memory_is_as_a_killed_one(start_ranks, typed, p
     for _, err in texts:
         assert "Traceback" not in err
         assert err.count("\n") <= 1
-    assert any(err.endswith(": the same command goes on\n") for _, err in texts)
+    assert any(err.endswith(": the same command resumes it\n") for _, err in texts)
 
 
 def test_a_rank_that_stands_still_ends_the_training(start_ranks, typed, planned):
@@ -183,7 +183,7 @@ def test_a_rank_that_stands_still_ends_the_training(start_ranks, typed, planned)
     assert run.status["reason"].startswith(f"rank 1 (process {stuck} on ")
     assert run.status["reason"].endswith(") stands still since 4 s (rank_timeout_s)")
     (line,) = err.splitlines()
-    assert line.endswith(f"/seed_0: {run.status['reason']}: the same command goes on")
+    assert line.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it")
     assert "in troubled" in its_err
     assert silent == ""
 
@@ -200,7 +200,7 @@ def test_rank_0_stands_still(start_ranks, typed, planned):
     assert run.status["reason"].endswith(") stands still since 3 s (rank_timeout_s)")
     assert "in troubled" in its_err
     (line,) = err.splitlines()
-    assert line.endswith(f"/seed_0: {run.status['reason']}: the same command goes on")
+    assert line.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it")
 
 
 def test_a_rank_is_killed_while_the_others_cannot_find_out(start_ranks, typed, planned, until):
@@ -214,7 +214,7 @@ def test_a_rank_is_killed_while_the_others_cannot_find_out(start_ranks, typed, p
     assert codes == [1, -signal.SIGKILL]
     assert run.status["state"] == "interrupted"
     assert run.status["reason"].startswith(f"rank 1 (process {killed} on ")
-    assert err.endswith(f"/seed_0: {run.status['reason']}: the same command goes on\n")
+    assert err.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it\n")
 
 
 def test_a_rank_that_does_not_come(start_ranks, typed, planned):
@@ -224,7 +224,7 @@ def test_a_rank_that_does_not_come(start_ranks, typed, planned):
     assert run.status["state"] == "interrupted"
     assert run.status["reason"] == "rank 1 did not come within 1 s (rank_timeout_s)"
     (line,) = err.splitlines()
-    assert line.endswith(f"/seed_0: {run.status['reason']}: the same command goes on")
+    assert line.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it")
 
 
 def test_told_to_stop_before_all_have_come(start_ranks, typed, planned, until):
@@ -290,7 +290,7 @@ def test_torchrun_and_the_run_directory_name_a_killed_rank(torchrun, typed, plan
     assert run.status["state"] == "interrupted"
     assert run.status["reason"].startswith(f"rank 1 (process {killed} on ")
     (line,) = [line for line in err.splitlines() if line.startswith("train.py: ")]
-    assert line.endswith(f"{run.status['reason']}: the same command goes on")
+    assert line.endswith(f"{run.status['reason']}: the same command resumes it")
     _, _, root = err.partition("Root Cause (first observed failure):")
     assert f"exitcode  : -9 (pid: {killed})" in root
 

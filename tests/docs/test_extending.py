@@ -19,8 +19,9 @@ from tests.conftest import slowly
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text()
 BLOCKS = re.findall(r"^```(python|yaml|bash)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for kind, text in BLOCKS if kind == "bash" for line in text.splitlines()]
-SHORT = ["steps=20", "log_every=10", "evaluate.population_batches=2", "probe.examples=60", "device=cpu"]
+SHORT = ["log_every=10", "evaluate.population_batches=2", "probe.examples=60", "device=cpu"]
 NUMBERS = {"saturation": "saturated", "scales": "scale"}  # the names that an observation records under
+MLP = ["steps=20"]
 IMAGES = ["steps=4", "steps_factor=1", "model.width=0.01"]
 
 
@@ -77,7 +78,7 @@ def test_each_command_trains(extended, command):
     python, *arguments = shlex.split(command)
     assert python == "python"
     output = f"runs{COMMANDS.index(command)}"
-    short = [*SHORT, f"output={output}"] + (IMAGES if "scale=smoke" in arguments else [])
+    short = [*SHORT, *(IMAGES if "scale=smoke" in arguments else MLP), f"output={output}"]
     done = subprocess.run(
         [sys.executable, *arguments, *short], cwd=extended, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(extended)}, check=False, timeout=120,

@@ -25,6 +25,7 @@ from tests.conftest import slowly
 PAGES = [
     REPOSITORY / "README.md",
     REPOSITORY / "CONTRIBUTING.md",
+    REPOSITORY / "notebooks" / "README.md",
     REPOSITORY / "scripts" / "slurm" / "README.md",
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]

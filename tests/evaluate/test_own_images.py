@@ -137,14 +137,17 @@ def test_public_weights(say, file, photos):  # noqa: F811
 
 def test_images_that_cannot_be_read_are_named_and_the_others_answered(say, checkpoint, photos):
     (photos / "a.bmp").write_bytes(b"BM nothing")
-    code, out, err = say(f"checkpoint={checkpoint()}", f"images={photos}")
+    path = checkpoint()
+    code, out, err = say(f"checkpoint={path}", f"images={photos}")
     assert code == 1
     assert [line.partition(": ")[0] for line in out.splitlines()] == [
         str(photos / name) for name in ("b.png", "more/c.JPG")
     ]
     first, last = err.splitlines()
-    assert first.startswith(f"{photos / 'a.bmp'}: cannot be read (")
-    assert last == f"evaluate.py: 1 of 3 images cannot be read, such as {photos / 'a.bmp'}"
+    assert first.startswith(f"{photos / 'a.bmp'}: cannot be read: not an image; accepted: BMP, ")
+    assert last == "evaluate.py: 1 of 3 images cannot be read"
+    code, out, err = say(f"checkpoint={path}", f"images={photos / 'a.bmp'}")
+    assert (code, out, err) == (1, "", f"evaluate.py: {first}\n")  # once, of an image alone
 
 
 def test_a_network_that_gives_nan_says_so(say, checkpoint, photos):
@@ -153,17 +156,17 @@ def test_a_network_that_gives_nan_says_so(say, checkpoint, photos):
     state["model"]["classifier.bias"][3] = torch.nan
     torch.save(state, path.parent / "nan.pt")
     code, out, _ = say(f"checkpoint={path.parent / 'nan.pt'}", f"images={photos / 'b.png'}")
-    assert (code, out) == (0, f"{photos / 'b.png'}: NaN or inf among the probabilities\n")
+    assert (code, out) == (0, f"{photos / 'b.png'}: the probabilities are NaN or inf\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["images=nowhere"], "images=nowhere: no such file or folder"),
-        (["images=empty"], "images=empty: no images in it; accepted: .jpeg, .jpg, "),
+        (["images=empty"], "images=empty: holds no images; accepted: .jpeg, .jpg, "),
         (["images=[]"], "images=[]: accepted: not empty"),
         (["images=empty", "top=0"], "top=0: accepted: int >= 1, <= 1e6"),
-        (["--json"], "json=True: accepted with images=FOLDER_OR_FILE"),
+        (["--json"], "json=true: accepted with images=FOLDER_OR_FILE"),
     ],
 )
 def test_wrong_use_is_one_line(say, tmp_path, monkeypatch, arguments, line):

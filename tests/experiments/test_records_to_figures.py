@@ -1,9 +1,6 @@
 """From run directories to results/, and from results/ to figures, tables and the README."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -11,12 +8,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from bn.config import flatten, to_dict
 from bn.errors import UserError
-from bn.run.directory import REPOSITORY
-from experiments import EXPERIMENTS, collected, fair_comparison, figure1, style
-from experiments.committed import RESULTS, differences, has_records, make, page_with_tables
-from tests.conftest import slowly
+from experiments import collected, fair_comparison, figure1, style
+from experiments.committed import differences, make, page_with_tables
 
 
 @pytest.fixture(scope="module")
@@ -318,58 +312,3 @@ def test_tables_of_a_page_are_filled_from_results(tmp_path) -> None:
     (tmp_path / "results" / "a" / "t.md").unlink()
     with pytest.raises(UserError, match=r"names results/a/t\.md, which is missing"):
         page_with_tables(readme, tmp_path / "results")
-
-
-COMMITTED = [
-    name
-    for name, e in EXPERIMENTS.items()
-    if hasattr(e, "SWEEPS") and has_records(name, e) and name != "figure1"
-]
-TELLING = (
-    "experiment", "scale", "member", "seed", "steps", "data.name", "model.norm", "model.init_std",
-    "model.dropout", "model.lrn", "data.shuffle", "data.distortion", "data.validation", "optim.name",
-    "optim.momentum", "optim.batch", "optim.lr", "optim.lr_factor", "evaluate.population",
-    "optim.weight_decay_factor", "optim.decay.every", "optim.decay.speed", "model.norm_place",
-    "model.nonlinearity", "data.examples", "data.inputs",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ["figure1", *slowly(*COMMITTED)])
-def test_committed_results_are_of_their_sweeps_and_honest(name: str) -> None:
-    """Each run is another one of the sweeps', ended, from committed code; those on MNIST are all there."""
-    check_runs(RESULTS / name / "runs.json", EXPERIMENTS[name].SWEEPS.items())
-
-
-@pytest.mark.slow
-def test_the_committed_further_seeds_are_those_of_the_chosen_settings_and_of_the_sweep_file() -> None:
-    folder = RESULTS / "fair_comparison"
-    check_runs(folder / "further_seeds_runs.json", fair_comparison.further_sweeps(folder))
-    check_runs(folder / "further_seeds_runs.json", [("fair_comparison_chosen", ())])
-
-
-def check_runs(path: Path, sweeps: Iterable[tuple[str, Sequence[str]]]) -> None:
-    from bn.cli import planned_runs
-
-    document = json.loads(path.read_text())
-    runs = document["runs"]
-    configs = [document["config"] | run["config"] for run in runs]
-    telling = [key for key in TELLING if key in configs[0]]  # older records lack later keys
-    found = [tuple(config[key] for key in telling) for config in configs]
-    scale = [f"scale={configs[0]['scale']}"] if configs[0].get("scale") else []
-    planned = [flatten(to_dict(r.config)) for s, axes in sweeps for r in planned_runs(s, [*axes, *scale])]
-    wanted = {tuple(config.get(key) for key in telling) for config in planned}
-    assert len(set(found)) == len(found)
-    assert set(found) <= wanted
-    assert scale or set(found) == wanted
-    assert all(run["dirty"] is False for run in runs)
-    states = {"done", "diverged", "interrupted"} if path.parent.name == "base_rate" else {"done", "diverged"}
-    assert {run["state"] for run in runs} <= states
-
-
-@pytest.mark.slow
-def test_make_figures_check_passes_on_the_committed_results() -> None:
-    done = subprocess.run(
-        [sys.executable, "scripts/make_figures.py", "--check"],
-        cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")

@@ -60,7 +60,7 @@ def test_killed_and_stopped_in_every_way(start, command, typed, planned, undistu
     assert [(r.status["state"], r.status["step"]) for r in busy] == [
         ("interrupted", last_step(r)) for r in busy
     ]
-    assert len(err.splitlines()) == err.count(": the same command goes on") == 2
+    assert len(err.splitlines()) == err.count(": the same command resumes it") == 2
     assert all(err.count(f"{run.path.parent.name}/{run.path.name}: interrupted at") == 1 for run in busy[:1])
 
     # Ctrl-C at a terminal: the parent and the workers hear of it, and the parent tells the workers too, which
@@ -73,7 +73,7 @@ def test_killed_and_stopped_in_every_way(start, command, typed, planned, undistu
 
     code, _, err, busy = disturbed(interrupt)
     assert code == 130
-    assert len(err.splitlines()) == err.count(": the same command goes on") == 2
+    assert len(err.splitlines()) == err.count(": the same command resumes it") == 2
     assert [(r.status["state"], r.status["step"]) for r in busy] == [
         ("interrupted", last_step(r)) for r in busy
     ]

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from bn.cli import planned_run
-from bn.run.directory import RunDirectory, processor, read_lines
+from bn.run.directory import RunDirectory, read_lines
+from bn.run.environment import processor
 from bn.train import train
 from tests.conftest import slowly
 

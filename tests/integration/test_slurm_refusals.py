@@ -14,7 +14,7 @@ def refused(result):
 
 def test_without_a_sweep(cli, typed, tmp_path, snapshot):
     out, line = refused(cli(*typed(*SWEEP[1:])))
-    assert (out, line) == ("", "hydra/launcher=slurm: needs a sweep, which may be of one run: add -m")
+    assert (out, line) == ("", "hydra/launcher=slurm: needs a sweep, if only of one run: add -m")
     assert snapshot(tmp_path) == {}
 
 
@@ -42,7 +42,7 @@ def test_wrong_keys(cli, typed, tmp_path, snapshot, argument, said):
 def test_no_slurm_here(cli, typed, tmp_path, snapshot, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     out, line = refused(cli(*typed(*SWEEP)))
-    assert out == "train.py: sweep of 1 runs, 0 finished before\n"
+    assert out == "train.py: sweep of 1 run, 0 finished before\n"
     assert line == "hydra/launcher=slurm: squeue does not answer: is this a login node of a SLURM cluster?"
     assert snapshot(tmp_path) == {}
 

@@ -84,20 +84,23 @@ def test_it_is_the_run_that_its_own_command_makes(trained, extended, planned, cl
     assert (code, err) == (0, "")
     assert out.startswith("mnist_bn: seed 0, from step 140 of 180 steps -> ")
     code, out, _ = cli(*typed(RUN, LONG, f"extend={shorter.path}"))
-    assert (code, out.endswith("(finished before)\n")) == (0, True)
+    assert (code, "(finished before)\n" in out) == (0, True)
     code, out, err = cli(*typed(RUN, "steps=240", f"extend={run.path}"))
     assert (code, err) == (0, "")
-    assert f"goes on from the 180 steps of {run.name}, which stays as it is" in out
+    assert f"continues {run.name} from step 180; that run is not changed" in out
 
 
 def test_where_it_comes_from_is_recorded(trained, extended):
     shorter = trained(RUN)
     run = extended(shorter, RUN)
+    run.command = "python train.py the longer one"
     trained_by(run)
     env, first = (json.loads((each.path / "env.json").read_text()) for each in (run, shorter))
     assert env["extends"]["steps"] == 120
     assert env["extends"]["run"].endswith("seed_0")
-    assert [env["time"], env["command"]] == [first["time"], first["command"]]
+    assert env["time"] == first["time"]
+    assert env["command"] == run.command
+    assert env["extends"]["command"] == first["command"]
     assert [start["step"] for start in env["resumed"]] == [120]
     assert f"extend: {shorter.path}" in (run.path / "config.yaml").read_text()
 
@@ -131,15 +134,17 @@ def test_what_cannot_be_extended(trained, planned, extended, snapshot, stop_afte
     key = f"extend={shorter.path}"
     other = planned(RUN, LONG, "optim.lr=1", key)
     assert refusal(other, snapshot) == (
-        f"{key}: optim.lr (there 0.1, here 1.0); accepted: a run with other steps alone"
+        f"{key}: optim.lr (there 0.1, here 1.0); accepted: a run that differs in steps only"
     )
     same = planned(RUN, "steps=100", key)
-    assert refusal(same, snapshot).endswith(
-        "has 120 steps; accepted with it: steps of more than that, here 100"
+    assert refusal(same, snapshot) == (
+        f"{key}: has 120 steps, and this run 100; accepted: a run with fewer steps"
     )
     for given in ("evaluate.population=always", "observe=[correlations]"):
         by_length = planned(RUN, LONG, given, key)
-        assert refusal(by_length, snapshot).startswith(f"{key}: {given} depends on the length of a run; ")
+        assert refusal(by_length, snapshot).startswith(
+            f"{key}: what {given} records depends on the length of the run; "
+        )
     nothing = planned(RUN, LONG, f"extend={shorter.path}0")
     assert refusal(nothing, snapshot) == (
         f"{key}0: holds no run; accepted: the directory of a run that is done"
@@ -158,6 +163,36 @@ def test_one_that_has_changed_since_is_refused(trained, extended, snapshot):
     path = shorter.path / "metrics.jsonl"
     path.write_text(path.read_text().replace("0.", "1.", 1))
     assert "changed since the run ended" in refusal(extended(shorter, RUN), snapshot)
+
+
+def test_values_are_named_as_they_are_typed(trained, planned, snapshot):
+    shorter = trained(RUN)
+    key = f"extend={shorter.path}"
+    run = planned(RUN, LONG, "data.examples=600", "cuda_graph=false", key)
+    assert refusal(run, snapshot) == (
+        f"{key}: cuda_graph (there true, here false), data.examples (there null, here 600); "
+        "accepted: a run that differs in steps only"
+    )
+
+
+def test_a_run_that_is_there_already_began_as_it_is_said(trained, extended, planned, snapshot, stop_after):
+    """`extend` of another run, or of none, would be passed over once the longer run has begun."""
+    shorter = trained(RUN)
+    run = extended(shorter, RUN)
+    trained_by(run, stop_after(20))
+    for _ in ("interrupted", "done"):
+        other = planned(RUN, LONG, "extend=nowhere")
+        line = refusal(other, snapshot)
+        assert line.startswith(f"extend=nowhere: {run.name} is there already, and extends ")
+        assert line.endswith("; accepted: the same command without extend")
+        trained_by(run)
+    assert run.finished
+    alone = trained(RUN, LONG, "seed=1")
+    line = refusal(planned(RUN, LONG, "seed=1", f"extend={shorter.path}"), snapshot)
+    assert line == (
+        f"extend={shorter.path}: {alone.name} is there already, and began at step 0; "
+        "accepted: the same command without extend"
+    )
 
 
 def test_a_sweep_checks_all_members_first(trained, cli, typed, snapshot, tmp_path):

@@ -13,9 +13,10 @@ def test_it_says_so_and_changes_no_byte(trained, command, typed, snapshot, tmp_p
     before = snapshot(tmp_path)
     code, out, err = command(*typed("experiment=mnist_bn"), *extra, python_options=["-X", "importtime"])
     assert code == 0
-    assert out.count("\n") == 1
-    assert "seed_0: done at step 120; test/accuracy 0." in out
-    assert out.endswith(" (finished before)\n")
+    summary, following = out.splitlines()
+    assert "seed_0: done at step 120; test/accuracy 0." in summary
+    assert summary.endswith(" (finished before)")
+    assert following.startswith("train.py: next: python ")
     assert snapshot(tmp_path) == before
     assert run.finished
     imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}

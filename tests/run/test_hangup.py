@@ -41,7 +41,7 @@ def test_sighup_saves_as_sigterm_does(start, typed, planned):
     os.kill(process.pid, signal.SIGHUP)
     code, out, err = process.wait()
     assert (code, err) == (128 + signal.SIGHUP, "")
-    assert "SIGHUP: the same command goes on" in out
+    assert "SIGHUP: the same command resumes it" in out
     assert (run.status["state"], run.status["reason"]) == ("interrupted", "SIGHUP")
     assert len(list_checkpoints(run.checkpoints)) == 1
 

@@ -23,13 +23,12 @@ def test_what_changes_the_records_says_so(trained, cli, typed, planned):
         "probe.at.early=[0,500,1000,2500]",
         "probe.at.every=5000",
         "probe.examples=10000",
-        "log_every=100",
     )
-    plain = trained(RUN, *default, *same)
+    plain = trained(RUN, *default, *same, "log_every=100")
     code, out, err = cli(*typed(RUN, *default, *same, "log_every=50"))
     assert (code, err) == (0, "")
     assert out.splitlines()[0].startswith(
-        "train.py: log_every: changes the records, so this is another run than "
+        "train.py: log_every: changes the records, so this is not the same run as "
     )
     assert out.splitlines()[0].endswith(plain.name)
     code, out, err = cli(*typed(RUN, *default, *same, "log_every=50"))  # it is there now

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from bn.run.directory import InUse, RunDirectory
+from bn.run.directory import RunDirectory
+from bn.run.lock import InUse
 
 RUN = "experiment=mnist_bn"
 
@@ -59,7 +60,8 @@ def test_a_lock_removed_between_its_opening_and_its_locking(planned, monkeypatch
     monkeypatch.setattr(fcntl, "flock", removing)
     run.open()
     assert run._lock is not None
-    assert os.path.samestat(os.fstat(run._lock.fileno()), (run.path / "lock").stat())
+    assert run._lock._file is not None
+    assert os.path.samestat(os.fstat(run._lock._file.fileno()), (run.path / "lock").stat())
     run.close()
 
 

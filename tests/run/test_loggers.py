@@ -91,7 +91,7 @@ def test_one_that_fails_is_let_go_and_the_other_goes_on(trained, kept, undisturb
     run = trained(*RUN)
     err = capfd.readouterr().err
     assert err == (
-        "logger=wandb: OSError: [Errno 28] No space left on device: going on without W&B; "
+        "logger=wandb: OSError: [Errno 28] No space left on device: continuing without W&B; "
         "the local records are complete\n"
     )
     assert kept["tensorboard"].ends == [("done", None)]
@@ -106,7 +106,10 @@ def test_a_figure_that_cannot_be_drawn_costs_no_more_than_the_figure(trained, ke
 
     monkeypatch.setattr("bn.observe.figure.percentiles_figure", fails)
     run = trained(*RUN)
-    assert capfd.readouterr().err == f"{run.name}: no figure of its percentiles: MemoryError: no room\n"
+    assert (
+        capfd.readouterr().err
+        == f"{run.name}: the figure of its percentiles is not drawn: MemoryError: no room\n"
+    )
     assert run.finished
     assert kept["wandb"].ends == [("done", None)]
 

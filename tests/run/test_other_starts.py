@@ -82,11 +82,11 @@ def test_what_does_not_fit(trained, planned, snapshot, tmp_path):
     for overrides, words in (
         (
             ("model.hidden=[10]", f"start={other.path}"),
-            "hidden.0.linear.weight is (100, 784) there and is (10, ",
+            "hidden.0.linear.weight is (100, 784) there and (10, ",
         ),
         (
             ("model.norm=none", f"start={other.path}"),
-            "hidden.0.linear.bias is absent there and is (100,) here",
+            "hidden.0.linear.bias is missing there and (100,) here",
         ),
         ((f"start={tmp_path}/nothing",), "/nothing: no such file or folder; accepted: a run directory"),
         ((f"start={tmp_path}",), "has no checkpoint; accepted: a run directory or a checkpoint"),

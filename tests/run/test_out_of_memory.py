@@ -1,4 +1,4 @@
-"""Memory that runs out is as a kill: the same command goes on, a sweep too, and no job comes back for it."""
+"""A run out of memory is as if killed: the same command resumes it, also in a sweep; no job is requeued."""
 
 import errno
 import os
@@ -103,7 +103,7 @@ def test_the_run_is_interrupted_and_the_same_command_goes_on(
     assert code == 1
     assert err.count("\n") == 1
     assert err.startswith(f"train.py: {run.name}: ")
-    assert err.endswith(": the same command goes on\n")
+    assert err.endswith(": the same command resumes it\n")
     assert (run.status["state"], run.status["reason"].count("out of memory")) == ("interrupted", 1)
     assert cli(*typed(RUN))[0] == 0
     assert bits(run) == bits(undisturbed(RUN))

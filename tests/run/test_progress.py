@@ -10,6 +10,15 @@ from bn.run.telling import duration, numbers_told
 from bn.train import train
 from tests.run.terminals import Terminal, pieces, screen
 
+BAR = r"\d+% \|[^|]+\| \d+/120"
+BARS = {
+    16: r"\d+%",
+    24: BAR,
+    40: BAR,
+    80: f"mnist_bn seed 0 +{BAR} steps",
+    120: f"mnist_bn seed 0 +{BAR} steps",
+}
+NUMBERS_SHOWN = {16: 1, 24: 1, 40: 3, 80: 4, 120: 4}  # columns and how many of the numbers fit
 NUMBERS = r"accuracy \d+\.\d\d%  loss \d\.\d+  \d+(\.\d)? s left  [\d,]+ images/s"
 
 
@@ -23,20 +32,21 @@ def trained_on(terminal, run, monkeypatch):
     return terminal.close()
 
 
-@pytest.mark.parametrize("columns", [40, 80, 120])
+@pytest.mark.parametrize("columns", [16, 24, 40, 80, 120])
 def test_the_bar_fits_and_puts_accuracy_loss_and_time_first(columns, planned, monkeypatch, capsys):
     monkeypatch.setattr(module, "MIN_INTERVAL_S", 0.0)  # each step is drawn
     run = planned("experiment=mnist_bn")
     drawn = trained_on(Terminal(columns), run, monkeypatch)
     found = pieces(drawn)
     assert max(map(len, found)) <= columns
-    assert any(piece.startswith("mnist_bn seed 0  50% |") for piece in found)
-    if columns >= 80:  # nothing is cut off
-        bars = [piece for piece in found if "mnist_bn" in piece]
-        assert all(re.search(r"\| [\d,]+/120 steps$", bar) for bar in bars)
-        assert any(re.fullmatch(NUMBERS, piece) for piece in found)
-    else:
-        assert any(re.match(r"accuracy \d+\.\d\d%  loss \d\.\d+  \d", piece) for piece in found)
+    bars = [piece for piece in found if re.match(r"(mnist_bn seed 0 +)?\d+%", piece.strip())]
+    assert len(bars) > 100
+    assert all(re.fullmatch(BARS[columns], bar.strip()) for bar in bars)  # nothing is cut off
+    numbers = [piece for piece in found if piece and piece not in bars]
+    shown = NUMBERS.split("  ")[: NUMBERS_SHOWN[columns]]
+    assert any(re.fullmatch("  ".join(shown), piece) for piece in numbers)
+    whole = re.compile("(" + "|".join(NUMBERS.split("  ")) + ")(  |$)")
+    assert all(re.fullmatch(f"({whole.pattern})+", piece) for piece in numbers)
     assert screen(drawn, columns) == []  # in the end it is gone, and the last lines say more
     assert "accuracy" not in capsys.readouterr().out  # on a terminal there are no lines beside the bar
 
@@ -57,7 +67,7 @@ def test_lines_where_there_is_no_terminal(planned, monkeypatch, capsys):
     assert err == ""
 
 
-@pytest.mark.parametrize(("least_s", "every_s", "number"), [(60.0, 60.0, 0), (60.0, 0.0, 5)])
+@pytest.mark.parametrize(("least_s", "every_s", "number"), [(60.0, 60.0, 0), (60.0, 0.0, 119)])
 def test_lines_come_no_more_often(least_s, every_s, number, planned, monkeypatch, capsys):
     monkeypatch.setattr(module, "LEAST_S", least_s)
     monkeypatch.setattr(module, "EVERY_S", every_s)
@@ -66,6 +76,23 @@ def test_lines_come_no_more_often(least_s, every_s, number, planned, monkeypatch
     train(run.config, run)
     run.close()
     assert capsys.readouterr().out.count("; step ") == number
+
+
+def test_slow_steps_wait_for_no_number(planned, monkeypatch, capsys):
+    """Steps of ten seconds, of which the twentieth would be the first to be logged."""
+    run = planned("experiment=mnist_bn")
+    run.path.mkdir(parents=True)
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    progress = module.Progress(run.config, run, 0, bar=False, writes=True)
+    for n in range(1, 8):
+        now[0] += 10
+        progress.log(n, {})
+    progress.close()
+    assert capsys.readouterr().out.splitlines() == [
+        "mnist_bn seed 0: 19 min 30 s left; step 3 of 120",
+        "mnist_bn seed 0: 19 min 00 s left; step 6 of 120",
+    ]
 
 
 def test_whoever_read_the_lines_may_leave(planned, monkeypatch):

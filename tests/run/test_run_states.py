@@ -75,3 +75,13 @@ def test_the_latest_accuracy(make, lines, accuracy, of):
     found = state_of(make("a/b/c", metrics="".join(lines)))
     assert (found.accuracy, found.accuracy_of) == (accuracy, of)
     assert found.step == [json.loads(text)["step"] for text in lines if text.endswith("\n")][-1]
+
+
+def test_a_failed_run_says_the_step_that_the_list_says(planned):
+    """Its status has the last saved one, its records go on to the last logged one."""
+    run = planned("experiment=mnist_bn")
+    run.path.mkdir(parents=True)
+    (run.path / "metrics.jsonl").write_text('{"step": 100, "wall_s": 1.0}\n{"step": 120, "wall_s": 1.2}\n')
+    run.set_status("failed", 0, "no space left")
+    assert state_of(run.path).step == 120
+    assert run.summary() == f"{run.name}: failed at step 120; no space left"

@@ -1,4 +1,4 @@
-"""The process is told to stop, or is killed; the same command goes on, to the same bits."""
+"""The process is told to stop, or is killed; the same command resumes it, to the same bits."""
 
 import json
 import signal
@@ -38,7 +38,7 @@ def test_told_to_stop(start, cli, typed, planned, undisturbed, bits):
         results = list(pool.map(stopped, runs, cases))
     for run, (arguments, number, expected), (code, out, err) in zip(runs, cases, results, strict=True):
         assert (code, err) == (expected, "")
-        assert ": the same command goes on" in out
+        assert ": the same command resumes it" in out
         status = run.status
         assert (status["state"], status["reason"]) == ("interrupted", number.name)
         assert 100 <= status["step"] < 1200

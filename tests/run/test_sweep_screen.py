@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from bn.run import watching as module
+from bn.run.commands import listing
 from bn.run.members import SweepMember, differing, end_of_sweep, names
 from bn.run.watching import Watched, watched_here
 from tests.run.terminals import Terminal, pieces, screen
@@ -55,7 +56,7 @@ def test_what_a_terminal_shows(columns, members, runs_on, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal.stream)
         patch.setattr(sys, "stdout", terminal.stream)
-        watched = Watched(members, before=2)
+        watched = Watched(members, before=["done", "failed"])
         watched.show()
         runs_on(members[0], 60, 0.875)
         runs_on(members[1], 0)
@@ -69,11 +70,22 @@ def test_what_a_terminal_shows(columns, members, runs_on, monkeypatch):
     assert end[:3] == [
         "train.py: 3 of 8: seed_0: done at step 120; test/accuracy 0.9000",
         "train.py: 4 of 8: seed_1: failed at step 40; no space left",
-        "4 of 8 ended, 1 running, 3 waiting; about 0.0 s left",
+        "2 of 8 finished, 2 failed, 1 running, 3 waiting; about 0.0 s left",
     ]
     assert end[3] == "         -  mnist_baseline seed=1  0 of 120 steps"
     assert "    87.50%  mnist_baseline seed=0  60 of 120 steps" in pieces(drawn)
     assert drawn.count("no space left") == 1
+
+
+def test_a_narrow_terminal_has_the_counts_in_two_lines(members, monkeypatch):
+    terminal = Terminal(40)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal.stream)
+        watched = Watched(members, before=["done", "failed", "interrupted"])
+        watched.show()
+    assert screen(terminal.close(), 40) == [
+        "1 of 9 finished, 1 failed, 1", "interrupted, 0 running, 6 waiting",
+    ]  # fmt: skip
 
 
 def test_many_members_and_a_low_terminal(planned, runs_on, monkeypatch):
@@ -100,7 +112,7 @@ def test_a_line_now_and_then_where_there_is_no_terminal(members, runs_on, monkey
     watched.show()
     out, err = capsys.readouterr()
     assert err == ""
-    assert out.startswith("train.py: 0 of 6 ended, 1 running, 5 waiting")
+    assert out.startswith("train.py: 0 of 6 finished, 1 running, 5 waiting")
     assert out.endswith(": mnist_baseline seed=0 87.50%\n")
 
 
@@ -124,7 +136,7 @@ def test_time_left_counts_what_was_done_here(members, runs_on, monkeypatch):
 def test_members_here_are_told_of_once(members, monkeypatch, capsys):
     monkeypatch.setattr(module, "LOOK_S", 0.01)
     has(members[3], "failed", 40, reason="of another time")  # before the sweep begins
-    with watched_here(members[:5], before=0):
+    with watched_here(members[:5], before=[]):
         has(members[0], "done", 120, 0.9)
         has(members[1], "failed", 60, reason="no space left")
         has(members[2], "interrupted", 60, 0.5, reason="SIGTERM")
@@ -138,7 +150,7 @@ def test_members_here_are_told_of_once(members, monkeypatch, capsys):
         f"seed_1: failed at step 60; no space left (more in {members[1].run.name}/train.log)"
     )
     assert interrupted.endswith(
-        "seed_2: interrupted at step 60; SIGTERM; test/accuracy 0.5000: the same command goes on"
+        "seed_2: interrupted at step 60; SIGTERM; test/accuracy 0.5000: the same command resumes it"
     )
 
 
@@ -157,7 +169,29 @@ def test_the_table_at_the_end(members):
         "mnist_bn        1     failed",
         "mnist_bn        2     not started",
     ]
-    assert last == "train.py: 4 of 6 runs have ended after 2 min 05 s"
+    assert last == (
+        "train.py: 4 of 6 finished, 1 failed, 1 not started, after 2 min 05 s; next: the same command with "
+        "hydra.sweeper.failed=again, once the cause is fixed"
+    )
+    has(members[4], "interrupted", 60)
+    assert end_of_sweep(members)[-1] == (
+        "train.py: 4 of 6 finished, 1 interrupted, 1 not started; next: the same command"
+    )
+
+
+def test_the_counts_agree_while_it_runs_and_at_its_end(members, runs_on, monkeypatch, capsys):
+    """Of those that ended before it began, too."""
+    monkeypatch.setattr(module, "EVERY_S", 0.0)
+    for member, state in zip(members, ("done", "failed", "diverged", "failed", "interrupted"), strict=False):
+        has(member, state, 60)
+    watched = Watched(members[2:], before=["done", "failed"])
+    for i, state in enumerate(("diverged", "failed", "interrupted")):
+        watched.over(i, state, "how it ended")
+    runs_on(members[5], 60)
+    watched.show()
+    counts = "2 of 6 finished, 2 failed, 1 interrupted"
+    assert f"train.py: {counts}, 1 running, 0 waiting" in capsys.readouterr().out
+    assert end_of_sweep(members)[-1].startswith(f"train.py: {counts}, 1 running; next: ")
 
 
 def test_a_sweep_of_one_has_its_name(members):
@@ -165,7 +199,7 @@ def test_a_sweep_of_one_has_its_name(members):
     header, row, last = end_of_sweep(members[:1])
     assert header.split() == ["run", "accuracy"]
     assert row.split() == [members[0].run.name, "96.00%"]
-    assert last.endswith("; next: python scripts/runs.py")
+    assert last == f"train.py: 1 of 1 finished; next: {listing(members[0].run.config.output)}"
     assert names(members[:1]) == [members[0].run.name]
 
 

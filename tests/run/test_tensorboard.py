@@ -50,6 +50,9 @@ def test_it_holds_what_the_records_hold(trained, undisturbed, bits):
     run = trained(*RUN)
     events = read_back(run)
     check(events, run)
+    other = trained(*RUN, "observe=[percentiles,gradient_norms,weight_norms]")
+    assert "observe/gradient_norm/layer2" in read_back(other).Tags()["scalars"]
+    check(read_back(other), other)
     (layout,) = events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val
     for layer in (b"layer1", b"layer2", b"layer3"):
         assert b"percentiles/%s/typical_15" % layer in layout
@@ -93,7 +96,7 @@ def test_a_folder_that_cannot_be_written_hurts_nobody(trained, planned, undistur
     trained(*RUN)
     err = capfd.readouterr().err
     assert err.startswith("logger=tensorboard: ")
-    assert err.endswith(": going on without TensorBoard; the local records are complete\n")
+    assert err.endswith(": continuing without TensorBoard; the local records are complete\n")
     assert err.count("\n") == 1
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 

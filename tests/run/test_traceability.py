@@ -156,7 +156,7 @@ CHANGED = CodeState("1" * 40, "a change\n")
 @pytest.fixture
 def code(monkeypatch):
     def is_now(state):
-        for name in ("attempt", "directory"):
+        for name in ("attempt", "environment"):
             monkeypatch.setattr(f"bn.run.{name}.code_state", lambda: state)
         monkeypatch.setattr("bn.cli.code_state", lambda: state)
 
@@ -185,13 +185,17 @@ def test_other_code_than_a_run_began_with_is_said_in_one_line(
     status, out, err = cli(*typed(RUN))
     assert status == 0
     assert err.count("\n") == (said is not None)
-    assert said is None or f"seed_0: goes on with other code: {said}: another output=" in err
+    assert (
+        said is None
+        or f"seed_0: resumes with changed code: {said}: to start over with this code, choose another output="
+        in err
+    )
     code(then)
     status, out, err = cli(*typed(RUN))
-    assert (status, err, out.count("\n")) == (0, "", 1)
+    assert (status, err, out.count("\n")) == (0, "", 2)  # and what to do next
     assert ("its code was" in out) == (said is not None)
     _, out, _ = cli(*typed("-m", RUN, "seed=0"))
-    assert ("(1 with other code than is here now, 1111111111" in out) == (said is not None)
+    assert ("(1 with code other than the present 1111111111" in out) == (said is not None)
 
 
 def spellings(group, name):

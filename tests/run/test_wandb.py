@@ -7,12 +7,14 @@ import sys
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from bn.cli import planned_run
 from bn.config import to_dict
 from bn.errors import Interrupted, UserError
+from bn.observe.typical import typical_unit
 from bn.run.directory import read_lines
 from bn.run.loggers import open_loggers
 
@@ -92,6 +94,29 @@ def test_offline_and_the_same_id_after_a_resume(
         assert image.width > 500
     summary = {name: value for each in after["summary"] for name, value in each["update"].items()}
     assert (summary["state"], summary["inputs/layer3._type"]) == ("done", "histogram")
+
+
+@pytest.mark.slow
+def test_an_offline_run_holds_what_the_records_hold(trained):
+    """Each number of metrics.jsonl, and the percentiles of the units and of the layers."""
+    run = trained(*RUN, "observe=[percentiles,gradient_norms,weight_norms]")
+    (folder,) = offline_runs(run)
+    history = {each["item"]["_step"]: each["item"] for each in read_back(folder)["history"]}
+    rows = read_lines(run.path / "metrics.jsonl")
+    assert "observe/gradient_norm/layer2" in rows[-1]
+    for row in rows:
+        logged = {name: value for name, value in row.items() if name not in ("step", "wall_s")}
+        assert {name: history[row["step"]].get(name) for name in logged} == logged
+    with np.load(run.activations) as arrays:
+        for i, step in enumerate(arrays["steps"].tolist()):
+            for layer in ("layer1", "layer2", "layer3"):
+                unit = typical_unit(arrays[layer][: i + 1])
+                for p, of_units in zip((15, 50, 85), arrays[layer][i], strict=True):
+                    seen = [
+                        history[step][f"percentiles/{layer}/{what}_{p}"] for what in ("typical", "median")
+                    ]
+                    assert seen == pytest.approx([of_units[unit], np.median(of_units)], rel=1e-6)
+                assert history[step][f"inputs/{layer}._type"] == "histogram"
 
 
 def read_back(folder):
@@ -239,7 +264,7 @@ def test_a_failure_of_wandb_hurts_nobody(trained, fake, undisturbed, bits, capfd
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
     err = capfd.readouterr().err
     assert err.count("\n") == 1
-    assert "the service is gone: going on without W&B; the local records are complete" in err
+    assert "the service is gone: continuing without W&B; the local records are complete" in err
 
 
 def test_a_start_that_fails_hurts_nobody(trained, fake, undisturbed, bits, capfd):
@@ -248,7 +273,7 @@ def test_a_start_that_fails_hurts_nobody(trained, fake, undisturbed, bits, capfd
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
     err = capfd.readouterr().err
     assert err.startswith(
-        "logger=wandb: RuntimeError: no room for this run: going on without W&B; the local "
+        "logger=wandb: RuntimeError: no room for this run: continuing without W&B; the local "
     )
     assert err.count("\n") == 1
 

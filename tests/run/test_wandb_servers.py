@@ -120,5 +120,7 @@ def test_an_answer_that_makes_the_service_of_wandb_crash(server, command, typed,
     code, _, err = command(*typed(*RUN))
     assert code == 0
     (line,) = (line for line in err.splitlines() if line.startswith("logger"))
-    assert line.endswith(": going on without W&B; the local records are complete") or "going offline" in line
+    assert (
+        line.endswith(": continuing without W&B; the local records are complete") or "going offline" in line
+    )
     assert bits(planned(*RUN)) == bits(undisturbed("experiment=mnist_bn"))

@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from bn.run.directory import REPOSITORY, processor
+from bn.run.directory import REPOSITORY
+from bn.run.environment import processor
 from scripts import gpu_measurements
 from scripts.gpu_measurements import MEASUREMENTS, is_done
 

@@ -32,6 +32,11 @@ def test_the_mlp(planned):
     ]
 
 
+def test_a_factor_says_where_the_steps_come_from(planned):
+    run = planned("experiment=mnist_bn", "steps=20", "steps_factor=0.5")
+    assert lines(run)[0] == f"mnist_bn: seed 0, for 10 steps (steps=20 x 0.5) -> {run.name}"
+
+
 def test_inception(planned):
     run = planned("experiment=bn_x5", "scale=smoke", "data.workers=0")
     _, net, size, data, step, _ = lines(run)

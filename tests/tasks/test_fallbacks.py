@@ -111,7 +111,7 @@ def test_out_of_memory_is_a_line_that_names_batch_and_memory(planned, capfd):
     assert line == (
         f"{run.name}: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 "
         "GiB of which 1.00 GiB is free; less than optim.batch=60, or more processes (torchrun), which share "
-        "it, need less: the same command goes on"
+        "it, need less: the same command resumes it"
     )
     assert "Traceback" not in capfd.readouterr().err
 

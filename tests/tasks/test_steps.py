@@ -138,7 +138,7 @@ def test_autograd_step_carries_its_momentum(data: Split) -> None:
         assert torch.equal(second.state_dict()[name], tensor), name
 
 
-# Of the readable path in float64 at rate 0.1, std 0.1, seed 0, recorded once.
+# Recorded once from the readable path in float64, at rate 0.1, std 0.1 and seed 0.
 FIRST_LOSSES = {
     "none": [2.406108942560782, 2.422548413704151, 2.2987780348937674, 2.3011400247933738, 2.320041370939416],
     "batch": [

@@ -1,4 +1,4 @@
-"""The loggers of a run, as one. One that fails is let go with a line; the run and the others go on."""
+"""The loggers of a run, as one. One that fails is dropped with a line; the run and the others continue."""
 
 import contextlib
 import sys
@@ -18,7 +18,7 @@ NAMES = {"wandb": "W&B", "tensorboard": "TensorBoard"}
 
 
 class Loggers:
-    """All that a run reports to; maybe none."""
+    """All loggers of a run, possibly none."""
 
     def __init__(self, run: RunDirectory, constructors: Mapping[str, Callable[[], Logger]]) -> None:
         self.run = run
@@ -38,7 +38,7 @@ class Loggers:
             self._each(lambda logger: logger.log_histograms(views.histograms, step))
 
     def finish(self) -> None:
-        """The end of this start of the run, whose status says how it ended; of an ended run also a figure."""
+        """Report how this start of the run ended, as its status says; for an ended run also a figure."""
         if not self.loggers:
             return
         status = self.run.status
@@ -56,7 +56,10 @@ class Loggers:
         try:
             pixels = percentiles_figure(self.run.activations)
         except Exception as error:
-            print(f"{self.run.name}: no figure of its percentiles: {_line(error)}", file=sys.stderr)
+            print(
+                f"{self.run.name}: the figure of its percentiles is not drawn: {_line(error)}",
+                file=sys.stderr,
+            )
             return
         if pixels is not None:
             self._each(lambda logger: logger.log_image("percentiles/figure", pixels, step))
@@ -72,12 +75,12 @@ class Loggers:
             yield
         except Exception as error:
             self.loggers.pop(name, None)
-            line = f"logger={name}: {_line(error)}: going on without {NAMES[name]}"
+            line = f"logger={name}: {_line(error)}: continuing without {NAMES[name]}"
             print(f"{line}; the local records are complete", file=sys.stderr)
 
 
 def open_loggers(config: Config, run: RunDirectory, first: int = 0) -> Loggers:
-    """Those of `config`, for a run that goes on after step `first`. `run` is open."""
+    """The loggers of `config`, for a run that resumes after step `first`. `run` is open."""
     constructors: dict[str, Callable[[], Logger]] = {}
     wandb, tensorboard = config.logger.wandb, config.logger.tensorboard
     if wandb is not None and wandb.mode != "disabled":

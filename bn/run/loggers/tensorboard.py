@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Tensorboard:
-    """The event files of one start of a run, which goes on after step `first`.
+    """The event files of one start of a run, which resumes after step `first`.
 
     TensorBoard leaves out what earlier starts wrote of the steps that come again. The tab "custom scalars"
     draws the percentiles of each layer into one panel.

@@ -5,6 +5,7 @@ import hashlib
 import json
 import netrc
 import os
+import shlex
 import socket
 import sys
 import uuid
@@ -28,7 +29,7 @@ FINISH_S = 60.0  # how long the end of a run waits for the server to take everyt
 CLOUD = "api.wandb.ai"  # a key for it also serves where W&B's own cloud has another address
 
 
-# W&B shows a run as finished (exit code 0), failed, or crashed (its process is gone without a word). 255 is
+# W&B shows a run as finished (exit code 0), failed, or crashed (its process ended without saying so). 255 is
 # its own code for Ctrl-C.
 EXIT_CODES = {"done": 0, "diverged": 0, "interrupted": 255, "failed": 1}
 LONGEST_TAG = 64
@@ -45,7 +46,7 @@ class Wandb:
         import wandb
 
         self.wandb: Any = wandb
-        later = f"(`wandb sync {run.name}/wandb/offline-run-*` sends the run later)"
+        later = f"(`wandb sync {shlex.quote(run.name)}/wandb/offline-run-*` sends the run later)"
         failed = None  # why it is not online
         if choice.mode == "online" and not _reachable(wandb):
             failed = f"no answer from W&B within {REACH_S:g} s"
@@ -119,7 +120,7 @@ def check_wandb(choice: WandbLogger) -> None:
 def _run_id(run: RunDirectory) -> str:
     """Made once and kept in the run directory."""
     path = run.path / "wandb.json"
-    kept = read_record(path, {"id": str}, "restore it, or remove it: the rest is then another run of W&B's")
+    kept = read_record(path, {"id": str}, "restore it, or remove it to continue as a new W&B run")
     if kept is None:
         kept = {"id": uuid.uuid4().hex[:12]}
         write_whole(path, json.dumps(kept) + "\n")

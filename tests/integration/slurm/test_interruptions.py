@@ -20,7 +20,7 @@ def abrupt(made_cluster):
 
 
 def test_a_time_limit(cluster, ended, typed, planned, undisturbed, bits, until, in_the_middle):
-    """It is reached as often as may be; then the member is left as interrupted; the same command goes on."""
+    """It is reached as often as allowed; then the member stays interrupted; the same command resumes it."""
     sweep = typed("experiment=mnist_bn", *STEPS)
     run = planned("experiment=mnist_bn", *STEPS)
     command = cluster.train(*sweep, *ONE_MINUTE, "hydra.launcher.max_num_timeout=1")
@@ -32,7 +32,7 @@ def test_a_time_limit(cluster, ended, typed, planned, undisturbed, bits, until, 
     assert code == 1
     assert "SIGUSR2: back in the queue as job " in said
     assert "has reached its time limit 2 times (hydra.launcher.max_num_timeout=1)" in said
-    assert re.search(r"SIGUSR2.*: the same command goes on", err)
+    assert re.search(r"SIGUSR2.*: the same command resumes it", err)
     assert state_of(run.path).state == "interrupted"
     assert "has reached its time limit 2 times" in run.status["reason"]
     at = starts(run)

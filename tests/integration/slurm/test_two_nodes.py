@@ -51,7 +51,7 @@ def submit(cluster, typed, planned):
 
 
 def test_a_process_is_killed(cluster, submit, planned, until, bits, in_the_middle, in_one_go):
-    """On the other node than rank 0: all end, the run says which it was, and the same command goes on."""
+    """On the other node than rank 0: all end, the run says which it was, and the same command resumes it."""
     run = planned(*FOUR)
     job, log = submit()
     until(lambda: in_the_middle(run), timeout=400)

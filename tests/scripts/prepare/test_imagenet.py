@@ -46,7 +46,7 @@ def test_a_finished_tree_is_said_and_left_alone_without_the_archives(archives, r
     shutil.rmtree(archives)
     capfd.readouterr()
     prepare_imagenet.prepare(archives, root)
-    assert capfd.readouterr() == (f"{root}: complete already, nothing to do\n", "")
+    assert capfd.readouterr() == (f"{root}: is complete; nothing to do\n", "")
     assert snapshot(root) == before
 
 

@@ -88,7 +88,7 @@ def test_a_finished_tree_is_said_and_left_alone_without_the_zip(archive, root, s
     archive.unlink()
     capfd.readouterr()
     script.prepare(archive, root, download_it=True)
-    assert capfd.readouterr() == (f"{root}: complete already, nothing to do\n", "")
+    assert capfd.readouterr() == (f"{root}: is complete; nothing to do\n", "")
     assert snapshot(root) == before
 
 

@@ -1,0 +1,79 @@
+"""Runs the notebooks from top to bottom and keeps what they show, with figures small enough to commit.
+
+    python scripts/run_notebooks.py         all of notebooks/
+    python scripts/run_notebooks.py why     one of them
+
+A figure is kept as PNG of 256 colours, which takes a third of the bytes.
+"""
+
+import argparse
+import base64
+import io
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
+
+from PIL import Image
+
+from bn.errors import Arguments
+from bn.files import write_whole
+from bn.run.directory import REPOSITORY
+
+NOTEBOOKS = {path.stem: path for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb"))}
+
+
+def main() -> None:
+    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NOTEBOOKS)}")
+    names = parser.parse_args().names or list(NOTEBOOKS)
+    for name in names:
+        if name not in NOTEBOOKS:
+            parser.error(f"{name}: unknown; accepted: {', '.join(NOTEBOOKS)}")
+    try:
+        import nbformat
+        from nbclient.exceptions import CellExecutionError
+    except ImportError as error:
+        sys.exit(f'run_notebooks.py: {error}; pip install -e ".[notebooks]"')
+    for name in names:
+        try:
+            notebook = executed(NOTEBOOKS[name])
+        except CellExecutionError as error:
+            sys.exit(f"run_notebooks.py: notebooks/{name}.ipynb: a cell failed\n{error}")
+        keep_small_figures(notebook)
+        write_whole(NOTEBOOKS[name], nbformat.writes(notebook) + "\n")
+        print(f"run_notebooks.py: notebooks/{name}.ipynb")
+
+
+def executed(path: Path):
+    """The notebook (nbformat's NotebookNode), its cells run one after the other in a new kernel.
+
+    Raises nbclient's CellExecutionError if one fails.
+    """
+    import nbclient
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    client = nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False)
+    notebook = client.execute(cwd=str(REPOSITORY))
+    notebook.metadata.pop("language_info", None)  # the interpreter's version, which is no result
+    return notebook
+
+
+def keep_small_figures(notebook) -> None:
+    """Each PNG that a cell shows, in place, in 256 colours."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if png := output.get("data", {}).get("image/png"):
+                output["data"]["image/png"] = base64.b64encode(in_256_colours(base64.b64decode(png))).decode()
+
+
+def in_256_colours(png: bytes) -> bytes:
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    small = io.BytesIO()
+    image.quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+if __name__ == "__main__":
+    main()
