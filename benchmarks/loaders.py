@@ -43,10 +43,10 @@ from benchmarks.scaffold import (
     seconds,
 )
 from bn.config import ImageData
-from bn.data.decoded import Decoded
 from bn.data.images import Plan, find_pictures, open_images
 from bn.data.order import ImageOrder
 from bn.data.photometric import MEAN, STD, distort, normalize
+from bn.data.pictures import ArrayPictures
 from bn.data.resident import Resident
 from bn.data.stream import PREFETCH, TrainingSteps
 from bn.run.environment import environment
@@ -146,9 +146,10 @@ def of_small_pictures(side: int, crop: int, device: torch.device, workers: int) 
         distortion="none", shuffle="complete", shard_size=32, feed="resident", workers=0, max_broken=0,
     )  # fmt: skip
     runs = {"torchvision's usual pipeline": usual(Arrays(), device, workers)}
-    decoded = Decoded(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), np.arange(1000) % 10, {})
+    arrays = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    pictures = ArrayPictures(arrays, np.arange(1000) % 10, name="made")
     order = ImageOrder(1000, BATCH, 0, "complete", 32)
-    resident = Resident(data, {"train": decoded}, order, 0, device)
+    resident = Resident(data, {"train": pictures}, order, 0, device)
     for strength in STRENGTHS:
 
         def feed(n: int, strength: str = strength) -> torch.Tensor:

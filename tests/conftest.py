@@ -90,14 +90,6 @@ def _git_is_asked_once():
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _decoded_pictures_are_kept_elsewhere(tmp_path_factory):
-    """Than in the repository, where the user's are."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bn.data.images.CACHE", tmp_path_factory.mktemp("cache"))
-        yield
-
-
 @pytest.fixture
 def no_waiting():
     """A context in which to wait for the GPU is an error."""

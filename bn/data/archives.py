@@ -97,9 +97,10 @@ def require_space(root: Path, size: int) -> None:
 def verify_tree(root: Path, classes: int, train: int, validation: int) -> None:
     """UserError with one line if `root` is not a tree of so many classes and images."""
     tree = read_tree(root, classes, "prepare it")
-    for split, listing, expected in (("train", tree.train, train), ("val", tree.validation, validation)):
-        if len(listing) != expected:
+    expected = {"train": train, "val": validation}
+    for split, listing in tree.items():
+        if len(listing) != expected[split]:
             raise UserError(
-                f"{root / split}: {len(listing)} images, {expected} expected: "
+                f"{root / split}: {len(listing)} images, {expected[split]} expected: "
                 "remove this folder and run again, without --no-verify"
             )

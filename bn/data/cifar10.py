@@ -3,12 +3,12 @@
 import pickle
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bn.data.pictures import ArrayPictures
-from bn.data.source import Split
-from bn.data.tree import no_empty_folders
+from bn.data.tree import Split, no_empty_folders
 from bn.errors import UserError
 
 
@@ -28,12 +28,9 @@ def cifar10_pictures(folder: Path) -> dict[Split, ArrayPictures]:
             f"{folder}: CIFAR-10 is missing, and the download failed ({reason}): put cifar-10-python.tar.gz "
             "there, or images as {train,val}/<class>/*.png"
         ) from error
-    return {
-        "train": ArrayPictures(_images(train.data), np.array(train.targets), "cifar10/train"),
-        "val": ArrayPictures(_images(test.data), np.array(test.targets), "cifar10/test"),
-    }
+    return {"train": _pictures(train, "cifar10/train"), "val": _pictures(test, "cifar10/test")}
 
 
-def _images(pixels: np.ndarray) -> np.ndarray:
-    """(N, 32, 32, 3) -> (N, 3, 32, 32)."""
-    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+def _pictures(found: Any, name: str) -> ArrayPictures:
+    images = np.ascontiguousarray(found.data.transpose(0, 3, 1, 2))  # channels first
+    return ArrayPictures(images, np.array(found.targets), name)

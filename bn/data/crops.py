@@ -41,9 +41,8 @@ def random_boxes(
 def central_box(height: int, width: int, resize: int, crop: int) -> np.ndarray:
     """(4,) float64: the box that is the central `crop` x `crop` once the shorter side is `resize` pixels.
 
-    Sides and place round as torchvision's Resize and CenterCrop do, to whole pixels of the resized image:
-    `crop_and_resize(..., beyond=True)` of this box is what they make of the image. ValueError if `crop` is
-    larger than `resize`.
+    Sides and place round as torchvision's Resize and CenterCrop do, to whole pixels of the resized image, so
+    a box has fractions of pixels. ValueError if `crop` is larger than `resize`.
     """
     if crop > resize:
         raise ValueError(f"a crop of {crop} is larger than the shorter side, {resize}")
@@ -55,36 +54,27 @@ def central_box(height: int, width: int, resize: int, crop: int) -> np.ndarray:
 
 
 def crop_and_resize(
-    images: Tensor,
-    boxes: Tensor | np.ndarray,
-    mirrored: Tensor | np.ndarray,
-    size: int,
-    *,
-    beyond: bool = False,
+    images: Tensor, boxes: Tensor | np.ndarray, mirrored: Tensor | np.ndarray, size: int
 ) -> Tensor:
     """(N, 3, size, size) float32 in 0..255: each image's box, resized by an antialiased bilinear filter.
 
-    `images` is (N, 3, H, W) uint8, on any device; `boxes` (N, 4), whole or fractions of pixels, and
-    `mirrored` (N,) bool may be on the CPU, and are copied to the device without waiting for it. With whole
-    boxes it is torchvision's `resized_crop(antialias=True)` of the float image, and of mirrored ones the
-    flip, within rounding. With `beyond`, the filter at the border of a box reads the pixels beyond it, as
-    when the whole image is resized before it is cropped. The products are as exact as torch is set to make
-    float32 matrix products, so not under autocast.
+    `images` is (N, 3, H, W) uint8, on any device; `boxes` (N, 4), whole pixels, and `mirrored` (N,) bool may
+    be on the CPU, and are copied to the device without waiting for it. The result is torchvision's
+    `resized_crop(antialias=True)` of the float image, and of mirrored ones the flip, within rounding. The
+    products are as exact as torch is set to make float32 matrix products, so not under autocast.
     """
     device = images.device
     count, channels, rows, columns = images.shape
     box = torch.as_tensor(boxes, dtype=torch.float64).to(device, non_blocking=True)
     flip = torch.as_tensor(mirrored).to(device, non_blocking=True)
     forward = torch.arange(size, device=device).expand(count, size)
-    down = _weights(box[:, 0], box[:, 2], forward, rows, beyond)
-    across = _weights(
-        box[:, 1], box[:, 3], torch.where(flip[:, None], forward.flip(1), forward), columns, beyond
-    )
+    down = _weights(box[:, 0], box[:, 2], forward, rows)
+    across = _weights(box[:, 1], box[:, 3], torch.where(flip[:, None], forward.flip(1), forward), columns)
     narrow = images.float().view(count, channels * rows, columns) @ across.mT
     return down[:, None] @ narrow.view(count, channels, rows, size)
 
 
-def _weights(start: Tensor, length: Tensor, place: Tensor, pixels: int, beyond: bool) -> Tensor:
+def _weights(start: Tensor, length: Tensor, place: Tensor, pixels: int) -> Tensor:
     """(N, size, pixels) float32: what each pixel of a line adds to the resized pixel at each place (N, size).
 
     A triangle around the centre of the resized pixel, as wide as the coarser of the two grids, taken at the
@@ -99,8 +89,7 @@ def _weights(start: Tensor, length: Tensor, place: Tensor, pixels: int, beyond: 
     first = (centre - support).ceil().clamp(0, pixels - taps)
     pixel = first[..., None] + torch.arange(taps, device=start.device)
     weights = (1 - (pixel - centre[..., None]).abs() / support[..., None]).clamp(min=0)
-    if not beyond:
-        weights *= (pixel >= start.floor()[:, None, None]) & (pixel < (start + length).ceil()[:, None, None])
+    weights *= (pixel >= start[:, None, None]) & (pixel < (start + length)[:, None, None])
     weights /= weights.sum(2, keepdim=True)
     matrix = torch.zeros(*place.shape, pixels, dtype=torch.float32, device=start.device)
     return matrix.scatter_(2, pixel.long(), weights.float())

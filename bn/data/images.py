@@ -17,26 +17,23 @@ from tqdm import tqdm
 
 from bn.config import ImageData
 from bn.data.cifar10 import cifar10_pictures
-from bn.data.decoded import Decoded, decode_all
 from bn.data.jpeg import BrokenImage
 from bn.data.order import ImageOrder
 from bn.data.photometric import distort, normalize
 from bn.data.pictures import ArrayPictures, FolderPictures, Pictures
 from bn.data.resident import Resident
 from bn.data.smoke import TRAIN, smoke_pictures
-from bn.data.source import VALIDATION_BATCH, Source, Split
+from bn.data.source import VALIDATION_BATCH
 from bn.data.stream import Stream
 from bn.data.there import check_validation, how_to_prepare, in_arrays
-from bn.data.tree import read_tree, read_validation
+from bn.data.tree import Split, read_tree
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from bn.seeds import generator
 
 RESIDENT_LIMIT = 4 << 30  # bytes that feed=auto keeps on the device
-CACHE = REPOSITORY / "data" / "cache"
 
-
-Splits = Mapping[Split, ArrayPictures | FolderPictures]
+Splits = Mapping[Split, Pictures]
 
 
 class Batch(NamedTuple):
@@ -84,21 +81,13 @@ def open_images(
             plan.ranks,
         )
     if data.feed == "stream" or (data.feed == "auto" and not _fits(pictures, data)):
-        source: Source = Stream(data, pictures, order, plan.seed, device, plan.first, plan.steps)
-        return Images(data, pictures, source, plan)
-    decoded: dict[Split, Decoded] = {
-        split: decode_all(found, data.resize, CACHE, _cached_as(data, split))
-        for split, found in pictures.items()
-    }
-    source = Resident(data, decoded, order, plan.seed, device)
-    images = Images(data, pictures, source, plan)
-    for found in decoded.values():
-        images.note(found.broken.values(), say=False)
+        stream = Stream(data, pictures, order, plan.seed, device, plan.first, plan.steps)
+        return Images(data, pictures, stream, plan)
+    resident = Resident(data, pictures, order, plan.seed, device)
+    images = Images(data, pictures, resident, plan)
+    for broken in resident.broken.values():
+        images.note(broken.values(), say=False)
     return images
-
-
-def _cached_as(data: ImageData, split: Split) -> str:
-    return f"{data.name}-{split}-less-{data.validation}" if data.validation else f"{data.name}-{split}"
 
 
 def _fits(pictures: Splits, data: ImageData) -> bool:
@@ -136,11 +125,9 @@ def _find(data: ImageData, training: bool) -> Splits:
     if in_arrays(data):
         found = _smoke() if data.name == "smoke" else cifar10_pictures(root)
         return found if training else {"val": found["val"]}
-    prepare = how_to_prepare(data)
-    if not training:
-        return {"val": FolderPictures(read_validation(root, data.classes, prepare))}
-    tree = read_tree(root, data.classes, prepare)
-    return {"train": FolderPictures(tree.train), "val": FolderPictures(tree.validation)}
+    splits: tuple[Split, ...] = ("train", "val") if training else ("val",)
+    tree = read_tree(root, data.classes, how_to_prepare(data), splits)
+    return {split: FolderPictures(listing) for split, listing in tree.items()}
 
 
 def _smoke() -> dict[Split, ArrayPictures]:
@@ -154,7 +141,7 @@ def _smoke() -> dict[Split, ArrayPictures]:
 class Images:
     """What `open_images` gives. `pictures` are the validation images, as they are."""
 
-    def __init__(self, data: ImageData, pictures: Splits, source: Source, plan: Plan) -> None:
+    def __init__(self, data: ImageData, pictures: Splits, source: Resident | Stream, plan: Plan) -> None:
         self.pictures = pictures["val"]
         self.broken: list[str] = []  # names, in the order in which they were found
         self._unsaid: list[BrokenImage] = []

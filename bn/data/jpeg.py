@@ -11,20 +11,17 @@ import os
 import stat
 import warnings
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 REDUCTIONS = (8, 4, 2)
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # PIL knows others, one of which starts Ghostscript
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")  # PIL knows others, one of which starts Ghostscript
 LIMIT = 1 << 26  # pixels, which are 200 MB in memory; an image of more is refused before it is decoded
 
-
 T = TypeVar("T")
-PHOTOMETRIC, WHITE_IS_ZERO, BITS_PER_SAMPLE = 262, 0, 258  # of TIFF
-PLANAR, IN_PLANES, SAMPLE_FORMAT, SIGNED = 284, 2, 339, 2
 
 
 class BrokenImage(Exception):
@@ -36,30 +33,18 @@ class BrokenImage(Exception):
         self.reason = reason
 
 
-class Picture(Protocol):
-    """An image whose size is known; whether it can be decoded shows when it is."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
-        ...
-
-    def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
-        """(h, w, 3) uint8 RGB, reduced in size by the integer that comes with it, which is at most `shrink`.
-
-        A point (y, x) of the image is at (y, x) / reduction in the array. BrokenImage if it cannot be read.
-        """
-        ...
-
-
 class Decoded:
-    """An image that is an array (h, w, 3) already."""
+    """An image that is an array (h, w, 3) already. `size` is height and width, as of the other classes."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
         self.size = (array.shape[0], array.shape[1])
 
     def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
+        """(h, w, 3) uint8 RGB, reduced in size by the integer that comes with it, which is at most `shrink`.
+
+        A point (y, x) of the image is at (y, x) / reduction in the array. BrokenImage if it cannot be read.
+        """
         return self._array, 1
 
 
@@ -111,6 +96,9 @@ class Other:
             raise BrokenImage(self._name, str(error) or type(error).__name__) from error
 
 
+Picture = Decoded | Jpeg | Other
+
+
 def open_picture(path: str) -> Picture:
     """BrokenImage if the file cannot be read, is empty, or is no image."""
     try:
@@ -150,22 +138,11 @@ def _check_size(size: tuple[int, int], name: str) -> None:
 def _rgb(image: Image.Image) -> np.ndarray:
     """(h, w, 3) uint8: 16 bits are scaled to 8, and transparency is left out, as torchvision does.
 
-    ValueError for what has no range to scale by. PIL's own conversion would clip it, to white or black.
+    ValueError for floating point, which has no range to scale by. PIL's own conversion would clip either.
     """
-    tags = getattr(image, "tag_v2", {})  # of a TIFF
-    if SIGNED in tags.get(SAMPLE_FORMAT, ()):
-        raise ValueError("signed integers, of unknown range; accepted: 8 or 16 bits, unsigned")
-    inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
-    if tags.get(PLANAR) == IN_PLANES and (inverted or max(tags.get(BITS_PER_SAMPLE, (8,))) > 8):
-        # PIL takes 16 bits for interleaved, and white for black.
-        raise ValueError("samples in planes; accepted: interleaved, or in planes of 8 bits with black as 0")
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        if inverted:
-            raise ValueError("16 bits of gray with white as 0; accepted: with black as 0")
-        (bits,) = tags.get(BITS_PER_SAMPLE, (16,))  # which may be 12
-        gray = np.asarray(image).astype(np.float32) * (255 / (2**bits - 1))
+    if image.mode == "F":
+        raise ValueError("gray in floating point, of unknown range; accepted: 8 or 16 bits")
+    if image.mode.startswith("I"):  # gray of 16 bits
+        gray = np.asarray(image).astype(np.float32) * (255 / 65535)
         return np.repeat(np.rint(gray).astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode in ("I", "F"):
-        kind = "floating point" if image.mode == "F" else "32-bit or signed integers"
-        raise ValueError(f"gray in {kind}, of unknown range; accepted: 8 or 16 bits, unsigned")
     return np.array(image.convert("RGB"))  # writable, as torch wants it

@@ -1,7 +1,9 @@
-"""The raw images of a split: RGB bytes and labels, from arrays or from files."""
+"""The raw images of a split: RGB bytes and labels, from arrays or from files.
 
-from collections.abc import Sequence
-from typing import Protocol
+Of either kind, `labels` is (N,) int64, `names` says what a message calls each image, `pictures[i]` is
+(3, H, W) uint8 RGB, and `pictures.open(i)` is the same image, not yet decoded. The last two raise
+bn.data.jpeg.BrokenImage for an image that cannot be read.
+"""
 
 import numpy as np
 import torch
@@ -9,28 +11,6 @@ from torch import Tensor
 
 from bn.data.jpeg import Decoded, Picture, open_picture
 from bn.data.tree import Listing
-
-
-class Pictures(Protocol):
-    @property
-    def labels(self) -> np.ndarray:
-        """(N,) int64."""
-        ...
-
-    @property
-    def names(self) -> Sequence[str]:
-        """What a message calls an image: its path, where it has one."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Tensor:
-        """(3, H, W) uint8 RGB. bn.data.jpeg.BrokenImage if it cannot be read."""
-        ...
-
-    def open(self, index: int) -> Picture:
-        """The same, not yet decoded. BrokenImage too."""
-        ...
 
 
 class ArrayPictures:
@@ -77,3 +57,6 @@ class FolderPictures:
 
     def open(self, index: int) -> Picture:
         return open_picture(self.names[index])
+
+
+Pictures = ArrayPictures | FolderPictures

@@ -33,7 +33,7 @@ def random_crop(picture: Picture, box: np.ndarray, size: int) -> Tensor:
 
 
 def central_crop(picture: Picture, box: np.ndarray, size: int) -> Tensor:
-    """(3, size, size) uint8: what `crop_and_resize(..., beyond=True)` makes of `box`.
+    """(3, size, size) uint8: the `box` of `central_box`, resized; the filter reads the pixels beyond it too.
 
     Decoded at full scale, so that accuracies are those of the exact image. BrokenImage if it cannot be.
     """

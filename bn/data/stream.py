@@ -25,7 +25,8 @@ from bn.data.jpeg import BrokenImage, Picture
 from bn.data.order import ImageOrder
 from bn.data.pictures import Pictures
 from bn.data.resize import central_crop, random_crop
-from bn.data.source import VALIDATION_BATCH, Cropped, Split
+from bn.data.source import VALIDATION_BATCH, Cropped
+from bn.data.tree import Split
 from bn.data.workers import worker_count
 from bn.errors import OutOfMemory, UserError
 from bn.run.signals import STOP, end_with_parent
@@ -131,9 +132,9 @@ class CentralCrops(Dataset[Prepared]):
 
 
 class Stream:
-    """A `Source` of images of any size. Mini-batches from `first` up to `end` are prefetched in order.
+    """A source of images of any size, with the interface of `Resident`.
 
-    Without an order, not for training.
+    Mini-batches from `first` up to `end` are prefetched in order. Without an order, not for training.
     """
 
     def __init__(

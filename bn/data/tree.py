@@ -5,14 +5,16 @@ import copy
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from bn.errors import UserError
 
+Split = Literal["train", "val"]
+
 # Files with other names are no images, and are passed over, as torchvision's ImageFolder does.
-EXTENSIONS = (".jpeg", ".jpg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+EXTENSIONS = (".jpeg", ".jpg", ".png", ".bmp", ".ppm", ".pgm", ".webp")
 
 
 class Listing(Sequence[str]):
@@ -42,11 +44,6 @@ class Listing(Sequence[str]):
         return os.path.join(self.folder, self.classes[self.labels[index]], name)
 
 
-class Tree(NamedTuple):
-    train: Listing
-    validation: Listing
-
-
 @contextlib.contextmanager
 def no_empty_folders(path: Path) -> Iterator[None]:
     """The folders on the way to `path`, and it, that the block makes and leaves empty are removed again."""
@@ -60,64 +57,55 @@ def no_empty_folders(path: Path) -> Iterator[None]:
                     folder.rmdir()
 
 
-def read_tree(root: Path, classes: int, prepare: str) -> Tree:
-    """List `root`/train and `root`/val. `prepare` says how to make the tree, where there is none.
+def read_tree(
+    root: Path, classes: int, prepare: str, splits: Sequence[Split] = ("train", "val")
+) -> dict[Split, Listing]:
+    """List the folders `splits` of `root`. `prepare` says how to make the tree, where there is none.
 
-    UserError with one line: no such folder; a class folder without images; training classes that are not
-    `classes` in number; validation classes that are not the training classes.
+    UserError with one line: no such folder; class folders that are not `classes` in number, or not the same
+    in both splits; a class folder without images.
     """
-    train, validation = _both(root, classes, prepare)
-    return Tree(_listing(root / "train", train, prepare), _listing(root / "val", validation, prepare))
+    return {
+        split: Listing(root / split, names, [_images(root / split / name, prepare) for name in names])
+        for split, names in _class_folders(root, classes, prepare, splits).items()
+    }
 
 
 def check_tree(root: Path, classes: int, prepare: str, enough: int) -> int:
     """How many training images there are, as far as `enough`. UserError as of `read_tree`, of the folders."""
-    train, _ = _both(root, classes, prepare)
     found = 0
-    for name in train:
+    for name in _class_folders(root, classes, prepare, ("train", "val"))["train"]:
         found += len(_images(root / "train" / name, prepare))
         if found >= enough:
             break
     return found
 
 
-def _both(root: Path, classes: int, prepare: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The class folders of training and of validation."""
-    train = _class_folders(root / "train", prepare)
-    _check_number(root / "train", train, classes)
-    validation = _class_folders(root / "val", prepare)
-    for name in sorted({*train} ^ {*validation}):
-        here, there = ("train", "val") if name in train else ("val", "train")
+def _class_folders(
+    root: Path, classes: int, prepare: str, splits: Sequence[Split]
+) -> dict[Split, tuple[str, ...]]:
+    """The names of each split's class folders, in order."""
+    found: dict[Split, tuple[str, ...]] = {split: _folders(root / split, prepare) for split in splits}
+    one, other = splits[0], splits[-1]
+    if len(found[one]) != classes:
+        raise UserError(
+            f"data.classes={classes}: {root / one} has {len(found[one])} class folders; "
+            f"accepted: {len(found[one])}"
+        )
+    for name in sorted({*found[one]} ^ {*found[other]}):
+        here, there = (one, other) if name in found[one] else (other, one)
         raise UserError(
             f"{root / here / name}: no such class folder in {root / there}; both need the same classes"
         )
-    return train, validation
+    return found
 
 
-def read_validation(root: Path, classes: int, prepare: str) -> Listing:
-    """List `root`/val alone: `root`/train need not be there. UserError as of `read_tree`."""
-    folders = _class_folders(root / "val", prepare)
-    _check_number(root / "val", folders, classes)
-    return _listing(root / "val", folders, prepare)
-
-
-def _check_number(folder: Path, found: tuple[str, ...], classes: int) -> None:
-    if len(found) != classes:
-        raise UserError(
-            f"data.classes={classes}: {folder} has {len(found)} class folders; accepted: {len(found)}"
-        )
-
-
-def _class_folders(folder: Path, prepare: str) -> tuple[str, ...]:
+def _folders(folder: Path, prepare: str) -> tuple[str, ...]:
     try:
         with os.scandir(folder) as entries:
             return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}: {prepare}") from error
-
-
-def _listing(folder: Path, classes: tuple[str, ...], prepare: str) -> Listing:
-    return Listing(folder, classes, [_images(folder / name, prepare) for name in classes])
 
 
 def _images(folder: Path, prepare: str) -> list[str]:

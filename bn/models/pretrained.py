@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from bn.data.photometric import STD
-from bn.errors import UserError
+from bn.errors import UserError, listed
 from bn.models.inception import inception
 
 NETWORK = {"stem": "dense", "pool_proj": 128}  # what sets it apart from the defaults of `inception`
@@ -66,20 +66,11 @@ def _checked(state: Mapping[str, Any], shapes: Mapping[str, torch.Size]) -> dict
         key: value[0] if isinstance(value, Tensor) and value.shape == (1, *shapes.get(key, ())) else value
         for key, value in found.items()
     }
-    wrong = {
-        "missing": [key for key in shapes if key not in flat],
-        "unexpected": [key for key in flat if key not in shapes],
-        "of another shape": [
-            key for key in flat if key in shapes and getattr(flat[key], "shape", None) != shapes[key]
-        ],
-    }
-    complaints = [
-        f"{kind}: {', '.join(map(str, keys[:NAMED]))}{', ...' * (len(keys) > NAMED)} ({len(keys)} keys)"
-        for kind, keys in wrong.items()
-        if keys
-    ]
-    if complaints:
+    missing = [key for key, shape in shapes.items() if getattr(flat.get(key), "shape", None) != shape]
+    unexpected = [str(key) for key in flat if key not in shapes]
+    if missing or unexpected:
         raise UserError(
-            f"not BN-Inception weights in the layout of pretrainedmodels: {'; '.join(complaints)}"
+            "not BN-Inception weights in the layout of pretrainedmodels: missing or of another shape: "
+            f"{listed(missing, NAMED) or 'none'}; unexpected: {listed(unexpected, NAMED) or 'none'}"
         )
     return flat

@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import TypeGuard
 
 import torch
 from torch import fx, nn
@@ -63,20 +63,11 @@ def fold(model: nn.Module) -> fx.GraphModule:
 
 def _replace_by_convolutions(network: nn.Module) -> None:
     for name, module in list(network.named_modules()):
-        if name and _is_as_conv2d_says(module) and isinstance(module, _AsConv2d):
+        # The class's own: a subclass may compute something else, and so may a module with hooks.
+        as_conv2d = vars(type(module)).get("as_conv2d")
+        if name and as_conv2d and all(map(is_plain, module.modules())):
             parent, _, child = name.rpartition(".")
-            setattr(network.get_submodule(parent), child, module.as_conv2d())
-
-
-def _is_as_conv2d_says(module: nn.Module) -> bool:
-    """Whether neither a hook nor a subclass's forward makes it compute something else."""
-    last = next(c for c in type(module).__mro__ if {"forward", "as_conv2d"} & vars(c).keys())
-    return "as_conv2d" in vars(last) and all(map(is_plain, module.modules()))
-
-
-@runtime_checkable
-class _AsConv2d(Protocol):
-    def as_conv2d(self) -> nn.Conv2d: ...
+            setattr(network.get_submodule(parent), child, as_conv2d(module))
 
 
 class _Tracer(fx.Tracer):

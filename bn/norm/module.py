@@ -76,11 +76,6 @@ class BatchNorm(nn.Module):
             raise ValueError(f"features must be a positive int or a tuple of them, got {features!r}")
         if not (_is_real(eps) and 0 < eps < math.inf):
             raise ValueError(f"eps must be a positive number, got {eps!r}")
-        if momentum is None:
-            raise ValueError(
-                "momentum must be from 0 to 1, got None: for torch's average over all mini-batches call "
-                "population_statistics"
-            )
         if not (_is_real(momentum) and 0 <= momentum <= 1):
             raise ValueError(f"momentum must be from 0 to 1, got {momentum!r}")
         if not (group is None or _is_count(group)):

@@ -4,11 +4,10 @@ Section 1: "small changes to the network parameters amplify as the network becom
 """
 
 import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import Tensor
 
 from bn.models.weights import weights
-from bn.observe.observation import Observation, pass_examples
+from bn.observe.observation import Observation, at_nonlinearities, values_at
 from bn.seeds import generator
 
 SHARE = 0.01  # the norm of the change over the norm of the weights
@@ -43,13 +42,4 @@ class Amplification(Observation):
 
     def outputs(self) -> dict[str, Tensor]:
         """Each layer's output, over all examples."""
-        found: dict[str, list[Tensor]] = {name: [] for name in self.subject.layers}
-
-        def keep(name: str, nonlinearity: nn.Module) -> RemovableHandle:
-            def hook(_module, _inputs, z: Tensor) -> None:
-                found[name].append(z.double())
-
-            return nonlinearity.register_forward_hook(hook)
-
-        pass_examples(self.subject, keep)
-        return {name: torch.cat(each) for name, each in found.items()}
+        return values_at(self.subject, at_nonlinearities(self.subject, "output"), Tensor.double)

@@ -33,7 +33,8 @@ class Jacobians(Observation):
                 assert isinstance(layer, HiddenLayer)
                 between = nn.Sequential(nonlinearity, layer.linear, layer.norm)
                 examples = range(min(EXAMPLES, len(x)))
-                values = torch.cat([singular_values(own_jacobian(between, x, i)) for i in examples])
+                jacobians = torch.stack([own_jacobian(between, x, i) for i in examples]).double()
+                values = torch.linalg.svdvals(jacobians).flatten()
                 found |= summary(name, values.clamp(min=LEAST))
                 with torch.no_grad():
                     x, nonlinearity = between(x), layer.nonlinearity
@@ -47,10 +48,6 @@ def own_jacobian(function: nn.Module, x: Tensor, i: int) -> Tensor:
         return function(torch.cat([x[:i], own[None], x[i + 1 :]]))[i]
 
     return torch.autograd.functional.jacobian(of_example, x[i])  # type: ignore[return-value]
-
-
-def singular_values(matrix: Tensor) -> Tensor:
-    return torch.linalg.svdvals(matrix.double())
 
 
 def summary(name: str, values: Tensor) -> dict[str, float]:

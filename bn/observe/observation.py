@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from bn.config import Config
+from bn.config.choices import OBSERVATIONS, load
 from bn.models.inception import Unit
 from bn.models.mlp import HiddenLayer
 
@@ -101,10 +102,20 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
+End = Literal["input", "output"]
+Place = tuple[nn.Module, End]  # what goes into a module, or what comes out
+
+
 @torch.no_grad()
-def pass_examples(subject: Subject, hook: Callable[[str, nn.Module], RemovableHandle]) -> None:
-    """Forward passes over all examples, undisturbed; `hook` registers one on each layer's nonlinearity."""
-    hooks = [hook(name, layer.nonlinearity) for name, layer in subject.layers.items()]
+def values_at(
+    subject: Subject, places: Mapping[str, Place], keep: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """What `keep` makes of the values at each place, by the place's name, over all examples.
+
+    The examples pass through the network undisturbed; what `keep` makes of each mini-batch is concatenated.
+    """
+    found: dict[str, list[Tensor]] = {name: [] for name in places}
+    hooks = [_hook(*place, keep, found[name]) for name, place in places.items()]
     try:
         with undisturbed(subject.model):
             for images, _ in subject.batches:
@@ -112,25 +123,40 @@ def pass_examples(subject: Subject, hook: Callable[[str, nn.Module], RemovableHa
     finally:
         for each in hooks:
             each.remove()
+    return {name: torch.cat(found.pop(name)) for name in places}
+
+
+def _hook(
+    module: nn.Module, end: End, keep: Callable[[Tensor], Tensor], into: list[Tensor]
+) -> RemovableHandle:
+    def on_input(_module, args, named) -> None:
+        (given,) = (*args, *named.values())
+        into.append(keep(given))
+
+    def on_output(_module, _args, output: Tensor) -> None:
+        into.append(keep(output))
+
+    if end == "input":
+        return module.register_forward_pre_hook(on_input, with_kwargs=True)
+    return module.register_forward_hook(on_output)
+
+
+def by_unit(values: Tensor) -> Tensor:
+    """(N, units, ...) as (values, units): a convolution's unit is a feature map, at all its locations."""
+    return values.movedim(1, -1).reshape(-1, values.shape[1])
+
+
+def at_nonlinearities(subject: Subject, end: End) -> dict[str, Place]:
+    return {name: (layer.nonlinearity, end) for name, layer in subject.layers.items()}
 
 
 def nonlinearity_inputs(subject: Subject) -> dict[str, Tensor]:
-    """What goes into each layer's nonlinearity, over all examples: (values, units) float32.
+    """What goes into each layer's nonlinearity, over all examples: (values, units) float32."""
 
-    A convolution's unit is a feature map, whose values at all locations count.
-    """
-    found: dict[str, list[Tensor]] = {name: [] for name in subject.layers}
+    def keep(given: Tensor) -> Tensor:  # a copy, since the nonlinearity may work in place
+        return by_unit(given).to(torch.float32, copy=True)
 
-    def keep(name: str, nonlinearity: nn.Module) -> RemovableHandle:
-        def hook(_module, args, named) -> None:  # a copy, since the nonlinearity may work in place
-            (given,) = (*args, *named.values())
-            by_unit = given.movedim(1, -1)
-            found[name].append(by_unit.reshape(-1, by_unit.shape[-1]).to(torch.float32, copy=True))
-
-        return nonlinearity.register_forward_pre_hook(hook, with_kwargs=True)
-
-    pass_examples(subject, keep)
-    return {name: torch.cat(found.pop(name)) for name in subject.layers}
+    return values_at(subject, at_nonlinearities(subject, "input"), keep)
 
 
 class Observer:
@@ -168,3 +194,8 @@ class Observer:
     def save(self, folder: Path) -> None:
         for observation in self.observations.values():
             observation.save(folder)
+
+
+def build_observer(subject: Subject) -> Observer:
+    """The observations that the config names, of `subject`."""
+    return Observer({name: load(OBSERVATIONS[name])(subject) for name in subject.config.observe})

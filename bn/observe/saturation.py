@@ -5,12 +5,10 @@ saturated where the derivative is below a tenth of its maximum (`bn.config.choic
 sigmoid's below 0.026 or above 0.974, a ReLU's of 0.
 """
 
-import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import Tensor
 
 from bn.config.choices import NONLINEARITIES
-from bn.observe.observation import Observation, pass_examples
+from bn.observe.observation import Observation, at_nonlinearities, values_at
 
 
 class Saturation(Observation):
@@ -19,18 +17,9 @@ class Saturation(Observation):
     def observe(self, step: int) -> dict[str, float]:
         saturated = NONLINEARITIES[self.subject.config.model.nonlinearity].saturated
         assert saturated is not None  # the schema refuses the others
-        found: dict[str, list[Tensor]] = {name: [] for name in self.subject.layers}
 
-        def keep(name: str, nonlinearity: nn.Module) -> RemovableHandle:
-            def hook(_module, _inputs, z: Tensor) -> None:
-                found[name].append(saturated(z).double().mean())
+        def share(z: Tensor) -> Tensor:  # of a mini-batch; all are of one size
+            return saturated(z).double().mean()[None]
 
-            return nonlinearity.register_forward_hook(hook)
-
-        pass_examples(self.subject, keep)
-        if not found:
-            return {}
-        shares = torch.stack([torch.stack(each).mean() for each in found.values()])  # batches are of one size
-        return {
-            f"observe/saturated/{name}": share for name, share in zip(found, shares.tolist(), strict=True)
-        }
+        found = values_at(self.subject, at_nonlinearities(self.subject, "output"), share)
+        return {f"observe/saturated/{name}": shares.mean().item() for name, shares in found.items()}

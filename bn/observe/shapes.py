@@ -4,15 +4,11 @@ Section 3.2 normalizes Wu + b and not u, since it "is more likely to have a symm
 distribution, that is more Gaussian". Section 5 says the same of the inputs to the nonlinearities.
 """
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import Tensor
 
-from bn.models.inception import Unit
 from bn.models.mlp import HiddenLayer
-from bn.observe.observation import Observation, undisturbed
+from bn.observe.observation import Observation, Place, by_unit, values_at
 
 SMALL = 0.01  # of a unit's largest magnitude: less counts as zero
 
@@ -30,29 +26,18 @@ class Shapes(Observation):
 
     @torch.no_grad()
     def observe(self, step: int) -> dict[str, float]:
-        found: dict[str, list[Tensor]] = {}
-        hooks: list[RemovableHandle] = []
+        places: dict[str, Place] = {}
         for name, layer in self.subject.layers.items():
-            affine = layer.linear if isinstance(layer, HiddenLayer) else layer.conv
-            comes_last = layer.norm if _normalized_last(layer) else layer.nonlinearity
-            for place, module, which in (
-                ("affine", affine, _output),
-                ("input", layer.nonlinearity, _input),
-                ("output", comes_last, _output),
-            ):
-                batches = found[f"{name}/{place}"] = []
-                hooks.append(module.register_forward_hook(_keeping(batches, which)))
-        try:
-            with undisturbed(self.subject.model):
-                for images, _ in self.subject.batches:
-                    self.subject.network(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
+            normalized_last = isinstance(layer, HiddenLayer) and layer.place == "after"
+            places |= {
+                f"{name}/affine": (layer.linear if isinstance(layer, HiddenLayer) else layer.conv, "output"),
+                f"{name}/input": (layer.nonlinearity, "input"),
+                f"{name}/output": (layer.norm if normalized_last else layer.nonlinearity, "output"),
+            }
         return {
             f"observe/{measure}/{where}": value
-            for where, batches in found.items()
-            for measure, value in shapes(torch.cat(batches)).items()
+            for where, values in values_at(self.subject, places, by_unit).items()
+            for measure, value in shapes(values).items()
         }
 
 
@@ -71,27 +56,3 @@ def shapes(values: Tensor) -> dict[str, float]:
         "kurtosis": ((cubed * xhat).mean(0) - 3).abs().mean().item(),
         "sparsity": small.double().mean().item(),
     }
-
-
-def _normalized_last(layer: HiddenLayer | Unit) -> bool:
-    return isinstance(layer, HiddenLayer) and layer.place == "after"
-
-
-def _input(args: tuple[Tensor, ...], _: Tensor) -> Tensor:
-    return args[0]
-
-
-def _output(_: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return output
-
-
-def _keeping(
-    batches: list[Tensor], which: Callable[[tuple[Tensor, ...], Tensor], Tensor]
-) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-    """A forward hook that keeps what `which` takes of a module's input and output, (N, units)."""
-
-    def hook(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        by_unit = which(args, output).movedim(1, -1)
-        batches.append(by_unit.reshape(-1, by_unit.shape[-1]))
-
-    return hook

@@ -15,8 +15,7 @@ from bn.evaluate.accuracy import classify, evaluate_population
 from bn.models.build import build_model
 from bn.models.inception import Unit
 from bn.norm.layers import is_normalization
-from bn.observe.build import build_observer
-from bn.observe.observation import Observer, Subject
+from bn.observe.observation import Observer, Subject, build_observer
 from bn.seeds import generator
 from bn.tasks.compiling import missing_for_compiling, wants_compiling
 from bn.tasks.cuda_graph import CudaGraphStep, captured

@@ -13,8 +13,7 @@ from bn.evaluate.accuracy import evaluate, evaluate_population
 from bn.fused_mlp import FusedStep, why_not
 from bn.models.build import build_model
 from bn.models.mlp import MLP
-from bn.observe.build import build_observer
-from bn.observe.observation import Subject
+from bn.observe.observation import Subject, build_observer
 from bn.run.directory import REPOSITORY
 from bn.seeds import generator
 from bn.tasks.cuda_graph import CudaGraphStep, captured
@@ -65,9 +64,6 @@ class MnistTask(Task):
         held_out = f", {len(self.data.validation.labels):,} held-out" if self.data.validation else ""
         train, test = len(self.data.train.labels), len(self.data.test.labels)
         return f"{self.config.data.name}: {train:,} training{held_out} and {test:,} test images"
-
-    def close(self) -> None:
-        pass
 
 
 def build_step(config: Config, model: MLP) -> Step:

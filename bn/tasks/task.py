@@ -60,6 +60,6 @@ class Task(ABC):
         # Before observations could be chosen there were percentiles alone, under "probe".
         self.observer.load_state_dict(state.get("observations") or {"percentiles": state["probe"]})
 
-    @abstractmethod
     def close(self) -> None:
         """Give back what the data hold, such as the processes that decode them."""
+        return

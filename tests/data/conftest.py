@@ -4,15 +4,8 @@ import pytest
 import torch
 
 from bn.config import ImageData
-from bn.data import images as images_module
 from bn.data.images import Plan, open_images
 from tests.data.made import SIDE, encoded, smooth
-
-
-@pytest.fixture(autouse=True)
-def _cache_of_its_own(tmp_path, monkeypatch):
-    """No test reads what another decoded, or leaves anything in the repository."""
-    monkeypatch.setattr(images_module, "CACHE", tmp_path / "cache")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from bn.data.jpeg import BrokenImage, open_picture
 from tests.data.made import encoded, smooth
 
 PHOTO = smooth(1, 60, 80)
-NO_IMAGE = "not an image; accepted: BMP, JPEG, PNG, PPM, TIFF, WEBP"
+NO_IMAGE = "not an image; accepted: BMP, JPEG, PNG, PPM, WEBP"
 
 
 @pytest.fixture

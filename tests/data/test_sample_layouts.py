@@ -1,4 +1,4 @@
-"""TIFF, PNG and PNM in every layout of their samples: the same pixels, or refused; never others.
+"""PNG and PNM in every layout of their samples: the same pixels.
 
 The files are written here, sample by sample, so that no library's idea of them is needed.
 """
@@ -10,34 +10,9 @@ import zlib
 import numpy as np
 import pytest
 
-from bn.data.jpeg import BrokenImage, open_picture
+from bn.data.jpeg import open_picture
 
 SIZE = (9, 7)
-BLACK_IS_ZERO, WHITE_IS_ZERO, RGB = 1, 0, 2
-
-
-def tiff(samples, bits, photometric, planar, order, signed):
-    """An uncompressed TIFF of (h, w, n) samples, in one strip, or one for each plane."""
-    height, width, n = samples.shape
-    planes = np.moveaxis(samples, 2, 0) if planar == 2 else samples[None]
-    data = planes.astype(f"{order}u{bits // 8}").tobytes()
-    begin, each = 8 + 250, len(data) // len(planes)
-    offsets = [begin + each * i for i in range(len(planes))]
-    long, short = ("I", 4), ("H", 3)
-    tags = {
-        256: (long, [width]), 257: (long, [height]), 258: (short, [bits] * n), 259: (short, [1]),
-        262: (short, [photometric]), 273: (long, offsets), 277: (short, [n]), 278: (long, [height]),
-        279: (long, [each] * len(planes)), 284: (short, [planar]), 339: (short, [2 if signed else 1] * n),
-    }  # fmt: skip
-    entries, more = b"", b""
-    for tag, ((letter, kind), values) in tags.items():
-        packed = struct.pack(f"{order}{len(values)}{letter}", *values)
-        if len(packed) > 4:
-            packed, more = struct.pack(f"{order}I", 8 + 2 + 12 * len(tags) + 4 + len(more)), more + packed
-        entries += struct.pack(f"{order}HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
-    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8)
-    head += struct.pack(f"{order}H", len(tags)) + entries + bytes(4) + more
-    return head.ljust(begin, b"\0") + data
 
 
 def png(samples, bits):
@@ -73,13 +48,6 @@ def rgb(samples, most):
 
 
 def cases():
-    for bits, order, planar, signed in itertools.product((8, 16, 32), "<>", (1, 2), (False, True)):
-        most = 2 ** (bits - signed) - 1
-        for photometric, n in ((BLACK_IS_ZERO, 1), (WHITE_IS_ZERO, 1), (RGB, 3), (RGB, 4)):
-            samples = made(n, most, bits)
-            shown = most - samples if photometric == WHITE_IS_ZERO else samples
-            name = f"{n}x{bits}{'s' * signed}{order}-{photometric}-{planar}.tif"
-            yield name, tiff(samples, bits, photometric, planar, order, signed), rgb(shown, most)
     for bits, n in itertools.product((8, 16), (1, 2, 3, 4)):
         samples = made(n, 2**bits - 1, bits)
         yield f"{n}x{bits}.png", png(samples, bits), rgb(samples, 2**bits - 1)
@@ -93,25 +61,11 @@ def cases():
 
 
 CASES = {name: rest for name, *rest in cases()}
-TAKEN = (
-    "1x8<-1-1",
-    "1x8>-0-1",
-    "3x8<-2-2",
-    "3x16>-2-1",
-    "1x16<-1-1",
-    "3x16.png",
-    "1x1023.pgm",
-    "3x65535t.ppm",
-)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_pixels_or_refused(tmp_path, name):
+def test_the_pixels_are_those_that_were_written(tmp_path, name):
     content, expected = CASES[name]
     (tmp_path / name).write_bytes(content)
-    try:
-        pixels, _ = open_picture(str(tmp_path / name)).pixels()
-    except BrokenImage:
-        assert not name.startswith(TAKEN)
-        return
+    pixels, _ = open_picture(str(tmp_path / name)).pixels()
     assert abs(pixels.astype(int) - expected).max() <= 1

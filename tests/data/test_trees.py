@@ -18,8 +18,7 @@ def test_the_listing_is_that_of_torchvision(make_tree):
     root = make_tree(train=12, val=2)
     (root / "train" / "cat" / "notes.txt").write_text("no picture by its name")
     (root / "train" / "dog" / "LOUD.JPEG").write_bytes(b"")
-    tree = read(root)
-    for listing, split in ((tree.train, "train"), (tree.validation, "val")):
+    for split, listing in read(root).items():
         reference = ImageFolder(str(root / split))
         assert list(zip(listing, listing.labels.tolist(), strict=True)) == reference.samples
         assert list(listing.classes) == reference.classes
@@ -31,15 +30,15 @@ def test_names_that_are_not_ascii(make_tree):
     names = ("Übergrößenträger.png", "写真.png")
     for name in names:
         shutil.copy(root / "train" / "cat" / "000.png", root / "train" / "cat" / name)
-    assert {path.rsplit("/", 1)[1] for path in read(root).train} > set(names)
+    assert {path.rsplit("/", 1)[1] for path in read(root)["train"]} > set(names)
 
 
 def test_hidden_files_and_folders_are_passed_over(make_tree):
     root = make_tree()
-    before = list(read(root).train)
+    before = list(read(root)["train"])
     (root / "train" / "cat" / "._000.png").write_bytes(b"left by another system")
     (root / "train" / ".ipynb_checkpoints").mkdir()
-    assert list(read(root).train) == before
+    assert list(read(root)["train"]) == before
 
 
 @pytest.mark.parametrize("missing", [".", "train", "val"])

@@ -32,12 +32,6 @@ def smoke_config(experiment):
     ).config
 
 
-@pytest.fixture(autouse=True)
-def _cache_elsewhere(monkeypatch, tmp_path):
-    """What is decoded once and kept is kept with the test. (Roots of data are absolute here.)"""
-    monkeypatch.setattr("bn.data.images.CACHE", tmp_path / "cache")
-
-
 @pytest.fixture
 def tree(tmp_path):
     """{train,val}/<class>/*.png: a few of the pictures made on the spot, at half their size; its root."""

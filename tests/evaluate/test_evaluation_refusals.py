@@ -73,7 +73,8 @@ def test_no_state_dict(refused, tmp_path, saved, shown):
 def test_weights_of_another_network(refused, tmp_path):
     torch.save(inception(10, width=0.125).state_dict(), tmp_path / "ours.pt")
     assert refused(tmp_path / "ours.pt").startswith(
-        "ours.pt: not BN-Inception weights in the layout of pretrainedmodels: missing: last_linear.weight, "
+        "ours.pt: not BN-Inception weights in the layout of pretrainedmodels: missing or of another shape: "
+        "last_linear.weight, "
     )
 
 

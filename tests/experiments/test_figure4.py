@@ -128,13 +128,12 @@ def test_of_two_records_the_newer_is_taken(runs, evaluated, tmp_path):
     assert rows(tmp_path)["BN-Inception ensemble"][5].startswith("10.00 ")
 
 
-def test_a_record_of_evaluate_is_one_that_is_taken(ended_run, monkeypatch):
+def test_a_record_of_evaluate_is_one_that_is_taken(ended_run):
     """Two small untrained networks, really evaluated on the pictures made on the spot."""
     runs = [ended_run("bn_x30", seed, ACCURACY, scale="smoke") for seed in (0, 1)]
     for run in runs:
         state = {"step": 300, "config": to_dict(run.config), "model": build_model(run.config).state_dict()}
         save_checkpoint(run.checkpoints, 300, state)
-    monkeypatch.setattr("bn.data.images.CACHE", runs[0].path / "cache")
     with initialize_config_dir(cli.CONFIGS, version_base="1.3"):
         composed = compose("evaluate", [*figure4.evaluation(runs, 1), "device=cpu", "threads=1"])
     mapping: Any = OmegaConf.to_container(composed, resolve=True)

@@ -107,11 +107,6 @@ def test_wrong_arguments_are_one_line_that_names_them(name, value):
     assert repr(value) in str(error.value)
 
 
-def test_what_is_right_about_no_momentum():
-    with pytest.raises(ValueError, match=r"got None: .* call population_statistics$"):
-        BatchNorm(3, momentum=None)  # type: ignore[arg-type]
-
-
 TRAINED = ("weight", "bias", "running_mean", "running_var")
 
 

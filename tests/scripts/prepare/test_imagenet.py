@@ -31,7 +31,7 @@ def test_the_tree_holds_each_image_in_its_class_and_nothing_else(archives, root,
 def test_the_tree_is_what_training_reads(archives, root):
     prepare_imagenet.prepare(archives, root)
     tree = read_tree(root, len(WNIDS), "")
-    for split, listing in (("train", tree.train), ("val", tree.validation)):
+    for split, listing in (("train", tree["train"]), ("val", tree["val"])):
         assert listing.classes == tuple(sorted(WNIDS))
         found = {
             f"{split}/{listing.classes[label]}/{Path(path).name}": Path(path).read_bytes()

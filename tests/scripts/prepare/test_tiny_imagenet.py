@@ -75,9 +75,9 @@ def test_the_tree_holds_each_image_in_its_class_and_nothing_else(archive, root, 
     assert sorted(path.name for path in root.iterdir()) == ["train", "val"]
     assert capfd.readouterr() == (f"{root}: complete: 3 classes, 12 training and 6 validation images\n", "")
     tree = read_tree(root, len(WNIDS), "")
-    assert tree.train.classes == tree.validation.classes == tuple(sorted(WNIDS))
+    assert tree["train"].classes == tree["val"].classes == tuple(sorted(WNIDS))
     read = {
-        str(Path(path).relative_to(root)): Path(path).read_bytes() for path in (*tree.train, *tree.validation)
+        str(Path(path).relative_to(root)): Path(path).read_bytes() for path in (*tree["train"], *tree["val"])
     }
     assert read == EXPECTED
 
