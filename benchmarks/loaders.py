@@ -109,7 +109,7 @@ def write_photographs(root: Path, height: int, width: int) -> None:
 def of_files(root: Path, device: torch.device, workers: int) -> dict[str, Run]:
     data = ImageData(
         name="imagenet", root=str(root), classes=2, resize=256, crop=224, area=0.08, aspect=4 / 3,
-        distortion="none", shuffle="complete", shard_size=32, feed="stream", workers=workers, max_broken=0,
+        distortion="none", shuffle="complete", shard_size=32, feed="stream", workers=workers,
     )  # fmt: skip
     runs = {
         "torchvision's usual pipeline": usual(
@@ -143,7 +143,7 @@ def of_small_pictures(side: int, crop: int, device: torch.device, workers: int) 
 
     data = ImageData(
         name="cifar10", root="", classes=10, resize=side, crop=crop, area=0.08, aspect=4 / 3,
-        distortion="none", shuffle="complete", shard_size=32, feed="resident", workers=0, max_broken=0,
+        distortion="none", shuffle="complete", shard_size=32, feed="resident", workers=0,
     )  # fmt: skip
     runs = {"torchvision's usual pipeline": usual(Arrays(), device, workers)}
     arrays = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))

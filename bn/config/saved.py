@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from bn.config.notation import defaults, option
 from bn.config.schema import Config
 
-REMOVED: dict[str, Any] = {}  # keys that are gone, such as "optim.lr", with the default they had
+REMOVED: dict[str, Any] = {"data.max_broken": 10}  # keys that are gone, with the default they had
 
 
 def recorded(saved: Mapping[str, Any]) -> dict[str, Any]:

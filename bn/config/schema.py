@@ -87,7 +87,6 @@ class ImageData:
         Annotated[int, ">= 0, <= 1024"] | None,
         Doc("processes that decode, with feed=stream; null: by the number of cores"),
     ] = None
-    max_broken: Annotated[Natural, Doc("the run fails when more images than this cannot be read", "images")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,19 +5,15 @@ the others get a central crop. Small data sets stay on the device (bn/data/resid
 decoded when they are needed (bn/data/stream.py). Both give the same crops.
 """
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from bn.config import ImageData
 from bn.data.cifar10 import cifar10_pictures
-from bn.data.jpeg import BrokenImage
 from bn.data.order import ImageOrder
 from bn.data.photometric import distort, normalize
 from bn.data.pictures import ArrayPictures, FolderPictures, Pictures
@@ -27,7 +23,6 @@ from bn.data.source import VALIDATION_BATCH
 from bn.data.stream import Stream
 from bn.data.there import check_validation, how_to_prepare, in_arrays
 from bn.data.tree import Split, read_tree
-from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from bn.seeds import generator
 
@@ -81,27 +76,16 @@ def open_images(
             plan.ranks,
         )
     if data.feed == "stream" or (data.feed == "auto" and not _fits(pictures, data)):
-        stream = Stream(data, pictures, order, plan.seed, device, plan.first, plan.steps)
-        return Images(data, pictures, stream, plan)
-    resident = Resident(data, pictures, order, plan.seed, device)
-    images = Images(data, pictures, resident, plan)
-    for broken in resident.broken.values():
-        images.note(broken.values(), say=False)
-    return images
+        source = Stream(data, pictures, order, plan.seed, device, plan.first, plan.steps)
+    else:
+        source = Resident(data, pictures, order, plan.seed, device)
+    return Images(data, pictures, source, plan)
 
 
 def _fits(pictures: Splits, data: ImageData) -> bool:
     """Whether feed=auto keeps them on the device: few, and, by a look at one, of the size they have there."""
     size = sum(map(len, pictures.values())) * 3 * data.resize**2
-    return size <= RESIDENT_LIMIT and _size_of_first(pictures["val"]) in (None, (data.resize, data.resize))
-
-
-def _size_of_first(pictures: Pictures) -> tuple[int, int] | None:
-    """Of the first image that can be opened; None: there is none."""
-    for i in range(len(pictures)):
-        with contextlib.suppress(BrokenImage):
-            return pictures.open(i).size
-    return None
+    return size <= RESIDENT_LIMIT and pictures["val"].open(0).size == (data.resize, data.resize)
 
 
 def find_pictures(data: ImageData, *, training: bool = True) -> Splits:
@@ -139,13 +123,14 @@ def _smoke() -> dict[Split, ArrayPictures]:
 
 
 class Images:
-    """What `open_images` gives. `pictures` are the validation images, as they are."""
+    """What `open_images` gives. `pictures` are the validation images, as they are.
+
+    bn.data.jpeg.BrokenImage, a UserError of one line, for an image that cannot be read.
+    """
 
     def __init__(self, data: ImageData, pictures: Splits, source: Resident | Stream, plan: Plan) -> None:
         self.pictures = pictures["val"]
-        self.broken: list[str] = []  # names, in the order in which they were found
-        self._unsaid: list[BrokenImage] = []
-        self._data = data
+        self._distortion = data.distortion
         self._source = source
         self._share = plan.share  # of this process, of a mini-batch
         self.training_count = len(pictures.get("train", ()))
@@ -154,95 +139,27 @@ class Images:
     def feed(self, n: int) -> Batch:
         """The mini-batch of step `n`, from 0."""
         cropped = self._source.training(n)
-        self.note(cropped.broken)
-        return Batch(
-            normalize(distort(cropped.images, cropped.colour, self._data.distortion)), cropped.labels
-        )
+        return Batch(normalize(distort(cropped.images, cropped.colour, self._distortion)), cropped.labels)
 
-    def validation(self, total: Callable[[int], int] = lambda made: made) -> Iterator[Batch]:
-        """Central crops of this process's share of the validation images, once and in order.
-
-        UserError if none of them can be read, of all shares: `total` gives the sum over processes of what
-        each has.
-        """
-        made = 0
-        for batch in self._central("val", self._validation, VALIDATION_BATCH):
-            made += len(batch.labels)
-            yield batch
-        if not total(made):
-            raise UserError(f"data.root={self._data.root}: none of the validation images can be read")
+    def validation(self) -> Iterator[Batch]:
+        """Central crops of this process's share of the validation images, once and in order."""
+        return self._central("val", self._validation, VALIDATION_BATCH)
 
     def training_examples(self, count: int) -> Iterator[Batch]:
         """Central crops of `count` training examples in whole mini-batches (rounded up, as far as there are).
 
         A mini-batch has as many as this process's share of one. They are the first by a permutation that is
-        the same for all seeds, and are not distorted. UserError if not even one mini-batch can be read.
+        the same for all seeds, and are not distorted.
         """
-        share, made = self._share, 0
-        wanted = min(-(-count // share), self.training_count // share)
+        share = self._share
+        batches = min(-(-count // share), self.training_count // share)
         permutation = torch.randperm(self.training_count, generator=generator(0, "probe")).numpy()
-        held: list[Batch] = []
-        for batch in self._central("train", permutation, share):
-            held = [Batch(*map(torch.cat, zip(*held, batch, strict=True)))]
-            whole = held[0]
-            if len(whole.labels) >= share:
-                made += 1
-                yield Batch(whole.images[:share], whole.labels[:share])
-                held = [Batch(whole.images[share:], whole.labels[share:])]
-            if made == wanted:
-                return
-        if not made:
-            raise UserError(
-                f"data.root={self._data.root}: fewer training images can be read than a mini-batch has "
-                f"({share})"
-            )
+        return self._central("train", permutation[: batches * share], share)
 
     def _central(self, split: Split, examples: np.ndarray, size: int) -> Iterator[Batch]:
         chunks = (examples[start : start + size] for start in range(0, len(examples), size))
         for cropped in self._source.central(split, chunks):
-            self.note(cropped.broken, say=split == "val")
-            if len(cropped.labels):
-                yield Batch(normalize(cropped.images), cropped.labels)
-
-    def note(self, broken: Iterable[BrokenImage], *, say: bool = True) -> None:
-        """Count and say images that cannot be read. UserError if they are more than `data.max_broken`.
-
-        With `say` false the next call says them: a run that goes on opens its images, and makes its probe's
-        mini-batches, before `load_state_dict` tells it what an earlier start has said.
-        """
-        for error in broken:
-            if error.name not in self.broken:
-                self.broken.append(error.name)
-                self._unsaid.append(error)
-        if say or len(self.broken) > self._data.max_broken:
-            for error in self._unsaid:  # beside any bar
-                tqdm.write(f"{error.name}: cannot be read ({error.reason})", file=sys.stderr)
-            self._unsaid = []
-        self._check_broken()
-
-    def note_of_all(self, names: Sequence[str]) -> None:
-        """What all processes found broken counts on each. UserError if it is more than `data.max_broken`."""
-        self.broken = list(names)
-        self._check_broken()
-
-    def _check_broken(self) -> None:
-        if len(self.broken) > self._data.max_broken:
-            raise UserError(
-                f"data.max_broken={self._data.max_broken}: {len(self.broken)} images cannot be read, "
-                f"such as {self.broken[-1]}"
-            )
-
-    def leave_unsaid(self) -> None:
-        """The broken images that were found so far: another process, which found them too, says them."""
-        self._unsaid = []
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"broken": list(self.broken)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """What an earlier start of the run found broken counts, and is not said again."""
-        self.broken = list(dict.fromkeys((*state["broken"], *self.broken)))
-        self._unsaid = [error for error in self._unsaid if error.name not in state["broken"]]
+            yield Batch(normalize(cropped.images), cropped.labels)
 
     def close(self) -> None:
         self._source.close()

@@ -17,6 +17,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from bn.errors import UserError
+
 REDUCTIONS = (8, 4, 2)
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")  # PIL knows others, one of which starts Ghostscript
 LIMIT = 1 << 26  # pixels, which are 200 MB in memory; an image of more is refused before it is decoded
@@ -24,11 +26,11 @@ LIMIT = 1 << 26  # pixels, which are 200 MB in memory; an image of more is refus
 T = TypeVar("T")
 
 
-class BrokenImage(Exception):
+class BrokenImage(UserError):
     """An image that cannot be read."""
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(name, reason)
+        super().__init__(f"{name}: cannot be read ({reason}): restore it, or remove it")
         self.name = name
         self.reason = reason
 

@@ -1,7 +1,6 @@
 """Small data sets: decoded once, kept on the device as bytes, cropped and mirrored there in batches."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 
 import numpy as np
 import torch
@@ -10,8 +9,7 @@ from tqdm import tqdm
 
 from bn.config import ImageData
 from bn.data.crops import central_box, crop_and_resize, random_boxes
-from bn.data.draws import draws, replacements
-from bn.data.jpeg import BrokenImage
+from bn.data.draws import draws
 from bn.data.order import ImageOrder
 from bn.data.pictures import ArrayPictures, Pictures
 from bn.data.source import Cropped
@@ -22,8 +20,7 @@ from bn.errors import UserError
 class Resident:
     """A source of images that are all `data.resize` x `data.resize`. Without an order, not for training.
 
-    `broken` holds the images that cannot be read, by their index in each split. UserError for an image of
-    another size.
+    UserError for an image that cannot be read, or is of another size.
     """
 
     def __init__(
@@ -38,23 +35,13 @@ class Resident:
         self._order = order
         self._seed = seed
         self._device = device
-        self.broken: dict[Split, dict[int, BrokenImage]] = {}
-        self._images: dict[Split, Tensor] = {}
-        self._labels: dict[Split, Tensor] = {}
-        for split, found in pictures.items():
-            images, self.broken[split] = _decoded(found, data.resize)
-            self._images[split] = torch.from_numpy(images).to(device)
-            self._labels[split] = torch.from_numpy(found.labels).to(device)
+        self._images = {s: torch.from_numpy(decoded(p, data.resize)).to(device) for s, p in pictures.items()}
+        self._labels = {s: torch.from_numpy(p.labels).to(device) for s, p in pictures.items()}
 
     def training(self, n: int) -> Cropped:
-        """The mini-batch of step `n`, from 0: random crops, mirrored with probability 1/2.
-
-        Another image stands in for a broken one.
-        """
+        """The mini-batch of step `n`, from 0: random crops, mirrored with probability 1/2."""
         assert self._order is not None
         epoch, examples = self._order(n)
-        if self.broken["train"]:
-            examples = np.array([self._readable(epoch, example) for example in examples.tolist()])
         drawn = draws(self._seed, epoch, examples)
         sides = np.full(len(examples), self._data.resize)
         boxes = random_boxes(drawn.box, sides, sides, self._data.area, self._data.aspect)
@@ -64,43 +51,33 @@ class Resident:
         )
 
     def central(self, split: Split, chunks: Iterable[np.ndarray]) -> Iterator[Cropped]:
-        """For each chunk of indices the central crops of its images, without the broken ones."""
+        """For each chunk of indices the central crops of its images."""
         side, crop = self._data.resize, self._data.crop
         start = int(central_box(side, side, side, crop)[0])  # whole: the images have their size already
         within = slice(start, start + crop)
-        for chunk in chunks:
-            examples = np.array([i for i in chunk.tolist() if i not in self.broken[split]], np.int64)
+        for examples in chunks:
             images, labels = self._pick(split, examples)
             yield Cropped(images[:, :, within, within].float(), labels, np.empty((len(examples), 0)))
 
     def close(self) -> None:
         self._images.clear()
 
-    def _readable(self, epoch: int, example: int) -> int:
-        candidates = chain((example,), replacements(self._seed, epoch, example, len(self._labels["train"])))
-        return next(candidate for candidate in candidates if candidate not in self.broken["train"])
-
     def _pick(self, split: Split, examples: np.ndarray) -> tuple[Tensor, Tensor]:
         index = torch.from_numpy(examples).to(self._device, non_blocking=True)
         return self._images[split][index], self._labels[split][index]
 
 
-def _decoded(pictures: Pictures, side: int) -> tuple[np.ndarray, dict[int, BrokenImage]]:
-    """(N, 3, side, side) uint8, where a broken image is black, and the broken images by index."""
+def decoded(pictures: Pictures, side: int) -> np.ndarray:
+    """(N, 3, side, side) uint8."""
     if isinstance(pictures, ArrayPictures):
         _check_size(pictures.images.shape[2:], side, pictures.names[0])
-        return pictures.images, {}
-    images = np.zeros((len(pictures), 3, side, side), np.uint8)
-    broken = {}
+        return pictures.images
+    images = np.empty((len(pictures), 3, side, side), np.uint8)
     for i in tqdm(range(len(pictures)), desc="decoding", unit=" images", disable=None, dynamic_ncols=True):
-        try:
-            image = pictures[i]
-        except BrokenImage as error:
-            broken[i] = error
-            continue
+        image = pictures[i]
         _check_size(image.shape[1:], side, pictures.names[i])
         images[i] = image.numpy()
-    return images, broken
+    return images
 
 
 def _check_size(size: Sequence[int], side: int, name: str) -> None:

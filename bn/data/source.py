@@ -5,8 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from bn.data.jpeg import BrokenImage
-
 VALIDATION_BATCH = 250
 
 
@@ -14,4 +12,3 @@ class Cropped(NamedTuple):
     images: Tensor  # (N, 3, S, S) float32 in 0..255, on the device
     labels: Tensor  # (N,) int64, on the device
     colour: np.ndarray  # (N, photometric.DRAWS) uniform in [0, 1); of central crops (N, 0)
-    broken: tuple[BrokenImage, ...] = ()  # images that were found broken on the way

@@ -9,9 +9,8 @@ import sys
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 from multiprocessing.util import Finalize
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bn.config import ImageData
 from bn.data.crops import central_box, random_boxes
-from bn.data.draws import draws, replacements
-from bn.data.jpeg import BrokenImage, Picture
+from bn.data.draws import draws
 from bn.data.order import ImageOrder
 from bn.data.pictures import Pictures
 from bn.data.resize import central_crop, random_crop
@@ -43,8 +41,6 @@ class Prepared(NamedTuple):
     images: Tensor  # (N, 3, S, S) uint8
     labels: Tensor  # (N,) int64
     colour: Tensor  # (N, photometric.DRAWS) float64
-    broken: tuple[BrokenImage, ...]
-    failure: str = ""  # why it could not be made: raised in a worker, it would come out as a traceback
 
 
 class TrainingSteps(Dataset[Prepared]):
@@ -58,77 +54,46 @@ class TrainingSteps(Dataset[Prepared]):
 
     def __getitem__(self, n: int) -> Prepared:
         epoch, examples = self._order(n)
-        candidates = [
-            chain((example,), replacements(self._seed, epoch, example, len(self._pictures)))
-            for example in examples.tolist()
-        ]
-        examples = examples.copy()
-        images = torch.empty(len(examples), 3, self._data.crop, self._data.crop, dtype=torch.uint8)
-        broken: dict[str, BrokenImage] = {}
-        missing, failure = np.arange(len(examples)), ""
-        while len(missing) and len(broken) <= self._data.max_broken:  # else the run is to fail
-            try:
-                examples[missing] = [next(candidates[i]) for i in missing]
-            except UserError as error:
-                failure = str(error)
-                break
-            missing = self._fill(images, examples, missing, epoch, broken)
-        labels = torch.from_numpy(self._pictures.labels[examples])
-        colour = torch.from_numpy(draws(self._seed, epoch, examples).colour)
-        return Prepared(images, labels, colour, tuple(broken.values()), failure)
-
-    def _fill(
-        self,
-        images: Tensor,
-        examples: np.ndarray,
-        rows: np.ndarray,
-        epoch: int,
-        broken: dict[str, BrokenImage],
-    ) -> np.ndarray:
-        """Make these rows of `images`; the rows that cannot be made."""
-        opened: dict[int, Picture] = {}
-        for i in rows.tolist():
-            try:
-                opened[i] = self._pictures.open(int(examples[i]))
-            except BrokenImage as error:
-                broken[error.name] = error
-        done = list(opened)
-        heights, widths = np.array([picture.size for picture in opened.values()], np.int64).reshape(-1, 2).T
-        drawn = draws(self._seed, epoch, examples[done])
+        opened = [self._pictures.open(example) for example in examples.tolist()]
+        heights, widths = np.array([picture.size for picture in opened]).T
+        drawn = draws(self._seed, epoch, examples)
         boxes = random_boxes(drawn.box, heights, widths, self._data.area, self._data.aspect)
-        for (i, picture), box, mirror in zip(opened.items(), boxes, drawn.mirror, strict=True):
-            try:
-                crop = random_crop(picture, box, self._data.crop)
-                images[i] = crop.flip(2) if mirror < 0.5 else crop
-            except BrokenImage as error:
-                broken[error.name] = error
-                done.remove(i)
-        return np.setdiff1d(rows, done)
+        images = torch.empty(len(examples), 3, self._data.crop, self._data.crop, dtype=torch.uint8)
+        for image, picture, box, mirror in zip(images, opened, boxes, drawn.mirror, strict=True):
+            crop = random_crop(picture, box, self._data.crop)
+            image.copy_(crop.flip(2) if mirror < 0.5 else crop)
+        labels = torch.from_numpy(self._pictures.labels[examples])
+        return Prepared(images, labels, torch.from_numpy(drawn.colour))
 
 
 class CentralCrops(Dataset[Prepared]):
-    """Indices -> the central crops of their images, less the broken ones."""
+    """Indices -> the central crops of their images."""
 
     def __init__(self, pictures: Pictures, data: ImageData) -> None:
         self._pictures = pictures
         self._data = data
 
     def __getitem__(self, examples: np.ndarray) -> Prepared:
-        crops, labels, broken = [], [], []
-        for example in examples.tolist():
-            try:
-                picture = self._pictures.open(example)
-                box = central_box(*picture.size, self._data.resize, self._data.crop)
-                crops.append(central_crop(picture, box, self._data.crop))
-            except BrokenImage as error:
-                broken.append(error)
-            else:
-                labels.append(self._pictures.labels[example])
-        images = torch.empty(len(crops), 3, self._data.crop, self._data.crop, dtype=torch.uint8)
-        for image, crop in zip(images, crops, strict=True):
-            image.copy_(crop)
-        labels = torch.tensor(labels, dtype=torch.int64)
-        return Prepared(images, labels, torch.empty(len(crops), 0), tuple(broken))
+        images = torch.empty(len(examples), 3, self._data.crop, self._data.crop, dtype=torch.uint8)
+        for image, example in zip(images, examples.tolist(), strict=True):
+            picture = self._pictures.open(example)
+            box = central_box(*picture.size, self._data.resize, self._data.crop)
+            image.copy_(central_crop(picture, box, self._data.crop))
+        labels = torch.from_numpy(self._pictures.labels[examples])
+        return Prepared(images, labels, torch.empty(len(examples), 0))
+
+
+class InWorkers(Dataset["Prepared | str"]):
+    """What `dataset` gives, or the line of a UserError, which a worker could only raise as a traceback."""
+
+    def __init__(self, dataset: Dataset[Prepared]) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, index: Any) -> Prepared | str:
+        try:
+            return self._dataset[index]
+        except UserError as error:
+            return str(error)
 
 
 class Stream:
@@ -178,9 +143,9 @@ class Stream:
     def close(self) -> None:
         self._ahead = iter(())  # its workers end with the iterator
 
-    def _in_order(self, dataset: Dataset[Prepared], indices: Iterable) -> Iterator[Prepared]:
+    def _in_order(self, dataset: Dataset[Prepared], indices: Iterable) -> Iterator[Prepared | str]:
         loader = DataLoader(
-            dataset,
+            InWorkers(dataset),
             batch_size=None,  # an index is a whole mini-batch already
             sampler=indices,
             num_workers=self._workers,
@@ -202,15 +167,15 @@ class Stream:
         Finalize(iterator, _end_workers, (weakref.ref(iterator),), exitpriority=100)  # before its queues
         return _alive(iterator)
 
-    def _on_device(self, prepared: Prepared) -> Cropped:
-        if prepared.failure:
-            raise UserError(prepared.failure)
+    def _on_device(self, prepared: Prepared | str) -> Cropped:
+        if isinstance(prepared, str):
+            raise UserError(prepared)
         images = prepared.images.to(self._device, non_blocking=True).float()
         labels = prepared.labels.to(self._device, non_blocking=True)
-        return Cropped(images, labels, prepared.colour.numpy(), prepared.broken)
+        return Cropped(images, labels, prepared.colour.numpy())
 
 
-def _alive(prepared: Iterator[Prepared]) -> Iterator[Prepared]:
+def _alive(prepared: Iterator[Prepared | str]) -> Iterator[Prepared | str]:
     """What the workers prepare. OutOfMemory with one line if one was killed, seconds after it is missed."""
     try:
         yield from prepared

@@ -8,10 +8,9 @@ bits; only gradients go over NCCL where there are GPUs.
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import chain
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -80,14 +79,6 @@ class Team:
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over ranks, in order and in the type of `tensor`, on the CPU; of one `tensor` itself."""
         return tensor if self.size == 1 else in_order(list(self.gather(tensor)))
-
-    def union(self, names: Iterable[str]) -> list[str]:
-        """The names that any rank has; of several ranks in the order of the alphabet."""
-        if self.size == 1:
-            return list(names)
-        boxes: list[list[str]] = [[] for _ in range(self.size)]
-        dist.all_gather_object(boxes, list(names))
-        return sorted(set(chain(*boxes)))
 
     def of_rank_0(self, value: Callable[[], T]) -> T:
         """What `value()` gives on rank 0, which is called there alone."""

@@ -13,10 +13,8 @@ from tqdm import tqdm
 
 from bn.config import ImageData, to_dict
 from bn.data.images import EVALUATION, Images, find_pictures, open_images
-from bn.data.jpeg import BrokenImage
 from bn.data.photometric import normalize
 from bn.data.pictures import Pictures
-from bn.errors import UserError
 from bn.evaluate.config import Evaluation
 from bn.evaluate.crops import multicrop
 from bn.evaluate.networks import load_networks, take_to
@@ -28,7 +26,7 @@ from bn.run.environment import environment
 from bn.tasks.precision import precision_on
 from bn.train import device_name, take_device
 
-WHEREABOUTS = ("root", "feed", "workers", "max_broken")  # of the data, and not what they are
+WHEREABOUTS = ("root", "feed", "workers")  # of the data, and not what they are
 
 
 def evaluate_checkpoints(
@@ -74,7 +72,6 @@ def evaluate_checkpoints(
         **settings,
         "data": to_dict(data[0]),
         "pictures": subject["pictures"],
-        "broken": images.broken,
         "checkpoints": [_described(*each) for each in zip(networks, counts[1:], strict=True)],
         "command": shlex.join(["python", *sys.argv]),
         **environment(),
@@ -136,8 +133,6 @@ def _count(
         ):
             mean = probabilities.mean(1, keepdim=True)
             best.append(best_classes(torch.cat([mean, probabilities], 1)))
-    if not best:
-        raise UserError(f"data.root={data.root}: none of the validation images can be read")
     answers = torch.cat(best)
     right = answers == torch.cat(labels)[:, None, None]
     found = torch.stack([right[..., 0].sum(0), right.any(-1).sum(0), (answers[..., 0] < 0).sum(0)], 1)
@@ -156,11 +151,7 @@ def _crops(
         return
     labels = torch.from_numpy(images.pictures.labels).to(device)
     for i in range(len(labels)):
-        try:
-            picture = images.pictures[i]
-        except BrokenImage as error:
-            images.note([error])
-            continue
+        picture = images.pictures[i]
         if device.type == "cuda":
             picture = picture.pin_memory()  # the copy then does not wait for the network
         picture = picture.to(device, non_blocking=True)

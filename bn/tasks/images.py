@@ -44,8 +44,6 @@ class ImageTask(Task):
         self.rate = rate_of(config.optim)
         self.step: Step = self._build_step()
         self.observer = self._build_observer()
-        if team.rank:
-            self.images.leave_unsaid()  # rank 0 says what cannot be read
 
     def draw(self, n: int) -> tuple[Tensor, Tensor]:
         images, labels = self.images.feed(n - 1)
@@ -55,9 +53,8 @@ class ImageTask(Task):
         norms = [module for module in self.model.modules() if is_normalization(module)]
         if norms and norms[0].num_batches_tracked == 0:
             return {}  # in fp16, where every step so far was skipped: there are no moving averages yet
-        share = self.images.validation(lambda made: int(self.team.sum(torch.tensor([made]))))
         network = InPrecision(self.model, self.precision)
-        found = classify(network, share, self.team.sum)
+        found = classify(network, self.images.validation(), self.team.sum)
         return {f"validation/{name}": value for name, value in found.items()}
 
     def evaluate_population(self) -> dict[str, float]:
@@ -132,15 +129,6 @@ class ImageTask(Task):
         held_out = "held-out" if data.validation else "validation"
         counts = f"{images.training_count:,} training and {len(images.pictures):,} {held_out} images"
         return f"{data.name}: {counts}, {data.classes:,} classes, crops of {data.crop}"
-
-    def state_dict(self) -> dict[str, Any]:
-        if self.team.size > 1:
-            self.images.note_of_all(self.team.union(self.images.broken))
-        return {**super().state_dict(), "data": self.images.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.images.load_state_dict(state["data"])
 
     def close(self) -> None:
         self.images.close()

@@ -32,7 +32,7 @@ def image_data():
         values = {
             "name": "tiny_imagenet", "root": str(root), "classes": 2, "resize": SIDE, "crop": 28,
             "area": 0.08, "aspect": 4 / 3, "distortion": "none", "shuffle": "complete", "shard_size": 4,
-            "feed": "resident", "workers": 0, "max_broken": 2,
+            "feed": "resident", "workers": 0,
         }  # fmt: skip
         return ImageData(**{**values, **changes})
 

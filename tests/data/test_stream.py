@@ -127,7 +127,7 @@ from bn.config import ImageData
 from bn.data.images import Plan, open_images
 data = ImageData(
     name="smoke", root="", classes=10, resize=32, crop=28, area=0.08, aspect=4 / 3, distortion="none",
-    shuffle="complete", shard_size=100, feed="stream", workers=1, max_broken=0,
+    shuffle="complete", shard_size=100, feed="stream", workers=1,
 )
 images = open_images(data, Plan(steps=1000, batch=50, seed=0), torch.device("cpu"))
 images.feed(0)

@@ -46,7 +46,7 @@ def data(on_tree):
     """Everything that is said about data, as data=cifar10 on the command line says it."""
     return on_tree() | {
         "classes": CLASSES, "resize": 16, "crop": 14, "area": 0.08, "aspect": 4 / 3, "distortion": "none",
-        "shuffle": "complete", "shard_size": 8, "feed": "auto", "workers": 0, "max_broken": 0,
+        "shuffle": "complete", "shard_size": 8, "feed": "auto", "workers": 0,
     }  # fmt: skip
 
 
