@@ -137,7 +137,7 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
         first, earlier_s = (saved["step"], saved["wall_s"]) if saved else (0, 0.0)
         torch.manual_seed(derive_seed(config.seed, "torch", *([team.rank] if team.rank else [])))
         task = build_task(config, device, first, team)
-        losses = LossWindow(config.log_every, device, skips=config.precision == "fp16")
+        losses = LossWindow(config.log_every, device)
         if saved is None:
             if config.start is not None:
                 began = team.of_rank_0(lambda: load_start(config))

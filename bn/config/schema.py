@@ -273,7 +273,7 @@ class Config:
         Doc("of the MLP: the fused step or the readable one, with the same numbers; auto: fused if it can"),
     ]
     precision: Annotated[
-        Literal["auto", "float32", "bf16", "fp16"],
+        Literal["auto", "float32", "bf16"],
         Doc("precision of the Inception networks' forward pass; auto: bf16 on a GPU, float32 on a CPU"),
     ]
     channels_last: Annotated[bool, Doc("memory layout of images, for the Inception networks")]

@@ -24,7 +24,7 @@ class Evaluation:
     device: Annotated[Literal["auto", "cpu", "cuda"], Doc("where it runs; auto: on a GPU if there is one")]
     threads: Annotated[Threads | None, Doc("number of CPU threads; null: as many as there are cores")]
     precision: Annotated[
-        Literal["auto", "float32", "bf16", "fp16"],
+        Literal["auto", "float32", "bf16"],
         Doc("precision of the forward pass; auto: bf16 on a GPU, float32 on a CPU"),
     ]
     batch: Annotated[int, ">= 1, <= 65536", Doc("size of a forward pass", "crops")]

@@ -11,16 +11,11 @@ from bn.errors import Diverged
 
 
 class LossWindow:
-    """The losses since the last log, kept on the device: reading them is the only wait for it.
+    """The losses since the last log, kept on the device: reading them is the only wait for it."""
 
-    With `skips` a loss that is not finite is that of a step that was skipped, as in fp16, and no divergence
-    as long as others are.
-    """
-
-    def __init__(self, size: int, device: torch.device, skips: bool = False) -> None:
+    def __init__(self, size: int, device: torch.device) -> None:
         self.losses = torch.zeros(size, device=device)
         self.count = 0
-        self.skips = skips
 
     @property
     def full(self) -> bool:
@@ -36,13 +31,12 @@ class LossWindow:
         Diverged if a loss is not finite.
         """
         losses = (team.sum(self.losses[: self.count].double().cpu()) / team.size).numpy()
-        finite = np.isfinite(losses)
-        bad = np.flatnonzero(~finite)
-        if len(bad) and not (self.skips and finite.any()):
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if len(bad):
             at = step - len(losses) + 1 + int(bad[0])
             raise Diverged(f"train/loss is {losses[bad[0]]} at step {at}")
         self.count = 0
-        return float(losses[finite].mean())
+        return float(losses.mean())
 
     def state_dict(self) -> dict[str, Any]:
         return {"losses": self.losses, "count": self.count}

@@ -34,8 +34,8 @@ class Numbers:
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
         """Record what is known of a step that is done; of most steps that is nothing.
 
-        JSON has no infinity, so numbers that are not finite are left out: of a skipped step in fp16 there is
-        no gradient norm, of a network that gives no finite answers no validation loss.
+        JSON has no infinity, so numbers that are not finite are left out, such as the validation loss of a
+        network that gives no finite answers.
         """
         numbers = {name: value for name, value in numbers.items() if math.isfinite(value)}
         self.progress.log(step, numbers)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from bn.errors import CaptureFailed, is_out_of_memory, reason_of
-from bn.tasks.scaled import ScaledStep
 from bn.tasks.steps import AutogradStep, Step
 
 
@@ -19,8 +18,6 @@ def state_kept(step: Step, model: nn.Module) -> Iterator[None]:
     """For steps on trial, on a GPU: all that they change is put back in place, torch's random state too."""
     changed = [*model.parameters(), *model.buffers(), *step.tensors()]
     saved = [tensor.detach().clone() for tensor in changed]
-    scaler = step.scaler if isinstance(step, ScaledStep) else None
-    scale = scaler.state_dict() if scaler else {}
     random_state = torch.cuda.get_rng_state()
     try:
         yield
@@ -29,8 +26,6 @@ def state_kept(step: Step, model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for tensor, value in zip(changed, saved, strict=True):
                 tensor.copy_(value)
-        if scaler:
-            scaler.load_state_dict(scale)
         torch.cuda.set_rng_state(random_state)
 
 

@@ -14,14 +14,12 @@ from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.evaluate.accuracy import classify, evaluate_population
 from bn.models.build import build_model
 from bn.models.inception import Unit
-from bn.norm.layers import is_normalization
 from bn.observe.observation import Observer, Subject, build_observer
 from bn.seeds import generator
 from bn.tasks.compiling import missing_for_compiling, wants_compiling
 from bn.tasks.cuda_graph import CudaGraphStep, captured
 from bn.tasks.optim import build_optimizer, rate_of
 from bn.tasks.precision import InPrecision, precision_on
-from bn.tasks.scaled import ScaledStep
 from bn.tasks.steps import AutogradStep, Step
 from bn.tasks.task import Task
 
@@ -50,9 +48,6 @@ class ImageTask(Task):
         return images.contiguous(memory_format=self.format), labels
 
     def evaluate(self) -> dict[str, float]:
-        norms = [module for module in self.model.modules() if is_normalization(module)]
-        if norms and norms[0].num_batches_tracked == 0:
-            return {}  # in fp16, where every step so far was skipped: there are no moving averages yet
         network = InPrecision(self.model, self.precision)
         found = classify(network, self.images.validation(), self.team.sum)
         return {f"validation/{name}": value for name, value in found.items()}
@@ -71,11 +66,7 @@ class ImageTask(Task):
         gradients = [p.grad for p in parameters if p.grad is not None]
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         norm, largest = torch.stack((norm, largest)).tolist()
-        found = {"train/rate": self.rate(n), "train/gradient_norm": norm, "train/largest_parameter": largest}
-        step = self.step.step if isinstance(self.step, CudaGraphStep) else self.step
-        if isinstance(step, ScaledStep):
-            found["train/skipped_steps"] = step.skipped.item()
-        return found
+        return {"train/rate": self.rate(n), "train/gradient_norm": norm, "train/largest_parameter": largest}
 
     def capture(self) -> None:
         o, data, device = self.config.optim, self.config.data, next(self.model.parameters()).device
@@ -137,8 +128,7 @@ class ImageTask(Task):
         optimizer = build_optimizer(self.model, self.config.optim)
         # Only the training step is compiled: evaluation, Algorithm 2 and the probe look inside the network.
         forward: Any = torch.compile(self.model) if self.compiled else self.model
-        network = InPrecision(self.team.data_parallel(forward), self.precision)
-        return (ScaledStep if self.precision == "fp16" else AutogradStep)(network, optimizer)
+        return AutogradStep(InPrecision(self.team.data_parallel(forward), self.precision), optimizer)
 
     def _build_observer(self) -> Observer:
         """Of the chosen layers, over the same examples for all seeds and networks; by rank 0 alone."""

@@ -22,7 +22,7 @@ def sgd(model: nn.Module, lr: float, momentum: float = 0.0, weight_decay: float 
     options = {"lr": rate_on(model, lr), "momentum": momentum, **fused_on(model)}
     optimizer = torch.optim.SGD(parameter_groups(model, weight_decay), **options)
     if momentum:
-        # The first step would make them, the fused one out of whatever is in memory if it is skipped.
+        # As the first step would make them: steps on trial are put back.
         for parameter in model.parameters():
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer

@@ -14,12 +14,11 @@ def precision_on(device: torch.device, wanted: str) -> str:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """The context of a forward pass in `precision`: float32, bf16 or fp16."""
+    """The context of a forward pass in `precision`: float32 or bf16."""
     if precision == "float32":
         return nullcontext()
     # Weights change each step, so that a cached cast would only take memory; a CUDA graph must not see one.
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    return torch.autocast(device.type, dtype, cache_enabled=False)
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
 
 class InPrecision(nn.Module):

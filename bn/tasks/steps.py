@@ -1,8 +1,7 @@
 """One training step: forward, loss, backward, update.
 
-`AutogradStep` is the readable one, for any network, and the one to read. `ScaledStep` (bn/tasks/scaled.py)
-is the same in fp16, `FusedStep` (bn/fused_mlp.py) the fast one for the MLP; `CudaGraphStep`
-(bn/tasks/cuda_graph.py) replays any of them as one launch on a GPU.
+`AutogradStep` is the readable one, for any network, and the one to read. `FusedStep` (bn/fused_mlp.py) is the
+fast one for the MLP; `CudaGraphStep` (bn/tasks/cuda_graph.py) replays either as one launch on a GPU.
 """
 
 from typing import Any, Protocol
