@@ -1,6 +1,6 @@
 """`runs.py gc`: removes what kills and failed tests leave.
 
-- parts of files whose writers are gone (`*.part`), also in data/cache;
+- parts of files whose writers are gone (`*.part`);
 - what a killed `runs.py rm` left;
 - runs that are lost or failed and hold no step: neither a row of metrics.jsonl nor a checkpoint;
 - folders that hold nothing, untouched for an hour.
@@ -18,10 +18,8 @@ from bn.compare.removal import REMOVED, agreed, check, described, remove
 from bn.compare.runs import RUNS, Run, runs_in
 from bn.errors import UserError
 from bn.files import open_locked
-from bn.run.code_state import REPOSITORY
 
 HOUR = 3600.0
-CACHE = REPOSITORY / "data" / "cache"
 PART = re.compile(r".+\.[0-9a-f]{12}\.part")  # as bn.files.whole names them
 
 
@@ -31,7 +29,7 @@ def main(arguments: argparse.Namespace) -> None:
         if not folder.is_dir() and folder != RUNS:
             raise UserError(f"{folder}: no such folder")
     runs = [run for run in runs_in(folders) if holds_nothing(run)]
-    parts = [part for folder in (*folders, CACHE) for part in parts_in(folder)]
+    parts = [part for folder in folders for part in parts_in(folder)]
     removed = [path for folder in folders for path in folder.rglob(f"{REMOVED}*")]
     empty = [path for folder in folders for path in empty_in(folder)]
     lines = [

@@ -111,10 +111,6 @@ class TestRm:
 
 
 class TestGc:
-    @pytest.fixture(autouse=True)
-    def _no_cache_of_the_user(self, monkeypatch, tmp_path):
-        monkeypatch.setattr("bn.compare.leftovers.CACHE", tmp_path / "cache")
-
     def test_runs_without_a_step(self, run, make, listed, tmp_path):
         gone = [
             run("mnist_bn/a/seed_0", status=said("failed", 0, "no data"), metrics=None),

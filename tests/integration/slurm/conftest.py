@@ -71,7 +71,7 @@ class Cluster:
         self.started.append(process)
         return process
 
-    def run(self, *command, timeout=120, **environment):
+    def run(self, *command, timeout=300, **environment):
         """Exit code, stdout and stderr."""
         process = self.start(*command, **environment)
         out, err = process.communicate(timeout=timeout)
@@ -141,7 +141,7 @@ def cluster(made_cluster):
 
 @pytest.fixture
 def until():
-    def wait(condition, timeout=60):
+    def wait(condition, timeout=120):
         end = time.monotonic() + timeout
         while not (found := condition()):
             assert time.monotonic() < end, "it did not come to that"
@@ -155,7 +155,7 @@ def until():
 def ended():
     """A sweep command's exit code, stdout and stderr."""
 
-    def wait(process, timeout=150):
+    def wait(process, timeout=300):
         out, err = process.communicate(timeout=timeout)
         return process.returncode, out, err
 
