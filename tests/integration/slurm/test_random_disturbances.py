@@ -1,4 +1,4 @@
-"""The ten runs of Figure 1, each stopped in any way at any moment, until all are done: the same table."""
+"""Six runs of Figure 1, each stopped in any way at any moment, until all are done: the same table."""
 
 import random
 import sys
@@ -20,12 +20,12 @@ WAYS = ("killed", "preempted", "signalled")
 SEED = 0
 
 
-def test_ten_members_disturbed_at_random(cluster, typed, planned, until, tmp_path):
+def test_six_members_disturbed_at_random(cluster, typed, planned, until, tmp_path):
     draws = random.Random(SEED)
     members = [
         (f"experiment={network}", f"seed={seed}")
         for network in ("mnist_baseline", "mnist_bn")
-        for seed in range(5)
+        for seed in range(3)
     ]
     runs = [planned(*member, *LENGTH) for member in members]
     done = dict.fromkeys((*WAYS, "commands"), 0)
@@ -49,7 +49,7 @@ def test_ten_members_disturbed_at_random(cluster, typed, planned, until, tmp_pat
     began = time.monotonic()
     while not all(run.finished for run in runs):
         assert time.monotonic() - began < 400
-        command = cluster.train(*typed("sweep=figure1", *LENGTH))
+        command = cluster.train(*typed("sweep=figure1", "seed=0,1,2", *LENGTH))
         done["commands"] += 1
         while command.poll() is None:
             time.sleep(draws.uniform(1, 3))
@@ -64,7 +64,11 @@ def test_ten_members_disturbed_at_random(cluster, typed, planned, until, tmp_pat
     assert again >= 3
 
     undisturbed = tmp_path / "undisturbed"
-    command = (sys.executable, REPOSITORY / "train.py", *typed("sweep=figure1", *LENGTH, output=undisturbed))
+    command = (
+        sys.executable,
+        REPOSITORY / "train.py",
+        *typed("sweep=figure1", "seed=0,1,2", *LENGTH, output=undisturbed),
+    )
     code, _, err = cluster.run(*command)
     assert (code, err) == (0, "")
     others = [planned(*member, *LENGTH, output=undisturbed) for member in members]
