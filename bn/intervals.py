@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t as students_t
+from scipy.special import stdtrit  # the quantile of Student's t: scipy.stats takes a second to import
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -13,7 +13,7 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
     if n == 1:
         return mean, float("nan")
     variance = sum((value - mean) ** 2 for value in values) / (n - 1)
-    return mean, float(students_t.ppf(0.975, n - 1)) * (variance / n) ** 0.5
+    return mean, float(stdtrit(n - 1, 0.975)) * (variance / n) ** 0.5
 
 
 def mean_text(values: Sequence[float], digits: int, sign: str = "") -> str:

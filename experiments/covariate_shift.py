@@ -44,7 +44,6 @@ from statistics import fmean, geometric_mean
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from bn.config import MlpModel
 from bn.run.directory import RunDirectory, read_lines
@@ -162,6 +161,8 @@ def rank_correlation_of_gains(grid: Grid, measure: str) -> float:
 
 
 def _rho(one: Sequence[float], other: Sequence[float]) -> float:
+    from scipy.stats import spearmanr  # which takes a second to import
+
     found: Any = spearmanr(one, other, nan_policy="omit")
     return float(found.statistic)
 

@@ -15,6 +15,7 @@ from bn.data.class_names import CIFAR10, class_names
 from bn.data.smoke import smoke_pictures
 from bn.evaluate.crops import multicrop
 from bn.run.directory import REPOSITORY
+from tests.conftest import slowly
 from tests.evaluate.conftest import smoke_config
 from tests.evaluate.test_public_evaluation import file, public  # noqa: F401  # fixtures
 
@@ -85,7 +86,7 @@ def test_a_line_for_each_image_in_the_order_of_their_names(say, checkpoint, phot
     assert not (tmp_path / "evaluations").exists()  # it is no evaluation
 
 
-@pytest.mark.parametrize("crops", [1, 144])
+@pytest.mark.parametrize("crops", [1, *slowly(144)])
 def test_the_probabilities_are_those_of_an_evaluation(
     say, evaluate, checkpoint, on_tree, pictures_of, tmp_path, crops
 ):

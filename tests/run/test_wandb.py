@@ -324,6 +324,7 @@ def test_a_key_is_found_where_wandb_keeps_it(monkeypatch, tmp_path, no_server):
     assert planned_run(online).config.logger.wandb
 
 
+@pytest.mark.slow
 def test_online_without_a_network_goes_offline_within_seconds(
     cli, typed, planned, undisturbed, bits, monkeypatch, no_server
 ):
