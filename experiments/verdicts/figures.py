@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from bn.models.inception import MODULES
-from experiments import ablation, collected, figure5, lrn, networks, rate_tolerance
+from experiments import ablation, collected, figure5, lrn, networks, rate_tolerance, style
 from experiments.networks import Final
 from experiments.verdicts.judged import (
     NOT_CONFIRMED,
@@ -234,9 +234,8 @@ def _faster_decay(results: Path) -> Judged:
 def _lrn(results: Path) -> Judged:
     found = lrn.worths(results / "lrn")
     helps, needed = (clearly(found[name].points) > 0 for name in (networks.BASE, ablation.WHOLE))
-    return graded(
-        helps and not needed, not needed, _points([(f"of {name}", one) for name, one in found.items()])
-    )
+    shown = _points([(f"in {style.LABEL[name]}", worth) for name, worth in found.items()])
+    return graded(helps and not needed, not needed, f"LRN gains: {shown}")
 
 
 @rule(58)

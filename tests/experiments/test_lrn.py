@@ -31,4 +31,4 @@ def test_the_table_and_the_verdict_say_what_the_runs_say(ended_run, tmp_path):
     assert "Inception without LRN: 3 runs on made up; torch " in lines[-1]
     judged = RULES[57](tmp_path)
     assert judged.verdict == "confirmed"
-    assert judged.result == "of inception +10.00 ± 0.00 points, of bn_x5 +0.00 ± 2.48 points"
+    assert judged.result == "LRN gains: in Inception +10.00 ± 0.00 points, in BN-x5 +0.00 ± 2.48 points"
