@@ -82,6 +82,7 @@ ARGUMENTS = {  # sweeps of docs/why.md: members
     "whitening": 3 * 8,
     "whitening_chosen": 4,
     "adaptation": 6 * 5,
+    "inside_inception": 2 * 2 * 3,
 }
 ABLATIONS = {"decay", "distortion", "dropout", "l2", "lrn", "none", "rate", "shuffle"}
 
