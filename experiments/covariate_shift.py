@@ -48,7 +48,7 @@ from scipy.stats import spearmanr
 
 from bn.config import MlpModel
 from bn.run.directory import RunDirectory, read_lines
-from experiments import collected, inside, style
+from experiments import archived, collected, inside, style
 from experiments.inside import NETWORKS, Row, by_seed
 
 SWEEPS = {"covariate_shift": (), "inside_mlp": ()}
@@ -64,16 +64,20 @@ TICKS = (10, 50, 80, 90, 95, 97)  # % accuracy, on a logarithmic axis of the err
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """grid.csv (one row a run), inside.csv (the networks of Figure 1) and runs.json."""
-    collected.check_all_ended(runs)  # seeds are compared one by one
-    runs = collected.ended(runs)
+    entries = archived.gather(runs, folder)  # of all: seeds are compared one by one
     whole = [run for run in runs if "amplification" in run.config.observe]
-    collected.write_csv(folder / "grid.csv", HEADER, [_row(run) for run in runs if run not in whole])
+    grid = [run for run in runs if run not in whole]
+    archived.write_rows(folder / "grid.csv", HEADER, grid, _who, lambda run: [(*_who(run), *_numbers(run))])
     inside.write(folder / "inside.csv", whole, OBSERVED)
-    collected.write_provenance(folder / "runs.json", runs)
+    collected.write_entries(folder / "runs.json", entries)
 
 
-def _row(run: RunDirectory) -> tuple[Any, ...]:
+def _who(run: RunDirectory) -> tuple[str, float, float, int]:
     assert isinstance(run.config.model, MlpModel)
+    return run.config.experiment, run.config.model.init_std, run.config.optim.lr, run.config.seed
+
+
+def _numbers(run: RunDirectory) -> tuple[Any, ...]:
     found = inside.observed(run, MEASURES)
     means = []
     for name in MEASURES:
@@ -83,8 +87,7 @@ def _row(run: RunDirectory) -> tuple[Any, ...]:
     if run.status["state"] == "done":
         last = read_lines(run.path / "metrics.jsonl")[-1]
         accuracy = last.get("test/accuracy_population", last["test/accuracy"])
-    who = (run.config.experiment, run.config.model.init_std, run.config.optim.lr, run.config.seed)
-    return (*who, run.status["state"], run.status["step"], *means, accuracy)
+    return run.status["state"], run.status["step"], *means, accuracy
 
 
 class Setting(NamedTuple):

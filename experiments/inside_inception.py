@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bn.run.directory import RunDirectory
-from experiments import collected, inside
+from experiments import archived, collected, inside
 
 SWEEPS = {"inside_inception": ()}
 NONLINEARITIES = ("relu", "sigmoid")
@@ -43,9 +43,8 @@ OBSERVED = ("shift", "gradient_shift", "gradient_cosine", "saturated")
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """relu.csv and sigmoid.csv (by network, seed, step and layer), final.csv (accuracy) and runs.json."""
-    collected.check_all_ended(runs)  # seeds are compared one by one
-    runs = collected.ended(runs)
+    entries = archived.gather(runs, folder)  # of all: seeds are compared one by one
     for nonlinearity in NONLINEARITIES:
         own = [run for run in runs if run.config.model.nonlinearity == nonlinearity]
         inside.write(folder / f"{nonlinearity}.csv", own, OBSERVED)
-    collected.write_provenance(folder / "runs.json", runs)
+    collected.write_entries(folder / "runs.json", entries)
