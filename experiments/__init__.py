@@ -26,6 +26,7 @@ from experiments import (
     figure5,
     illustration,
     inception_percentiles,
+    inside_inception,
     jacobians,
     lrn,
     moving_averages,
@@ -67,5 +68,6 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "saturation": saturation,
     "jacobians": jacobians,
     "weight_growth": weight_growth,
+    "inside_inception": inside_inception,
     "claims": claims,
 }

@@ -30,15 +30,24 @@ Deviations and assumptions, decided before the runs:
   module this includes the 1x1 branch beside a 3x3 convolution, which is not below it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean, geometric_mean
+from typing import Any, NamedTuple
 
-from bn.run.directory import RunDirectory
-from experiments import archived, collected, inside
+import numpy as np
+
+from bn.run.directory import RunDirectory, read_lines
+from experiments import archived, collected, inside, networks, style
+from experiments.inception_percentiles import layer_name
+from experiments.inside import Row, by_seed
 
 SWEEPS = {"inside_inception": ()}
-NONLINEARITIES = ("relu", "sigmoid")
+NETWORKS = ("inception", "bn_baseline")
+NONLINEARITIES = {"relu": "ReLU", "sigmoid": "sigmoid"}
 OBSERVED = ("shift", "gradient_shift", "gradient_cosine", "saturated")
+FINAL = ("network", "nonlinearity", "seed", "validation_accuracy")
+END = 600
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
@@ -47,4 +56,128 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     for nonlinearity in NONLINEARITIES:
         own = [run for run in runs if run.config.model.nonlinearity == nonlinearity]
         inside.write(folder / f"{nonlinearity}.csv", own, OBSERVED)
+    archived.write_rows(folder / "final.csv", FINAL, runs, _who, lambda run: [(*_who(run), _accuracy(run))])
     collected.write_entries(folder / "runs.json", entries)
+
+
+def _who(run: RunDirectory) -> tuple[str, str, int]:
+    return run.config.experiment, run.config.model.nonlinearity, run.config.seed
+
+
+def _accuracy(run: RunDirectory) -> float:
+    last = read_lines(run.path / "metrics.jsonl")[-1]
+    return last.get("validation/accuracy_population", last["validation/accuracy"])
+
+
+class Record(NamedTuple):
+    rows: dict[str, list[Row]]  # of each nonlinearity
+    accuracy: dict[tuple[str, str], list[float]]  # of each network and nonlinearity: its seeds
+    layers: list[str]
+    document: dict[str, Any]  # runs.json
+
+
+def read(folder: Path) -> Record:
+    accuracy: dict[tuple[str, str], list[float]] = {}
+    for row in collected.read_csv(folder / "final.csv"):
+        seeds = accuracy.setdefault((row["network"], row["nonlinearity"]), [])
+        seeds.append(float(row["validation_accuracy"]))
+    rows = {name: inside.read(folder / f"{name}.csv") for name in NONLINEARITIES}
+    document = collected.read_json(folder / "runs.json")
+    return Record(rows, accuracy, list(map(layer_name, document["config"]["probe.layers"])), document)
+
+
+def of_both(
+    rows: Sequence[Row], name: str, together: Callable[..., float] = geometric_mean, **where: Any
+) -> list[list[float]]:
+    """Of each network and seed, `together` over the layers and steps: those of `where`, or all."""
+    return [by_seed(rows, name, together, network=network, **where) for network in NETWORKS]
+
+
+def draw(folder: Path, out: Path) -> None:
+    """inside_inception (png, svg, pdf) and table.md."""
+    record = read(folder)
+    _draw(record, out / "inside_inception")
+    (out / "table.md").write_text(_table(record))
+
+
+def _draw(record: Record, stem: Path) -> None:
+    fig, axes = style.figure(9.6, 3.1, columns=3)
+    for axis, measure in zip(axes[:2], ("shift", "gradient_shift"), strict=True):
+        for network in NETWORKS:
+            steps, values = inside.path(
+                record.rows["relu"], measure, network=network, together=geometric_mean
+            )
+            _curve(axis, network, steps, 100 * values, 100 * np.exp(np.log(values).mean(0)))
+        axis.set(yscale="log")
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    for network in NETWORKS:
+        steps, values = inside.path(record.rows["sigmoid"], "saturated", network=network)
+        _curve(axes[2], network, steps, 100 * values, 100 * values.mean(0))
+    axes[0].set(title="(a) ReLU: shift in one step", ylabel="Wasserstein distance (% of the spread)")
+    axes[1].set(title="(b) ReLU: gradient shift in one step", ylabel="change (% of the gradient)")
+    axes[2].set(title="(c) sigmoid: saturated outputs", ylabel="share of the outputs (%)")
+    axes[0].legend(loc="best")
+    style.save(fig, stem)
+
+
+def _curve(axis: Any, network: str, steps: Sequence[int], seeds: np.ndarray, middle: np.ndarray) -> None:
+    look = style.STYLE[network]
+    axis.plot(steps, middle, marker="o", ms=3, label=f"{style.LABEL[network]} (n = {len(seeds)})", **look)
+    axis.fill_between(steps, seeds.min(0), seeds.max(0), color=look["color"], alpha=0.25, lw=0)
+    axis.set(xlim=(0, END), xlabel="training step")
+
+
+def _table(record: Record) -> str:
+    lines = ["| | without BN | with BN | without against with |", "|---|---|---|---|"]
+    places: list[tuple[str, dict[str, Any]]] = [
+        *((name, {"layer": layer}) for layer, name in enumerate(record.layers, start=1)),
+        ("all four", {}),
+    ]
+
+    def line(name: str, plain: Sequence[float], with_bn: Sequence[float], digits: int, ratio: bool) -> None:
+        pairs = list(zip(plain, with_bn, strict=True))
+        cells = [
+            collected.mean_text(plain, digits),
+            collected.mean_text(with_bn, digits),
+            f"{collected.ratio_text([a / b for a, b in pairs])} times"
+            if ratio
+            else collected.mean_text([a - b for a, b in pairs], digits, "+"),
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+
+    for nonlinearity, kind in NONLINEARITIES.items():
+        rows = record.rows[nonlinearity]
+        for measure in ("shift", "gradient_shift"):
+            for place, where in places:
+                name = f"{kind}: {measure.replace('_', ' ')}, {place} (%)"
+                line(name, *percent(of_both(rows, measure, **where)), digits=2, ratio=True)
+        cosines = of_both(rows, "gradient_cosine", fmean)
+        line(f"{kind}: cosine of the two gradients, all four", *cosines, digits=4, ratio=False)
+    for step in (0, END):
+        for place, where in places:
+            shares = of_both(record.rows["sigmoid"], "saturated", fmean, step=step, **where)
+            line(f"saturated at step {step}, {place} (%)", *percent(shares), digits=2, ratio=False)
+    for nonlinearity, kind in NONLINEARITIES.items():
+        values = percent([record.accuracy[network, nonlinearity] for network in NETWORKS])
+        line(f"{kind}: accuracy at step {END} (%)", *values, digits=1, ratio=False)
+    return "\n".join(lines) + f"\n\n{_note(record)}\n"
+
+
+def percent(values: Sequence[Sequence[float]]) -> list[list[float]]:
+    return [[100 * value for value in seeds] for seeds in values]
+
+
+def _note(record: Record) -> str:
+    config = record.document["config"]
+    n = len(record.accuracy[NETWORKS[0], "relu"])
+    looks = len({row.step for row in record.rows["relu"] if "shift" in row.numbers})
+    return (
+        "Inception and BN-Baseline at the same learning rate, with ReLU and with the sigmoid. "
+        f"{networks.setting(config)}. Mean ± half-width of the 95% confidence interval, n = {n} seeds; "
+        "ratios and differences seed by seed, of ratios the geometric mean with its interval. "
+        f"Shift and gradient shift are geometric means over {looks} steps, measured as in the MLP, over "
+        f"{config['probe.examples']} training images. Saturated: of the outputs of the sigmoids, where the "
+        "derivative is below a tenth of its maximum. Accuracy: on "
+        f"{config['data.validation']:,} training images held out, with BN by Algorithm 2's statistics. "
+        f"{collected.origin(record.document)}"
+    )
