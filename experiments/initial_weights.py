@@ -78,7 +78,8 @@ def draw(folder: Path, out: Path) -> None:
     """table.md."""
     grid, document = read(folder), collected.read_json(folder / "runs.json")
     config = document["config"]
-    scales, factors = (sorted({key[i] for key in grid}) for i in (1, 2))
+    scales = sorted({scale for _, scale, _ in grid})
+    factors = sorted({factor for _, _, factor in grid})
     lines = [
         "| network | initial weights, times He's | "
         + " | ".join(f"rate x {factor:g}" for factor in factors) + " |",
