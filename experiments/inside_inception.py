@@ -102,37 +102,26 @@ def draw(folder: Path, out: Path) -> None:
 
 def _draw(record: Record, stem: Path) -> None:
     fig, axes = style.figure(9.6, 3.1, columns=3)
-    for axis, measure in zip(axes[:2], ("shift", "gradient_shift"), strict=True):
+    panels = (("relu", "shift"), ("relu", "gradient_shift"), ("sigmoid", "shift"))
+    for axis, (nonlinearity, measure) in zip(axes, panels, strict=True):
         for network in NETWORKS:
-            steps, values = inside.path(
-                record.rows["relu"], measure, network=network, together=geometric_mean
-            )
-            _curve(axis, network, steps, 100 * values, 100 * np.exp(np.log(values).mean(0)))
-        axis.set(yscale="log")
+            rows = record.rows[nonlinearity]
+            steps, values = inside.path(rows, measure, network=network, together=geometric_mean)
+            look, values = style.STYLE[network], 100 * values
+            label = f"{style.LABEL[network]} (n = {len(values)})"
+            axis.plot(steps, np.exp(np.log(values).mean(0)), marker="o", ms=3, label=label, **look)
+            axis.fill_between(steps, values.min(0), values.max(0), color=look["color"], alpha=0.25, lw=0)
+        axis.set(yscale="log", xlim=(0, None), xlabel="training step")
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    for network in NETWORKS:
-        steps, values = inside.path(record.rows["sigmoid"], "saturated", network=network)
-        _curve(axes[2], network, steps, 100 * values, 100 * values.mean(0))
     axes[0].set(title="(a) ReLU: shift in one step", ylabel="Wasserstein distance (% of the spread)")
     axes[1].set(title="(b) ReLU: gradient shift in one step", ylabel="change (% of the gradient)")
-    axes[2].set(title="(c) sigmoid: saturated outputs", ylabel="share of the outputs (%)")
+    axes[2].set(title="(c) sigmoid: shift in one step", ylabel="Wasserstein distance (% of the spread)")
     axes[0].legend(loc="best")
     style.save(fig, stem)
 
 
-def _curve(axis: Any, network: str, steps: Sequence[int], seeds: np.ndarray, middle: np.ndarray) -> None:
-    look = style.STYLE[network]
-    axis.plot(steps, middle, marker="o", ms=3, label=f"{style.LABEL[network]} (n = {len(seeds)})", **look)
-    axis.fill_between(steps, seeds.min(0), seeds.max(0), color=look["color"], alpha=0.25, lw=0)
-    axis.set(xlim=(0, END), xlabel="training step")
-
-
 def _table(record: Record) -> str:
     lines = ["| | without BN | with BN | without against with |", "|---|---|---|---|"]
-    places: list[tuple[str, dict[str, Any]]] = [
-        *((name, {"layer": layer}) for layer, name in enumerate(record.layers, start=1)),
-        ("all four", {}),
-    ]
 
     def line(name: str, plain: Sequence[float], with_bn: Sequence[float], digits: int, ratio: bool) -> None:
         pairs = list(zip(plain, with_bn, strict=True))
@@ -145,18 +134,22 @@ def _table(record: Record) -> str:
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
 
+    steps = sorted({row.step for row in record.rows["relu"] if "shift" in row.numbers})
+    places: list[tuple[str, dict[str, Any]]] = [
+        *((f", {name}", {"layer": layer}) for layer, name in enumerate(record.layers, start=1)),
+        *((f", step {step}", {"step": step}) for step in steps),
+    ]
     for nonlinearity, kind in NONLINEARITIES.items():
         rows = record.rows[nonlinearity]
         for measure in ("shift", "gradient_shift"):
-            for place, where in places:
-                name = f"{kind}: {measure.replace('_', ' ')}, {place} (%)"
+            for place, where in [("", {}), *(places if nonlinearity == "relu" else [])]:
+                name = f"{kind}: {measure.replace('_', ' ')}{place} (%)"
                 line(name, *percent(of_both(rows, measure, **where)), digits=2, ratio=True)
         cosines = of_both(rows, "gradient_cosine", fmean)
-        line(f"{kind}: cosine of the two gradients, all four", *cosines, digits=4, ratio=False)
+        line(f"{kind}: cosine of the two gradients", *cosines, digits=4, ratio=False)
     for step in (0, END):
-        for place, where in places:
-            shares = of_both(record.rows["sigmoid"], "saturated", fmean, step=step, **where)
-            line(f"saturated at step {step}, {place} (%)", *percent(shares), digits=2, ratio=False)
+        shares = of_both(record.rows["sigmoid"], "saturated", fmean, step=step)
+        line(f"sigmoid: saturated at step {step} (%)", *percent(shares), digits=3, ratio=False)
     for nonlinearity, kind in NONLINEARITIES.items():
         values = percent([record.accuracy[network, nonlinearity] for network in NETWORKS])
         line(f"{kind}: accuracy at step {END} (%)", *values, digits=1, ratio=False)
@@ -175,9 +168,10 @@ def _note(record: Record) -> str:
         "Inception and BN-Baseline at the same learning rate, with ReLU and with the sigmoid. "
         f"{networks.setting(config)}. Mean ± half-width of the 95% confidence interval, n = {n} seeds; "
         "ratios and differences seed by seed, of ratios the geometric mean with its interval. "
-        f"Shift and gradient shift are geometric means over {looks} steps, measured as in the MLP, over "
-        f"{config['probe.examples']} training images. Saturated: of the outputs of the sigmoids, where the "
-        "derivative is below a tenth of its maximum. Accuracy: on "
-        f"{config['data.validation']:,} training images held out, with BN by Algorithm 2's statistics. "
+        "Shift and gradient shift are measured as in the MLP, over "
+        f"{config['probe.examples']} training images: geometric means over four layers and {looks} "
+        "steps. Saturated: of the outputs of the sigmoids, where the derivative is below a tenth of its "
+        f"maximum. Accuracy: on {config['data.validation']:,} training images held out, with BN by Algorithm "
+        "2's statistics. "
         f"{collected.origin(record.document)}"
     )
