@@ -246,8 +246,8 @@ def test_the_table_of_the_norms(results, no_figures):
     weight_growth.draw(folder, folder)
     text = (folder / "table.md").read_text()
     assert (
-        "| with BN | 1 | 2 | 10.05 ± 0.64 | 25.12 ± 1.59 | 100.0 ± 0.0 | 25.0 ± 0.0 | 0.5000 ± 0.0000 "
-        "| 16.0 ± 0.0 |" in text
+        "| with BN | 1 | 2 | 10.05 ± 0.64 | 25.12 ± 1.59 | 100.0 ± 0.0 | 25.0 ± 0.0 | -25.0 ± 0.0 "
+        "| 0.5000 ± 0.0000 | 16.0 ± 0.0 |" in text
     )
 
 
