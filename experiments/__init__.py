@@ -26,7 +26,6 @@ from experiments import (
     figure5,
     illustration,
     inception_percentiles,
-    initial_weights,
     inside_inception,
     jacobians,
     lrn,
@@ -70,6 +69,5 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "jacobians": jacobians,
     "weight_growth": weight_growth,
     "inside_inception": inside_inception,
-    "initial_weights": initial_weights,
     "claims": claims,
 }
