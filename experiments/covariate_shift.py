@@ -1,7 +1,7 @@
 """Internal covariate shift (sections 1 and 3): how far training moves what a layer works on, with and without
 BN, and whether more of it goes with slower training.
 
-    python scripts/reproduce.py covariate_shift     2 networks x 24 settings x 3 seeds x 2,500 steps
+    python scripts/reproduce.py covariate_shift     2 networks x 24 settings x 5 seeds x 2,500 steps
                                                     (configs/sweep/covariate_shift.yaml), and the networks of
                                                     Figure 1 x 5 seeds (configs/sweep/inside_mlp.yaml)
 
@@ -18,8 +18,8 @@ Deviations and assumptions, decided before the runs:
 
 - Distributions are those of the input to the sigmoid, in training mode; with BN it is BN's output, as in
   Figure 1.
-- The settings are those of the fair comparison: 8 learning rates x 3 stds, on 50,000 training examples,
-  three seeds each (five were planned, and the first three trained for lack of time). A run's shift is the
+- The settings are those of the fair comparison: 8 learning rates x 3 stds, on 50,000 training examples, five
+  seeds each; two of them were trained when the results of the other three were known. A run's shift is the
   geometric mean over the three hidden layers and over ten steps, the first and every 250th. Claim 1 compares,
   seed by seed, the geometric means over the 24 settings; Spearman's rho is between the settings' geometric
   means over the seeds and their mean test accuracies. Accuracies with BN are by Algorithm 2's statistics. A

@@ -20,7 +20,7 @@ SWEEPS = {
         itertools.product(NETWORKS, [0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10], [0.01, 0.03, 0.1], range(3))
     ),
     "covariate_shift": set(
-        itertools.product(NETWORKS, [0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10], [0.01, 0.03, 0.1], range(3))
+        itertools.product(NETWORKS, [0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10], [0.01, 0.03, 0.1], range(5))
     ),
     "inside_mlp": set(itertools.product(NETWORKS, [0.1], [0.1], range(5))),
     "weight_growth": set(itertools.product(NETWORKS, [1, 10], [0.1], range(5))),
