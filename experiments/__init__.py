@@ -26,6 +26,7 @@ from experiments import (
     figure5,
     illustration,
     inception_percentiles,
+    initial_weights,
     inside_inception,
     jacobians,
     lrn,
@@ -69,5 +70,6 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "jacobians": jacobians,
     "weight_growth": weight_growth,
     "inside_inception": inside_inception,
+    "initial_weights": initial_weights,
     "claims": claims,
 }
