@@ -26,6 +26,8 @@ from experiments import (
     figure5,
     illustration,
     inception_percentiles,
+    initial_weights,
+    inside_inception,
     jacobians,
     lrn,
     moving_averages,
@@ -67,5 +69,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "saturation": saturation,
     "jacobians": jacobians,
     "weight_growth": weight_growth,
+    "inside_inception": inside_inception,
+    "initial_weights": initial_weights,
     "claims": claims,
 }

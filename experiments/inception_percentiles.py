@@ -101,7 +101,7 @@ def _draw(rows: Sequence[Mapping[str, str]], config: Mapping[str, Any], stem: Pa
                 axis.tick_params(labelbottom=False)
         line[0].set_ylabel(f"{style.LABEL[network]}:\ninput to the ReLU")
     for layer, top, bottom in zip(layers, axes[0], axes[-1], strict=True):
-        top.set_title(_name(layer))
+        top.set_title(layer_name(layer))
         bottom.set_xlabel("training step")
     for name, dashes in zip(names, DASHES, strict=True):
         axes[0, 0].plot([], [], color="0.3", linestyle=dashes, lw=1.3, label=f"{name[1:]}th percentile")
@@ -113,7 +113,7 @@ def _draw(rows: Sequence[Mapping[str, str]], config: Mapping[str, Any], stem: Pa
     style.save(fig, stem)
 
 
-def _name(layer: str) -> str:
+def layer_name(layer: str) -> str:
     """inception_3b.conv_3x3 -> 3b, 3x3."""
     return layer.removeprefix("inception_").replace(".conv_", ", ")
 
@@ -122,7 +122,9 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
     config = document["config"]
     layers = config["probe.layers"]
     lines = [
-        "| movement of the median input to a ReLU | from | " + " | ".join(map(_name, layers)) + " | seeds |",
+        "| movement of the median input to a ReLU | from | "
+        + " | ".join(map(layer_name, layers))
+        + " | seeds |",
         "|---|---|" + "---|" * len(layers) + "--:|",
     ]
     for network in NETWORKS:

@@ -1,4 +1,4 @@
-"""What runs of the MLP observed of its layers (`observe`), as a record: a row a run, step and layer."""
+"""What runs observed of their layers (`observe`), as a record: a row a run, step and layer."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 
 from bn.config import MlpModel
 from bn.run.directory import RunDirectory, read_lines
-from experiments import collected
+from experiments import archived, collected
 
 NETWORKS = ("mnist_baseline", "mnist_bn")
 WHO = ("network", "lr", "seed", "step", "layer")
@@ -21,33 +21,40 @@ class Row(NamedTuple):
     lr: float
     seed: int
     step: int
-    layer: int  # hidden layers count from 1
+    layer: int  # from 1: of the hidden layers of the MLP, or of `probe.layers` of Inception
     numbers: dict[str, float]  # those that were observed then
 
 
 def write(path: Path, runs: Sequence[RunDirectory], names: Sequence[str], every: int = 1) -> None:
     """The numbers `observe/<name>/<layer>` of each of `names`, at steps that are multiples of `every`.
 
-    They have five digits; a cell is empty where there is none.
+    They have five digits; a cell is empty where there is none. A run whose directory is gone keeps the rows
+    that `path` has of it.
     """
-    rows = [
-        (run.config.experiment, run.config.optim.lr, run.config.seed, step, layer, *shown)
-        for run in runs
-        for step, layer, numbers in observed(run, names)
-        if step % every == 0
-        for shown in [(f"{numbers[name]:.5g}" if name in numbers else "" for name in names)]
-    ]
-    collected.write_csv(path, (*WHO, *names), rows)
+
+    def who(run: RunDirectory) -> tuple[str, float, int]:
+        return run.config.experiment, run.config.optim.lr, run.config.seed
+
+    def rows_of(run: RunDirectory) -> list[archived.Cells]:
+        return [
+            (*who(run), step, layer, *(f"{numbers[name]:.5g}" if name in numbers else "" for name in names))
+            for step, layer, numbers in observed(run, names)
+            if step % every == 0
+        ]
+
+    archived.write_rows(path, (*WHO, *names), runs, who, rows_of)
 
 
 def observed(run: RunDirectory, names: Sequence[str]) -> list[tuple[int, int, dict[str, float]]]:
-    """Step, layer and numbers, where a run of the MLP observed any of `names`."""
-    assert isinstance(run.config.model, MlpModel)
-    layers = range(1, len(run.config.model.hidden) + 1)
+    """Step, layer and numbers, where a run observed any of `names`."""
+    model = run.config.model
+    layers = run.config.probe.layers
+    if isinstance(model, MlpModel):
+        layers = [f"layer{i}" for i in range(1, len(model.hidden) + 1)]
     found = []
     for line in read_lines(run.path / "metrics.jsonl"):
-        for layer in layers:
-            keys = {name: f"observe/{name}/layer{layer}" for name in names}
+        for layer, layer_name in enumerate(layers, start=1):
+            keys = {name: f"observe/{name}/{layer_name}" for name in names}
             if numbers := {name: line[key] for name, key in keys.items() if key in line}:
                 found.append((line["step"], layer, numbers))
     return found

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from bn.run.directory import RunDirectory
-from experiments import collected, inside, style
+from experiments import archived, collected, inside, style
 from experiments.inside import NETWORKS, Row, by_seed
 
 SWEEPS = {"inside_mlp": ()}
@@ -38,10 +38,9 @@ BANDS = ("jacobian_p10", "jacobian_p50", "jacobian_p90")
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """jacobians.csv (singular values and gradients by network, seed, step and layer) and runs.json."""
-    collected.check_all_ended(runs)
-    runs = collected.ended(runs)
+    entries = archived.gather(runs, folder)
     inside.write(folder / "jacobians.csv", runs, ("jacobian_log", *BANDS, "input_gradient"))
-    collected.write_provenance(folder / "runs.json", runs)
+    collected.write_entries(folder / "runs.json", entries)
 
 
 def read_rows(folder: Path) -> list[Row]:

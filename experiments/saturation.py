@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bn.run.directory import RunDirectory
-from experiments import collected, inside, style
+from experiments import archived, collected, inside, style
 from experiments.inside import NETWORKS, Row, by_seed
 
 SWEEPS = {"inside_mlp": ()}
@@ -29,10 +29,9 @@ LOOK = {1: (0, (1, 1.2)), 2: (0, (4, 1.5)), 3: "-"}  # the dashes of a layer
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """saturation.csv (share by network, seed, step and layer) and runs.json."""
-    collected.check_all_ended(runs)
-    runs = collected.ended(runs)
+    entries = archived.gather(runs, folder)
     inside.write(folder / "saturation.csv", runs, ("saturated",))
-    collected.write_provenance(folder / "runs.json", runs)
+    collected.write_entries(folder / "runs.json", entries)
 
 
 def read_rows(folder: Path) -> list[Row]:

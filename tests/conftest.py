@@ -179,8 +179,10 @@ def bits():
         path = getattr(run, "path", run)
         last = load_checkpoint(list_checkpoints(path / "checkpoints")[-1])
         metrics = read_lines(path / "metrics.jsonl")
-        with np.load(path / "activations.npz") as arrays:
-            activations = {name: (array.shape, array.tobytes()) for name, array in arrays.items()}
+        activations = None
+        if (path / "activations.npz").exists():  # not where nothing is observed
+            with np.load(path / "activations.npz") as arrays:
+                activations = {name: (array.shape, array.tobytes()) for name, array in arrays.items()}
         return {
             "step": last["step"],
             "state": json.loads((path / "status.json").read_text())["state"],

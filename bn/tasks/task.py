@@ -58,7 +58,8 @@ class Task(ABC):
         self.model.load_state_dict(state["model"])
         self.step.load_state_dict(state["optimizer"])
         # Before observations could be chosen there were percentiles alone, under "probe".
-        self.observer.load_state_dict(state.get("observations") or {"percentiles": state["probe"]})
+        old = "observations" not in state
+        self.observer.load_state_dict({"percentiles": state["probe"]} if old else state["observations"])
 
     def close(self) -> None:
         """Give back what the data hold, such as the processes that decode them."""

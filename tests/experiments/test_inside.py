@@ -64,6 +64,40 @@ def test_collecting_needs_all_runs(runs, planned, tmp_path):
             experiment.collect([*runs, planned("experiment=mnist_bn", "seed=7")], tmp_path)
 
 
+GONE = ("experiment=mnist_bn", "seed=9", OBSERVED)
+
+
+@pytest.fixture
+def archived(runs, undisturbed, planned, tmp_path):
+    """Four runs in the record of saturation, and as planned where the directory of the last is gone."""
+    saturation.collect([*runs[:3], undisturbed(*GONE)], tmp_path)
+    return [*runs[:3], planned(*GONE)]
+
+
+def test_the_record_of_a_run_stays_when_its_directory_is_gone(archived, tmp_path):
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
+    assert set(before) == {"saturation.csv", "runs.json"}
+    assert b"mnist_bn,0.1,9,120,3," in before["saturation.csv"]
+    saturation.collect(archived, tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_a_run_is_added_to_the_record_in_the_planned_order(archived, runs, tmp_path):
+    saturation.collect([*archived[:3], runs[3], archived[3]], tmp_path)
+    rows = inside.read(tmp_path / "saturation.csv")
+    seeds = [row.seed for row in rows if row[:1] == ("mnist_bn",) and row[3:5] == (120, 3)]
+    assert seeds == [0, 1, 9]
+    entries = collected.read_entries(tmp_path / "runs.json")
+    assert [entry["config"]["seed"] for entry in entries] == [0, 1, 0, 1, 9]
+
+
+def test_a_record_that_lost_a_run_is_refused(archived, tmp_path):
+    rows = (tmp_path / "saturation.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "saturation.csv").write_text("".join(row for row in rows if ",9," not in row))
+    with pytest.raises(collected.UserError, match=r"saturation.csv: has no row of .*seed_9: restore it"):
+        saturation.collect(archived, tmp_path)
+
+
 @pytest.fixture
 def results(tmp_path, runs):
     """`results("saturation", "saturated", number)`: a record of two seeds, and its folder."""
@@ -212,8 +246,8 @@ def test_the_table_of_the_norms(results, no_figures):
     weight_growth.draw(folder, folder)
     text = (folder / "table.md").read_text()
     assert (
-        "| with BN | 1 | 2 | 10.05 ± 0.64 | 25.12 ± 1.59 | 100.0 ± 0.0 | 25.0 ± 0.0 | 0.5000 ± 0.0000 "
-        "| 16.0 ± 0.0 |" in text
+        "| with BN | 1 | 2 | 10.05 ± 0.64 | 25.12 ± 1.59 | 100.0 ± 0.0 | 25.0 ± 0.0 | -25.0 ± 0.0 "
+        "| 0.5000 ± 0.0000 | 16.0 ± 0.0 |" in text
     )
 
 

@@ -26,10 +26,10 @@ SWEEPS = {
         itertools.product(NETWORKS, [0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10], [0.01, 0.03, 0.1], range(3))
     ),
     "covariate_shift": set(
-        itertools.product(NETWORKS, [0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10], [0.01, 0.03, 0.1], range(3))
+        itertools.product(NETWORKS, [0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10], [0.01, 0.03, 0.1], range(5))
     ),
     "inside_mlp": set(itertools.product(NETWORKS, [0.1], [0.1], range(5))),
-    "weight_growth": set(itertools.product(["mnist_bn"], [1, 10], [0.1], range(5))),
+    "weight_growth": set(itertools.product(NETWORKS, [1, 10], [0.1], range(5))),
     "fair_comparison_chosen": set(itertools.product(NETWORKS, [2], [0.1], range(3, 10))),
 }
 IMAGES = (
@@ -56,6 +56,8 @@ ARGUMENTS = {  # sweeps of docs/why.md: members
     "whitening": 3 * 8,
     "whitening_chosen": 4,
     "adaptation": 6 * 5,
+    "inside_inception": 2 * 2 * 3,
+    "initial_weights": 2 * 3 * 3,
 }
 ABLATIONS = {"decay", "distortion", "dropout", "l2", "lrn", "none", "rate", "shuffle"}
 COMMITTED = [

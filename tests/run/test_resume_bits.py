@@ -14,6 +14,7 @@ from tests.conftest import slowly
 NETWORKS = {
     "baseline": ["experiment=mnist_baseline"],
     "bn": ["experiment=mnist_bn"],
+    "nothing observed": ["experiment=mnist_bn", "observe=[]"],
     "dropout, by the population": [
         "experiment=mnist_bn", "model.norm=population", "model.dropout=0.3", "data.examples=700",
         "data.inputs=noisy", "observe=[percentiles,shapes,training_accuracy]",
@@ -29,7 +30,13 @@ NETWORKS = {
 
 @pytest.mark.parametrize(
     "network",
-    ["baseline", "bn", "dropout, by the population", *slowly(*[n for n in NETWORKS if "momentum" in n])],
+    [
+        "baseline",
+        "bn",
+        "nothing observed",
+        "dropout, by the population",
+        *slowly(*[n for n in NETWORKS if "momentum" in n]),
+    ],
 )
 def test_stopped_between_everything(trained, stop_after, undisturbed, bits, network):
     """At 37 (no multiple of log_every 20 or of 40), at 60 (evaluated, observed), at 119, the last but one."""

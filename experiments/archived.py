@@ -1,0 +1,56 @@
+"""Runs whose directories are gone: what their committed record in results/ has of them counts."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bn.errors import UserError
+from bn.run.directory import RunDirectory
+from experiments import collected
+
+Cells = tuple[Any, ...]
+
+
+def gather(runs: Sequence[RunDirectory], folder: Path) -> list[dict[str, Any]]:
+    """Where each run comes from (`collected.provenance`): its directory, or else `folder`/runs.json.
+
+    UserError for the first that has not ended and is not in that record, or as `collected.check` has it.
+    """
+    entries = collected.read_entries(folder / "runs.json")
+    found = []
+    for run in runs:
+        known = [] if run.finished else [entry for entry in entries if collected.is_of(entry, run.config)]
+        if not known:
+            collected.check_all_ended([run])
+        found.append(known[0] if known else collected.provenance(run))
+    collected.check([run for run in runs if run.finished])
+    names = [run.name for run in runs]
+    collected.check_numerics([*zip(names, map(collected.numerics_of, found), strict=True)])
+    return found
+
+
+def write_rows(
+    path: Path,
+    header: Sequence[str],
+    runs: Sequence[RunDirectory],
+    who: Callable[[RunDirectory], Cells],
+    rows_of: Callable[[RunDirectory], Iterable[Cells]],
+) -> None:
+    """A CSV of all runs: the rows of each are those that `rows_of` gives, and start with `who`, its name.
+
+    A run without a directory keeps the rows that `path` has of it. UserError if it has none.
+    """
+    archive = defaultdict(list)
+    for row in collected.read_csv(path) if path.exists() else ():
+        cells = tuple(row[name] for name in header)
+        archive[cells[: len(who(runs[0]))]].append(cells)
+    rows: list[Cells] = []
+    for run in runs:
+        if run.finished:
+            rows += rows_of(run)
+        elif kept := archive[tuple(map(str, who(run)))]:
+            rows += kept
+        else:
+            raise UserError(f"{path}: has no row of {run.name}: restore it, or train that run again")
+    collected.write_csv(path, header, rows)

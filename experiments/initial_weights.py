@@ -1,0 +1,100 @@
+"""Learning rate and initial weights in Inception, with and without BN, early in the training (section 1): a
+first look, with one seed.
+
+    python scripts/reproduce.py initial_weights     2 networks x 3 scales x 3 rates, 400 steps each
+                                                    (configs/sweep/initial_weights.yaml)
+
+The paper says that BN makes a network less sensitive to its initialization and allows higher learning rates.
+The fair comparison tests both in the MLP, and `rate_tolerance` the rates in Inception. Here Inception and
+BN-Baseline start from He's initial weights times 0.5, 1 and 2, and train at 1, 3 and 10 times the base's
+rate. Measured numbers: results/initial_weights/table.md.
+
+Deviations and assumptions, decided before the runs: as in the rule of claim 5, the range over the three
+scales is taken of the accuracy at each scale's best rate; BN makes the network less sensitive if its range is
+less than half of the other's, and partly so if it is smaller. Accuracy is that after 400 steps, with BN by
+Algorithm 2's statistics; a run that diverged counts as chance. There is one seed, and 2,000 images give an
+accuracy a standard error of one point: the ledger does not use these numbers. A scale multiplies each
+convolution, so that without BN it counts once for each layer on the way; the classifier's initial weights are
+as they were.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bn.config import InceptionModel
+from bn.run.directory import RunDirectory, read_lines
+from experiments import archived, collected, networks, style
+
+SWEEPS = {"initial_weights": ()}
+NETWORKS = ("inception", "bn_baseline")
+WHO = ("network", "init_scale", "factor", "seed")
+Grid = dict[tuple[str, float, float], float | None]  # network, scale, factor: accuracy; None: it diverged
+
+
+def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
+    """final.csv (one row a run) and runs.json."""
+    entries = archived.gather(runs, folder)
+    header = (*WHO, "state", "step", "accuracy")
+    archived.write_rows(folder / "final.csv", header, runs, _who, lambda run: [(*_who(run), *_end(run))])
+    collected.write_entries(folder / "runs.json", entries)
+
+
+def _who(run: RunDirectory) -> tuple[str, float, float, int]:
+    assert isinstance(run.config.model, InceptionModel)
+    return (
+        run.config.experiment, run.config.model.init_scale, run.config.optim.lr_factor, run.config.seed,
+    )  # fmt: skip
+
+
+def _end(run: RunDirectory) -> tuple[Any, ...]:
+    state, step = run.status["state"], run.status["step"]
+    if state == "diverged":
+        return state, step, ""
+    last = read_lines(run.path / "metrics.jsonl")[-1]
+    return state, step, last.get("validation/accuracy_population", last["validation/accuracy"])
+
+
+def read(folder: Path) -> Grid:
+    return {
+        (row["network"], float(row["init_scale"]), float(row["factor"])): (
+            float(row["accuracy"]) if row["accuracy"] else None
+        )
+        for row in collected.read_csv(folder / "final.csv")
+    }
+
+
+def best_range(grid: Grid, network: str, chance: float) -> float:
+    """The range over the scales of the accuracy at each scale's best rate."""
+    best: dict[float, float] = {}
+    for (name, scale, _), accuracy in grid.items():
+        if name == network:
+            value = chance if accuracy is None else accuracy
+            best[scale] = max(best.get(scale, 0), value)
+    return max(best.values()) - min(best.values())
+
+
+def draw(folder: Path, out: Path) -> None:
+    """table.md."""
+    grid, document = read(folder), collected.read_json(folder / "runs.json")
+    config = document["config"]
+    scales = sorted({scale for _, scale, _ in grid})
+    factors = sorted({factor for _, _, factor in grid})
+    lines = [
+        "| network | initial weights, times He's | "
+        + " | ".join(f"rate x {factor:g}" for factor in factors) + " |",
+        "|---|--:|" + "--:|" * len(factors),
+    ]  # fmt: skip
+    for network in NETWORKS:
+        for scale in scales:
+            found = [grid[network, scale, factor] for factor in factors]
+            cells = ["diverged" if accuracy is None else f"{100 * accuracy:.1f}" for accuracy in found]
+            lines.append(f"| {style.LABEL[network]} | {scale:g} | {' | '.join(cells)} |")
+    ranges = [100 * best_range(grid, network, 1 / config["data.classes"]) for network in NETWORKS]
+    note = (
+        f"{networks.setting(config)}. Accuracy (%) on {config['data.validation']:,} training images held "
+        "out, with BN by Algorithm 2's statistics; one seed, so that a point or two are chance. Rate: times "
+        f"the base's {config['optim.lr']:g}. Range over the initial weights, each at its best rate: "
+        f"{ranges[0]:.1f} points without BN, {ranges[1]:.1f} with. {collected.origin(document)}"
+    )
+    (out / "table.md").write_text("\n".join(lines) + f"\n\n{note}\n")

@@ -1,0 +1,177 @@
+"""Internal covariate shift and saturation (sections 1 and 3) inside Inception, early in its training: what
+`covariate_shift` and `saturation` measure in the MLP.
+
+    python scripts/reproduce.py inside_inception     2 networks x 2 nonlinearities x 3 seeds, 600 steps each
+                                                     (configs/sweep/inside_inception.yaml)
+
+The paper argues with the distributions of layers' inputs, and shows them for a network of three hidden layers
+alone. Here the two measures of shift and the share of saturated sigmoids are taken in four layers of
+Inception: conv2, and a 3x3 convolution of 3b, 4c and 5b. Inception is compared with BN-Baseline, which
+differs by BN alone and trains at the same learning rate, both with ReLU as in the paper and with the sigmoid.
+Measured numbers, with n: results/inside_inception/table.md.
+
+Deviations and assumptions, decided before the runs:
+
+- Each number is a ratio or a difference seed by seed (n = 3), without BN against with it. BN reduces a shift
+  if the 95% interval of the ratio (Student's t on the logarithms) lies above one, and increases it if it lies
+  below; otherwise the runs do not tell. A seed's number is the geometric mean over the four layers and over
+  five steps: the first, and those after the steps 30, 150, 300 and 450. BN keeps inputs out of the saturated
+  regime if the share of saturated sigmoids, the mean over the four layers at step 600, is clearly smaller
+  with it, and pushes them there if it is clearly larger.
+- The paper's account needs less shift with BN in the first measure, with ReLU, and fewer saturated sigmoids.
+  Whether shift slows training down cannot be seen here: there is one learning rate. The rules of the ledger
+  were written for the MLP and do not use these numbers.
+- The network with the sigmoid that trains in the paper is BN-x5-Sigmoid, which has the seven changes of
+  section 4.2.1 as well, among them a rate five times as high. BN-Baseline with the sigmoid differs from
+  Inception with it by BN alone.
+- A unit is a feature map, whose values at all locations count. Distributions are of 128 training images; the
+  gradient is that of 32 of them. Dropout has the same mask before and after the step.
+- "The layers before a layer" are those whose parameters come before its own in the network. In an Inception
+  module this includes the 1x1 branch beside a 3x3 convolution, which is not below it.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean, geometric_mean
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bn.run.directory import RunDirectory, read_lines
+from experiments import archived, collected, inside, networks, style
+from experiments.inception_percentiles import layer_name
+from experiments.inside import Row, by_seed
+
+SWEEPS = {"inside_inception": ()}
+NETWORKS = ("inception", "bn_baseline")
+NONLINEARITIES = {"relu": "ReLU", "sigmoid": "sigmoid"}
+OBSERVED = ("shift", "gradient_shift", "gradient_cosine", "saturated")
+FINAL = ("network", "nonlinearity", "seed", "validation_accuracy")
+END = 600
+
+
+def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
+    """relu.csv and sigmoid.csv (by network, seed, step and layer), final.csv (accuracy) and runs.json."""
+    entries = archived.gather(runs, folder)  # of all: seeds are compared one by one
+    for nonlinearity in NONLINEARITIES:
+        own = [run for run in runs if run.config.model.nonlinearity == nonlinearity]
+        inside.write(folder / f"{nonlinearity}.csv", own, OBSERVED)
+    archived.write_rows(folder / "final.csv", FINAL, runs, _who, lambda run: [(*_who(run), _accuracy(run))])
+    collected.write_entries(folder / "runs.json", entries)
+
+
+def _who(run: RunDirectory) -> tuple[str, str, int]:
+    return run.config.experiment, run.config.model.nonlinearity, run.config.seed
+
+
+def _accuracy(run: RunDirectory) -> float:
+    last = read_lines(run.path / "metrics.jsonl")[-1]
+    return last.get("validation/accuracy_population", last["validation/accuracy"])
+
+
+class Record(NamedTuple):
+    rows: dict[str, list[Row]]  # of each nonlinearity
+    accuracy: dict[tuple[str, str], list[float]]  # of each network and nonlinearity: its seeds
+    layers: list[str]
+    document: dict[str, Any]  # runs.json
+
+
+def read(folder: Path) -> Record:
+    accuracy: dict[tuple[str, str], list[float]] = {}
+    for row in collected.read_csv(folder / "final.csv"):
+        seeds = accuracy.setdefault((row["network"], row["nonlinearity"]), [])
+        seeds.append(float(row["validation_accuracy"]))
+    rows = {name: inside.read(folder / f"{name}.csv") for name in NONLINEARITIES}
+    document = collected.read_json(folder / "runs.json")
+    return Record(rows, accuracy, list(map(layer_name, document["config"]["probe.layers"])), document)
+
+
+def of_both(
+    rows: Sequence[Row], name: str, together: Callable[..., float] = geometric_mean, **where: Any
+) -> list[list[float]]:
+    """Of each network and seed, `together` over the layers and steps: those of `where`, or all."""
+    return [by_seed(rows, name, together, network=network, **where) for network in NETWORKS]
+
+
+def draw(folder: Path, out: Path) -> None:
+    """inside_inception (png, svg, pdf) and table.md."""
+    record = read(folder)
+    _draw(record, out / "inside_inception")
+    (out / "table.md").write_text(_table(record))
+
+
+def _draw(record: Record, stem: Path) -> None:
+    fig, axes = style.figure(9.6, 3.1, columns=3)
+    panels = (("relu", "shift"), ("relu", "gradient_shift"), ("sigmoid", "shift"))
+    for axis, (nonlinearity, measure) in zip(axes, panels, strict=True):
+        for network in NETWORKS:
+            rows = record.rows[nonlinearity]
+            steps, values = inside.path(rows, measure, network=network, together=geometric_mean)
+            look, values = style.STYLE[network], 100 * values
+            label = f"{style.LABEL[network]} (n = {len(values)})"
+            axis.plot(steps, np.exp(np.log(values).mean(0)), marker="o", ms=3, label=label, **look)
+            axis.fill_between(steps, values.min(0), values.max(0), color=look["color"], alpha=0.25, lw=0)
+        axis.set(yscale="log", xlim=(0, None), xlabel="training step")
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes[0].set(title="(a) ReLU: shift in one step", ylabel="Wasserstein distance (% of the spread)")
+    axes[1].set(title="(b) ReLU: gradient shift in one step", ylabel="change (% of the gradient)")
+    axes[2].set(title="(c) sigmoid: shift in one step", ylabel="Wasserstein distance (% of the spread)")
+    axes[0].legend(loc="best")
+    style.save(fig, stem)
+
+
+def _table(record: Record) -> str:
+    lines = ["| | without BN | with BN | without against with |", "|---|---|---|---|"]
+
+    def line(name: str, plain: Sequence[float], with_bn: Sequence[float], digits: int, ratio: bool) -> None:
+        pairs = list(zip(plain, with_bn, strict=True))
+        cells = [
+            collected.mean_text(plain, digits),
+            collected.mean_text(with_bn, digits),
+            f"{collected.ratio_text([a / b for a, b in pairs])} times"
+            if ratio
+            else collected.mean_text([a - b for a, b in pairs], digits, "+"),
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+
+    steps = sorted({row.step for row in record.rows["relu"] if "shift" in row.numbers})
+    places: list[tuple[str, dict[str, Any]]] = [
+        *((f", {name}", {"layer": layer}) for layer, name in enumerate(record.layers, start=1)),
+        *((f", step {step}", {"step": step}) for step in steps),
+    ]
+    for nonlinearity, kind in NONLINEARITIES.items():
+        rows = record.rows[nonlinearity]
+        for measure in ("shift", "gradient_shift"):
+            for place, where in [("", {}), *(places if nonlinearity == "relu" else [])]:
+                name = f"{kind}: {measure.replace('_', ' ')}{place} (%)"
+                line(name, *percent(of_both(rows, measure, **where)), digits=2, ratio=True)
+        cosines = of_both(rows, "gradient_cosine", fmean)
+        line(f"{kind}: cosine of the two gradients", *cosines, digits=4, ratio=False)
+    for step in (0, END):
+        shares = of_both(record.rows["sigmoid"], "saturated", fmean, step=step)
+        line(f"sigmoid: saturated at step {step} (%)", *percent(shares), digits=3, ratio=False)
+    for nonlinearity, kind in NONLINEARITIES.items():
+        values = percent([record.accuracy[network, nonlinearity] for network in NETWORKS])
+        line(f"{kind}: accuracy at step {END} (%)", *values, digits=1, ratio=False)
+    return "\n".join(lines) + f"\n\n{_note(record)}\n"
+
+
+def percent(values: Sequence[Sequence[float]]) -> list[list[float]]:
+    return [[100 * value for value in seeds] for seeds in values]
+
+
+def _note(record: Record) -> str:
+    config = record.document["config"]
+    n = len(record.accuracy[NETWORKS[0], "relu"])
+    looks = len({row.step for row in record.rows["relu"] if "shift" in row.numbers})
+    return (
+        "Inception and BN-Baseline at the same learning rate, with ReLU and with the sigmoid. "
+        f"{networks.setting(config)}. Mean ± half-width of the 95% confidence interval, n = {n} seeds; "
+        "ratios and differences seed by seed, of ratios the geometric mean with its interval. "
+        "Shift and gradient shift are measured as in the MLP, over "
+        f"{config['probe.examples']} training images: geometric means over four layers and {looks} "
+        "steps. Saturated: of the outputs of the sigmoids, where the derivative is below a tenth of its "
+        f"maximum. Accuracy: on {config['data.validation']:,} training images held out, with BN by Algorithm "
+        "2's statistics. "
+        f"{collected.origin(record.document)}"
+    )
