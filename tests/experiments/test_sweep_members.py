@@ -66,7 +66,8 @@ COMMITTED = [
     if hasattr(e, "SWEEPS") and has_records(name, e) and name != "figure1"
 ]
 TELLING = (
-    "experiment", "scale", "member", "seed", "steps", "data.name", "model.norm", "model.init_std", "model.init_scale",
+    "experiment", "scale", "member", "seed", "steps", "data.name", "model.norm", "model.init_std",
+    "model.init_scale",
     "model.dropout", "model.lrn", "data.shuffle", "data.distortion", "data.validation", "optim.name",
     "optim.momentum", "optim.batch", "optim.lr", "optim.lr_factor", "evaluate.population",
     "optim.weight_decay_factor", "optim.decay.every", "optim.decay.speed", "model.norm_place",
