@@ -1,7 +1,6 @@
-"""Learning rate and initial weights in Inception, with and without BN, early in the training (section 1): a
-first look, with one seed.
+"""Learning rate and initial weights in Inception, with and without BN, early in the training (section 1).
 
-    python scripts/reproduce.py initial_weights     2 networks x 3 scales x 3 rates, 400 steps each
+    python scripts/reproduce.py initial_weights     2 networks x 3 scales x 3 rates x 3 seeds, 400 steps each
                                                     (configs/sweep/initial_weights.yaml)
 
 The paper says that BN makes a network less sensitive to its initialization and allows higher learning rates.
@@ -10,16 +9,18 @@ BN-Baseline start from He's initial weights times 0.5, 1 and 2, and train at 1, 
 rate. Measured numbers: results/initial_weights/table.md.
 
 Deviations and assumptions, decided before the runs: as in the rule of claim 5, the range over the three
-scales is taken of the accuracy at each scale's best rate; BN makes the network less sensitive if its range is
-less than half of the other's, and partly so if it is smaller. Accuracy is that after 400 steps, with BN by
-Algorithm 2's statistics; a run that diverged counts as chance. There is one seed, and 2,000 images give an
-accuracy a standard error of one point: the ledger does not use these numbers. A scale multiplies each
+scales is taken of the mean accuracy at each scale's best rate; BN makes the network less sensitive if its
+range is less than half of the other's, and partly so if it is smaller. Accuracy is that after 400 steps, with
+BN by Algorithm 2's statistics; a run that diverged counts as chance. 2,000 images give an accuracy a standard
+error of one point, and 400 steps are the beginning of a training: the ledger does not use these numbers. The
+first seed's result was known when the other two were added. A scale multiplies each
 convolution, so that without BN it counts once for each layer on the way; the classifier's initial weights are
 as they were.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from bn.config import InceptionModel
@@ -29,7 +30,9 @@ from experiments import archived, collected, networks, style
 SWEEPS = {"initial_weights": ()}
 NETWORKS = ("inception", "bn_baseline")
 WHO = ("network", "init_scale", "factor", "seed")
-Grid = dict[tuple[str, float, float], float | None]  # network, scale, factor: accuracy; None: it diverged
+Grid = dict[
+    tuple[str, float, float], list[float | None]
+]  # network, scale, factor: of each seed; None: diverged
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
@@ -56,22 +59,30 @@ def _end(run: RunDirectory) -> tuple[Any, ...]:
 
 
 def read(folder: Path) -> Grid:
-    return {
-        (row["network"], float(row["init_scale"]), float(row["factor"])): (
-            float(row["accuracy"]) if row["accuracy"] else None
-        )
-        for row in collected.read_csv(folder / "final.csv")
-    }
+    grid: Grid = {}
+    for row in collected.read_csv(folder / "final.csv"):
+        key = row["network"], float(row["init_scale"]), float(row["factor"])
+        grid.setdefault(key, []).append(float(row["accuracy"]) if row["accuracy"] else None)
+    return grid
 
 
 def best_range(grid: Grid, network: str, chance: float) -> float:
-    """The range over the scales of the accuracy at each scale's best rate."""
+    """The range over the scales of the mean accuracy at each scale's best rate."""
     best: dict[float, float] = {}
-    for (name, scale, _), accuracy in grid.items():
+    for (name, scale, _), accuracies in grid.items():
         if name == network:
-            value = chance if accuracy is None else accuracy
-            best[scale] = max(best.get(scale, 0), value)
+            mean = fmean(chance if accuracy is None else accuracy for accuracy in accuracies)
+            best[scale] = max(best.get(scale, 0), mean)
     return max(best.values()) - min(best.values())
+
+
+def _cell(accuracies: Sequence[float | None]) -> str:
+    """In percent, of the seeds that did not diverge."""
+    ended = [100 * accuracy for accuracy in accuracies if accuracy is not None]
+    if not ended:
+        return "diverged"
+    lost = len(accuracies) - len(ended)
+    return collected.mean_text(ended, 1) + f" ({lost} diverged)" * (lost > 0)
 
 
 def draw(folder: Path, out: Path) -> None:
@@ -87,14 +98,13 @@ def draw(folder: Path, out: Path) -> None:
     ]  # fmt: skip
     for network in NETWORKS:
         for scale in scales:
-            found = [grid[network, scale, factor] for factor in factors]
-            cells = ["diverged" if accuracy is None else f"{100 * accuracy:.1f}" for accuracy in found]
+            cells = [_cell(grid[network, scale, factor]) for factor in factors]
             lines.append(f"| {style.LABEL[network]} | {scale:g} | {' | '.join(cells)} |")
     ranges = [100 * best_range(grid, network, 1 / config["data.classes"]) for network in NETWORKS]
     note = (
         f"{networks.setting(config)}. Accuracy (%) on {config['data.validation']:,} training images held "
-        "out, with BN by Algorithm 2's statistics; one seed, so that a point or two are chance. Rate: times "
-        f"the base's {config['optim.lr']:g}. Range over the initial weights, each at its best rate: "
-        f"{ranges[0]:.1f} points without BN, {ranges[1]:.1f} with. {collected.origin(document)}"
+        "out, with BN by Algorithm 2's statistics; mean ± half-width of the 95% confidence interval, n = "
+        f"{max(map(len, grid.values()))}. Rate: times the base's {config['optim.lr']:g}. Range of the means over "
+        f"the initial weights, each at its best rate: {ranges[0]:.1f} points without BN, {ranges[1]:.1f} with. {collected.origin(document)}"
     )
     (out / "table.md").write_text("\n".join(lines) + f"\n\n{note}\n")

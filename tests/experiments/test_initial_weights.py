@@ -44,6 +44,18 @@ def test_the_table_has_each_run_and_the_range_over_the_best_rates(runs, tmp_path
     assert "each at its best rate: 10.0 points without BN, 5.0 with." in text  # 20 and chance, 35 and 40
 
 
+def test_seeds_are_averaged_and_those_that_diverged_count_as_chance(tmp_path):
+    header = ("network", "init_scale", "factor", "seed", "state", "step", "accuracy")
+    rows = [
+        ("inception", 1, 1, 0, "done", 300, 0.3), ("inception", 1, 1, 1, "diverged", 20, ""),
+        ("inception", 2, 1, 0, "done", 300, 0.5), ("inception", 2, 1, 1, "done", 300, 0.6),
+    ]  # fmt: skip
+    collected.write_csv(tmp_path / "final.csv", header, rows)
+    grid = initial_weights.read(tmp_path)
+    assert grid["inception", 1.0, 1.0] == [0.3, None]
+    assert initial_weights.best_range(grid, "inception", 0.1) == pytest.approx(0.55 - 0.2)
+
+
 def test_all_runs_are_needed(runs, tmp_path):
     runs[1].set_status("running", 200)
     with pytest.raises(collected.UserError, match="seed_0: running, not finished"):

@@ -57,7 +57,7 @@ ARGUMENTS = {  # sweeps of docs/why.md: members
     "whitening_chosen": 4,
     "adaptation": 6 * 5,
     "inside_inception": 2 * 2 * 3,
-    "initial_weights": 2 * 3 * 3,
+    "initial_weights": 2 * 3 * 3 * 3,
 }
 ABLATIONS = {"decay", "distortion", "dropout", "l2", "lrn", "none", "rate", "shuffle"}
 COMMITTED = [
