@@ -103,8 +103,9 @@ def draw(folder: Path, out: Path) -> None:
     ranges = [100 * best_range(grid, network, 1 / config["data.classes"]) for network in NETWORKS]
     note = (
         f"{networks.setting(config)}. Accuracy (%) on {config['data.validation']:,} training images held "
-        "out, with BN by Algorithm 2's statistics; mean ± half-width of the 95% confidence interval, n = "
-        f"{max(map(len, grid.values()))}. Rate: times the base's {config['optim.lr']:g}. Range of the means over "
-        f"the initial weights, each at its best rate: {ranges[0]:.1f} points without BN, {ranges[1]:.1f} with. {collected.origin(document)}"
+        "out, with BN by Algorithm 2's statistics; mean ± half-width of the 95% confidence interval, "
+        f"n = {max(map(len, grid.values()))}. Rate: times the base's {config['optim.lr']:g}. Range of the "
+        f"means over the initial weights, each at its best rate: {ranges[0]:.1f} points without BN, "
+        f"{ranges[1]:.1f} with. {collected.origin(document)}"
     )
     (out / "table.md").write_text("\n".join(lines) + f"\n\n{note}\n")
