@@ -71,6 +71,9 @@ def check_usage(program: str) -> None:
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
+        _, _, unknown = message.partition("unrecognized arguments: ")
+        if "=" in unknown and not unknown.startswith("-"):  # argparse takes one group of them
+            raise UserError(f"{unknown}: accepted: all KEY=VALUE together, before or after the options")
         raise UserError(f"{message}; --help shows what is accepted")
 
     parser.error = refuse  # type: ignore[method-assign]

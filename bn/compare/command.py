@@ -61,7 +61,7 @@ SUBCOMMANDS = {
     ),
     "show": ("page", "everything about one run"),
     "rm": ("removal", "removes the runs that are named, once you say yes; never one that is running"),
-    "gc": ("leftovers", "removes what kills and failed tests leave, once you say yes"),
+    "gc": ("leftovers", "removes what kills and failed attempts leave, once you say yes"),
 }
 
 

@@ -17,6 +17,7 @@ from bn.run.state import STATES, RunState
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
+OTHERS = "state, step, accuracy, age, debug"  # what a condition may name besides the keys of config.yaml
 CONDITION = re.compile(r"([A-Za-z_][\w.]*)(>=|<=|!=|=|>|<)(.*)", re.DOTALL)
 
 
@@ -47,6 +48,8 @@ def condition(text: str) -> Condition | None:
         accepted = []
     if not accepted or (sign in COMPARE and not (len(accepted) == 1 and _is_number(accepted[0]))):
         raise UserError(f"{text}: accepted: {key}{sign}{'NUMBER' if sign in COMPARE else 'VALUE[,VALUE]'}")
+    if key == "accuracy" and any(_is_number(value) and not 0 <= value <= 1 for value in accepted):
+        raise UserError(f"{text}: accepted: a share of 1, such as {key}{sign}0.9")
     return Condition(text, key, sign, accepted)
 
 
@@ -148,4 +151,4 @@ def check_key(runs: Sequence[Run], key: str) -> None:
         near = difflib.get_close_matches(key, known, n=3, cutoff=0.7)
         near += [other for other in sorted(known) if other.endswith(f".{key}") and other not in near]
         shown = f"; near it: {', '.join(near)}" if near else ""
-        raise UserError(f"{key}: no run here has this key; accepted: a key of config.yaml{shown}")
+        raise UserError(f"{key}: no run here has this key; accepted: {OTHERS} or a key of config.yaml{shown}")

@@ -1,4 +1,4 @@
-"""`runs.py gc`: removes what kills and failed tests leave.
+"""`runs.py gc`: removes what kills and failed attempts leave.
 
 - parts of files whose writers are gone (`*.part`);
 - what a killed `runs.py rm` left;

@@ -32,7 +32,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def listed(arguments: argparse.Namespace) -> list[Run]:
-    """The runs asked for, sorted as asked for. UserError for a column to sort by that is not there."""
+    """The runs asked for, sorted as asked for, those without a value last in either direction.
+
+    UserError for a column to sort by that is not there.
+    """
     runs = asked_for(arguments)
     if column := arguments.sort:
         field = {"run": "path", "images/s": "images_per_second"}.get(column) or str(column)
@@ -40,14 +43,17 @@ def listed(arguments: argparse.Namespace) -> list[Run]:
         if runs and field not in known:
             accepted = ", ".join((*COLUMNS, *differing_keys(runs)))
             raise UserError(f"--sort={column}: unknown; accepted: {accepted}, or another key of config.yaml")
-        runs.sort(key=lambda run: order(run.get(field)))
+        with_one = [run for run in runs if run.get(field) is not None]
+        without = [run for run in runs if run.get(field) is None]
+        with_one.sort(key=lambda run: order(run.get(field)), reverse=arguments.reverse)
+        return with_one + without
     return runs[::-1] if arguments.reverse else runs
 
 
-def order(value: Any) -> tuple[bool, bool, Any]:
-    """A key that sorts numbers before texts, and what is not known last."""
+def order(value: Any) -> tuple[bool, Any]:
+    """A key that sorts numbers before texts."""
     is_number = isinstance(value, (int, float))
-    return value is None, not is_number, value if is_number else by_numbers(str(value))
+    return not is_number, value if is_number else by_numbers(str(value))
 
 
 def write_csv(runs: Sequence[Run]) -> None:

@@ -4,6 +4,7 @@ A panel shows the percentiles of the inputs to one typical unit of a layer, chos
 `bn.observe.typical`: the lines are the first seed's, the bands the range of the seeds' typical units.
 """
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from bn.compare import style
 from bn.compare.rows import readable
 from bn.compare.runs import Run
-from bn.compare.settings import settings, without_config
+from bn.compare.settings import one_of_each_seed, settings, without_config
 from bn.errors import UserError
 from bn.files import Damaged
 from bn.observe.typical import typical_unit
@@ -51,7 +52,7 @@ def figure_of(runs: Sequence[Run], layers: Sequence[str] | None, log: str) -> tu
     found = {run.path: arrays for run, arrays in read if layers_of(arrays)}
     if not found:
         raise UserError("--percentiles: no run here has any; accepted: runs with observe=[percentiles]")
-    groups = settings([run for run in runs if run.path in found])
+    groups, copies = one_of_each_seed(settings([run for run in runs if run.path in found]))
     panels = []
     for group, look in zip(groups, style.looks_of(len(groups)), strict=True):
         known = layers_of(found[group.runs[0].path])
@@ -77,18 +78,20 @@ def figure_of(runs: Sequence[Run], layers: Sequence[str] | None, log: str) -> tu
         axis.set_ylabel("input to the nonlinearity")
     for axis in axes.flat[max(0, len(panels) - across) : len(panels)]:  # below which there is none
         axis.set_xlabel("training step")
-    return fig, [*complaints, *without_config(runs)]
+    return fig, [*complaints, *copies, *without_config(runs)]
 
 
 def draw(axis: Axes, seeds: Sequence[Observed], layer: str, color: str) -> None:
-    """Lines of the first seed, and the range of all as far as they have come."""
+    """Lines of the first seed, and the range of all at the steps that all have."""
     typical = [typical_path(arrays[layer]) for arrays in seeds]  # (T, P) each
-    shared = min(map(len, typical))
-    together = np.stack([path[:shared] for path in typical])  # (seeds, T, P)
+    shared = functools.reduce(np.intersect1d, [arrays["steps"] for arrays in seeds])
+    together = np.stack(
+        [path[np.isin(arrays["steps"], shared)] for path, arrays in zip(typical, seeds, strict=True)]
+    )  # (seeds, steps, P)
     steps, percentiles = seeds[0]["steps"], seeds[0]["percentiles"]
     for i, percentile in enumerate(percentiles):
         low, high = together[:, :, i].min(0), together[:, :, i].max(0)
-        axis.fill_between(steps[:shared], low, high, color=color, alpha=0.15, lw=0)
+        axis.fill_between(shared, low, high, color=color, alpha=0.15, lw=0)
         axis.plot(
             steps, typical[0][:, i], color=color, linewidth=2.0 if percentile == 50 else 1.1,
             marker="." if len(steps) == 1 else None,

@@ -18,7 +18,7 @@ from bn.compare.filters import some_asked_for
 from bn.compare.frame import frame_of_rows
 from bn.compare.rows import ACCURACY, TIMES, Row, logged_as, not_logged, readable, rows_of
 from bn.compare.runs import Run
-from bn.compare.settings import settings, without_config
+from bn.compare.settings import one_of_each_seed, settings, without_config
 from bn.data.idx_sets import IDX_SETS
 from bn.data.there import EXAMPLES
 from bn.errors import UserError
@@ -83,7 +83,7 @@ def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> 
         runs, lambda run: {number: rows_of(run.path, logged_as(number, run)) for number in numbers}
     )
     rows = {run.path: found for run, found in read}
-    groups = settings([run for run, found in read if any(found.values())])
+    groups, copies = one_of_each_seed(settings([run for run, found in read if any(found.values())]))
     looks = style.looks_of(len(groups))
     alone = len({group.experiment for group in groups}) == 1
     fig, axes = style.figure(5.0 * len(numbers), 3.4, len(numbers), squeeze=False)
@@ -100,7 +100,7 @@ def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> 
             raise not_logged("--y", number, runs)
         dress(axis, ", ".join(sorted(names)), x, log, longest)
     legend(fig, axes[0])
-    return fig, [*without_config(runs), *complaints]
+    return fig, [*without_config(runs), *complaints, *copies]
 
 
 def values_of(read: Sequence[tuple[Run, list[Row]]], number: str, x: str) -> pd.DataFrame:

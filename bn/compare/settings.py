@@ -59,6 +59,24 @@ def settings(runs: Sequence[Run]) -> list[Setting]:
     return sorted(found, key=lambda setting: by_numbers(setting.name()))
 
 
+def one_of_each_seed(groups: Sequence[Setting]) -> tuple[list[Setting], list[str]]:
+    """The settings with one run of each seed, and a line for each other run.
+
+    The same seed trained again, or copied, is no other sample: it would narrow the interval. The first run
+    counts, which is a finished one if there is one.
+    """
+    kept, lines = [], []
+    for group in groups:
+        of_seed: dict[Any, Run] = {}
+        for run in group.runs:
+            first = of_seed.setdefault(run.config.get("seed"), run)
+            if first is not run:
+                path, other = os.path.relpath(run.path), os.path.relpath(first.path)
+                lines.append(printable(f"left out: {path}: the setting and seed of {other}"))
+        kept.append(group._replace(runs=list(of_seed.values())))
+    return kept, lines
+
+
 def without_config(runs: Sequence[Run]) -> list[str]:
     """A line for each run that is in no setting."""
     paths = (os.path.relpath(run.path) for run in runs if not run.config)

@@ -12,7 +12,7 @@ from bn.compare.filters import some_asked_for
 from bn.compare.measures import Cell, cells_of
 from bn.compare.rows import ACCURACY, TIMES, Row, logged_as, not_logged, readable, rows_of
 from bn.compare.runs import Run
-from bn.compare.settings import Setting, brief, settings, short_names, without_config
+from bn.compare.settings import Setting, brief, one_of_each_seed, settings, short_names, without_config
 from bn.compare.terminal import width
 from bn.errors import UserError, printable
 from bn.files import Damaged, read_record
@@ -31,8 +31,8 @@ def main(arguments: argparse.Namespace) -> None:
         runs, lambda run: {name: rows_of(run.path, logged_as(name, run)) for name in numbers}
     )
     check_numbers(numbers, read)
-    complaints += without_config(runs)
-    groups = settings([run for run, _ in read])
+    groups, copies = one_of_each_seed(settings([run for run, _ in read]))
+    complaints += [*without_config(runs), *copies]
     rows = {run.path: found for run, found in read}
     cells = [cells_of(group, rows, numbers, arguments.level) for group in groups]
     if arguments.csv:
@@ -40,8 +40,8 @@ def main(arguments: argparse.Namespace) -> None:
     elif groups:
         if not arguments.value:  # one number, which the note names
             cells = [[cell.without(ACCURACY) for cell in row] for row in cells]
-        of_read = [run for run, _ in read]
-        text = f"{note(of_read, numbers, bool(arguments.level))} {origin(of_read)}"
+        counted = [run for group in groups for run in group.runs]
+        text = f"{note(counted, numbers, bool(arguments.level))} {origin(counted)}"
         print(*tables(groups, cells, width()), "", *wrap(text, min(width(), 10_000)), sep="\n")
     for line in complaints:
         print(f"runs.py: {line}", file=sys.stderr)

@@ -174,7 +174,7 @@ class Optim:
     ]
     decay: Decay
     batch: Annotated[Batch, Doc("size of a mini-batch", "examples")]
-    momentum: Annotated[float, ">= 0, < 1", Doc("momentum, of optim=sgd alone")]
+    momentum: Annotated[float, ">= 0, < 1", Doc("momentum, of optim.name=sgd alone")]
     weight_decay: Annotated[
         float, ">= 0, <= 1000", Doc("L2 on weight matrices and convolutions; not on gamma, beta and biases")
     ]

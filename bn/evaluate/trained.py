@@ -55,7 +55,9 @@ def load_trained(path: Path) -> Trained:
     try:
         sha256 = hashlib.sha256(read_regular(path)).hexdigest()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); accepted: a run directory or a checkpoint"
+        ) from error
     state = load_checkpoint(path) if path in list_checkpoints(path.parent) else _load(path)
     try:
         if {"model", "config"} <= state.keys():

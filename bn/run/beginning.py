@@ -20,6 +20,9 @@ from bn.run.directory import ENV, REPOSITORY, RunDirectory, is_compared, read_li
 
 LENGTH = ("steps", "steps_factor")
 BY_LENGTH = ("shift", "gradient_shift", "correlations")  # observations whose steps follow from the length
+# When the numbers of a row are logged, by how they begin; all others of `observe` follow `probe.at`.
+WITH_LOSSES = ("train/", "observe/gradient_norm/", "observe/weight_norm/")
+WITH_EVALUATIONS = ("test/", "validation/", "observe/training_accuracy")
 
 
 def check_beginning(run: RunDirectory) -> None:
@@ -98,6 +101,8 @@ def extend(run: RunDirectory) -> None:
     rows = read_lines(other.path / "metrics.jsonl")
     if rows and rows[-1]["step"] == n:
         rows[-1] = _as_on_the_way(rows[-1], run.config)
+    if n not in run.config.probe.at.steps(run.config.length):
+        _forget(state.get("observations", {}), n)
     text = "".join(json.dumps(row) + "\n" for row in rows if row.keys() - {"step", "wall_s"})
     env = read_record(other.path / "env.json", ENV)
     if env:
@@ -117,12 +122,23 @@ def _as_on_the_way(row: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """The last row of a shorter run, with what a longer one logs of that step."""
     n = row["step"]
     logged, evaluated = n % config.log_every == 0, n in config.evaluate.at.steps(config.length)
-    left_out = [*["train/"] * (not logged), *["test/", "validation/"] * (not evaluated)]
-    return {
-        name: value
-        for name, value in row.items()
-        if not name.startswith(tuple(left_out)) and not name.endswith("_population")
-    }
+    observed = n in config.probe.at.steps(config.length)
+
+    def has(name: str) -> bool:
+        if name.startswith(WITH_LOSSES):
+            return logged
+        if name.startswith(WITH_EVALUATIONS):
+            return evaluated and not name.endswith("_population")
+        return observed or not name.startswith("observe/")
+
+    return {name: value for name, value in row.items() if has(name)}
+
+
+def _forget(observations: dict[str, Any], step: int) -> None:
+    """Remove the percentiles of `step`: a shorter run looked at its end, and the longer one does not."""
+    if seen := observations.get("percentiles"):
+        others = seen["steps"] != step
+        observations["percentiles"] = {name: values[others] for name, values in seen.items()}
 
 
 def _shorter(run: RunDirectory) -> tuple[RunDirectory, dict[str, Any]]:

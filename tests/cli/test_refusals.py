@@ -239,5 +239,13 @@ def test_an_unknown_option_is_one_line(program, option, tmp_path, monkeypatch, s
     assert snapshot(tmp_path) == {}
 
 
+def test_an_option_among_the_keys_is_one_line(cli):
+    code, out, err = cli("experiment=mnist_bn", "-m", "seed=0,1", "steps=3")
+    assert (code, out) == (1, "")
+    assert (
+        err == "train.py: seed=0,1 steps=3: accepted: all KEY=VALUE together, before or after the options\n"
+    )
+
+
 def test_the_version_is_this_projects(cli):
     assert cli("--version") == (0, f"train.py: bn {__version__}\n", "")

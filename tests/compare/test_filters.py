@@ -91,13 +91,23 @@ def test_refused_values(text, line):
 
 def test_refused_keys_and_folders(grid, refused, tmp_path):
     assert refused(grid, "optim.rl=1") == (
-        "runs.py: optim.rl: no run here has this key; accepted: a key of config.yaml; near it: optim.lr"
+        "runs.py: optim.rl: no run here has this key; accepted: state, step, accuracy, age, debug "
+        "or a key of config.yaml; near it: optim.lr"
     )
     assert refused(grid, "lr>=1").endswith("; near it: optim.lr")
     assert refused("tabel") == (
         "runs.py: tabel: no such folder, and no subcommand (list, table, diff, plot, show, rm, gc)"
     )
     assert refused("table", tmp_path / "no") == f"runs.py: {tmp_path / 'no'}: no such folder"
+
+
+def test_an_accuracy_is_a_share_although_it_is_shown_in_percent(grid, refused):
+    assert (
+        refused(grid, "accuracy>90") == "runs.py: accuracy>90: accepted: a share of 1, such as accuracy>0.9"
+    )
+    assert refused("table", grid, "accuracy=0.9,95") == (
+        "runs.py: accuracy=0.9,95: accepted: a share of 1, such as accuracy=0.9"
+    )
 
 
 def test_options_and_words_in_any_order(grid, listed):

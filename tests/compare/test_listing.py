@@ -197,6 +197,11 @@ def test_sorted_by_any_column_or_key(grid, listed, options, accuracies):
 def test_sorting_puts_what_is_not_known_last(sweep, listed, refused, tmp_path):
     rows = listed(tmp_path / "runs", "--sort", "accuracy")
     assert [row.split()[0] for row in rows[1:3]] == ["done", "done"]
+    accuracies = [re.findall(r"\S+%", row) for row in rows[1:-1]]
+    known = [found for found in accuracies if found]
+    rows = listed(tmp_path / "runs", "--sort", "accuracy", "--reverse")
+    backwards = [re.findall(r"\S+%", row) for row in rows[1:-1]]
+    assert backwards == [*known[::-1], *[[]] * (len(accuracies) - len(known))]
     assert refused(tmp_path / "runs", "--sort", "acuracy") == (
         "runs.py: --sort=acuracy: unknown; accepted: state, run, step, accuracy, images/s, age, job, "
         "or another key of config.yaml"

@@ -89,6 +89,21 @@ def test_a_seed_that_is_behind_and_one_that_left_the_finite_numbers(two_seeds):
     assert np.isfinite(fig.axes[0].get_ylim()).all()
 
 
+def test_the_range_is_over_the_same_steps_of_all(two_seeds):
+    """Here the second seed has looked at one step less, in the middle."""
+    folder, observed = two_seeds
+    kept = np.arange(len(observed[1]["steps"])) != 1
+    fewer = {name: array if name == "percentiles" else array[kept] for name, array in observed[1].items()}
+    np.savez(folder / "seed_1" / "activations.npz", **fewer)
+    fig, _ = percentiles.figure_of(runs_in([folder]), None, "")
+    first, second = (each["layer3"][:, 0, typical_unit(each["layer3"])] for each in (observed[0], fewer))
+    corners = corners_of(fig.axes[0].collections[0])
+    for at, *both in zip(fewer["steps"], first[kept], second, strict=True):
+        assert sorted(corners[corners[:, 0] == at, 1])[0] == pytest.approx(min(both))
+        assert sorted(corners[corners[:, 0] == at, 1])[-1] == pytest.approx(max(both))
+    assert not (corners[:, 0] == observed[0]["steps"][1]).any()
+
+
 def test_damaged_activations_are_named(two_seeds, tmp_path):
     folder, observed = two_seeds
     file = folder / "seed_1" / "activations.npz"

@@ -2,8 +2,9 @@
 
 import os
 
+from bn.compare.filters import chosen
 from bn.compare.runs import runs_in
-from bn.compare.settings import differing_keys, settings, short_names, shown, without_config
+from bn.compare.settings import differing_keys, one_of_each_seed, settings, short_names, shown, without_config
 from tests.compare.made import config_text, said
 
 
@@ -13,6 +14,19 @@ def test_seeds_are_one_setting(grid):
         "mnist_baseline, lr=0.1", "mnist_bn, lr=0.1", "mnist_bn, lr=1",
     ]  # fmt: skip
     assert [[run.config["seed"] for run in group.runs] for group in groups] == [[0, 1]] * 3
+
+
+def test_a_seed_counts_once(grid, make, monkeypatch):
+    """Another run of it is left out and named: one that has not ended rather than one that has."""
+    monkeypatch.chdir(grid)
+    make("again/seed_0", status=said("done", 400), lock="", config=config_text("mnist_bn", 0, lr=1.0))
+    make("a/seed_1", status=said("interrupted", 9), lock="", config=config_text("mnist_bn", 1, lr=1.0))
+    groups, lines = one_of_each_seed(settings(chosen([grid])))
+    assert [[run.config["seed"] for run in group.runs] for group in groups] == [[0, 1]] * 3
+    assert lines == [
+        "left out: mnist_bn/optim.lr-1.0/seed_0: the setting and seed of again/seed_0",
+        "left out: a/seed_1: the setting and seed of mnist_bn/optim.lr-1.0/seed_1",
+    ]
 
 
 def test_the_experiment_explains_what_two_experiments_differ_in(grid):

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import runpy
 import subprocess
 import sys
 
@@ -47,6 +48,20 @@ def test_final_best_and_steps_to_a_level(grid, listed):
     assert rows["mnist_baseline", "0.1"][4] == "0 of 2"
     assert rows["mnist_bn", "0.1"][4] == "1 of 2: 300"
     assert rows["mnist_bn", "1"][4] == expected([300, 200], 0)
+
+
+def test_a_copy_is_no_other_seed(grid, make, monkeypatch, capfd):
+    """It would give an interval of no width."""
+    make("copy/seed_0", status=said("done", 400), metrics=curve(CURVES["mnist_bn", 1.0][0]), lock="",
+         config=config_text("mnist_bn", 0, lr=1.0))  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["runs.py", "table", str(grid), "experiment=mnist_bn", "optim.lr=1"])
+    runpy.run_path(SCRIPT, run_name="__main__")
+    out, err = capfd.readouterr()
+    _, rows = cells(out.splitlines())
+    assert rows["mnist_bn", "2 done"][0] == expected([95, 97], 2)
+    assert "2 runs" in out
+    assert err.startswith("runs.py: left out: ")
+    assert err.count("\n") == 1
 
 
 def test_any_logged_number_and_the_lower_the_better_of_a_loss(make, listed, tmp_path):

@@ -29,7 +29,9 @@ def refused(evaluate, tmp_path):
 
 
 def test_a_file_that_is_not_there(refused, tmp_path):
-    assert refused(tmp_path / "none.pt") == "none.pt: cannot be read (No such file or directory)"
+    assert refused(tmp_path / "none.pt") == (
+        "none.pt: cannot be read (No such file or directory); accepted: a run directory or a checkpoint"
+    )
 
 
 def test_a_directory_without_checkpoints(refused, tmp_path):

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from bn.config.choices import OBSERVATIONS
 from bn.distributed.ranks import Ranks
 from bn.errors import Interrupted, UserError
 from bn.run.attempt import attempt
-from bn.run.beginning import check_beginning
+from bn.run.beginning import BY_LENGTH, check_beginning
 from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import read_lines
 from bn.train import train
@@ -64,12 +65,21 @@ def test_a_shorter_one_that_ends_between_two_logs(steps, trained, extended, undi
     shorter = trained(RUN, f"steps={steps}")
     run = extended(shorter, RUN)
     trained_by(run)
-    found, wanted = bits(run), bits(undisturbed(RUN, LONG))
-    assert found["metrics"] == wanted["metrics"]
-    assert {key: value for key, value in found["checkpoint"].items() if key != "observations"} == {
-        key: value for key, value in wanted["checkpoint"].items() if key != "observations"
-    }
-    assert found["activations"]["layer3"][0][0] == wanted["activations"]["layer3"][0][0] + 1  # one more
+    assert bits(run) == bits(undisturbed(RUN, LONG))
+
+
+@pytest.mark.parametrize("steps", [120, 130, *slowly(125, 150)])
+def test_what_a_shorter_one_observed_at_its_end(steps, trained, extended, undisturbed, bits):
+    """Stays where the longer one looks too: each observation has its own steps."""
+    names = [name for name in OBSERVATIONS if name not in BY_LENGTH]
+    observed = [
+        RUN, f"observe=[{','.join(names)}]", "log_every=30", "evaluate.at.every=50", "probe.at.early=[0,125]",
+        "probe.examples=64",
+    ]  # fmt: skip
+    shorter = trained(*observed, f"steps={steps}")
+    run = extended(shorter, *observed)
+    trained_by(run)
+    assert bits(run) == bits(undisturbed(*observed, LONG))
 
 
 def test_it_is_the_run_that_its_own_command_makes(trained, extended, planned, cli, typed, bits):
