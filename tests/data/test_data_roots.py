@@ -11,7 +11,7 @@ from bn.data.idx_sets import IDX_SETS
 from bn.data.mnist import load_mnist
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
-from tests.conftest import slowly
+from tests.conftest import last_of, slowly
 from tests.data.made import encoded, smooth
 
 REAL = REPOSITORY / "data" / "mnist"
@@ -177,7 +177,7 @@ def test_refused_once_before_a_directory_is_made(cli, trees, tmp_path, snapshot,
     given = [argument.format(trees) for argument in arguments]
     before = snapshot(tmp_path)
     more = ("-m", "seed=0,1,2") if sweep else ()
-    code, _, err = cli(*more, *given, f"output={tmp_path}/runs")
+    code, _, err = cli(*more, *last_of(*given), f"output={tmp_path}/runs")
     assert code == 1
     assert err.startswith(f"train.py: {expected.format(trees, trees)}")
     assert err.count("\n") == 1
