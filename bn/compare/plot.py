@@ -5,6 +5,7 @@ on each seed that goes on has a thin line of its own. `--percentiles` is bn/comp
 """
 
 import argparse
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from bn.compare.runs import Run
 from bn.compare.settings import one_of_each_seed, settings, without_config
 from bn.data.idx_sets import IDX_SETS
 from bn.data.there import EXAMPLES
-from bn.errors import UserError
+from bn.errors import UserError, printable
 
 # Examples for training, of the data sets as published: a folder of one's own may hold others.
 TRAINING = {**EXAMPLES, "tiny_imagenet": 100_000, "imagenet": 1_281_167, **dict.fromkeys(IDX_SETS, 60_000)}
@@ -83,6 +84,11 @@ def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> 
         runs, lambda run: {number: rows_of(run.path, logged_as(number, run)) for number in numbers}
     )
     rows = {run.path: found for run, found in read}
+    empty = [
+        printable(f"left out: {os.path.relpath(run.path)}: it has logged no {' or '.join(numbers)} yet")
+        for run, found in read
+        if not any(found.values())
+    ]
     groups, copies = one_of_each_seed(settings([run for run, found in read if any(found.values())]))
     looks = style.looks_of(len(groups))
     alone = len({group.experiment for group in groups}) == 1
@@ -100,7 +106,7 @@ def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> 
             raise not_logged("--y", number, runs)
         dress(axis, ", ".join(sorted(names)), x, log, longest)
     legend(fig, axes[0])
-    return fig, [*without_config(runs), *complaints, *copies]
+    return fig, [*without_config(runs), *complaints, *empty, *copies]
 
 
 def values_of(read: Sequence[tuple[Run, list[Row]]], number: str, x: str) -> pd.DataFrame:
