@@ -14,7 +14,7 @@ from hydra import initialize_config_dir
 from bn.cli import composed_config, members, planned_runs
 from bn.config import MlpModel, MnistData, flatten, to_dict
 from bn.run.directory import REPOSITORY
-from experiments import EXPERIMENTS, fair_comparison
+from experiments import EXPERIMENTS, batch_size, fair_comparison, groups
 from experiments.committed import RESULTS, has_records
 from tests.conftest import slowly
 
@@ -44,6 +44,8 @@ ARGUMENTS = {  # sweeps of docs/why.md: members
     "optimizers": 4 * 2 * 5,
     "optimizers_chosen": 5,
     **{f"batch_size_{size}": 3 for size in (2, 10, 60, 250, 1000)},
+    "groups_60": 2 * 4,
+    "groups_1000": 3 * 4,
     "moving_averages": 3 * 5,
     "what_came_after": 2 * 5,
     "what_came_after_chosen": 5,
@@ -57,6 +59,7 @@ ARGUMENTS = {  # sweeps of docs/why.md: members
     "whitening_chosen": 4,
     "adaptation": 6 * 5,
     "inside_inception": 2 * 2 * 3,
+    "inside_sigmoid": 3,
     "initial_weights": 2 * 3 * 3 * 3,
 }
 ABLATIONS = {"decay", "distortion", "dropout", "l2", "lrn", "none", "rate", "shuffle"}
@@ -66,8 +69,8 @@ COMMITTED = [
     if hasattr(e, "SWEEPS") and has_records(name, e) and name != "figure1"
 ]
 TELLING = (
-    "experiment", "scale", "member", "seed", "steps", "data.name", "model.norm", "model.init_std",
-    "model.init_scale",
+    "experiment", "scale", "member", "seed", "steps", "data.name", "model.norm", "model.norm_group",
+    "model.init_std", "model.init_scale",
     "model.dropout", "model.lrn", "data.shuffle", "data.distortion", "data.validation", "optim.name",
     "optim.momentum", "optim.batch", "optim.lr", "optim.lr_factor", "evaluate.population",
     "optim.weight_decay_factor", "optim.decay.every", "optim.decay.speed", "model.norm_place",
@@ -101,8 +104,10 @@ def test_the_sweeps_of_the_arguments_have_different_members(sweep):
 
 
 def test_every_size_of_the_mini_batch_sees_as_many_examples():
-    for size in (2, 10, 60, 250, 1000):
-        (run,) = planned_runs(f"batch_size_{size}", ["optim.lr=1"])
+    sweeps = [(f"batch_size_{size}", size, []) for size in batch_size.SIZES]
+    sweeps += [(f"groups_{size}", size, ["model.norm_group=2"]) for size in groups.GROUPS]
+    for sweep, size, axes in sweeps:
+        (run,) = planned_runs(sweep, [*axes, "optim.lr=1"])
         config = run.config
         assert (config.optim.batch, config.optim.batch * config.length) == (size, 210_000)
         assert size * config.evaluate.population_batches == 18_000
