@@ -45,8 +45,8 @@ ORIGINAL = "binary"
 CHANGES = ("inverted", "blurred", "noisy", "shifted", "low_contrast")
 COUNTED = ("inverted", "blurred", "noisy", "shifted")  # by claim 77
 LABEL = {
-    "binary": "original", "inverted": "inverted", "blurred": "blurred", "noisy": "noisy",
-    "shifted": "shifted", "low_contrast": "low contrast",
+    "binary": "original", "original": "original", "inverted": "inverted", "blurred": "blurred",
+    "noisy": "noisy", "shifted": "shifted", "low_contrast": "low contrast",
 }  # fmt: skip
 LOOK = (
     ("old statistics", style.WITHOUT["color"]),
@@ -168,15 +168,24 @@ def _draw(found: Mapping[str, Seeds], stem: Path) -> None:
         top.imshow(changed(some, name).test.images.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
         top.set_axis_off()
         top.set_title(LABEL[name])
-        for i, (values, (_, color)) in enumerate(zip(seeds, LOOK, strict=True)):
-            bottom.bar(i, fmean(values), width=0.8, color=color)
-            bottom.plot([i] * len(values), values, ".", color="black", ms=3)
-        bottom.set_xticks([])
-        bottom.grid(axis="x", visible=False)
+        draw_bars(bottom, seeds)
     axes[1, 0].set(ylim=(0, 100), ylabel="test accuracy (%)")
+    draw_legend(fig)
+    style.save(fig, stem)
+
+
+def draw_bars(axis: Any, seeds: Seeds) -> None:
+    """The three accuracies, each the mean of the seeds, which are points."""
+    for i, (values, (_, color)) in enumerate(zip(seeds, LOOK, strict=True)):
+        axis.bar(i, fmean(values), width=0.8, color=color)
+        axis.plot([i] * len(values), values, ".", color="black", ms=3)
+    axis.set_xticks([])
+    axis.grid(axis="x", visible=False)
+
+
+def draw_legend(fig: Any) -> None:
     handles = [Patch(color=color) for _, color in LOOK]
     fig.legend(handles, [label for label, _ in LOOK], loc="outside lower center", ncols=len(LOOK))
-    style.save(fig, stem)
 
 
 def _table(found: Mapping[str, Seeds], document: Mapping[str, Any]) -> str:

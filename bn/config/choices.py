@@ -71,6 +71,17 @@ INPUTS = {
     "low_contrast": "bn.data.inputs.low_contrast",
 }
 
+# What the Inception networks see of the photographs: functions of images (N, 3, H, W) in 0..1 and of a
+# generator of random numbers.
+PHOTO_INPUTS = {
+    "original": "bn.data.photo_inputs.original",
+    "inverted": "bn.data.photo_inputs.inverted",
+    "blurred": "bn.data.photo_inputs.blurred",
+    "noisy": "bn.data.photo_inputs.noisy",
+    "shifted": "bn.data.photo_inputs.shifted",
+    "low_contrast": "bn.data.photo_inputs.low_contrast",
+}
+
 
 def load(constructor: str) -> Any:
     """What stands at "module.name"."""

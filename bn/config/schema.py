@@ -7,7 +7,14 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from bn.config.choices import INPUTS, NONLINEARITIES, NORMALIZATIONS, OBSERVATIONS, OPTIMIZERS
+from bn.config.choices import (
+    INPUTS,
+    NONLINEARITIES,
+    NORMALIZATIONS,
+    OBSERVATIONS,
+    OPTIMIZERS,
+    PHOTO_INPUTS,
+)
 from bn.config.notation import Doc
 from bn.data.idx_sets import IDX_SETS
 
@@ -79,6 +86,7 @@ class ImageData:
     validation: Annotated[
         Natural, Doc("training images held out, and validated on in place of the validation images", "images")
     ] = 0
+    inputs: Annotated[str, PHOTO_INPUTS, Doc("what the network sees of the images")] = "original"
     feed: Annotated[
         Literal["auto", "resident", "stream"],
         Doc("resident: all images on the device, as bytes; stream: decoded by worker processes"),

@@ -15,6 +15,7 @@ from torch import Tensor
 from bn.config import ImageData
 from bn.data.cifar10 import cifar10_pictures
 from bn.data.order import ImageOrder
+from bn.data.photo_inputs import as_seen
 from bn.data.photometric import distort, normalize
 from bn.data.pictures import ArrayPictures, FolderPictures, Pictures
 from bn.data.resident import Resident
@@ -106,12 +107,14 @@ def find_pictures(data: ImageData, *, training: bool = True) -> Splits:
 
 def _find(data: ImageData, training: bool) -> Splits:
     root = REPOSITORY / data.root
+    splits: tuple[Split, ...] = ("train", "val") if training else ("val",)
+    found: Splits
     if in_arrays(data):
         found = _smoke() if data.name == "smoke" else cifar10_pictures(root)
-        return found if training else {"val": found["val"]}
-    splits: tuple[Split, ...] = ("train", "val") if training else ("val",)
-    tree = read_tree(root, data.classes, how_to_prepare(data), splits)
-    return {split: FolderPictures(listing) for split, listing in tree.items()}
+    else:
+        tree = read_tree(root, data.classes, how_to_prepare(data), splits)
+        found = {split: FolderPictures(listing) for split, listing in tree.items()}
+    return {split: as_seen(found[split], split, data) for split in splits}
 
 
 def _smoke() -> dict[Split, ArrayPictures]:

@@ -17,7 +17,14 @@ from bn.norm import population_statistics
 from bn.run.directory import REPOSITORY
 from bn.tasks.precision import InPrecision
 
-SEEN = ("name", "root", "classes", "resize", "crop")  # of the data: which images are seen, and what of them
+SEEN = (
+    "name",
+    "root",
+    "classes",
+    "resize",
+    "crop",
+    "inputs",
+)  # of the data: which images are seen, and what of them
 
 
 def load_networks(

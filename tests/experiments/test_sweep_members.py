@@ -58,6 +58,7 @@ ARGUMENTS = {  # sweeps of docs/why.md: members
     "whitening": 3 * 8,
     "whitening_chosen": 4,
     "adaptation": 6 * 5,
+    "inception_adaptation": 6 * 3,
     "inside_inception": 2 * 2 * 3,
     "inside_sigmoid": 3,
     "initial_weights": 2 * 3 * 3 * 3,
