@@ -26,17 +26,19 @@ of training from inference over 10,000; a grid of one seed on held-out examples,
 - Claim 23 is about whole mini-batches. Its rule does not use these numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from bn.config import Config, MlpModel
 from bn.run.directory import RunDirectory
-from experiments import chosen, collected
+from experiments import batch_size, chosen, collected, style
 from experiments.batch_size import GAP
 
 GROUPS = {60: (2, 10), 1000: (2, 10, 250)}  # of each size of a mini-batch
 SWEEPS: dict[str, tuple[str, ...]] = {f"groups_{size}": () for size in GROUPS}
 COLUMNS = ("size", "group")
+LOOK = {60: {"color": "#E69F00", "marker": "s"}, 1000: {"color": "#CC79A7", "marker": "^"}}
 
 
 def case_of(config: Config) -> chosen.Case:
@@ -65,3 +67,87 @@ def collect_further(runs: Sequence[RunDirectory], folder: Path) -> None:
     """Of the further seeds: further_seeds.csv (one row a run) and further_seeds_runs.json."""
     chosen.write(runs, folder / chosen.FURTHER, COLUMNS, case_of, GAP)
     collected.write_provenance(folder / "further_seeds_runs.json", runs)
+
+
+def draw(folder: Path, out: Path) -> None:
+    """groups (png, svg, pdf) and table.md."""
+    grid = chosen.read(folder / chosen.GRID, COLUMNS)
+    further = chosen.read_further(folder, COLUMNS, grid)
+    whole = read_whole(folder.parent / "batch_size")
+    _draw(further, whole, out / "groups")
+    (out / "table.md").write_text(_table(grid, further, whole))
+
+
+def read_whole(folder: Path) -> dict[int, list[chosen.Run]]:
+    """Of whole mini-batches, by size, the further seeds of `batch_size`."""
+    grid = chosen.read(folder / chosen.GRID, batch_size.COLUMNS)
+    found = chosen.read_further(folder, batch_size.COLUMNS, grid)
+    return {int(size): runs for (size,), runs in found.items()}
+
+
+def distance(runs: Sequence[chosen.Run]) -> list[float]:
+    """Of each seed, the distance of the probabilities in training from those at inference."""
+    return [run.extra["probabilities"] for run in runs]
+
+
+def _draw(
+    further: Mapping[chosen.Case, list[chosen.Run]], whole: Mapping[int, list[chosen.Run]], stem: Path
+) -> None:
+    lines = [("whole mini-batches", whole, {"color": style.WITH["color"], "marker": "o"})]
+    for size, groups in GROUPS.items():
+        runs = {group: further[str(size), str(group)] for group in groups} | {size: whole[size]}
+        lines.append((f"groups in mini-batches of {size:,}", runs, {**LOOK[size], "linestyle": "--"}))
+    fig, (left, right) = style.figure(7.4, 3.0, columns=2)
+    for label, by_group, look in lines:
+        sizes = list(by_group)
+        for axis, of in ((left, lambda runs: [100 - 100 * run.test for run in runs]), (right, distance)):
+            values = [of(runs) for runs in by_group.values()]
+            axis.plot(sizes, [fmean(seeds) for seeds in values], ms=3.5, label=label, **look)
+            lowest, highest = [min(seeds) for seeds in values], [max(seeds) for seeds in values]
+            axis.fill_between(sizes, lowest, highest, color=look["color"], alpha=0.2, lw=0)
+    left.set(
+        yscale="log", title="(a) accuracy at the end",
+        ylabel="test accuracy (%),\nlogarithmic in the error",
+    )  # fmt: skip
+    ticks = (50, 80, 90, 95, 97)
+    left.set_yticks([100 - tick for tick in ticks], [f"{tick}" for tick in ticks])
+    left.invert_yaxis()
+    left.legend(loc="lower right")
+    right.set(yscale="log", title="(b) training from inference", ylabel="distance of the class probabilities")
+    for axis in (left, right):
+        axis.set(xscale="log", xlabel="examples that the statistics are of")
+        axis.set_xticks(batch_size.SIZES, [f"{size:,}" for size in batch_size.SIZES])
+        axis.minorticks_off()
+    style.save(fig, stem)
+
+
+def _table(
+    grid: chosen.Grid,
+    further: Mapping[chosen.Case, list[chosen.Run]],
+    whole: Mapping[int, list[chosen.Run]],
+) -> str:
+    lines = [
+        "| mini-batch | groups of | rate | test accuracy (%) | more than the whole mini-batch (points) "
+        "| distance of the probabilities, training from inference "
+        "| that of whole mini-batches of the group's size | of whole mini-batches of the same size "
+        "| examples with another class (%) |",
+        "|--:|--:|--:|---|---|---|---|---|---|",
+    ]
+    for (size, group), runs in further.items():
+        distances = [distance(those) for those in (runs, whole[int(group)], whole[int(size)])]
+        cells = (
+            f"{int(size):,}", group, chosen.rate_text(grid[size, group]), chosen.percent(runs),
+            collected.mean_text(chosen.gains(runs, whole[int(size)]), 2, "+"),
+            *(collected.mean_text(seeds, 4) for seeds in distances),
+            collected.mean_text([100 * run.extra["classes"] for run in runs], 2),
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    n = collected.seeds_text(len(runs) for runs in further.values())
+    note = (
+        f"The network of Figure 1 with BN after {batch_size.EXAMPLES:,} examples, at a constant rate; each "
+        "group of a mini-batch is normalized by its own statistics. Test accuracy by Algorithm 2's "
+        f"statistics. Mean ± half-width of the 95% confidence interval, {n}; the difference to the whole "
+        f"mini-batch seed by seed; each seed where they lie more than {chosen.APART:g} points apart. "
+        f"Distance and other class: as for the size of the mini-batch (results/batch_size). {chosen.NOTE}"
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"

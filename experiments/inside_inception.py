@@ -52,6 +52,7 @@ from experiments.inside import Row, by_seed
 
 SWEEPS = {"inside_inception": (), "inside_sigmoid": ()}
 NETWORKS = ("inception", "bn_baseline")
+SIGMOIDS = (*NETWORKS, "bn_x5_sigmoid")  # the networks whose sigmoids are looked at
 NONLINEARITIES = {"relu": "ReLU", "sigmoid": "sigmoid"}
 OBSERVED = ("shift", "gradient_shift", "gradient_cosine", "saturated")
 FINAL = ("network", "nonlinearity", "seed", "validation_accuracy")
@@ -102,16 +103,17 @@ def of_both(
 
 
 def draw(folder: Path, out: Path) -> None:
-    """inside_inception (png, svg, pdf) and table.md."""
+    """inside_inception (png, svg, pdf), table.md and saturation.md."""
     record = read(folder)
     _draw(record, out / "inside_inception")
     (out / "table.md").write_text(_table(record))
+    (out / "saturation.md").write_text(_saturation_table(record))
 
 
 def _draw(record: Record, stem: Path) -> None:
-    fig, axes = style.figure(9.6, 3.1, columns=3)
+    fig, axes = style.figure(12.4, 3.1, columns=4)
     panels = (("relu", "shift"), ("relu", "gradient_shift"), ("sigmoid", "shift"))
-    for axis, (nonlinearity, measure) in zip(axes, panels, strict=True):
+    for axis, (nonlinearity, measure) in zip(axes, panels, strict=False):
         for network in NETWORKS:
             rows = record.rows[nonlinearity]
             steps, values = inside.path(rows, measure, network=network, together=geometric_mean)
@@ -119,12 +121,21 @@ def _draw(record: Record, stem: Path) -> None:
             label = f"{style.LABEL[network]} (n = {len(values)})"
             axis.plot(steps, np.exp(np.log(values).mean(0)), marker="o", ms=3, label=label, **look)
             axis.fill_between(steps, values.min(0), values.max(0), color=look["color"], alpha=0.25, lw=0)
-        axis.set(yscale="log", xlim=(0, None), xlabel="training step")
+        axis.set(yscale="log")
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    for network in SIGMOIDS:
+        steps, shares = inside.path(record.rows["sigmoid"], "saturated", network=network)
+        look, shares = style.STYLE[network], 100 * shares
+        axes[3].plot(steps, shares.mean(0), marker="o", ms=3, label=style.LABEL[network], **look)
+        axes[3].fill_between(steps, shares.min(0), shares.max(0), color=look["color"], alpha=0.25, lw=0)
+    for axis in axes:
+        axis.set(xlim=(0, None), xlabel="training step")
     axes[0].set(title="(a) ReLU: shift in one step", ylabel="Wasserstein distance (% of the spread)")
     axes[1].set(title="(b) ReLU: gradient shift in one step", ylabel="change (% of the gradient)")
     axes[2].set(title="(c) sigmoid: shift in one step", ylabel="Wasserstein distance (% of the spread)")
+    axes[3].set(title="(d) saturated sigmoids", ylabel="share (%)", ylim=(0, None))
     axes[0].legend(loc="best")
+    axes[3].legend(loc="best")
     style.save(fig, stem)
 
 
@@ -162,6 +173,45 @@ def _table(record: Record) -> str:
         values = percent([record.accuracy[network, nonlinearity] for network in NETWORKS])
         line(f"{kind}: accuracy at step {END} (%)", *values, digits=1, ratio=False)
     return "\n".join(lines) + f"\n\n{_note(record)}\n"
+
+
+def _saturation_table(record: Record) -> str:
+    lines = [
+        f"| saturated sigmoids (%) | {' | '.join(style.LABEL[network] for network in SIGMOIDS)} "
+        f"| {style.LABEL[SIGMOIDS[-1]]} minus {style.LABEL[SIGMOIDS[0]]} |",
+        "|---|---|---|---|---|",
+    ]
+
+    def shares(**where: Any) -> list[list[float]]:
+        rows = record.rows["sigmoid"]
+        return percent([by_seed(rows, "saturated", network=network, **where) for network in SIGMOIDS])
+
+    def line(name: str, values: Sequence[Sequence[float]]) -> None:
+        more = [last - first for first, last in zip(values[0], values[-1], strict=True)]
+        cells = [collected.mean_text(seeds, 3) for seeds in values]
+        lines.append(f"| {name} | {' | '.join(cells)} | {collected.mean_text(more, 3, '+')} |")
+
+    steps = sorted({row.step for row in record.rows["sigmoid"] if "saturated" in row.numbers})
+    for step in steps:
+        line(f"step {step}", shares(step=step))
+    line(
+        f"from step 0 to {END}", [_less(*both) for both in zip(shares(step=END), shares(step=0), strict=True)]
+    )
+    for layer, name in enumerate(record.layers, start=1):
+        line(f"step {END}, {name}", shares(step=END, layer=layer))
+    accuracy = percent([record.accuracy[network, "sigmoid"] for network in SIGMOIDS])
+    n = len(record.accuracy[SIGMOIDS[-1], "sigmoid"])
+    note = (
+        f"{networks.setting(record.document['config'])}. Share of the outputs of four layers' sigmoids at "
+        "which the derivative is below a tenth of its maximum, in training mode. Mean ± half-width of the "
+        f"95% confidence interval, n = {n} seeds; differences seed by seed. Accuracy at step {END}: "
+        f"{', '.join(collected.mean_text(seeds, 1) + '%' for seeds in accuracy)}."
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _less(values: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [one - other for one, other in zip(values, others, strict=True)]
 
 
 def percent(values: Sequence[Sequence[float]]) -> list[list[float]]:

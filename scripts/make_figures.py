@@ -12,13 +12,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
-from benchmarks import gpu_hours, tables
+from benchmarks import gpu_hours, run_hours, tables
 from bn.errors import Arguments, UserError, reason_of
 from bn.files import write_whole
 from experiments import EXPERIMENTS
 from experiments.committed import PAGES, differences, has_records, make, page_with_tables
 
-DRAWN = {**EXPERIMENTS, "gpu_hours": gpu_hours, "benchmark": tables}  # what results/ has a folder for
+# What results/ has a folder for.
+DRAWN = {**EXPERIMENTS, "gpu_hours": gpu_hours, "run_hours": run_hours, "benchmark": tables}
 
 
 def main() -> None:

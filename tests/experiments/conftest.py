@@ -72,10 +72,10 @@ def ended_run(tmp_path):
     return make
 
 
-def cells_of(folder: Path) -> dict[str, list[str]]:
-    """Of table.md, by its first cells."""
+def cells_of(folder: Path, table: str = "table.md") -> dict[str, list[str]]:
+    """Of a table, by its first cells."""
     found = {}
-    for line in (folder / "table.md").read_text().splitlines():
+    for line in (folder / table).read_text().splitlines():
         if line.startswith("| "):
             name, *cells = [cell.strip() for cell in line.replace(r"\|", "").strip("|").split("|")]
             found[name if name not in found else f"{name} {cells[0]}"] = cells

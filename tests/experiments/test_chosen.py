@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bn.errors import UserError
-from experiments import batch_size, chosen, claims, optimizers, what_came_after
+from experiments import batch_size, chosen, claims, groups, optimizers, what_came_after
 
 NUMBERS = (
     "validation_accuracy",
@@ -175,6 +175,27 @@ def test_the_table_of_the_sizes(tmp_path):
     assert row[:4] == ["210", "0.5", "97.00 ± 0.00", "96.00 ± 0.00"]
     assert row[4:] == ["0.3000 ± 1.2706", "10.00 ± 0.00"]  # 0.2 and 0.4: 12.706 times half their distance
     assert batch_size.further_sweeps(tmp_path)[0] == ("batch_size_2", ("optim.lr=0.5", "seed=1,2,3,4,5"))
+
+
+def test_the_table_of_the_groups(tmp_path):
+    records_of_sizes(tmp_path / "batch_size")
+    cases = [(str(size), str(group)) for size, sizes in groups.GROUPS.items() for group in sizes]
+    extra = ("probabilities", "classes")
+    folder = tmp_path / "groups"
+    write(folder / "final.csv", groups.COLUMNS, [(case, 1, 0, 0.9, 0.9, 0.3, 0.1) for case in cases], extra)
+    further = [(case, 1, seed, 0.9, 0.96 - 0.01 * seed, 0.25, 0.1) for case in cases for seed in (1, 2)]
+    write(folder / "further_seeds.csv", groups.COLUMNS, further, extra)
+    groups.draw(folder, folder)
+    lines = [line for line in (folder / "table.md").read_text().splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(cases)
+    row = [cell.strip() for cell in lines[-1].split("|")[1:-1]]
+    assert row[:3] == ["1,000", "250", "1"]
+    # 95 and 94 against 97; 12.706 times half their distance
+    assert row[3:6] == ["94.50 ± 6.35", "-2.50 ± 6.35", "0.2500 ± 0.0000"]
+    assert row[6:8] == ["0.3000 ± 1.2706"] * 2  # as `records_of_sizes` has them
+    assert groups.further_sweeps(folder)[1] == (
+        "groups_60", ("model.norm_group=10", "optim.lr=1", "seed=1,2,3,4,5"),
+    )  # fmt: skip
 
 
 def judged(number: int, results: Path) -> str:

@@ -11,7 +11,10 @@ from tests.experiments.conftest import cells_of
 
 LAYERS = ("conv2", "inception_3b.conv_3x3", "inception_4c.conv_3x3", "inception_5b.conv_3x3")
 SEEDS = (0, 1)
-RUNS = [*product(inside_inception.NONLINEARITIES, NETWORKS, SEEDS)]
+RUNS = [
+    *product(inside_inception.NONLINEARITIES, NETWORKS, SEEDS),
+    *product(("sigmoid",), ("bn_x5_sigmoid",), SEEDS),
+]
 
 
 def numbers(network, layer, step):
@@ -26,7 +29,7 @@ def runs(ended_run):
     made = []
     for nonlinearity, network, seed in RUNS:
         changes = {"model.nonlinearity": nonlinearity, "probe.layers": list(LAYERS)}
-        population = 0.5 if network == NETWORKS[1] else None
+        population = None if network == NETWORKS[0] else 0.5
         run = ended_run(network, seed, {100: 0.1, 200: 0.2, 300: 0.3}, population=population, changes=changes)
         path = run.path / "metrics.jsonl"
         *before, last = path.read_text().splitlines()
@@ -45,12 +48,14 @@ def test_the_record_has_each_layer_by_its_place(runs, tmp_path):
     inside_inception.collect(runs, tmp_path)
     for nonlinearity in inside_inception.NONLINEARITIES:
         rows = inside.read(tmp_path / f"{nonlinearity}.csv")
-        assert len(rows) == len(NETWORKS) * len(SEEDS) * len(LAYERS)
+        networks = len(NETWORKS) + (nonlinearity == "sigmoid")
+        assert len(rows) == networks * len(SEEDS) * len(LAYERS)
         found = {row[:5]: row.numbers for row in rows}
         assert found["inception", 0.016, 1, 300, 4] == pytest.approx(numbers("inception", 4, 31), rel=1e-4)
     assert inside_inception.read(tmp_path).accuracy == {
         **{("inception", name): [0.3, 0.3] for name in inside_inception.NONLINEARITIES},
         **{("bn_baseline", name): [0.5, 0.5] for name in inside_inception.NONLINEARITIES},
+        ("bn_x5_sigmoid", "sigmoid"): [0.5, 0.5],
     }
 
 
@@ -72,6 +77,9 @@ def test_the_table_is_reckoned_by_hand(runs, tmp_path, monkeypatch):
             for step in (0, 600):
                 share = 0.04 if (step, layer, network) == (600, 2, NETWORKS[0]) else 0
                 rows.append((*who, step, layer, "", "", "", share))
+        for seed, step, (layer, _) in product(SEEDS, (0, 600), enumerate(LAYERS, start=1)):
+            share = 0.1 * layer + 0.01 * seed if step else 0.02
+            rows.append(("bn_x5_sigmoid", 0.016, seed, step, layer, "", "", "", share))
         header = (*inside.WHO, *inside_inception.OBSERVED)
         collected.write_csv(tmp_path / f"{nonlinearity}.csv", header, rows)
     inside_inception.draw(tmp_path, tmp_path)
@@ -91,3 +99,9 @@ def test_the_table_is_reckoned_by_hand(runs, tmp_path, monkeypatch):
     name = "sigmoid: saturated at step"  # 4% in one of four layers
     assert cells[f"{name} 600 (%)"] == ["1.000 ± 0.000", "0.000 ± 0.000", "+1.000 ± 0.000"]
     assert cells[f"{name} 0 (%)"] == ["0.000 ± 0.000", "0.000 ± 0.000", "+0.000 ± 0.000"]
+    cells = cells_of(tmp_path, "saturation.md")
+    assert cells["step 0"] == ["0.000 ± 0.000", "0.000 ± 0.000", "2.000 ± 0.000", "+2.000 ± 0.000"]
+    # 25 and 26% on average, 12.706 times half a point
+    assert cells["step 600"] == ["1.000 ± 0.000", "0.000 ± 0.000", "25.500 ± 6.353", "+24.500 ± 6.353"]
+    assert cells["from step 0 to 600"][2:] == ["23.500 ± 6.353", "+22.500 ± 6.353"]
+    assert cells["step 600, 5b, 3x3"][2] == "40.500 ± 6.353"
