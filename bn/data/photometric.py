@@ -37,19 +37,33 @@ def distort(images: Tensor, u: np.ndarray, strength: str) -> Tensor:
     """
     if strength == "none":
         return images
+    blends, light = changes(u, strength)
+    return recolored(images, _like(blends, images), None if light is None else _like(light, images))
+
+
+def changes(u: np.ndarray, strength: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """What `recolored` takes, from `u` (N, DRAWS): blends (3, 3, N); light (N, 3) for "googlenet" alone."""
     factors = 1 + _RANGE[strength] * (2 * u[:, :3] - 1)
     order = _ORDERS[(u[:, 3] * len(_ORDERS)).astype(np.int64)]
     factor = np.take_along_axis(factors, order, 1)
     # (stage, 3, N): how much of the image, of its mean gray and of its gray make up what the stage gives
     blends = np.stack([factor, (1 - factor) * (order == 1), (1 - factor) * (order == 2)]).transpose(2, 0, 1)
+    light = lighting(u[:, 4:]) if strength == "googlenet" else None
+    return blends, light
+
+
+def recolored(images: Tensor, blends: Tensor, light: Tensor | None) -> Tensor:
+    """Images (N, 3, S, S) in 0..255, blended three times with their gray, then lit; clamped after each.
+
+    `blends` (3, 3, N): for each stage the shares of the image, of its mean gray and of its gray. `light`
+    (N, 3): what is added to R, G and B.
+    """
     images = images.clone()
-    for of_image, of_mean, of_gray in _like(blends, images)[..., None, None, None]:
+    for of_image, of_mean, of_gray in blends[..., None, None, None]:
         gray = _gray(images)
         blend = gray * of_gray + gray.mean((2, 3), keepdim=True) * of_mean
         images.mul_(of_image).add_(blend).clamp_(0, 255)
-    if strength == "googlenet":
-        images.add_(_like(lighting(u[:, 4:]), images)[..., None, None]).clamp_(0, 255)
-    return images
+    return images if light is None else images.add_(light[..., None, None]).clamp_(0, 255)
 
 
 def lighting(u: np.ndarray) -> np.ndarray:

@@ -72,8 +72,9 @@ class ImageTask(Task):
         o, data, device = self.config.optim, self.config.data, next(self.model.parameters()).device
         assert isinstance(data, ImageData)
         draws = generator(0, "capture")
-        images = torch.randn(o.batch, 3, data.crop, data.crop, generator=draws)
-        labels = torch.randint(data.classes, (o.batch,), generator=draws)
+        share = o.batch // self.team.size
+        images = torch.randn(share, 3, data.crop, data.crop, generator=draws)
+        labels = torch.randint(data.classes, (share,), generator=draws)
         images = images.to(device).contiguous(memory_format=self.format)
         self.step = self._graph_step(images, labels.to(device))
 
@@ -111,7 +112,6 @@ class ImageTask(Task):
         if self.team.size > 1:
             share = o.batch // self.team.size
             parts.append(f"{self.team.size} processes with {share} examples each")
-            parts += ["no CUDA graph"] * (self.config.cuda_graph and on_gpu)
         return ", ".join(parts)
 
     def describe_data(self) -> str:
