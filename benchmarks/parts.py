@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
@@ -36,7 +36,8 @@ from benchmarks.scaffold import (
     seconds,
 )
 from bn.cli import planned_run
-from bn.data.photometric import DRAWS, changes, distort, normalize, recolored
+from bn.data.images import Finish
+from bn.data.photometric import DRAWS, changes, network_input
 from bn.distributed.team import data_parallel
 from bn.errors import reason_of
 from bn.models.inception import Unit
@@ -66,7 +67,7 @@ def main() -> None:
         setting, arguments.rounds = Setting(device, batch=2 * GROUP, size=32, width=0.05, turn_s=0.0), 1
     facts = {"device": device_name(device), "torch": torch.__version__, "rounds": arguments.rounds}
     record = Growing(arguments.save, f"parts-{device.type}", facts)
-    found: dict[str, float] = {}
+    found: dict[str, float | list[float]] = {}
     failed: dict[str, str] = {}
     for name, measure in parts(setting, arguments.rounds).items():
         try:
@@ -91,26 +92,34 @@ def main() -> None:
     record.finish(document)
 
 
-def parts(setting: Setting, rounds: int) -> dict[str, Callable[[], float]]:
+def parts(setting: Setting, rounds: int) -> dict[str, Callable[[], float | list[float]]]:
     """What is measured, by name: milliseconds where the name says nothing else."""
     device = setting.device
     tiny = device.type == "cpu"
-    small = setting._replace(batch=GROUP)
 
-    def ms(make: Callable[[], Run]) -> float:
-        run = make()
+    def timed(run: Run) -> float:
         for _ in range(3):
             run()
         return 1000 * in_turns({"": run}, partial(seconds, device=device), rounds, setting.turn_s)[""]
 
-    def in_a_group(make: Callable[[], Run]) -> float:
+    def ms(make: Callable[[], Run]) -> float:
+        return timed(make())
+
+    def both_ways(parallel: bool = False) -> list[float]:
+        """Of one network, which is compiled once."""
+        at = setting._replace(batch=GROUP)
+        images, labels = mini_batch(at)
+        model = ours(at, NHWC)
         with tempfile.TemporaryDirectory() as folder, one_process(device, Path(folder)):
-            return ms(make)
+            launched = make_step(model, parallel=parallel)
+            found = [timed(lambda: launched(images, labels))]
+            replayed = replay(launched, model, images, labels)
+            return [*found, timed(lambda: replayed(images, labels))]
 
-    def step(at: Setting = setting, **ways: bool) -> Callable[[], float]:
-        return partial(ms, partial(fixed_step, at, **ways))
+    def step(**ways: bool) -> Callable[[], float]:
+        return partial(ms, partial(fixed_step, setting, **ways))
 
-    found: dict[str, Callable[[], float]] = {
+    found: dict[str, Callable[[], float | list[float]]] = {
         "a large bf16 matrix product, TFLOP/s": lambda: 2e-12 * matrix_rate(device, "bf16", tiny),
         "a large copy, GB/s": partial(copy_rate, device),
         "step": step(),
@@ -133,12 +142,8 @@ def parts(setting: Setting, rounds: int) -> dict[str, Callable[[], float]]:
         "step with its inputs, compiled, on a stream of their own": partial(
             ms, lambda: fed_step(setting, Ahead(Inputs(setting, compiled=True)))
         ),
-        "step of 32": step(small),
-        "step of 32, launched one by one": step(small, graph=False),
-        "step of 32, DistributedDataParallel": partial(in_a_group, partial(fixed_step, small, parallel=True)),
-        "step of 32, DistributedDataParallel, launched one by one": partial(
-            in_a_group, partial(fixed_step, small, parallel=True, graph=False)
-        ),
+        "step of 32: launched one by one, and replayed": both_ways,
+        "step of 32 in DistributedDataParallel: launched one by one, and replayed": partial(both_ways, True),
         "observing 256 examples": partial(ms, lambda: observing(setting)),
         "checking that all is finite": partial(ms, lambda: partial(check_finite, ours(setting, NHWC), 0)),
     }  # fmt: skip
@@ -149,43 +154,40 @@ def parts(setting: Setting, rounds: int) -> dict[str, Callable[[], float]]:
     return found
 
 
-def fixed_step(setting: Setting, **ways: bool) -> Run:
-    """A step on the same mini-batch again and again."""
+def fixed_step(
+    setting: Setting, *, compiled: bool = True, graph: bool = True, apart: bool = False, search: bool = False
+) -> Run:
+    """A step on one mini-batch again and again. `apart`: BN by a call for each group; `search`: cuDNN's."""
+    torch.backends.cudnn.benchmark = search
+    norm_module.ghost_norm_in_one_call = ghost_norm if apart else IN_ONE_CALL
     images, labels = mini_batch(setting)
-    step = make_step(setting, images, labels, **ways)
+    model = ours(setting, NHWC)
+    step = make_step(model, compiled=compiled)
+    if graph:
+        step = replay(step, model, images, labels)
     return lambda: step(images, labels)
 
 
+IN_ONE_CALL = norm_module.ghost_norm_in_one_call
+
+
 def fed_step(setting: Setting, inputs: Callable[[], Pair]) -> Run:
-    step = make_step(setting, *mini_batch(setting))
+    model = ours(setting, NHWC)
+    step = replay(make_step(model), model, *mini_batch(setting))
     return lambda: step(*inputs())
 
 
-def make_step(
-    setting: Setting,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    compiled: bool = True,
-    graph: bool = True,
-    parallel: bool = False,
-    apart: bool = False,
-    search: bool = False,
-) -> Step:
-    """The step that training takes, and others: `apart`: BN by a call for each group; `search`: cuDNN's."""
-    on_gpu = setting.device.type == "cuda"
-    torch.backends.cudnn.benchmark = search
-    norm_module.ghost_norm_in_one_call = ghost_norm if apart else IN_ONE_CALL
-    model = ours(setting, NHWC)
-    optimizer = sgd(model, RATE, momentum=0.9, weight_decay=4e-5)
-    forward: Any = torch.compile(model) if compiled and on_gpu else model
+def make_step(model: nn.Module, *, compiled: bool = True, parallel: bool = False) -> Step:
+    """As training does on a GPU, where it compiles."""
+    forward: Any = torch.compile(model) if compiled and next(model.parameters()).is_cuda else model
     if parallel:
         forward = data_parallel(forward, 1)
-    step: Step = AutogradStep(InPrecision(forward, "bf16"), optimizer)
-    return CudaGraphStep(step, model, images, labels) if graph and on_gpu else step
+    return AutogradStep(InPrecision(forward, "bf16"), sgd(model, RATE, momentum=0.9, weight_decay=4e-5))
 
 
-IN_ONE_CALL = norm_module.ghost_norm_in_one_call
+def replay(step: Step, model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """As training does on a GPU; the step itself elsewhere."""
+    return CudaGraphStep(step, model, images, labels) if images.is_cuda else step
 
 
 class Inputs:
@@ -199,7 +201,8 @@ class Inputs:
         pin = setting.device.type == "cuda"
         self.pixels, self.labels = (t.pin_memory() if pin else t for t in (pixels, labels))
         self.u = np.random.default_rng(0).random((setting.batch, DRAWS))
-        self.compiled = torch.compile(in_one) if compiled and pin else None
+        finish: Any = torch.compile(network_input) if compiled and pin else network_input
+        self.finish: Finish = partial(finish, layout=NHWC)
 
     def upload(self) -> Pair:
         return (
@@ -209,15 +212,7 @@ class Inputs:
 
     def __call__(self) -> Pair:
         pixels, labels = self.upload()
-        if self.compiled is None:
-            images = normalize(distort(pixels.float(), self.u, "reduced"))
-            return images.contiguous(memory_format=NHWC), labels
-        blends = torch.from_numpy(changes(self.u, "reduced")[0]).float()
-        return self.compiled(pixels, blends.to(self.device, non_blocking=True)), labels
-
-
-def in_one(pixels: Tensor, blends: Tensor) -> Tensor:
-    return normalize(recolored(pixels.float(), blends, None)).contiguous(memory_format=NHWC)
+        return self.finish(pixels, *changes(self.u, "reduced", self.device)), labels
 
 
 class Ahead:
@@ -292,7 +287,9 @@ def one_process(device: torch.device, folder: Path) -> Iterator[None]:
 
 def table(document: dict[str, Any]) -> str:
     lines = [f"| {document['batch']} images, bf16 | ms |", "|---|--:|"]
-    lines += [f"| {name} | {value:,.2f} |" for name, value in document["parts"].items()]
+    for name, value in document["parts"].items():
+        numbers = value if isinstance(value, list) else [value]
+        lines.append(f"| {name} | {', '.join(f'{number:,.2f}' for number in numbers)} |")
     lines += ["", f"{measured_on(document)}."]
     lines += [f"Failed: {name}: {reason}" for name, reason in document["failed"].items()]
     return "\n".join(lines) + "\n"
