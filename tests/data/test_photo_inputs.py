@@ -1,26 +1,29 @@
 """What an Inception network sees of the photographs."""
 
 import dataclasses
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
 from bn.cli import planned_run
+from bn.config import ImageData
 from bn.config.choices import PHOTO_INPUTS, load
 from bn.data import photo_inputs
 from bn.data.images import find_pictures
 from bn.data.photo_inputs import as_seen
 from bn.data.pictures import ArrayPictures
+from bn.data.tree import Split
 from bn.errors import UserError
 from bn.seeds import generator
 
-DATA = planned_run(["experiment=bn_x5", "scale=smoke"]).config.data
+DATA = cast(ImageData, planned_run(["experiment=bn_x5", "scale=smoke"]).config.data)
 IMAGES = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(3))
 DRAWS = generator(0, "test")
 
 
-def seen(inputs: str, split: str = "val") -> np.ndarray:
+def seen(inputs: str, split: Split = "val") -> np.ndarray:
     found = find_pictures(dataclasses.replace(DATA, inputs=inputs))[split]
     assert isinstance(found, ArrayPictures)
     return found.images
