@@ -1,11 +1,11 @@
 """The images of an ImageFolder tree, {train,val}/<class>/*, listed and checked before any is read."""
 
 import contextlib
-import copy
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -20,41 +20,24 @@ EXTENSIONS = (".jpeg", ".jpg", ".png", ".bmp", ".ppm", ".pgm", ".webp")
 class Listing(Sequence[str]):
     """The paths of a split: classes in the order of their names, and within a class the files in theirs.
 
-    `labels` (N,) int64 is the index in `classes`. A million paths are one array of bytes and not a million
-    objects, so that processes forked from this one go on sharing it.
+    `labels` (N,) int64 count the classes. `files` (N,) are the paths below `folder`, as bytes: a million
+    paths are one array and not a million objects, so that processes forked from this one go on sharing it.
     """
 
-    def __init__(self, folder: Path, classes: tuple[str, ...], files: Sequence[Sequence[str]]) -> None:
+    def __init__(self, folder: Path, files: np.ndarray, labels: np.ndarray) -> None:
         self.folder = folder
-        self.classes = classes
-        self.labels = np.repeat(np.arange(len(classes)), [len(of_class) for of_class in files])
-        self._files = np.array([os.fsencode(file) for of_class in files for file in of_class])
+        self.files = files
+        self.labels = labels
 
     def subset(self, chosen: np.ndarray) -> "Listing":
         """Those of these indices, in their order."""
-        listing = copy.copy(self)
-        listing.labels, listing._files = self.labels[chosen], self._files[chosen]
-        return listing
+        return Listing(self.folder, self.files[chosen], self.labels[chosen])
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> str:  # type: ignore[override]  # no slices
-        name = os.fsdecode(bytes(self._files[index]))
-        return os.path.join(self.folder, self.classes[self.labels[index]], name)
-
-
-@contextlib.contextmanager
-def no_empty_folders(path: Path) -> Iterator[None]:
-    """The folders on the way to `path`, and it, that the block makes and leaves empty are removed again."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # the first that is not empty
-            for folder in missing:
-                if folder.exists():
-                    folder.rmdir()
+        return os.path.join(self.folder, os.fsdecode(bytes(self.files[index])))
 
 
 def read_tree(
@@ -65,10 +48,13 @@ def read_tree(
     UserError with one line: no such folder; class folders that are not `classes` in number, or not the same
     in both splits; a class folder without images.
     """
-    return {
-        split: Listing(root / split, names, [_images(root / split / name, prepare) for name in names])
-        for split, names in _class_folders(root, classes, prepare, splits).items()
-    }
+    found: dict[Split, Listing] = {}
+    for split, names in _class_folders(root, classes, prepare, splits).items():
+        images = [_images(root / split / name, prepare) for name in names]
+        files = [os.fsencode(f"{name}/{file}") for name, of in zip(names, images, strict=True) for file in of]
+        labels = np.repeat(np.arange(len(names)), [len(of) for of in images])
+        found[split] = Listing(root / split, np.array(files), labels)
+    return found
 
 
 def check_tree(root: Path, classes: int, prepare: str, enough: int) -> int:
@@ -116,3 +102,42 @@ def _images(folder: Path, prepare: str) -> list[str]:
     if not found:
         raise UserError(f"{folder}: a class folder without images: {prepare}")
     return found
+
+
+class Counts(NamedTuple):
+    """Of a published data set."""
+
+    classes: int
+    train: int  # images
+    val: int
+
+    def __str__(self) -> str:
+        return f"{self.classes} classes, {self.train} training and {self.val} validation images"
+
+
+def is_complete(root: Path, counts: Counts) -> bool:
+    """Whether `root` is a tree of so many classes and images."""
+    try:
+        tree = read_tree(root, counts.classes, "")
+    except UserError:
+        return False
+    return (len(tree["train"]), len(tree["val"])) == (counts.train, counts.val)
+
+
+@contextlib.contextmanager
+def unfinished_tree(root: Path) -> Iterator[Path]:
+    """A folder in `root` for what is not complete yet; it is gone afterwards.
+
+    UserError with one line if it is there already.
+    """
+    unfinished = root / ".unfinished"
+    try:
+        unfinished.mkdir(parents=True)
+    except FileExistsError:
+        raise UserError(
+            f"{unfinished}: left by a command that was killed, or one that still runs: remove it if none does"
+        ) from None
+    try:
+        yield unfinished
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
