@@ -6,15 +6,12 @@ from typing import Any
 
 import torch
 
-from bn.config import ImageData, InceptionModel, MnistData, to_dict
+from bn.config import ImageData, InceptionModel, to_dict
 from bn.data.images import Plan, open_images
-from bn.data.mnist import load_mnist
-from bn.data.order import EpochOrder
 from bn.errors import UserError
 from bn.evaluate.config import Evaluation, data_from
 from bn.evaluate.trained import Trained, load_trained
 from bn.norm import population_statistics
-from bn.run.directory import REPOSITORY
 from bn.tasks.precision import InPrecision
 
 SEEN = ("name", "root", "classes", "resize", "crop")  # of the data: which images are seen, and what of them
@@ -100,20 +97,13 @@ def statistics_of(networks: Sequence[Trained], wanted: str) -> str:
 
 
 def take_population_statistics(
-    network: Trained, data: ImageData | MnistData, device: torch.device, precision: str
+    network: Trained, data: ImageData, device: torch.device, precision: str
 ) -> None:
     """Algorithm 2, on the training mini-batches that would have come next when the checkpoint was written."""
     config, first = network.config, network.step
     assert config is not None
     assert first is not None
     last = first + config.evaluate.population_batches
-    if isinstance(data, MnistData):
-        train = load_mnist(REPOSITORY / data.root, data.threshold, data.validation, data.name).train.to(
-            device
-        )
-        order = EpochOrder(len(train.labels), config.optim.batch, config.seed, device)
-        population_statistics(network.model, (train.batch(order(n))[0] for n in range(first, last)))
-        return
     plan = Plan(steps=last, batch=config.optim.batch, seed=config.seed, first=first)
     images = open_images(data, plan, device)
     try:

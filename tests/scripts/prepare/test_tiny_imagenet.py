@@ -114,7 +114,7 @@ def server(archive):
     """The address of a server of the archive's folder."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
+        def log_message(self, format, *args):
             pass
 
     handler = functools.partial(Handler, directory=str(archive.parent))
