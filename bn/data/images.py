@@ -129,8 +129,8 @@ class Images:
     """
 
     def __init__(self, data: ImageData, pictures: Splits, source: Resident | Stream, plan: Plan) -> None:
+        self.data = data
         self.pictures = pictures["val"]
-        self._distortion = data.distortion
         self._source = source
         self._share = plan.share  # of this process, of a mini-batch
         self.training_count = len(pictures.get("train", ()))
@@ -139,7 +139,7 @@ class Images:
     def feed(self, n: int) -> Batch:
         """The mini-batch of step `n`, from 0."""
         cropped = self._source.training(n)
-        return Batch(normalize(distort(cropped.images, cropped.colour, self._distortion)), cropped.labels)
+        return Batch(normalize(distort(cropped.images, cropped.colour, self.data.distortion)), cropped.labels)
 
     def validation(self) -> Iterator[Batch]:
         """Central crops of this process's share of the validation images, once and in order."""

@@ -71,7 +71,10 @@ def _class_folders(
     root: Path, classes: int, prepare: str, splits: Sequence[Split]
 ) -> dict[Split, tuple[str, ...]]:
     """The names of each split's class folders, in order."""
-    found: dict[Split, tuple[str, ...]] = {split: _folders(root / split, prepare) for split in splits}
+    try:
+        found: dict[Split, tuple[str, ...]] = {split: class_folders(root / split) for split in splits}
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}: {prepare}") from error
     one, other = splits[0], splits[-1]
     if len(found[one]) != classes:
         raise UserError(
@@ -86,12 +89,10 @@ def _class_folders(
     return found
 
 
-def _folders(folder: Path, prepare: str) -> tuple[str, ...]:
-    try:
-        with os.scandir(folder) as entries:
-            return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
-    except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}: {prepare}") from error
+def class_folders(folder: Path) -> tuple[str, ...]:
+    """Their names, in order."""
+    with os.scandir(folder) as entries:
+        return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
 
 
 def _images(folder: Path, prepare: str) -> list[str]:
