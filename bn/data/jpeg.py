@@ -7,10 +7,9 @@ lost. Orientations that EXIF states are not applied, as torchvision's ImageFolde
 """
 
 import io
-import os
-import stat
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +17,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from bn.errors import UserError
+from bn.files import read_regular
 
 REDUCTIONS = (8, 4, 2)
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")  # PIL knows others, one of which starts Ghostscript
@@ -31,12 +31,10 @@ class BrokenImage(UserError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: cannot be read ({reason}): restore it, or remove it")
-        self.name = name
-        self.reason = reason
 
 
 class Decoded:
-    """An image that is an array (h, w, 3) already. `size` is height and width, as of the other classes."""
+    """An image that is an array (h, w, 3) already. `size` is height and width, as of `Encoded`."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
@@ -50,15 +48,29 @@ class Decoded:
         return self._array, 1
 
 
-class Jpeg:
-    """The content of a JPEG file in gray or in colours that become RGB."""
+class Encoded:
+    """The content of a file, whose size is known and whose pixels are not decoded yet.
 
-    def __init__(self, content: bytes, size: tuple[int, int], name: str) -> None:
+    BrokenImage if it is no image, or too large.
+    """
+
+    def __init__(self, content: bytes, name: str) -> None:
         self._content = content
         self._name = name
-        self.size = size
+        try:
+            height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+        except ValueError:
+            height, width, colours = 0, 0, ""
+        self._is_jpeg = colours not in ("", "CMYK", "YCCK")
+        if not self._is_jpeg:
+            width, height = self._from_pil(lambda image: image.size)
+        if height * width > LIMIT:
+            raise BrokenImage(name, f"{width}x{height} pixels; accepted: at most {LIMIT} in all")
+        self.size = int(height), int(width)
 
     def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
+        if not self._is_jpeg:
+            return self._from_pil(_rgb), 1
         reduction = next((r for r in REDUCTIONS if r <= shrink), 1)
         height, width = (-(-side // reduction) for side in self.size)
         try:
@@ -68,21 +80,7 @@ class Jpeg:
                 raise MemoryError(str(error)) from error
             if "Premature end" in str(error):  # PIL takes it for gray, if as many bytes are there
                 raise BrokenImage(self._name, "a truncated JPEG file") from error
-            return Other(self._content, self._name).pixels()
-
-
-class Other:
-    """The content of a file that PIL decodes. BrokenImage if it is none, or none that is taken."""
-
-    def __init__(self, content: bytes, name: str) -> None:
-        self._content = content
-        self._name = name
-        width, height = self._from_pil(lambda image: image.size)
-        self.size = (height, width)
-        _check_size(self.size, name)
-
-    def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
-        return self._from_pil(_rgb), 1
+            return self._from_pil(_rgb), 1
 
     def _from_pil(self, take: Callable[[Image.Image], T]) -> T:
         try:
@@ -98,43 +96,16 @@ class Other:
             raise BrokenImage(self._name, str(error) or type(error).__name__) from error
 
 
-Picture = Decoded | Jpeg | Other
+Picture = Decoded | Encoded
 
 
-def open_picture(path: str) -> Picture:
+def open_picture(path: str) -> Encoded:
     """BrokenImage if the file cannot be read, is empty, or is no image."""
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise BrokenImage(path, "not a regular file")
-            if found.st_size > 8 * LIMIT:  # 16 bits for each of four channels, not compressed
-                raise BrokenImage(path, f"{found.st_size} bytes; accepted: at most {8 * LIMIT}")
-            content = file.read()
+        content = read_regular(Path(path))
     except OSError as error:
         raise BrokenImage(path, error.strerror or type(error).__name__) from error
-    if not content:
-        raise BrokenImage(path, "an empty file")
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
-        size = int(height), int(width)
-    except ValueError:
-        return Other(content, path)
-    if colours in ("CMYK", "YCCK"):
-        return Other(content, path)
-    _check_size(size, path)
-    return Jpeg(content, size, path)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """A pipe without a writer would hold its reader up for ever."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _check_size(size: tuple[int, int], name: str) -> None:
-    height, width = size
-    if height * width > LIMIT:
-        raise BrokenImage(name, f"{width}x{height} pixels; accepted: at most {LIMIT} in all")
+    return Encoded(content, path)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
