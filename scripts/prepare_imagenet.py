@@ -29,9 +29,9 @@ from torchvision.datasets.imagenet import (
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
-from bn.data.tree import Counts, is_complete, unfinished_tree
 from bn.errors import Arguments, UserError, reason_of
 from bn.run.directory import REPOSITORY
+from scripts.prepared import Counts, is_complete, unfinished_tree
 
 COUNTS = Counts(classes=1000, train=1_281_167, val=50_000)
 

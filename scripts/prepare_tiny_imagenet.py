@@ -18,9 +18,9 @@ from torchvision.datasets.utils import check_integrity, download_url
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
-from bn.data.tree import Counts, is_complete, unfinished_tree
 from bn.errors import Arguments, UserError, reason_of
 from bn.run.directory import REPOSITORY
+from scripts.prepared import Counts, is_complete, unfinished_tree
 
 ZIP = "tiny-imagenet-200.zip"
 URL = f"http://cs231n.stanford.edu/{ZIP}"

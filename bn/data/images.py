@@ -16,13 +16,13 @@ from bn.config import ImageData
 from bn.data.cifar10 import cifar10_pictures
 from bn.data.order import ImageOrder
 from bn.data.photometric import distort, normalize
-from bn.data.pictures import ArrayPictures, FolderPictures, Pictures
+from bn.data.pictures import ArrayPictures, Pictures, read_tree
 from bn.data.resident import Resident
 from bn.data.smoke import TRAIN, smoke_pictures
 from bn.data.source import VALIDATION_BATCH
 from bn.data.stream import Stream
 from bn.data.there import check_validation, how_to_prepare, in_arrays
-from bn.data.tree import Split, read_tree
+from bn.data.tree import Split
 from bn.run.directory import REPOSITORY
 from bn.seeds import generator
 
@@ -110,8 +110,7 @@ def _find(data: ImageData, training: bool) -> Splits:
         found = _smoke() if data.name == "smoke" else cifar10_pictures(root)
         return found if training else {"val": found["val"]}
     splits: tuple[Split, ...] = ("train", "val") if training else ("val",)
-    tree = read_tree(root, data.classes, how_to_prepare(data), splits)
-    return {split: FolderPictures(listing) for split, listing in tree.items()}
+    return read_tree(root, data.classes, how_to_prepare(data), splits)
 
 
 def _smoke() -> dict[Split, ArrayPictures]:

@@ -64,9 +64,9 @@ class Encoded:
         self._is_jpeg = colours not in ("", "CMYK", "YCCK")
         if not self._is_jpeg:
             width, height = self._from_pil(lambda image: image.size)
-        if height * width > LIMIT:
-            raise BrokenImage(name, f"{width}x{height} pixels; accepted: at most {LIMIT} in all")
         self.size = int(height), int(width)
+        if self.size[0] * self.size[1] > LIMIT:
+            raise BrokenImage(name, f"{width}x{height} pixels; accepted: at most {LIMIT} in all")
 
     def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
         if not self._is_jpeg:

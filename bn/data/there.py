@@ -3,7 +3,10 @@
 No torch here, which a refused config does without.
 """
 
+from pathlib import Path
+
 from bn.config import Config, ImageData, MnistData
+from bn.data import tree
 from bn.data.idx_sets import IDX_SETS, places
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
@@ -29,13 +32,21 @@ def check_data(config: Config) -> None:
     if in_arrays(data):
         found = EXAMPLES[data.name]
     else:
-        from bn.data.tree import check_tree  # imports numpy
-
-        found = check_tree(REPOSITORY / data.root, data.classes, how_to_prepare(data), needed)
+        found = _images_in_tree(REPOSITORY / data.root, data.classes, how_to_prepare(data), needed)
     check_validation(data, found)
     if found < needed:
         left = found - data.validation
         raise UserError(f"optim.batch={config.optim.batch}: accepted: at most the {left} training examples")
+
+
+def _images_in_tree(root: Path, classes: int, prepare: str, enough: int) -> int:
+    """How many training images there are, as far as `enough`. UserError if it is no such tree."""
+    found = 0
+    for name in tree.class_folders(root, classes, prepare):
+        found += len(tree.images(root / "train" / name, prepare))
+        if found >= enough:
+            break
+    return found
 
 
 def fetch_data(config: Config) -> None:

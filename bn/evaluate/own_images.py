@@ -1,7 +1,6 @@
 """Trained networks classify the user's own images: the most probable classes of each."""
 
 import dataclasses
-import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -14,7 +13,7 @@ from torch import Tensor
 from bn.config import ImageData
 from bn.data.images import EVALUATION, open_images
 from bn.data.pictures import FolderPictures
-from bn.data.tree import EXTENSIONS, Listing, class_folders
+from bn.data.tree import EXTENSIONS, folders
 from bn.errors import UserError, printable
 from bn.evaluate.config import Evaluation
 from bn.evaluate.crops import crops_of
@@ -37,8 +36,7 @@ def classify_images(evaluation: Evaluation, chosen: Mapping[str, Any]) -> None:
     take_to(device, networks, (data, *others), statistics, precision)
     models = [network.model for network in networks]
     names = class_names(data)
-    files = np.array([os.fsencode(path) for path in paths])
-    pictures = FolderPictures(Listing(Path(), files, labels=np.zeros(len(paths), np.int64)))
+    pictures = FolderPictures(Path(), paths, labels=np.zeros(len(paths), np.int64))
     data = dataclasses.replace(data, feed="stream")  # of any size
     with closing(open_images(data, EVALUATION, device, {"val": pictures})) as images:
         crops = crops_of(images, evaluation.crops, device)
@@ -83,7 +81,7 @@ def class_names(data: ImageData) -> Sequence[str] | None:
     names: Sequence[str] = ()
     for folder in (REPOSITORY / data.root / split for split in ("train", "val")):
         if not names and folder.is_dir():
-            names = class_folders(folder)
+            names = folders(folder)
     wordnet = all(re.fullmatch(r"n\d{8}", name) for name in names)
     if data.name == "imagenet" and data.classes == 1000 and wordnet:
         from torchvision.models import ResNet18_Weights  # costs a second

@@ -189,4 +189,4 @@ def test_names_of_the_classes(tmp_path):
     for name in ("rose", "tulip", ".cache"):
         (tmp_path / "flowers" / "val" / name).mkdir(parents=True)
     flowers = image_data(name="imagenet", root=str(tmp_path / "flowers"), classes=2)
-    assert class_names(flowers) == ("rose", "tulip")
+    assert class_names(flowers) == ["rose", "tulip"]

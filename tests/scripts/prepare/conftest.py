@@ -4,8 +4,8 @@ import pytest
 from small_lsvrc2012 import PER_CLASS, TRUTH, WNIDS, md5_of, write_archives
 from torchvision.datasets.imagenet import ARCHIVE_META
 
-from bn.data.tree import Counts
 from scripts import prepare_imagenet
+from scripts.prepared import Counts
 
 
 @pytest.fixture

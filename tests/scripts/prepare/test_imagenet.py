@@ -11,7 +11,7 @@ import pytest
 from small_lsvrc2012 import DEVKIT, EXPECTED, TRAIN, VAL, WNIDS, contents
 from torchvision.datasets.imagenet import ARCHIVE_META
 
-from bn.data.tree import read_tree
+from bn.data.pictures import read_tree
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from scripts import prepare_imagenet
@@ -45,9 +45,9 @@ def test_the_tree_is_what_training_reads(archives, root):
     prepare_imagenet.prepare(archives, root)
     classes = sorted(WNIDS)
     for split, listing in read_tree(root, len(WNIDS), "").items():
-        found = {path.removeprefix(f"{root}/") for path in listing}
+        found = {path.removeprefix(f"{root}/") for path in listing.names}
         assert found == {name for name in EXPECTED if name.startswith(split)}
-        for path, label in zip(listing, listing.labels, strict=True):
+        for path, label in zip(listing.names, listing.labels, strict=True):
             assert path.split("/")[-2] == classes[label]
 
 
@@ -64,8 +64,8 @@ def test_a_finished_tree_is_said_and_left_alone_without_the_archives(archives, r
 KILLED = """
 import json, os, shutil, signal, sys
 from pathlib import Path
-from bn.data.tree import Counts
 from scripts import prepare_imagenet
+from scripts.prepared import Counts
 
 counts, meta, archives, root = map(json.loads, sys.argv[1:])
 prepare_imagenet.COUNTS = Counts(*counts)

@@ -9,9 +9,9 @@ import zipfile
 import pytest
 from small_lsvrc2012 import contents, jpeg, md5_of
 
-from bn.data.tree import Counts
 from bn.errors import UserError
 from scripts import prepare_tiny_imagenet as script
+from scripts.prepared import Counts
 
 WNIDS = ("n00000030", "n00000010", "n00000020")
 TRAIN, VALIDATION = 4, 2  # images of each class
