@@ -12,9 +12,9 @@ from bn.config import Config, config_from, recorded
 from bn.errors import UserError, is_out_of_memory
 from bn.files import read_regular
 from bn.models.build import build_model
-from bn.models.inception import Inception, inception
+from bn.models.inception import Inception
 from bn.models.mlp import MLP
-from bn.models.pretrained import convert
+from bn.models.pretrained import from_public
 from bn.norm.layers import is_normalization
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
 
@@ -64,7 +64,7 @@ def load_trained(path: Path) -> Trained:
     state = load_checkpoint(path) if path in list_checkpoints(path.parent) else _load(path)
     try:
         if not {"model", "config"} <= state.keys():
-            return Trained(path, sha256, _public(state))
+            return Trained(path, sha256, from_public(state))
         if not isinstance(state["config"], dict) or type(state.get("step")) is not int:
             raise UserError("a checkpoint without its step or config: not one that train.py wrote")
         config = config_from(recorded(state["config"]))
@@ -95,11 +95,4 @@ def _ours(config: Config, weights: Mapping[str, Any]) -> MLP | Inception:
         if is_out_of_memory(error):
             raise
         raise UserError("its weights do not fit the network that its config describes") from error
-    return model
-
-
-def _public(state: Mapping[str, Any]) -> Inception:
-    network, weights = convert(state)
-    model = inception(**network).eval()
-    model.load_state_dict(weights)
     return model

@@ -1,6 +1,5 @@
 """The network of section 4.2: Figure 5 as a table, and the Inception network built from it."""
 
-from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -8,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bn.config import InceptionModel
+from bn.config.choices import NONLINEARITIES, load
+from bn.config.notation import checked
 from bn.data.photometric import STD
 from bn.models.lrn import LocalResponseNorm
-from bn.models.nonlinearity import check_names, nonlinearity
 from bn.models.separable import SeparableConv2d
 from bn.norm.build import normalization
 
-STEMS = ("separable", "dense")
 DEPTH_MULTIPLIER = 8  # of the separable stem: 3 -> 24 channels
 
 
@@ -233,11 +232,11 @@ def inception(
     pointwise part, and so the whole. All is drawn from `generator`, and the draws depend on
     nothing but the shapes of the weights: a seed gives the same W with and without BN.
 
-    Raises ValueError for a name that is not accepted, and for `per_activation` where `norm` has none;
-    TypeError for a field that there is not.
+    UserError of one line for a field that there is not, and for a value that is not accepted; ValueError for
+    `per_activation` where `norm` has none.
     """
-    network = replace(network, **changes)
-    _check(network)
+    network = checked(InceptionModel, {**vars(network), **changes})
+    nonlinearity = load(NONLINEARITIES[network.nonlinearity].constructor)
 
     def make(row: str, channels: int, filters: int, patch: int, stride: int, side: int) -> Unit:
         bias = network.norm == "none"
@@ -247,7 +246,7 @@ def inception(
         else:
             conv = nn.Conv2d(channels, filters, patch, stride, patch // 2, bias=bias)
         features = (filters, side, side) if row in network.per_activation else filters
-        return Unit(conv, normalization(features, network), nonlinearity(network.nonlinearity), side)
+        return Unit(conv, normalization(features, network), nonlinearity(), side)
 
     built = Inception(network, classes, size, make)
     for unit in built.units.values():
@@ -255,20 +254,6 @@ def inception(
     nn.init.normal_(built.classifier.weight, std=0.01, generator=generator)
     nn.init.zeros_(built.classifier.bias)
     return built
-
-
-def _check(network: InceptionModel) -> None:
-    check_names(network)
-    modules = tuple(row.name for row in MODULES)
-    named = (("stem", network.stem, STEMS), *(("per_activation", m, modules) for m in network.per_activation))
-    for key, value, accepted in named:
-        if value not in accepted:
-            raise ValueError(f"{key}={value!r}: accepted: {', '.join(accepted)}")
-    if network.per_activation and network.norm not in ("batch", "ghost"):
-        raise ValueError(
-            f"per_activation={','.join(network.per_activation)} with norm={network.norm!r}: "
-            "accepted: batch, ghost"
-        )
 
 
 def _lrn(network: InceptionModel) -> nn.Module:
