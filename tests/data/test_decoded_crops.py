@@ -10,8 +10,8 @@ from torchvision.transforms.v2 import functional as TF
 
 from benchmarks.photographs import jpeg_file, photograph
 from bn.data.crops import BOX_DRAWS, central_box, random_boxes
+from bn.data.draws import uniform
 from bn.data.jpeg import open_picture
-from bn.data.keyed import uniform
 from bn.data.resize import central_crop, random_crop
 
 SIZE = 224
