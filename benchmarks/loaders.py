@@ -55,7 +55,7 @@ from bn.train import device_name
 BATCH = 32
 SECONDS = 0.6  # of a turn
 PHOTOGRAPHS = 32  # different ones, half of them in each of two classes
-SIZES = ((375, 500), (960, 1280))  # of files; the second are decoded at half their size
+SIZES = ((375, 500), (960, 1280))  # of files
 SMALL = {"CIFAR-10": (32, 28), "Tiny ImageNet": (64, 56)}  # side, and side of a crop
 STRENGTHS = ("none", "reduced", "googlenet")
 

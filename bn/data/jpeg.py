@@ -1,8 +1,7 @@
-"""Image files: opened first, and decoded once it is known which part is needed, and at which scale.
+"""Image files: opened first, and decoded once it is known which part is needed.
 
-libjpeg-turbo decodes JPEG straight into an array, at 1/2, 1/4 or 1/8 of its size where that is enough: it
-then transforms 4, 2 or 1 of 8 coefficients in each direction. PIL decodes everything else: the other formats
-of `FORMATS`, whatever the file's name says; CMYK; and files that libjpeg-turbo rejects although no pixels are
+libjpeg-turbo decodes JPEG straight into an array. PIL decodes everything else: the other formats of
+`FORMATS`, whatever the file's name says; CMYK; and files that libjpeg-turbo rejects although no pixels are
 lost. Orientations that EXIF states are not applied, as torchvision's ImageFolder does not.
 """
 
@@ -19,7 +18,6 @@ from PIL import Image, UnidentifiedImageError
 from bn.errors import UserError
 from bn.files import read_regular
 
-REDUCTIONS = (8, 4, 2)
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")  # PIL knows others, one of which starts Ghostscript
 LIMIT = 1 << 26  # pixels, which are 200 MB in memory; an image of more is refused before it is decoded
 
@@ -40,12 +38,9 @@ class Decoded:
         self._array = array
         self.size = (array.shape[0], array.shape[1])
 
-    def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
-        """(h, w, 3) uint8 RGB, reduced in size by the integer that comes with it, which is at most `shrink`.
-
-        A point (y, x) of the image is at (y, x) / reduction in the array. BrokenImage if it cannot be read.
-        """
-        return self._array, 1
+    def pixels(self) -> np.ndarray:
+        """(h, w, 3) uint8 RGB. BrokenImage if it cannot be read."""
+        return self._array
 
 
 class Encoded:
@@ -68,19 +63,17 @@ class Encoded:
         if self.size[0] * self.size[1] > LIMIT:
             raise BrokenImage(name, f"{width}x{height} pixels; accepted: at most {LIMIT} in all")
 
-    def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
+    def pixels(self) -> np.ndarray:
         if not self._is_jpeg:
-            return self._from_pil(_rgb), 1
-        reduction = next((r for r in REDUCTIONS if r <= shrink), 1)
-        height, width = (-(-side // reduction) for side in self.size)
+            return self._from_pil(_rgb)
         try:
-            return simplejpeg.decode_jpeg(self._content, min_height=height, min_width=width), reduction
+            return simplejpeg.decode_jpeg(self._content)
         except ValueError as error:
             if "nsufficient memory" in str(error):  # and not the file's fault
                 raise MemoryError(str(error)) from error
             if "Premature end" in str(error):  # PIL takes it for gray, if as many bytes are there
                 raise BrokenImage(self._name, "a truncated JPEG file") from error
-            return self._from_pil(_rgb), 1
+            return self._from_pil(_rgb)
 
     def _from_pil(self, take: Callable[[Image.Image], T]) -> T:
         try:

@@ -67,8 +67,7 @@ class FolderPictures:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> Tensor:
-        pixels, _ = self.open(index).pixels()
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        return torch.from_numpy(np.ascontiguousarray(self.open(index).pixels().transpose(2, 0, 1)))
 
     def open(self, index: int) -> Picture:
         return open_picture(self._path(index))
