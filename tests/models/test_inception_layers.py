@@ -235,18 +235,13 @@ def test_per_activation_normalization_in_the_modules_named(norm):
         ({"norm": "sync"}, f"norm='sync': accepted: {', '.join(NORMALIZATIONS)}"),
         ({"nonlinearity": "sine"}, "nonlinearity='sine': accepted: relu, sigmoid, tanh, gelu"),
         ({"stem": "deep"}, "stem='deep': accepted: separable, dense"),
+        ({"per_activation": ("5b",), "norm": "none"}, r"per_activation: accepted with norm=none: \(\)"),
         ({"depth": 3}, "depth: unknown key; accepted: name, norm, .*"),
     ],
 )
 def test_what_is_not_accepted(options, message):
     with pytest.raises(UserError, match=f"^{message}$"):
         inception(**options)
-
-
-@pytest.mark.parametrize("norm", ["layer", "group"])
-def test_only_batch_normalization_is_per_activation(norm):
-    with pytest.raises(ValueError, match="only batch normalization can be per activation"):
-        inception(norm=norm, per_activation=("5b",))
 
 
 def test_a_unit_is_one_convolution():
