@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from bn.errors import Arguments, UserError, reason_of
 from bn.run.directory import REPOSITORY
-from scripts.prepared import Counts, is_complete, unfinished_tree
+from scripts.prepared import Counts, is_complete, publish, unfinished_tree
 
 COUNTS = Counts(classes=1000, train=1_281_167, val=50_000)
 
@@ -64,8 +64,10 @@ def prepare(archives: Path, root: Path) -> None:
                     if not (root / split).exists():
                         print(f"{names[split]}: verified and extracted, to {root / split}", flush=True)
                         parse(unfinished, str(names[split]))
-                        (unfinished / split).rename(root / split)
-            except RuntimeError as error:  # of torchvision, if an MD5 differs
+                        publish(unfinished / split, root)
+            except RuntimeError as error:
+                if "corrupted" not in str(error):  # torchvision's, if an MD5 differs
+                    raise
                 raise UserError(f"{str(error).splitlines()[0]} (MD5): download it again") from error
         if not is_complete(root, COUNTS):
             raise UserError(f"{root}: incomplete: remove it and run again")

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from bn.errors import Arguments, UserError, reason_of
 from bn.run.directory import REPOSITORY
-from scripts.prepared import Counts, is_complete, unfinished_tree
+from scripts.prepared import Counts, is_complete, publish, unfinished_tree
 
 ZIP = "tiny-imagenet-200.zip"
 URL = f"http://cs231n.stanford.edu/{ZIP}"
@@ -83,8 +83,8 @@ def extract(archive: Path, root: Path, unfinished: Path) -> None:
     for line in (there / "val" / "val_annotations.txt").read_text().splitlines():
         image, wnid, *_ = line.split("\t")
         (there / "val" / "images" / image).rename(_folder(val / wnid) / image)
-    train.rename(root / "train")
-    val.rename(root / "val")
+    publish(train, root)
+    publish(val, root)
 
 
 def _folder(path: Path) -> Path:

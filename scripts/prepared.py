@@ -1,6 +1,7 @@
 """What the two scripts that prepare trees of images share."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,3 +48,10 @@ def unfinished_tree(root: Path) -> Iterator[Path]:
         yield unfinished
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def publish(split: Path, root: Path) -> None:
+    """Give a folder, which is complete, its place in the tree, if that is empty."""
+    os.sync()  # or a power failure could leave the name with empty files
+    if not (root / split.name).exists():
+        split.rename(root / split.name)

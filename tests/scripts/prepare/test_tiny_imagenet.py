@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import shutil
 import sys
 import threading
 import zipfile
@@ -101,6 +102,15 @@ def test_what_a_killed_command_left_is_named(archive, root):
     (root / ".unfinished").mkdir(parents=True)
     with pytest.raises(UserError, match=rf"^{root}/\.unfinished: left by a command that was killed, or one"):
         script.prepare(archive, root)
+
+
+def test_a_folder_that_is_there_is_left(archive, root, snapshot):
+    script.prepare(archive, root)
+    before = snapshot(root / "train")
+    shutil.rmtree(root / "val")
+    script.prepare(archive, root)
+    assert contents(root) == EXPECTED
+    assert snapshot(root / "train") == before
 
 
 def test_an_image_too_few(archive, root, monkeypatch):
