@@ -7,12 +7,15 @@ from typing import Any
 
 import torch
 
-from bn.config import ImageData, InceptionModel, to_dict
+from bn.config import ImageData, InceptionModel, MnistData, to_dict
 from bn.data.images import Plan, open_images
+from bn.data.mnist import load_mnist
+from bn.data.order import EpochOrder
 from bn.errors import UserError
 from bn.evaluate.config import Evaluation, data_from
 from bn.evaluate.trained import Trained, load_trained
 from bn.norm import population_statistics
+from bn.run.directory import REPOSITORY
 from bn.tasks.precision import InPrecision
 from bn.train import take_device
 
@@ -51,7 +54,7 @@ def load_networks(
                     "networks on the same data, or what to evaluate all of them on (data=..., data.root=...)"
                 )
         if evaluation.statistics == "population":
-            _check_population(network)
+            check_population(network)
     normalized = any(network.normalized for network in networks)
     return networks, data, evaluation.statistics if normalized else "none"
 
@@ -64,7 +67,7 @@ def take_to(
     for network, its_data in zip(networks, data, strict=True):
         network.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if statistics == "population":
-            _take_population_statistics(network, its_data, device, precision)
+            take_population_statistics(network, its_data, device, precision)
 
 
 def _data_of(network: Trained, chosen: Mapping[str, Any]) -> ImageData:
@@ -89,7 +92,7 @@ def _data_of(network: Trained, chosen: Mapping[str, Any]) -> ImageData:
     return data
 
 
-def _check_population(network: Trained) -> None:
+def check_population(network: Trained) -> None:
     """UserError if Algorithm 2 cannot be run."""
     if network.config is None:
         raise UserError(
@@ -100,14 +103,22 @@ def _check_population(network: Trained) -> None:
         raise UserError(f"statistics=population: {network.path} has no BN; accepted: moving")
 
 
-def _take_population_statistics(
-    network: Trained, data: ImageData, device: torch.device, precision: str
+def take_population_statistics(
+    network: Trained, data: ImageData | MnistData, device: torch.device, precision: str
 ) -> None:
     """Algorithm 2, on the training mini-batches that would have come next when the checkpoint was written."""
     config, first = network.config, network.step
     assert config is not None
     assert first is not None
     last = first + config.evaluate.population_batches
+    if isinstance(data, MnistData):
+        root = REPOSITORY / data.root
+        train = load_mnist(
+            root, data.threshold, data.validation, data.name, data.examples, data.inputs
+        ).train.to(device)
+        order = EpochOrder(len(train.labels), config.optim.batch, config.seed, device)
+        population_statistics(network.model, (train.batch(order(n))[0] for n in range(first, last)))
+        return
     plan = Plan(steps=last, batch=config.optim.batch, seed=config.seed, first=first)
     with closing(open_images(data, plan, device)) as images:
         # Each process normalized its share of a mini-batch; in groups that makes no difference.
