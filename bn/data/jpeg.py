@@ -6,6 +6,7 @@ lost. Orientations that EXIF states are not applied, as torchvision's ImageFolde
 """
 
 import io
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from bn.errors import UserError
-from bn.files import read_regular
+from bn.files import open_regular
 
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")  # PIL knows others, one of which starts Ghostscript
 LIMIT = 1 << 26  # pixels, which are 200 MB in memory; an image of more is refused before it is decoded
@@ -93,9 +94,13 @@ Picture = Decoded | Encoded
 
 
 def open_picture(path: str) -> Encoded:
-    """BrokenImage if the file cannot be read, is empty, or is no image."""
+    """BrokenImage if the file cannot be read, is no image, or is larger than any."""
     try:
-        content = read_regular(Path(path))
+        with open_regular(Path(path)) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > 8 * LIMIT:  # 16 bits for each of four channels, not compressed
+                raise BrokenImage(path, f"{size} bytes; accepted: at most {8 * LIMIT}")
+            content = file.read()
     except OSError as error:
         raise BrokenImage(path, error.strerror or type(error).__name__) from error
     return Encoded(content, path)

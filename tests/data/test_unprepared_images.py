@@ -187,3 +187,12 @@ def test_opening_decodes_nothing(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(jpeg, "_rgb", lambda _: pytest.fail("decoded"))
     monkeypatch.setattr("simplejpeg.decode_jpeg", lambda *_, **__: pytest.fail("decoded"))
     assert open_picture(str(path)).size == (8_000, 8_000)
+
+
+def test_a_file_larger_than_any_image_is_not_read(tmp_path):
+    path = tmp_path / "sparse.png"
+    with path.open("wb") as file:
+        file.write(encoded(PIXELS))
+        file.truncate(1 << 40)
+    with pytest.raises(BrokenImage, match=f"^.*{1 << 40} bytes; accepted: at most"):
+        open_picture(str(path))
