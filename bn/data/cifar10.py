@@ -10,6 +10,7 @@ import numpy as np
 from bn.data.pictures import ArrayPictures
 from bn.data.tree import Split
 from bn.errors import UserError
+from bn.files import no_empty_folders
 
 
 def cifar10_pictures(folder: Path) -> dict[Split, ArrayPictures]:
@@ -20,7 +21,8 @@ def cifar10_pictures(folder: Path) -> dict[Split, ArrayPictures]:
     from torchvision.datasets import CIFAR10  # costs a second, and only this needs it
 
     try:
-        train, test = (CIFAR10(str(folder), train=train, download=True) for train in (True, False))
+        with no_empty_folders(folder):
+            train, test = (CIFAR10(str(folder), train=train, download=True) for train in (True, False))
     except (OSError, RuntimeError, HTTPException, pickle.UnpicklingError, EOFError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(

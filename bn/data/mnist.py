@@ -20,7 +20,7 @@ from torch import Tensor
 from bn.config.choices import INPUTS, load
 from bn.data.idx_sets import IDX_SETS, IdxSet, places
 from bn.errors import UserError
-from bn.files import read_regular, write_whole
+from bn.files import no_empty_folders, read_regular, write_whole
 
 
 class Split(NamedTuple):
@@ -125,11 +125,13 @@ def _content(path: Path) -> bytes:
 def _download(root: Path, name: str, source: IdxSet) -> Path:
     from torchvision import datasets  # costs a second, and only the fallback needs it
 
+    downloaded = root / source.torchvision / "raw" / name
     try:
-        getattr(datasets, source.torchvision)(str(root), download=True)
+        with no_empty_folders(downloaded.parent):
+            getattr(datasets, source.torchvision)(str(root), download=True)
     except (OSError, RuntimeError, HTTPException) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{root / name}.gz: missing, and the download failed ({reason}): {source.elsewhere}"
         ) from error
-    return root / source.torchvision / "raw" / name
+    return downloaded

@@ -1,4 +1,4 @@
-"""A `data.root` that is not what the config says: one true line, before a run directory is made."""
+"""A `data.root` that is not what the config says: one true line, and nothing is made, not even a folder."""
 
 import gzip
 import os
@@ -19,10 +19,12 @@ FILES = tuple(IDX_SETS["mnist"].sha256)
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch):
-    def refuse(root, **_):
-        raise OSError(101, "Network is unreachable")
+    for name, below in (("MNIST", "MNIST/raw"), ("FashionMNIST", "FashionMNIST/raw"), ("CIFAR10", "")):
 
-    for name in ("MNIST", "FashionMNIST", "CIFAR10"):
+        def refuse(root, below=below, **_):
+            (REPOSITORY / root / below).mkdir(parents=True, exist_ok=True)  # as torchvision does first
+            raise OSError(101, "Network is unreachable")
+
         monkeypatch.setattr(torchvision.datasets, name, refuse)
 
 
@@ -64,16 +66,22 @@ ROOTS = {
 }  # fmt: skip
 
 
+def everything(folder):
+    return sorted(str(path) for path in folder.rglob("*") if "unpacked" not in (path.name, path.parent.name))
+
+
 @pytest.mark.parametrize("kind", [*list(ROOTS)[:4], *slowly(*list(ROOTS)[4:])])
-def test_one_true_line(tmp_path, contents, kind):
+def test_one_true_line_and_nothing_is_made(tmp_path, contents, kind):
     root = tmp_path / "set"
     ROOTS[kind](root, contents)
+    before = everything(tmp_path)
     with pytest.raises(UserError) as error:
         load_mnist(root)
     line = str(error.value)
     assert "\n" not in line
     assert str(root) in line
     assert f"git checkout -- {tmp_path}" not in line
+    assert everything(tmp_path) == before
 
 
 def test_the_files_of_another_set(tmp_path, contents):
@@ -173,7 +181,9 @@ DOWNLOADS = {
 
 @pytest.mark.parametrize("seeds", ["0", "0,1", "0,1,2"])
 @pytest.mark.parametrize("name", DOWNLOADS)
-def test_a_download_that_fails_is_said_once(cli, trees, tmp_path, monkeypatch, name, seeds):
+def test_a_download_that_fails_is_said_once_and_leaves_nothing(
+    cli, trees, tmp_path, monkeypatch, name, seeds
+):
     """However many members need it, and before the first starts."""
     monkeypatch.setattr("bn.data.there.REPOSITORY", tmp_path)  # where Fashion-MNIST would go
     tries = []
