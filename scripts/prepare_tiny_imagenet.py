@@ -9,23 +9,32 @@ files, and a minute. Each of the two folders appears when it is complete.
 """
 
 import argparse
+import lzma
+import re
 import sys
 import zipfile
+import zlib
 from http.client import HTTPException
 from pathlib import Path
 
-from torchvision.datasets.utils import check_integrity, download_url
+from torchvision.datasets.utils import download_url
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn.errors import Arguments, UserError, reason_of
+from bn.files import no_empty_folders
 from bn.run.directory import REPOSITORY
-from scripts.prepared import Counts, is_complete, publish, unfinished_tree
+from scripts.prepared import Counts, is_complete, publish, unfinished_tree, verify, write_image
 
 ZIP = "tiny-imagenet-200.zip"
 URL = f"http://cs231n.stanford.edu/{ZIP}"
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"  # not Stanford's word, but that of all who publish one
 COUNTS = Counts(classes=200, train=100_000, val=10_000)
+LONGEST_ANNOTATIONS = 1 << 22  # bytes; the published ones are 0.4 MB
+# RuntimeError: encrypted, or of a method that Python does not know. OSError: bz2's, without a number.
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, ValueError, RuntimeError, OSError,
+)  # fmt: skip
 
 
 def main() -> None:
@@ -38,58 +47,73 @@ def main() -> None:
         default=REPOSITORY / "data/tiny-imagenet-200",
         help="of the tree (%(default)s)",
     )
+    parser.add_argument("--no-verify", action="store_true", help="skip the MD5; the counts are verified")
     arguments = parser.parse_args()
+    archive = arguments.archive or arguments.root / ZIP
     try:
-        prepare(arguments.archive or arguments.root / ZIP, arguments.root, arguments.download)
+        prepare(archive, arguments.root, arguments.download, md5=not arguments.no_verify)
     except (UserError, OSError) as error:
         sys.exit(f"prepare_tiny_imagenet.py: {reason_of(error)}")
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def prepare(archive: Path, root: Path, download_it: bool = False) -> None:
+def prepare(archive: Path, root: Path, download_it: bool = False, md5: bool = True) -> None:
     """Make the tree `root` from the zip. UserError with one line."""
     if not is_complete(root, COUNTS):
-        if download_it:
+        if download_it and not archive.is_file():
             download(archive)
         if not archive.is_file():
             raise UserError(f"{archive}: not there: --download gets it from {URL}")
-        if not check_integrity(archive, MD5):
-            raise UserError(f"{archive}: damaged, or not the published file (MD5): download it again")
+        if md5:
+            verify(archive, MD5)
         with unfinished_tree(root) as unfinished:
-            extract(archive, root, unfinished)
+            extract(archive, unfinished)
+            publish(unfinished, "train", root, COUNTS, archive)
+            publish(unfinished, "val", root, COUNTS, archive)
         if not is_complete(root, COUNTS):
             raise UserError(f"{root}: incomplete: remove it and run again")
     print(f"{root}: complete: {COUNTS}")
 
 
 def download(archive: Path) -> None:
-    """The zip, if it is not there, or was cut off."""
+    """The zip under its name when all of it is there. UserError with one line if that fails."""
+    part = archive.with_name(f"{archive.name}.part")
     try:
-        download_url(URL, archive.parent, archive.name, MD5)
+        with no_empty_folders(archive.parent):
+            try:
+                download_url(URL, part.parent, part.name, MD5)
+                part.rename(archive)
+            finally:
+                part.unlink(missing_ok=True)
     except (OSError, RuntimeError, HTTPException) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{URL}: download failed ({reason}): download it another way and name it") from error
 
 
-def extract(archive: Path, root: Path, unfinished: Path) -> None:
-    """Of the zip tiny-imagenet-200/{train/<wnid>/images,val/images}/*.JPEG; a text has the classes of val."""
-    with zipfile.ZipFile(archive) as zipped:
-        zipped.extractall(unfinished)
-    there = unfinished / "tiny-imagenet-200"
-    train, val = unfinished / "train", unfinished / "val"
-    for wnid in (there / "train").iterdir():
-        (wnid / "images").rename(_folder(train) / wnid.name)
-    for line in (there / "val" / "val_annotations.txt").read_text().splitlines():
-        image, wnid, *_ = line.split("\t")
-        (there / "val" / "images" / image).rename(_folder(val / wnid) / image)
-    publish(train, root)
-    publish(val, root)
+def extract(archive: Path, unfinished: Path) -> None:
+    """Of the zip tiny-imagenet-200/{train/<wnid>/images,val/images}/*.JPEG; a text has the classes of val.
 
-
-def _folder(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+    Only names of these two forms are taken, so none leads out of the tree.
+    """
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            with zipped.open("tiny-imagenet-200/val/val_annotations.txt") as file:
+                annotations = file.read(LONGEST_ANNOTATIONS).decode()
+            labels = dict(re.findall(r"^(val_\d+\.JPEG)\t(n\d{8})\t", annotations, re.MULTILINE))
+            for name in zipped.namelist():
+                if named := re.fullmatch(r"tiny-imagenet-200/train/(n\d{8})/images/(\1_\d+\.JPEG)", name):
+                    path = unfinished / "train" / named[1] / named[2]
+                elif named := re.fullmatch(r"tiny-imagenet-200/val/images/(val_\d+\.JPEG)", name):
+                    path = unfinished / "val" / labels[named[1]] / named[1]
+                else:
+                    continue
+                with zipped.open(name) as content:
+                    write_image(content, path)
+    except DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's
+        raise UserError(f"{archive}: damaged ({error}): download it again") from error
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def test_a_finished_tree_is_said_and_left_alone_without_the_zip(archive, root, s
 @pytest.mark.parametrize("content", [b"", b"this is no zip"])
 def test_another_file_is_refused_by_its_md5(archive, root, content):
     archive.write_bytes(content)
-    expected = f"{archive}: damaged, or not the published file (MD5): download it again"
+    expected = f"{archive}: damaged, or not the published file (MD5): remove it and download it again"
     assert refused(archive, root) == expected
     assert not root.exists()
 
@@ -116,7 +116,45 @@ def test_a_folder_that_is_there_is_left(archive, root, snapshot):
 def test_an_image_too_few(archive, root, monkeypatch):
     write_zip(archive, {name: c for name, c in members().items() if f"{WNIDS[0]}_0.JPEG" not in name})
     monkeypatch.setattr(script, "MD5", md5_of(archive))
-    assert refused(archive, root) == f"{root}: incomplete: remove it and run again"
+    assert refused(archive, root).startswith(f"{archive}: damaged, or not the published file: not 12 train ")
+    assert not root.exists()
+
+
+PREFIX = "tiny-imagenet-200"
+OTHERS = {
+    "an image too few": {f"{PREFIX}/train/{WNIDS[0]}/images/{WNIDS[0]}_0.JPEG": None},
+    "a validation image too few": {f"{PREFIX}/val/images/val_0.JPEG": None},
+    "an image too many": {f"{PREFIX}/train/{WNIDS[0]}/images/{WNIDS[0]}_9.JPEG": b"more"},
+    "a class too many": {f"{PREFIX}/train/n00000099/images/n00000099_1.JPEG": b"more"},
+    "a validation class that leads out": {
+        f"{PREFIX}/val/val_annotations.txt": ANNOTATIONS.replace(WNIDS[1], "../../../evil").encode()
+    },
+    "an image without a label": {f"{PREFIX}/val/images/val_6.JPEG": b"more"},
+    "no labels": {f"{PREFIX}/val/val_annotations.txt": None},
+    "labels that are none": {f"{PREFIX}/val/val_annotations.txt": b"val_0.JPEG\nval_1.JPEG\n"},
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_another_content_is_refused(archive, root, case):
+    write_zip(archive, {name: c for name, c in (members() | OTHERS[case]).items() if c is not None})
+    assert refused(archive, root, md5=False).startswith(f"{archive}: ")
+    assert contents(root).items() <= EXPECTED.items()
+    assert not list(root.parents[1].rglob("evil*"))
+
+
+def test_names_that_lead_out_of_the_tree_are_not_taken(archive, root, tmp_path):
+    hostile = (
+        "../evil.JPEG",
+        f"{tmp_path}/evil.JPEG",
+        f"{PREFIX}/train/{WNIDS[0]}/images/../../../../../evil.JPEG",
+        f"{PREFIX}/val/images/../../../evil.JPEG",
+        f"{PREFIX}/train/../{WNIDS[0]}/images/{WNIDS[0]}_7.JPEG",
+    )
+    write_zip(archive, members() | dict.fromkeys(hostile, b"evil"))
+    script.prepare(archive, root, md5=False)
+    assert contents(root) == EXPECTED
+    assert {p for p in tmp_path.rglob("*") if p.is_file() and root not in p.parents} == {archive}
 
 
 @pytest.fixture
@@ -137,8 +175,6 @@ def server(archive):
 def test_download(archive, root, server, monkeypatch):
     monkeypatch.setattr(script, "URL", f"{server}/{archive.name}")
     target = root / "tiny-imagenet-200.zip"
-    root.mkdir(parents=True)
-    target.write_bytes(b"cut off")
     script.prepare(target, root, download_it=True)
     assert target.read_bytes() == archive.read_bytes()
     assert {name: image for name, image in contents(root).items() if name != target.name} == EXPECTED
@@ -155,6 +191,7 @@ def test_a_download_that_fails_is_one_line(archive, root, server, monkeypatch):
         line = refused(target, root, download_it=True)
         assert line.startswith(f"{url}: download failed (")
         assert reason in line
+        assert not root.exists()
 
 
 def test_the_command(archive, root, monkeypatch):
@@ -170,7 +207,8 @@ def test_the_command(archive, root, monkeypatch):
         f"prepare_tiny_imagenet.py: {root / 'tiny-imagenet-200.zip'}: not there: "
         f"--download gets it from {script.URL}"
     )
-    command(archive)
+    monkeypatch.setattr(script, "MD5", "another")
+    command(archive, "--no-verify")
     assert contents(root) == EXPECTED
 
 
