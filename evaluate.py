@@ -4,6 +4,7 @@ Hydra composes what is chosen from configs/evaluate.yaml; `bn.evaluate.config` c
 `bn.evaluate.checkpoints.evaluate_checkpoints`, and of images of one's own `bn.evaluate.own_images`.
 """
 
+import sys
 from typing import Any
 
 import hydra
@@ -36,5 +37,6 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = ["json=true" if argument == "--json" else argument for argument in sys.argv[1:]]
     with cli.one_line_errors(PROGRAM):
         main()

@@ -36,6 +36,7 @@ class Evaluation:
     top: Annotated[
         int, ">= 1, <= 1e6", Doc("how many classes to print for each of your own images", "classes")
     ] = 5
+    json: Annotated[bool, Doc("print one JSON object for each of your own images; same as --json")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,10 @@ def evaluation_from(mapping: Mapping[str, Any]) -> Evaluation:
             "checkpoint: required; accepted: a checkpoint, a run directory, or a list such as [a,b]"
         )
     lists = {key: [value] for key in ("checkpoint", "images") if isinstance(value := mapping.get(key), str)}
-    return checked(Evaluation, {**mapping, **lists})
+    evaluation = checked(Evaluation, {**mapping, **lists})
+    if evaluation.images is None and evaluation.json:
+        raise UserError("json=true: accepted with images=FOLDER_OR_FILE")
+    return evaluation
 
 
 def data_from(own: Mapping[str, Any], chosen: Mapping[str, Any]) -> ImageData:

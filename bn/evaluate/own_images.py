@@ -1,6 +1,7 @@
 """Trained networks classify the user's own images: the most probable classes of each."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -43,7 +44,8 @@ def classify_images(evaluation: Evaluation, chosen: Mapping[str, Any]) -> None:
         found = class_probabilities(models, crops, evaluation.crops, evaluation.batch, precision)
         each = (of_image for probabilities in found for of_image in probabilities.mean(1).cpu())
         for path, of_image in zip(paths, each, strict=True):
-            print(printable(f"{path}: {_most_probable(of_image, evaluation.top, names)}"), flush=True)
+            best = _most_probable(of_image, evaluation.top, names)
+            print(_as_json(path, best) if evaluation.json else _as_line(path, best), flush=True)
 
 
 def find_images(given: Sequence[str]) -> list[str]:
@@ -63,13 +65,26 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
 
 
-def _most_probable(probabilities: Tensor, top: int, names: Sequence[str] | None) -> str:
-    """Such as "cat 71.0%, dog 20.3%"."""
+def _most_probable(
+    probabilities: Tensor, top: int, names: Sequence[str] | None
+) -> list[tuple[int, str | None, float]]:
+    """Index, name and probability of classes, the most probable first; of none where one is NaN or inf."""
     if not probabilities.isfinite().all():
-        return "the probabilities are NaN or inf"
+        return []
     shares, classes = probabilities.topk(min(top, len(probabilities)))
     best = zip(classes.tolist(), shares.tolist(), strict=True)
-    return ", ".join(f"{names[k] if names else f'class {k}'} {100 * share:.1f}%" for k, share in best)
+    return [(k, names[k] if names else None, share) for k, share in best]
+
+
+def _as_line(path: str, best: Sequence[tuple[int, str | None, float]]) -> str:
+    """Such as "photo.jpg: cat 71.0%, dog 20.3%"."""
+    shown = [f"{name or f'class {k}'} {100 * share:.1f}%" for k, name, share in best]
+    return printable(f"{path}: {', '.join(shown) or 'the probabilities are NaN or inf'}")
+
+
+def _as_json(path: str, best: Sequence[tuple[int, str | None, float]]) -> str:
+    keys = ("class", "name", "probability")
+    return json.dumps({"image": path, "classes": [dict(zip(keys, each, strict=True)) for each in best]})
 
 
 def class_names(data: ImageData) -> Sequence[str] | None:

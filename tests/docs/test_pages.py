@@ -139,7 +139,9 @@ def check_training(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.program == "evaluate.py"], ids=ids)
 def test_evaluations_compose(command: Command) -> None:
     with initialize_config_dir(cli.CONFIGS, version_base="1.3"):
-        mapping = OmegaConf.to_container(compose("evaluate", list(command.arguments)), resolve=True)
+        # As evaluate.py reads it.
+        overrides = ["json=true" if argument == "--json" else argument for argument in command.arguments]
+        mapping = OmegaConf.to_container(compose("evaluate", overrides), resolve=True)
     assert isinstance(mapping, dict)
     mapping.pop("data")
     evaluation_from({str(key): value for key, value in mapping.items()})

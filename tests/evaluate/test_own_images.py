@@ -1,6 +1,7 @@
 """evaluate.py images=...: the same probabilities as an evaluation's, a line for each image."""
 
 import dataclasses
+import json
 import runpy
 import sys
 
@@ -87,6 +88,17 @@ def test_a_line_for_each_image_in_the_order_of_their_names(say, checkpoint, phot
     assert not (tmp_path / "evaluations").exists()  # it is no evaluation
 
 
+def test_json(say, checkpoint, photos):
+    path = checkpoint()
+    _, lines, _ = say(f"checkpoint={path}", f"images={photos}", "top=3")
+    code, out, err = say(f"checkpoint={path}", f"images={photos}", "--json", "top=3")
+    assert (code, err) == (0, "")
+    for line, answer in zip(lines.splitlines(), map(json.loads, out.splitlines()), strict=True):
+        shown = [(f"class {each['class']}", each["probability"], each["name"]) for each in answer["classes"]]
+        assert line == f"{answer['image']}: {', '.join(f'{k} {100 * share:.1f}%' for k, share, _ in shown)}"
+        assert [name for *_, name in shown] == [None] * 3
+
+
 @pytest.mark.parametrize("crops", [1, *slowly(144)])
 def test_the_probabilities_are_those_of_an_evaluation(
     say, evaluate, checkpoint, on_tree, pictures_of, tmp_path, crops
@@ -160,6 +172,7 @@ def test_a_network_that_gives_nan_says_so(say, checkpoint, photos):
         (["images=empty"], "images=empty: holds no images; accepted: .jpeg, .jpg, "),
         (["images=[]"], "images=[]: accepted: not empty"),
         (["images=empty", "top=0"], "top=0: accepted: int >= 1, <= 1e6"),
+        (["--json"], "json=true: accepted with images=FOLDER_OR_FILE"),
     ],
 )
 def test_wrong_use_is_one_line(say, tmp_path, monkeypatch, arguments, line):
