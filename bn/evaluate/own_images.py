@@ -73,7 +73,7 @@ def _most_probable(
         return []
     shares, classes = probabilities.topk(min(top, len(probabilities)))
     best = zip(classes.tolist(), shares.tolist(), strict=True)
-    return [(k, names[k] if names else None, share) for k, share in best]
+    return [(k, names[int(k)] if names else None, share) for k, share in best]
 
 
 def _as_line(path: str, best: Sequence[tuple[int, str | None, float]]) -> str:
