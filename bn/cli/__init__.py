@@ -25,8 +25,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bn import __version__
-from bn.cli.arguments import check_arguments, is_of_composing
-from bn.cli.composing import CONFIGS, composed_config, other_records, run_of
+from bn.cli.arguments import CONFIGS, check_arguments
+from bn.cli.composing import composed_config, run_of
 from bn.cli.explaining import explain
 from bn.cli.help import help_page
 from bn.data.there import check_data, fetch_data
@@ -53,15 +53,13 @@ def one_line_errors(program: str) -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(128 + (stop_signal() or signal.SIGINT))
     except Exception as error:
-        if is_out_of_memory(error):
-            sys.exit(f"{program}: {reason_of(error)}")
-        if not is_of_composing(error):
+        if not is_out_of_memory(error):
             raise
-        sys.exit(f"{program}: {explain(error)}")
+        sys.exit(f"{program}: {reason_of(error)}")
 
 
 def check_usage(program: str) -> None:
-    """UserError for options that Hydra does not know, where it prints a page.
+    """UserError for a wrong argument, or an option that Hydra does not know, where it prints a page.
 
     The version is printed here, and the help, which is ours: Hydra knows no meanings.
     """
@@ -78,17 +76,15 @@ def check_usage(program: str) -> None:
 
     parser.error = refuse  # type: ignore[method-assign]
     arguments = parser.parse_args()
+    about = [word for word in arguments.overrides if arguments.help and "=" not in word]
+    chosen = [word for word in arguments.overrides if word not in about]
+    check_arguments(chosen)
     if arguments.help:
         try:
-            chosen = [word for word in arguments.overrides if "=" in word]
-            check_arguments(chosen)
-            composed = composed_config(chosen, program.removesuffix(".py"))
-            about = [word for word in arguments.overrides if "=" not in word]
-            print(help_page(program, composed, about), flush=True)
+            print(help_page(program, composed_config(chosen, program.removesuffix(".py")), about), flush=True)
         except BrokenPipeError:  # the reader has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    check_arguments(arguments.overrides)
 
 
 def entry(main: Callable[..., Any]) -> None:
@@ -109,7 +105,9 @@ def member(composed: DictConfig, work: Work) -> Outcome:
     install_handlers()
     ranks = Ranks()
     try:
-        _check_mode()
+        launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
+        if HydraConfig.get().mode == RunMode.RUN and launcher != "local":  # Hydra would leave it unused
+            raise UserError(f"hydra/launcher={launcher}: needs a sweep, if only of one run: add -m")
         ranks = ranks_here()
         if ranks.size > 1:
             # What torch warns of when a rank is gone, a page each, is said in a line.
@@ -117,8 +115,6 @@ def member(composed: DictConfig, work: Work) -> Outcome:
         choices = dict(HydraConfig.get().runtime.choices)
         run = run_of(composed, choices)
         run.sweep = choices.get("sweep")
-        if ranks.rank == 0 and (line := other_records(run, choices)):
-            print(f"train.py: {line}", flush=True)
         run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
         outcome = attempt(run, ranks, HydraConfig.get().launcher, work, quiet=_watched())
     except UserError as error:  # all ranks raise it: one on each machine says so
@@ -134,13 +130,6 @@ def _watched() -> bool:
     """Whether this is a member of a sweep on this machine, of which the sweep's own command tells."""
     hydra = HydraConfig.get()
     return hydra.mode == RunMode.MULTIRUN and hydra.runtime.choices["hydra/launcher"] != "slurm"
-
-
-def _check_mode() -> None:
-    """UserError for a launcher of sweeps without a sweep, which Hydra would leave unused."""
-    chosen = HydraConfig.get().runtime.choices["hydra/launcher"]
-    if HydraConfig.get().mode == RunMode.RUN and chosen != "local":
-        raise UserError(f"hydra/launcher={chosen}: needs a sweep, if only of one run: add -m")
 
 
 def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[str]]:
@@ -159,7 +148,7 @@ def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[st
 def planned_members(sweep: str, arguments: Sequence[str] = ()) -> list[list[str]]:
     """The overrides of each member of `python train.py sweep=<sweep> <arguments>`."""
     arguments = [f"sweep={sweep}", *arguments]
-    with initialize_config_dir(CONFIGS, version_base="1.3"):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return members(composed_config(arguments[:1]).hydra.sweeper.params, arguments)
 
 
@@ -201,32 +190,31 @@ def members_to_start(
     for overrides in tqdm(members, desc="checking", unit=" runs", disable=None, leave=False):
         if stop_signal():
             raise KeyboardInterrupt
+        typed = " ".join(overrides)
         try:
             run = planned_run(overrides)
-            if here:
-                check_device(run.config, Ranks())
             run.check_config()
             check_shared(run.config, 1)
             if here:
+                check_device(run.config, Ranks())
                 check_beginning(run)
-            if here and not run.finished:
-                check_data(run.config)
+                if not run.finished:
+                    check_data(run.config)
         except UserError as error:
-            raise UserError(f"{error} (member {' '.join(overrides)})") from error
+            raise UserError(f"{error} (member {typed})") from error
         if run.path in seen:
             raise UserError(
-                f"{run.name}: two members of the sweep would be this run: "
-                f"{' '.join(seen[run.path])} and {' '.join(overrides)}"
+                f"{run.name}: two members of the sweep would be this run: {seen[run.path]} and {typed}"
             )
-        seen[run.path] = overrides
+        seen[run.path] = typed
         if run.status.get("state") == "failed" and failed == "leave":
             over.append(("failed", f"{run.summary()} (hydra.sweeper.failed=again runs it again)"))
-        elif not run.finished:
-            to_start.append(list(overrides))
-            data[run.config.data.name, run.config.data.root] = run.config
-        else:
+        elif run.finished:
             over.append((run.status["state"], run.name))
             others += bool(run.other_code(now))
+        else:
+            to_start.append(list(overrides))
+            data[run.config.data.name, run.config.data.root] = run.config
     for config in data.values() if here else ():
         fetch_data(config)
     failures = [line for state, line in over if state == "failed"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bn import __version__
-from bn.cli.help import names_of
+from bn.cli.arguments import names_of
 from bn.run.directory import REPOSITORY
 from tests.conftest import slowly
 
@@ -127,7 +127,7 @@ WRONG = {
     ),
     "a float for a whole number": (
         ["experiment=mnist_bn", "steps=1e5"],
-        "steps=100000.0: accepted: int, written 100000",
+        "steps=100000.0: accepted: int >= 1, <= 1e9, written 100000",
     ),
     "a number of a group in a sweep": (
         ["-m", "experiment=mnist_bn", "model=mlp,3"],
