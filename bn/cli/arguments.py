@@ -62,8 +62,8 @@ def _check_choice(argument: str, override: Override, names: Sequence[str]) -> No
         raise UserError(f"{key}: chosen already; accepted: {key}=NAME, without +")
     if override.is_sweep_override() and not isinstance(value, ChoiceSweep):
         return  # such as glob(*): of what there is
-    several: list[Any] = value.list if isinstance(value, ChoiceSweep) else value
-    chosen = [typed(getattr(one, "text", one)) for one in (several if isinstance(several, list) else [value])]
+    values: Any = value.list if isinstance(value, ChoiceSweep) else value
+    chosen = [typed(getattr(one, "text", one)) for one in (values if isinstance(values, list) else [values])]
     for name in chosen:
         if name not in names:
             raise UserError(f"{key}={name}: unknown; accepted: {', '.join(names)}")

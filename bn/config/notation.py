@@ -72,17 +72,18 @@ def names_of_option(option: Any) -> tuple[str, ...]:
 
 def accepted(hint: Any) -> str:
     """What a value of this type may be, in the words of --help and of the errors."""
-    options = options_of(hint)
-    if len(options) > 1:
+    first, *others = options = options_of(hint)
+    if others:
         words = [accepted(option) for option in options if option is not types.NoneType]
         return " or ".join([*dict.fromkeys(words), *["null"] * (types.NoneType in options)])
-    if dataclasses.is_dataclass(options[0]):
+    if dataclasses.is_dataclass(first):
         return "a group of keys"
-    base, rules, _ = parts_of(options[0])
-    if isinstance(rules, Mapping) or get_origin(base) is Literal:
-        return ", ".join(map(str, rules or get_args(base)))
-    if get_origin(base) is tuple:
-        item = accepted(get_args(base)[0])
+    base, rules, _ = parts_of(first)
+    kind, arguments = get_origin(base), get_args(base)
+    if isinstance(rules, Mapping) or kind is Literal:
+        return ", ".join(map(str, rules or arguments))
+    if kind is tuple:
+        item = accepted(arguments[0])
         rules = rules.replace("not empty", "at least one").replace("distinct", "no value twice")
         return ", ".join(filter(None, (f"a list of {'paths' if item == 'a path' else item}", rules)))
     if "path" in rules:
@@ -98,15 +99,15 @@ def _built(hint: Any, value: Any, key: str) -> Any:
     if groups := [option for option in options if dataclasses.is_dataclass(option)]:
         return _built_group(groups, value, key)
     base, rules, _ = parts_of(options[0])
-    if get_origin(base) is tuple and isinstance(value, (list, tuple)):
-        item = get_args(base)[0]
-        value = tuple(_built(item, part, f"{key}[{i}]") for i, part in enumerate(value))
+    kind, arguments = get_origin(base), get_args(base)
+    if kind is tuple and isinstance(value, (list, tuple)):
+        value = tuple(_built(arguments[0], part, f"{key}[{i}]") for i, part in enumerate(value))
     elif base is float and type(value) is int:
         value = float(value)
     if not _fits(value, base, rules):
         whole = base is int and type(value) is float and value.is_integer()  # such as 1e5
         raise _refusal(key, value, accepted(hint) + (f", written {value:.0f}" if whole else ""))
-    return os.path.expanduser(value) if base is str and "path" in rules else value
+    return os.path.expanduser(str(value)) if base is str and "path" in rules else value
 
 
 def _built_group(groups: list[Any], value: Any, key: str) -> Any:

@@ -16,30 +16,18 @@ class Ghost(NamedTuple):
     var: Tensor
 
 
-def ghost_norm(parts: tuple[Tensor, ...], gamma: Tensor, beta: Tensor, eps: float) -> Ghost:
-    """Algorithm 1 on each of the `parts` of a mini-batch, with the bits that it gives for the part alone."""
+def ghost_norm(x: Tensor, group: int, gamma: Tensor, beta: Tensor, eps: float) -> Ghost:
+    """Algorithm 1 on each `group` of consecutive examples, with the bits that it gives for them alone."""
+    parts = x.split(group)
     mean = gamma.new_zeros(len(parts), *gamma.shape)
     var = torch.zeros_like(mean)
-    # With momentum 1 what the kernel keeps is the part's own mean and unbiased variance.
+    # With momentum 1 what the kernel keeps is the group's own mean and unbiased variance.
     y = [kernel(part, mean[i], var[i], gamma, beta, True, 1.0, eps) for i, part in enumerate(parts)]
-    return Ghost(torch.cat(y), *in_range(parts, mean, var))
-
-
-def ghost_norm_in_one_call(parts: tuple[Tensor, ...], gamma: Tensor, beta: Tensor, eps: float) -> Ghost:
-    """The same to rounding, for a GPU, to which many calls cost more than copying: a part's channels count as
-    channels of their own beside those of the others, so that one call normalizes all."""
-    count = len(parts)
-    mean = gamma.new_zeros(count * len(gamma), *gamma.shape[1:])
-    var = torch.zeros_like(mean)
-    repeats = count, *[1] * (gamma.dim() - 1)
-    wide = gamma.repeat(repeats), beta.repeat(repeats)
-    y = kernel(torch.cat(parts, 1), mean, var, *wide, True, 1.0, eps)
-    kept = (count, *gamma.shape)
-    return Ghost(torch.cat(y.chunk(count, 1)), *in_range(parts, mean.view(kept), var.view(kept)))
+    return Ghost(torch.cat(y), mean, var)
 
 
 def ghost_norm_in_one(x: Tensor, group: int, gamma: Tensor, beta: Tensor, eps: float) -> Ghost:
-    """The same as one expression, for a compiler to fuse: it would generate kernels for each of the parts."""
+    """The same as one expression, for a compiler to fuse: it would generate kernels for each group."""
     parts = x.unflatten(0, (-1, group))  # (groups, group, C, ...)
     parts = parts.to(torch.promote_types(gamma.dtype, torch.float32))
     over = (1,) if gamma.dim() > 1 else (1, *range(3, parts.dim()))
@@ -49,14 +37,3 @@ def ghost_norm_in_one(x: Tensor, group: int, gamma: Tensor, beta: Tensor, eps: f
     m = parts[0].numel() // gamma.numel()
     kept = (-1, *gamma.shape)
     return Ghost(y.flatten(0, 1).to(x.dtype), mean.detach().view(kept), var.detach().view(kept) * m / (m - 1))
-
-
-def in_range(parts: tuple[Tensor, ...], mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
-    """`mean` and `var` of the parts, in float32 where they are of a shorter type: a variance may be beyond
-    float16 where the moving average, which takes a tenth of it, is not."""
-    wide = torch.promote_types(mean.dtype, torch.float32)
-    if wide == mean.dtype:
-        return mean, var
-    over = (0,) if mean.dim() > 2 else (0, *range(2, parts[0].dim()))
-    found = [torch.var_mean(part.detach().to(wide), over) for part in parts]
-    return torch.stack([mean for _, mean in found]), torch.stack([var for var, _ in found])
