@@ -8,6 +8,9 @@ from bn.config.schema import UNIT, Config, ImageData, InceptionModel, MlpModel, 
 from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
 
+# What is larger takes the memory of the whole machine.
+MOST_WEIGHTS = 1 << 28  # of an MLP's matrices: 1 GiB
+MOST_EVALUATIONS = 1_000_000
 UNPROFILED = 10  # steps before those that torch.profiler looks at
 
 
@@ -22,6 +25,9 @@ def _of_any(config: Config) -> Iterator[str]:
     model, optim, observed = config.model, config.optim, config.observe
     if 0 in config.evaluate.at.early:
         yield "evaluate.at.early=0: accepted: steps from 1 (before it there are no moving averages)"
+    for key, schedule in (("evaluate.at.every", config.evaluate.at), ("probe.at.every", config.probe.at)):
+        if schedule.every < (least := -(-config.length // MOST_EVALUATIONS)):
+            yield f"{key}={schedule.every}: accepted with {config.length} steps: at least {least}"
     if config.profile and config.profile > (most := max(0, config.length - UNPROFILED)):
         yield (
             f"profile={config.profile}: accepted with {config.length} steps: at most {most} (the first "
@@ -48,6 +54,10 @@ def _of_mlp(config: Config, model: MlpModel) -> Iterator[str]:
         takes = " or ".join(IDX_SETS)
         yield f"data={data.name}: model=mlp takes data={takes}; for images, model=inception"
         return
+    sizes = (784, *model.hidden, 10)
+    weights = sum(inputs * outputs for inputs, outputs in itertools.pairwise(sizes))
+    if weights > MOST_WEIGHTS:
+        yield f"model.hidden={list(model.hidden)}: {weights} weights; accepted: at most {MOST_WEIGHTS} in all"
     if config.precision == "bf16":
         yield "precision=bf16: accepted with model=mlp: auto, float32"
     if config.compile == "always":
@@ -57,7 +67,7 @@ def _of_mlp(config: Config, model: MlpModel) -> Iterator[str]:
     if model.norm == "none" and model.norm_place != "before":
         yield f"model.norm_place={model.norm_place}: accepted with model.norm=none: before"
     if model.norm == "group":
-        for features in (784, *model.hidden[:-1]) if model.norm_place == "input" else model.hidden:
+        for features in sizes[:-2] if model.norm_place == "input" else model.hidden:
             if features % model.norm_groups or features == model.norm_groups:
                 accepted = f"accepted with a layer of {features} features: its divisors less than itself"
                 yield f"model.norm_groups={model.norm_groups}: {accepted}"

@@ -108,7 +108,8 @@ EXTREMES = [
 ]
 
 
-def test_an_extreme_is_accepted_or_refused_by_its_key():
+def test_an_accepted_extreme_does_not_end_in_a_list_of_everything():
+    """Schedules fit into memory, and what does not is refused by its key."""
     accepted = 0
     for name, key, value in EXTREMES:
         plain = to_dict(CONFIGS[name])
@@ -118,10 +119,13 @@ def test_an_extreme_is_accepted_or_refused_by_its_key():
             group = group[part]
         group[last] = value
         try:
-            config_from(plain)
-            accepted += 1
+            config = config_from(plain)
         except UserError as error:
-            assert str(error).startswith((key, "optim.batch=")), (value, str(error))  # noqa: PT017
+            assert str(error).startswith((key, "evaluate.at.every=", "optim.batch=")), (value, str(error))  # noqa: PT017
+            continue
+        accepted += 1
+        assert len(config.evaluate.at.steps(config.length)) <= 1_100_000
+        assert config.length <= 10**12
     assert accepted
 
 
