@@ -59,7 +59,7 @@ def _check_choice(argument: str, override: Override, names: Sequence[str]) -> No
     """UserError for what cannot be chosen of a group, one or, in a sweep, several; loggers may be a list."""
     key, value = override.key_or_group, override.value()
     if override.is_add():
-        raise UserError(f"{key}: chosen already; accepted: {key}=NAME, without +")
+        raise UserError(f"{argument}: accepted: {key}=NAME, without +")
     if override.is_sweep_override() and not isinstance(value, ChoiceSweep):
         return  # such as glob(*): of what there is
     values: Any = value.list if isinstance(value, ChoiceSweep) else value

@@ -9,8 +9,10 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from bn.cli.arguments import CONFIGS, names_of
+from bn.cli.explaining import explain
 from bn.config import Config, config_from, flatten, to_dict
 from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
@@ -44,9 +46,12 @@ def run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
 
 
 def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
-    for line in _unfit_choices(composed, choices):
+    try:
+        values = plain_values(composed)
+    except OmegaConfBaseException as error:  # which Hydra would tell in its own words
+        raise UserError(explain(error)) from None
+    for line in _unfit_choices(values, choices):
         raise UserError(line)
-    values = plain_values(composed)
     values.pop("members", None)  # who has which change: what `member` chose of it is in the model
     config = config_from({**values, "experiment": choices["experiment"], "scale": choices.get("scale")})
     from bn.run.loggers import check_loggers
@@ -55,13 +60,13 @@ def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
     return config
 
 
-def _unfit_choices(composed: DictConfig, choices: Mapping[str, Any]) -> Iterator[str]:
+def _unfit_choices(values: Mapping[str, Any], choices: Mapping[str, Any]) -> Iterator[str]:
     """What is missing of the chosen files, or does not go together; the schema would name their keys."""
     experiment, scale = choices.get("experiment"), choices.get("scale")
     if experiment is None:
         yield f"experiment: required; accepted: {', '.join(names_of('experiment'))}"
         return
-    model, data = (OmegaConf.select(composed, f"{group}.name") for group in ("model", "data"))
+    model, data = ((values.get(group) or {}).get("name") for group in ("model", "data"))
     takes_images = model == "inception"
     if takes_images == (scale is None):  # which of the two is wrong, the experiment alone tells
         own = composed_config((f"experiment={experiment}",)).model.name
@@ -77,7 +82,7 @@ def _unfit_choices(composed: DictConfig, choices: Mapping[str, Any]) -> Iterator
     for group in SWITCHES:
         if (choice := choices.get(group, "none")) != "none" and not takes_images:
             yield f"{group}={choice}: accepted with experiment={experiment}: none"
-    member, members = composed.get("member"), composed.get("members")
+    member, members = values.get("member"), values.get("members")
     if members is not None and str(member) not in members:
         shown = "required" if member is None else f"{member}"
         yield f"member: {shown}; accepted with experiment={experiment}: {', '.join(members)}"
