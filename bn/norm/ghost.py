@@ -16,18 +16,30 @@ class Ghost(NamedTuple):
     var: Tensor
 
 
-def ghost_norm(x: Tensor, group: int, gamma: Tensor, beta: Tensor, eps: float) -> Ghost:
-    """Algorithm 1 on each `group` of consecutive examples, with the bits that it gives for them alone."""
-    parts = x.split(group)
+def ghost_norm(parts: tuple[Tensor, ...], gamma: Tensor, beta: Tensor, eps: float) -> Ghost:
+    """Algorithm 1 on each of the `parts` of a mini-batch, with the bits that it gives for the part alone."""
     mean = gamma.new_zeros(len(parts), *gamma.shape)
     var = torch.zeros_like(mean)
-    # With momentum 1 what the kernel keeps is the group's own mean and unbiased variance.
+    # With momentum 1 what the kernel keeps is the part's own mean and unbiased variance.
     y = [kernel(part, mean[i], var[i], gamma, beta, True, 1.0, eps) for i, part in enumerate(parts)]
     return Ghost(torch.cat(y), mean, var)
 
 
+def ghost_norm_in_one_call(parts: tuple[Tensor, ...], gamma: Tensor, beta: Tensor, eps: float) -> Ghost:
+    """The same to rounding, for a GPU, to which many calls cost more than copying: a part's channels count as
+    channels of their own beside those of the others, so that one call normalizes all."""
+    count = len(parts)
+    mean = gamma.new_zeros(count * len(gamma), *gamma.shape[1:])
+    var = torch.zeros_like(mean)
+    repeats = count, *[1] * (gamma.dim() - 1)
+    wide = gamma.repeat(repeats), beta.repeat(repeats)
+    y = kernel(torch.cat(parts, 1), mean, var, *wide, True, 1.0, eps)
+    kept = (count, *gamma.shape)
+    return Ghost(torch.cat(y.chunk(count, 1)), mean.view(kept), var.view(kept))
+
+
 def ghost_norm_in_one(x: Tensor, group: int, gamma: Tensor, beta: Tensor, eps: float) -> Ghost:
-    """The same as one expression, for a compiler to fuse: it would generate kernels for each group."""
+    """The same as one expression, for a compiler to fuse: it would generate kernels for each of the parts."""
     parts = x.unflatten(0, (-1, group))  # (groups, group, C, ...)
     parts = parts.to(torch.promote_types(gamma.dtype, torch.float32))
     over = (1,) if gamma.dim() > 1 else (1, *range(3, parts.dim()))

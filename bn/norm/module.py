@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bn.norm.algorithm1 import check_batch, check_shape, groups, kernel
-from bn.norm.ghost import ghost_norm, ghost_norm_in_one
+from bn.norm.ghost import ghost_norm, ghost_norm_in_one, ghost_norm_in_one_call
 
 
 class BatchNorm(nn.Module):
@@ -23,7 +23,7 @@ class BatchNorm(nn.Module):
 
     `group` g divides a mini-batch of N into N / g groups of g consecutive examples, and in training
     each is a mini-batch of its own: normalized by its own mean and variance, to the very bits that
-    it would have alone (within torch.compile, to rounding). So a large mini-batch trains as the
+    it would have alone (on a GPU and within torch.compile, to rounding). So a large mini-batch trains as the
     paper's many workers with 32 examples each did. The kept statistics move once a call, towards the
     mean of the groups' means and unbiased variances. None makes one group of all. In evaluation mode
     there are no groups.
@@ -101,8 +101,11 @@ class BatchNorm(nn.Module):
         if len(parts) == 1:
             y = self._normalize(x)
         else:
-            normalize = ghost_norm_in_one if torch.compiler.is_compiling() else ghost_norm
-            y, mean, var = normalize(x, len(parts[0]), self.weight, self.bias, self.eps)
+            if torch.compiler.is_compiling():
+                y, mean, var = ghost_norm_in_one(x, len(parts[0]), self.weight, self.bias, self.eps)
+            else:
+                normalize = ghost_norm_in_one_call if x.is_cuda else ghost_norm
+                y, mean, var = normalize(parts, self.weight, self.bias, self.eps)
             with torch.no_grad():
                 self.running_mean.lerp_(mean.mean(0).to(self.running_mean.dtype), self.momentum)
                 self.running_var.lerp_(var.mean(0).to(self.running_var.dtype), self.momentum)

@@ -7,6 +7,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from bn.norm import BatchNorm, population_statistics
+from bn.norm.ghost import ghost_norm, ghost_norm_in_one_call
 
 GROUP, GROUPS = 4, 3
 # features, shape of the mini-batch
@@ -54,6 +55,23 @@ def test_each_group_has_the_bits_it_would_have_alone(features, shape, layout):
         alone = F.batch_norm(values, None, None, gamma, beta, training=True).view(part.shape)
         assert torch.equal(y[rows], alone)
         assert torch.equal(gradient[rows], torch.autograd.grad(alone, part, dy[rows])[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(("features", "shape", "layout"), CASES)
+def test_one_call_for_all_groups_gives_what_a_call_for_each_gives(features, shape, layout, dtype):
+    """What a GPU takes; here on the CPU."""
+    layer = layer_of(features).to(dtype)
+    x = draw(*shape, dtype=dtype).to(memory_format=layout).requires_grad_()
+    dy = draw(*shape, seed=2, dtype=dtype).to(memory_format=layout)
+    inputs = (x, layer.weight, layer.bias)
+    found = []
+    for normalize in (ghost_norm, ghost_norm_in_one_call):
+        y, mean, var = normalize(x.split(GROUP), layer.weight, layer.bias, layer.eps)
+        assert y.is_contiguous(memory_format=layout)
+        found.append((y, mean, var, torch.autograd.grad(y, inputs, dy)))
+    tolerance = 1e-12 if dtype == torch.float64 else 2e-5
+    assert_close(found[1], found[0], rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(("features", "shape"), FORMS)
