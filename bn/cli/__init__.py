@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bn import __version__
-from bn.cli.arguments import CONFIGS, check_arguments
+from bn.cli.arguments import CONFIGS, check_arguments, checked_key
 from bn.cli.composing import composed_config, run_of
 from bn.cli.explaining import explain
 from bn.cli.help import help_page
@@ -164,6 +164,8 @@ def planned_run(overrides: Sequence[str]) -> RunDirectory:
 
 @functools.cache
 def _planned_run(overrides: tuple[str, ...]) -> RunDirectory:
+    for override in overrides:
+        checked_key(override)
     composed = composed_config(overrides)
     return run_of(composed, dict(composed.hydra.runtime.choices))
 

@@ -23,23 +23,31 @@ def names_of(group: str) -> list[str]:
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """UserError for an argument that is not KEY=VALUE, a key that is given twice, and an unknown choice.
+    """UserError for an argument that `checked_key` refuses, and for a key that is given twice.
 
-    Hydra would say what its parser expected next, or take it; of a key's values it would take the last, and
-    of a path in place of a choice the file.
+    Hydra would take the last of a key's values.
     """
     known: dict[str, str] = {}
     for argument in arguments:
-        override = _parsed(argument)
-        key = override.key_or_group
+        key = checked_key(argument)
         if key in known:
             raise UserError(f"{key}: given twice, {known[key]} and {argument}; accepted: once")
         known[key] = argument
-        if key.startswith("hydra"):
-            if not key.startswith(OF_HYDRA):
-                raise UserError(f"{key}: accepted of Hydra's: {', '.join(OF_HYDRA)}")
-        elif names := names_of(key):
-            _check_choice(argument, override, names)
+
+
+def checked_key(argument: str) -> str:
+    """The key or the group in KEY=VALUE. UserError for anything else, and for an unknown choice of a group.
+
+    Hydra would say what its parser expected next, or take it; and of a path in place of a choice the file.
+    """
+    override = _parsed(argument)
+    key = override.key_or_group
+    if key.startswith("hydra"):
+        if not key.startswith(OF_HYDRA):
+            raise UserError(f"{key}: accepted of Hydra's: {', '.join(OF_HYDRA)}")
+    elif names := names_of(key):
+        _check_choice(argument, override, names)
+    return key
 
 
 def _parsed(argument: str) -> Override:
