@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bn import __version__
 from bn.cli.arguments import CONFIGS, check_arguments, checked_key
-from bn.cli.composing import composed_config, run_of
+from bn.cli.composing import composed_config, other_records, run_of
 from bn.cli.explaining import explain
 from bn.cli.help import help_page
 from bn.data.there import check_data, fetch_data
@@ -115,6 +115,8 @@ def member(composed: DictConfig, work: Work) -> Outcome:
         choices = dict(HydraConfig.get().runtime.choices)
         run = run_of(composed, choices)
         run.sweep = choices.get("sweep")
+        if ranks.rank == 0 and (line := other_records(run, choices)):
+            print(f"train.py: {line}", flush=True)
         run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
         outcome = attempt(run, ranks, HydraConfig.get().launcher, work, quiet=_watched())
     except UserError as error:  # all ranks raise it: one on each machine says so

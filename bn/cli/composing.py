@@ -2,8 +2,10 @@
 
 import functools
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -16,7 +18,7 @@ from bn.cli.explaining import explain
 from bn.config import Config, config_from, flatten, to_dict
 from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
-from bn.run.directory import REPOSITORY, RunDirectory, is_compared
+from bn.run.directory import RECORDED, REPOSITORY, RunDirectory, is_compared
 
 NAME_LENGTH = 150
 SWITCHES = ("ablation", "switch")  # groups, each choice of which is a change of section 4.2.1
@@ -41,8 +43,23 @@ def run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
     config = _checked(composed, choices)
     for group in SWITCHES:
         _check_switch(config, group, choices.get(group, "none"))
-    folder = REPOSITORY / config.output / config.experiment
-    return RunDirectory(folder / run_name(config, choices) / f"seed_{config.seed}", config)
+    return RunDirectory(_path(config, run_name(config, choices)), config)
+
+
+def other_records(run: RunDirectory, choices: Mapping[str, Any]) -> str:
+    """One line where a new run would train as one that is there, and only record otherwise; else empty."""
+    config = run.config
+    twin = _path(config, run_name(config, choices, besides=RECORDED))
+    if run.path.exists() or twin == run.path or not twin.exists():
+        return ""
+    base, _ = _composed_alone(_alone(config))
+    own = flatten(to_dict(config)).items()
+    keys = ", ".join(key for key, value in own if key.startswith(RECORDED) and base.get(key) != value)
+    return f"{keys}: changes the records, so this is not the same run as {os.path.relpath(twin)}"
+
+
+def _path(config: Config, name: str) -> Path:
+    return REPOSITORY / config.output / config.experiment / name / f"seed_{config.seed}"
 
 
 def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
@@ -103,10 +120,11 @@ def _check_switch(config: Config, group: str, choice: str) -> None:
         )
 
 
-def run_name(config: Config, choices: Mapping[str, Any]) -> str:
+def run_name(config: Config, choices: Mapping[str, Any], besides: tuple[str, ...] = ()) -> str:
     """What differs from the experiment alone: `model.init_std-0.01__optim.lr-1.0`, or `default`.
 
-    Of an image experiment "alone" is with its scale (and its member), which the name says first.
+    Of an image experiment "alone" is with its scale (and its member), which the name says first. Keys that
+    begin with one of `besides` are left out.
     """
     alone = _alone(config)
     base, choices_alone = _composed_alone(alone)
@@ -120,7 +138,8 @@ def run_name(config: Config, choices: Mapping[str, Any]) -> str:
         base, _ = _composed_alone((*alone, *groups))
     parts = [each.replace("=", "-") for each in sorted((*alone[1:], *groups))]
     for key, value in flatten(to_dict(config)).items():
-        if key != "seed" and is_compared(key, config) and base.get(key, object()) != value:
+        named = key != "seed" and is_compared(key, config) and not key.startswith(besides)
+        if named and base.get(key, object()) != value:
             parts.append(f"{key}-{_shown(value)}")
     name = re.sub(r"[^A-Za-z0-9._-]", "_", "__".join(parts)) or "default"
     if len(name) > NAME_LENGTH:

@@ -22,7 +22,7 @@ def ghost_norm(parts: tuple[Tensor, ...], gamma: Tensor, beta: Tensor, eps: floa
     var = torch.zeros_like(mean)
     # With momentum 1 what the kernel keeps is the part's own mean and unbiased variance.
     y = [kernel(part, mean[i], var[i], gamma, beta, True, 1.0, eps) for i, part in enumerate(parts)]
-    return Ghost(torch.cat(y), mean, var)
+    return Ghost(torch.cat(y), *in_range(parts, mean, var))
 
 
 def ghost_norm_in_one_call(parts: tuple[Tensor, ...], gamma: Tensor, beta: Tensor, eps: float) -> Ghost:
@@ -35,7 +35,7 @@ def ghost_norm_in_one_call(parts: tuple[Tensor, ...], gamma: Tensor, beta: Tenso
     wide = gamma.repeat(repeats), beta.repeat(repeats)
     y = kernel(torch.cat(parts, 1), mean, var, *wide, True, 1.0, eps)
     kept = (count, *gamma.shape)
-    return Ghost(torch.cat(y.chunk(count, 1)), mean.view(kept), var.view(kept))
+    return Ghost(torch.cat(y.chunk(count, 1)), *in_range(parts, mean.view(kept), var.view(kept)))
 
 
 def ghost_norm_in_one(x: Tensor, group: int, gamma: Tensor, beta: Tensor, eps: float) -> Ghost:
@@ -49,3 +49,14 @@ def ghost_norm_in_one(x: Tensor, group: int, gamma: Tensor, beta: Tensor, eps: f
     m = parts[0].numel() // gamma.numel()
     kept = (-1, *gamma.shape)
     return Ghost(y.flatten(0, 1).to(x.dtype), mean.detach().view(kept), var.detach().view(kept) * m / (m - 1))
+
+
+def in_range(parts: tuple[Tensor, ...], mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    """`mean` and `var` of the parts, in float32 where they are of a shorter type: a variance may be beyond
+    float16 where the moving average, which takes a tenth of it, is not."""
+    wide = torch.promote_types(mean.dtype, torch.float32)
+    if wide == mean.dtype:
+        return mean, var
+    over = (0,) if mean.dim() > 2 else (0, *range(2, parts[0].dim()))
+    found = [torch.var_mean(part.detach().to(wide), over) for part in parts]
+    return torch.stack([mean for _, mean in found]), torch.stack([var for var, _ in found])

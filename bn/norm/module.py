@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,8 @@ class BatchNorm(nn.Module):
 
     Parameters and buffers carry torch's names, shapes and types: `weight` (gamma), `bias` (beta),
     `running_mean` (E[x]), `running_var` (Var[x]) and `num_batches_tracked`. A state dict of the
-    per-channel form is interchangeable with one of torch.nn.BatchNorm1d or BatchNorm2d.
+    per-channel form is interchangeable with one of torch.nn.BatchNorm1d or BatchNorm2d; as there, it
+    may lack `num_batches_tracked` where it is older than that, which then counts as at least 1.
 
     The moving averages track the network while it trains. For the final network,
     `population_statistics` replaces them by Algorithm 2's.
@@ -54,6 +56,7 @@ class BatchNorm(nn.Module):
     within torch.compile: compiled code does not look at values.
     """
 
+    _version = 2  # as torch's: state dicts of an earlier one, or of none, may lack num_batches_tracked
     weight: nn.Parameter
     bias: nn.Parameter
     running_mean: Tensor
@@ -69,13 +72,13 @@ class BatchNorm(nn.Module):
     ) -> None:
         super().__init__()
         shape = features if isinstance(features, Sequence) else (features,)
-        if not shape or min(shape) < 1:
+        if not shape or not all(map(_is_count, shape)):
             raise ValueError(f"features must be a positive int or a tuple of them, got {features!r}")
-        if not 0 < eps < math.inf:
+        if not (_is_real(eps) and 0 < eps < math.inf):
             raise ValueError(f"eps must be a positive number, got {eps!r}")
-        if not 0 <= momentum <= 1:
+        if not (_is_real(momentum) and 0 <= momentum <= 1):
             raise ValueError(f"momentum must be from 0 to 1, got {momentum!r}")
-        if group is not None and group < 1:
+        if not (group is None or _is_count(group)):
             raise ValueError(f"group must be a positive int or None, got {group!r}")
         self.features = features
         self.eps = eps
@@ -106,9 +109,8 @@ class BatchNorm(nn.Module):
             else:
                 normalize = ghost_norm_in_one_call if x.is_cuda else ghost_norm
                 y, mean, var = normalize(parts, self.weight, self.bias, self.eps)
-            with torch.no_grad():
-                self.running_mean.lerp_(mean.mean(0).to(self.running_mean.dtype), self.momentum)
-                self.running_var.lerp_(var.mean(0).to(self.running_var.dtype), self.momentum)
+            self._move(self.running_mean, mean.mean(0))
+            self._move(self.running_var, var.mean(0))
         self._count()
         return y
 
@@ -122,6 +124,13 @@ class BatchNorm(nn.Module):
     def extra_repr(self) -> str:
         group = "" if self.group is None else f", group={self.group}"
         return f"{self.features}, eps={self.eps}, momentum={self.momentum}{group}"
+
+    @torch.no_grad()
+    def _move(self, kept: Tensor, to: Tensor) -> None:
+        if kept.dtype == to.dtype:
+            kept.lerp_(to, self.momentum)
+        else:
+            kept.copy_(kept.to(to.dtype).lerp(to, self.momentum))
 
     def _count(self) -> None:
         if self._counts:
@@ -138,9 +147,21 @@ class BatchNorm(nn.Module):
             )
         self._statistics_exist = True
 
-    def _load_from_state_dict(self, *args, **kwargs) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args, **kwargs) -> None:
+        counter = f"{prefix}num_batches_tracked"
+        if local_metadata.get("version", 1) < 2 and f"{prefix}running_mean" in state_dict:
+            # As torch's does: a dict may be older than the counter. It has statistics, which is what we ask.
+            state_dict.setdefault(counter, self.num_batches_tracked.clamp(min=1))
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args, **kwargs)
         self._statistics_exist = False
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool)
 
 
 @contextmanager
