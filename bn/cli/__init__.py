@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bn import __version__
-from bn.cli.arguments import CONFIGS, check_arguments, checked_key
+from bn.cli.arguments import CONFIGS, check_arguments, checked_key, is_of_composing
 from bn.cli.composing import composed_config, other_records, run_of
 from bn.cli.explaining import explain
 from bn.cli.help import help_page
@@ -53,9 +53,11 @@ def one_line_errors(program: str) -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(128 + (stop_signal() or signal.SIGINT))
     except Exception as error:
-        if not is_out_of_memory(error):
+        if is_out_of_memory(error):
+            sys.exit(f"{program}: {reason_of(error)}")
+        if not is_of_composing(error):
             raise
-        sys.exit(f"{program}: {reason_of(error)}")
+        sys.exit(f"{program}: {' '.join(str(error).split())} (in {shlex.join(sys.argv[1:])})")
 
 
 def check_usage(program: str) -> None:

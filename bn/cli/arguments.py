@@ -1,6 +1,7 @@
 """The arguments of a command, each checked before Hydra takes them."""
 
 import re
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,3 +78,9 @@ def _check_choice(argument: str, override: Override, names: Sequence[str]) -> No
             raise UserError(f"{key}={name}: unknown; accepted: {', '.join(names)}")
     if isinstance(value, list) and (len(set(chosen)) < len(chosen) or "none" in chosen):
         raise UserError(f"{argument}: accepted: each logger once, and none alone: logger=none")
+
+
+def is_of_composing(error: Exception) -> bool:
+    """Whether Hydra or OmegaConf raised it while reading what was typed; it may be of any type."""
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    return innermost.f_globals.get("__name__", "").partition(".")[0] in ("hydra", "omegaconf")

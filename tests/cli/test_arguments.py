@@ -121,6 +121,7 @@ def test_what_is_right_is_taken(argument, monkeypatch):
         ("hydra.mode=X", "hydra.mode: Invalid value 'X', expected one of [RUN, MULTIRUN]"),
         ("hydra.launcher.n_jobs=many", "hydra.launcher.n_jobs: Value 'many' of type 'str' could not be"),
         ("hydra.launcher.nothing=1", "hydra.launcher.nothing: unknown key; accepted: "),
+        ("model.hidden.x=3", "invalid literal for int() with base 10: 'x' (in experiment=mnist_bn model.hid"),
     ],
 )
 def test_of_hydra(argument, expected, monkeypatch):
