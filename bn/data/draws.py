@@ -10,7 +10,7 @@ import numpy as np
 
 from bn.data import photometric
 from bn.data.crops import BOX_DRAWS
-from bn.seeds import derive_seed
+from bn.data.seeds import derive_seed
 
 _WORD = (1 << 64) - 1
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)

@@ -1,9 +1,9 @@
 """The network of a config."""
 
 from bn.config import Config, ImageData, MlpModel
+from bn.data.seeds import generator
 from bn.models.inception import Inception, inception
 from bn.models.mlp import MLP, mlp
-from bn.seeds import generator
 
 
 def build_model(config: Config) -> MLP | Inception:

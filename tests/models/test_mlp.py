@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from bn.data.seeds import generator
 from bn.errors import UserError
 from bn.models import mlp
 from bn.norm import BatchNorm
-from bn.seeds import generator
 
 
 @pytest.mark.parametrize(
