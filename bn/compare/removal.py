@@ -12,7 +12,7 @@ import sys
 import uuid
 from pathlib import Path
 
-from bn.compare.columns import cells
+from bn.compare.columns import described
 from bn.compare.runs import Run, run_named
 from bn.errors import UserError, printable
 from bn.run.lock import RunLock
@@ -37,11 +37,6 @@ def check(run: Run) -> None:
         raise UserError(f"{name}: its config.yaml is not that of a run: accepted: a run directory")
     if run.state.state == "running":
         raise UserError(f"{name}: running: stop it first")
-
-
-def described(run: Run) -> str:
-    state, name, step, accuracy, *_ = cells(run.state, os.path.relpath(run.path))
-    return ", ".join(filter(None, (f"{name}: {state}", f"step {step}" * bool(step), accuracy)))
 
 
 def agreed(number: int) -> bool:

@@ -11,13 +11,11 @@ import numpy as np
 from bn.compare.runs import Run
 from bn.errors import UserError, printable
 from bn.files import NUMBER, Damaged, misfit
-from bn.run.state import ACCURACIES
 
 T = TypeVar("T")
 Row = dict[str, float]
 ACCURACY = "accuracy"  # on the test images, or on the validation images if there are no others
 TIMES = ("step", "wall_s")  # of each row, and no values
-EVALUATIONS = tuple(name for name in ACCURACIES if not name.endswith("_population"))
 
 
 def rows_of(path: Path, number: str | None = None) -> list[Row]:
@@ -57,15 +55,7 @@ def logged_as(number: str, run: Run) -> str:
     """The name of a number in the rows of a run: "accuracy" is the one that it is evaluated by."""
     if number != ACCURACY:
         return number
-    return (run.state.accuracy_of or EVALUATIONS[0]).removesuffix("_population")
-
-
-def not_logged(option: str, number: str, runs: Sequence[Run]) -> UserError:
-    """For a number of which these runs have no value."""
-    read, _ = readable(runs, lambda run: rows_of(run.path))
-    known = sorted({name for _, rows in read for row in rows for name in row}.difference(TIMES))
-    why = "says when a row was logged" if number in TIMES else "no run here has logged it"
-    return UserError(f"{option}={number}: {why}; accepted: {', '.join(known) or 'runs that have logged any'}")
+    return (run.state.accuracy_of or "test/accuracy").removesuffix("_population")
 
 
 def readable(runs: Sequence[Run], read: Callable[[Run], T]) -> tuple[list[tuple[Run, T]], list[str]]:
@@ -77,3 +67,24 @@ def readable(runs: Sequence[Run], read: Callable[[Run], T]) -> tuple[list[tuple[
         except UserError as error:
             complaints.append(printable(f"left out: {os.path.relpath(run.path)}: {error}"))
     return found, complaints
+
+
+def rows_by_number(
+    option: str, runs: Sequence[Run], numbers: Sequence[str]
+) -> tuple[dict[Path, dict[str, list[Row]]], list[str]]:
+    """The rows of each run by the number that was logged; and a line for each run that is left out.
+
+    UserError for a number of which none of the runs has a value.
+    """
+    read, complaints = readable(
+        runs, lambda run: {number: rows_of(run.path, logged_as(number, run)) for number in numbers}
+    )
+    if not read:
+        raise UserError(complaints[0])
+    for number in numbers:
+        if number in TIMES or not any(found[number] for _, found in read):
+            known = {name for run, _ in read for row in rows_of(run.path) for name in row}.difference(TIMES)
+            why = "says when a row was logged" if number in TIMES else "no run here has logged it"
+            accepted = ", ".join(sorted(known)) or "runs that have logged any"
+            raise UserError(f"{option}={number}: {why}; accepted: {accepted}")
+    return {run.path: found for run, found in read}, complaints
