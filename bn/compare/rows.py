@@ -1,7 +1,6 @@
 """The logged numbers of runs, also of those that are being written."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -9,8 +8,8 @@ from typing import TypeVar
 import numpy as np
 
 from bn.compare.runs import Run
-from bn.errors import UserError, printable
-from bn.files import NUMBER, Damaged, misfit
+from bn.errors import UserError
+from bn.files import NUMBER, Damaged, misfit, read_regular
 
 T = TypeVar("T")
 Row = dict[str, float]
@@ -26,7 +25,7 @@ def rows_of(path: Path, number: str | None = None) -> list[Row]:
     """
     metrics = path / "metrics.jsonl"
     try:
-        *lines, _ = metrics.read_bytes().split(b"\n")
+        *lines, _ = read_regular(metrics).split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -65,7 +64,7 @@ def readable(runs: Sequence[Run], read: Callable[[Run], T]) -> tuple[list[tuple[
         try:
             found.append((run, read(run)))
         except UserError as error:
-            complaints.append(printable(f"left out: {os.path.relpath(run.path)}: {error}"))
+            complaints.append(f"left out: {error}")
     return found, complaints
 
 
@@ -83,7 +82,8 @@ def rows_by_number(
         raise UserError(complaints[0])
     for number in numbers:
         if number in TIMES or not any(found[number] for _, found in read):
-            known = {name for run, _ in read for row in rows_of(run.path) for name in row}.difference(TIMES)
+            every, _ = readable(runs, lambda run: rows_of(run.path))
+            known = {name for _, rows in every for row in rows for name in row}.difference(TIMES)
             why = "says when a row was logged" if number in TIMES else "no run here has logged it"
             accepted = ", ".join(sorted(known)) or "runs that have logged any"
             raise UserError(f"{option}={number}: {why}; accepted: {accepted}")

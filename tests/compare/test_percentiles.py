@@ -1,5 +1,6 @@
 """scripts/runs.py plot --percentiles: Figure 1(b, c) of any run and layer."""
 
+import os
 import shutil
 
 import numpy as np
@@ -102,7 +103,11 @@ def test_damaged_activations_are_named(two_seeds, tmp_path):
     with pytest.raises(Damaged, match=r"layer1 has the shape \(1, 2\)"):
         percentiles.observed(file.parent)
     fig, (complaint,) = percentiles.figure_of(runs_in([folder]))
-    assert "seed_1: " in complaint
+    assert "seed_1/activations.npz: damaged" in complaint
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(Damaged, match="not an npz file"):  # nobody waits for a writer
+        percentiles.observed(file.parent)
     assert fig.axes[2].get_title() == "mnist_bn: layer3 (n = 1)"
 
 

@@ -132,8 +132,7 @@ def test_a_damaged_run_is_left_out_and_named(grid, monkeypatch, capfd, tmp_path)
     monkeypatch.setattr(sys, "argv", ["runs.py", "plot", str(grid), "--out", str(tmp_path / "a.png")])
     runpy.run_path(SCRIPT, run_name="__main__")
     out, line = capfd.readouterr()
-    assert "seed_1: " in line
-    assert "damaged (line 1: step is missing)" in line
+    assert "seed_1/metrics.jsonl: damaged (line 1: step is missing)" in line
     assert out == f"{tmp_path / 'a.png'}\n"
 
 
