@@ -6,12 +6,11 @@ trained, with moving averages.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bn.compare.intervals import crossing, mean_text
-from bn.compare.rows import ACCURACY, Row, curve, logged_as
+from bn.compare.rows import ACCURACY, Row, RowsByNumber, curve, logged_as
 from bn.compare.runs import Run
 from bn.compare.settings import Setting
 from bn.run.directory import ENDED
@@ -45,7 +44,7 @@ def digits_of(values: Sequence[float]) -> int:
 
 
 def cells_of(
-    group: Setting, rows: Mapping[Path, dict[str, list[Row]]], numbers: Sequence[str], levels: Sequence[float]
+    group: Setting, rows: RowsByNumber, numbers: Sequence[str], levels: Sequence[float]
 ) -> list[Cell]:
     """What is measured of a setting, in the order of the columns."""
     done = [run for run in group.runs if run.state.state == "done"]

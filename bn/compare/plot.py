@@ -16,10 +16,9 @@ from matplotlib.figure import Figure
 
 from bn.compare import percentiles, style
 from bn.compare.filters import some_chosen
-from bn.compare.frame import frame_of_rows
-from bn.compare.rows import ACCURACY, Row, logged_as, rows_by_number
+from bn.compare.rows import ACCURACY, RowsByNumber, logged_as, rows_by_number
 from bn.compare.runs import Run
-from bn.compare.settings import samples
+from bn.compare.settings import Setting, samples
 from bn.errors import UserError, printable
 
 LONGEST_LABEL = 40  # characters of a line of the legend
@@ -66,10 +65,9 @@ def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> 
     fig, axes = style.figure(5.0 * len(numbers), 3.4, len(numbers), squeeze=False)
     for axis, number in zip(axes[0], numbers, strict=True):
         for group, look in zip(groups, style.looks_of(len(groups)), strict=True):
-            name = logged_as(number, group.runs[0])
-            curves = values_of([(run, rows[run.path][number]) for run in group.runs], name, x)
-            if not curves.empty:
-                draw_setting(axis, curves, f"{group.name()} (n = {curves['index'].nunique()})", look)
+            at, values = seeds_of(group, rows, number, x)
+            if not values.empty:
+                draw_setting(axis, at, values, f"{group.name()} (n = {len(values.columns)})", look)
         names = sorted({logged_as(number, group.runs[0]) for group in groups})
         axis.set(xlabel=LABELS[x], ylabel=", ".join(names).replace("_", " "))
         if "x" in log:
@@ -84,20 +82,20 @@ def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> 
     return fig, [*complaints, *left_out]
 
 
-def values_of(read: Sequence[tuple[Run, list[Row]]], number: str, x: str) -> pd.DataFrame:
-    """One row a logged value: `index` of the run, `step`, `x`, `y`."""
-    frame = frame_of_rows(read)
-    if frame.empty:
-        return frame
-    batches = {i: run.config.get("optim.batch", 1) for i, (run, _) in enumerate(read)}
-    scales = {"step": 1, "wall": 1 / 60, "images": frame["index"].map(batches)}
-    return frame.assign(x=frame["wall_s" if x == "wall" else "step"] * scales[x], y=frame[number])
+def seeds_of(group: Setting, rows: RowsByNumber, number: str, x: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """By step, where the values of a number are drawn and the values: a column for each run that has any."""
+    at, values = {}, {}
+    for run in group.runs:
+        if found := rows[run.path][number]:
+            frame = pd.DataFrame(found).set_index("step", drop=False)
+            scaled = {"step": 1, "images": run.config.get("optim.batch", 1), "wall": 1 / 60}
+            at[run.path] = frame["wall_s" if x == "wall" else "step"] * scaled[x]
+            values[run.path] = frame[logged_as(number, run)]
+    return pd.DataFrame(at), pd.DataFrame(values)
 
 
-def draw_setting(axis: Axes, curves: pd.DataFrame, label: str, look: dict[str, Any]) -> None:
+def draw_setting(axis: Axes, x: pd.DataFrame, y: pd.DataFrame, label: str, look: dict[str, Any]) -> None:
     """Mean and range of the seeds as far as all have come, then each seed's own thin line."""
-    y = curves.pivot(index="step", columns="index", values="y")
-    x = curves.pivot(index="step", columns="index", values="x")
     shared = y.notna().all(axis=1)
     mean, at = y[shared].mean(axis=1), x[shared].mean(axis=1)
     axis.plot(at, mean, label=label, marker="." if len(mean) == 1 else None, **look)

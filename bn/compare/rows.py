@@ -13,6 +13,7 @@ from bn.files import NUMBER, Damaged, misfit, read_regular
 
 T = TypeVar("T")
 Row = dict[str, float]
+RowsByNumber = dict[Path, dict[str, list[Row]]]  # of each run, and each number the rows that have it
 ACCURACY = "accuracy"  # on the test images, or on the validation images if there are no others
 TIMES = ("step", "wall_s")  # of each row, and no values
 
@@ -70,8 +71,8 @@ def readable(runs: Sequence[Run], read: Callable[[Run], T]) -> tuple[list[tuple[
 
 def rows_by_number(
     option: str, runs: Sequence[Run], numbers: Sequence[str]
-) -> tuple[dict[Path, dict[str, list[Row]]], list[str]]:
-    """The rows of each run by the number that was logged; and a line for each run that is left out.
+) -> tuple[RowsByNumber, list[str]]:
+    """The logged numbers of the runs, and a line for each run that is left out.
 
     UserError for a number of which none of the runs has a value.
     """
