@@ -1,5 +1,6 @@
 """scripts/runs.py in a terminal, in a pipe, and until Ctrl-C."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -33,11 +34,12 @@ def in_a_terminal(arguments, columns, lines, until, typed="\x03"):
     )  # fmt: skip
     os.close(its)
     written, end = "", time.monotonic() + 30
+    decoder = codecs.getincrementaldecoder("utf-8")()  # what is read may end within a character
     try:
         while time.monotonic() < end:
             if select.select([ours], [], [], 0.1)[0]:
                 try:
-                    written += os.read(ours, 65536).decode()
+                    written += decoder.decode(os.read(ours, 65536))
                 except OSError:  # it has ended
                     break
             if until is not None and until(written):
