@@ -24,6 +24,7 @@ the training, on any machine that sees them. --help prints this page.
     python scripts/runs.py plot --x wall --out curves.png
     python scripts/runs.py plot --percentiles experiment=mnist_bn
     python scripts/runs.py show mnist_bn/default/seed_0
+    python scripts/runs.py gc
 
 Which runs
   FOLDER      with runs anywhere below it, any number of them; default: runs/
@@ -66,13 +67,15 @@ class Subcommand(NamedTuple):
 
 WHICH = {"nargs": "*", "metavar": "FOLDER|CONDITION", "help": "which runs (default: all in runs/)"}
 RUN = {"metavar": "RUN", "help": "which run"}
+FLAG = {"action": "store_true"}
+YES = {**FLAG, "help": "do not ask"}
 NAMES = {"type": names, "metavar": "NAME[,NAME]"}
 SUBCOMMANDS = {
     "list": Subcommand("listing", "How each run stands; the default, so that `list` need not be typed.", {
         "what": WHICH,
         "--sort": {"metavar": "COLUMN", "help": "by a column or a key (default: state, then run)"},
-        "--watch": {"action": "store_true", "help": "every 5 seconds, until Ctrl-C"},
-        "--json": {"action": "store_true", "help": "everything, one JSON object per line"},
+        "--watch": {**FLAG, "help": "every 5 seconds, until Ctrl-C"},
+        "--json": {**FLAG, "help": "everything, one JSON object per line"},
     }),
     "table": Subcommand("table", "Mean and interval over the seeds of each setting.", {
         "what": WHICH,
@@ -88,7 +91,7 @@ SUBCOMMANDS = {
         "--y": {**NAMES, "help": "logged numbers, a panel each (default: the accuracy)"},
         "--x": {"choices": ("step", "images", "wall"), "help": "default: step"},
         "--log": {"choices": ("x", "y", "xy"), "help": "logarithmic axes"},
-        "--percentiles": {"action": "store_true",
+        "--percentiles": {**FLAG,
                           "help": "instead of these, of the inputs to the nonlinearities"},
         "--out": {"type": Path, "default": Path("runs.png"), "metavar": "FILE",
                   "help": "FILE.png, FILE.svg or FILE.pdf (default: runs.png)"},
@@ -96,7 +99,11 @@ SUBCOMMANDS = {
     "show": Subcommand("page", "Everything about one run.", {"run": RUN}),
     "rm": Subcommand("removal", "Removes runs, once you say yes; never one that is running.", {
         "runs": {**RUN, "nargs": "+"},
-        "--yes": {"action": "store_true", "help": "do not ask"},
+        "--yes": YES,
+    }),
+    "gc": Subcommand("leftovers", "Removes what kills and failed attempts leave, once you say yes.", {
+        "what": WHICH,
+        "--yes": YES,
     }),
 }  # fmt: skip
 

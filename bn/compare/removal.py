@@ -1,7 +1,7 @@
 """`runs.py rm`: removes the runs that are named, and nothing else.
 
 A run vanishes at once, by a new name that no list shows, and then its files are removed. What a kill in
-between leaves is a hidden folder beside it, `.removed-*`, and no half of a run.
+between leaves is no half of a run but a hidden folder beside it, which `runs.py gc` removes.
 """
 
 import argparse
@@ -16,6 +16,8 @@ from bn.compare.columns import described
 from bn.compare.runs import Run, run_named
 from bn.errors import UserError, printable
 from bn.run.lock import RunLock
+
+REMOVED = ".removed-"  # begins the name of what is being removed
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -53,7 +55,7 @@ def agreed(number: int) -> bool:
 def remove(path: Path) -> None:
     """Remove a run directory. UserError where somebody works there, or where it cannot be removed."""
     name, path = os.path.relpath(path), path.resolve()
-    gone = path.with_name(f".removed-{uuid.uuid4().hex[:12]}")
+    gone = path.with_name(f"{REMOVED}{uuid.uuid4().hex[:12]}")
     try:
         with contextlib.closing(RunLock(path, name)):  # nobody works there, nor can begin to
             path.rename(gone)
