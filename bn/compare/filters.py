@@ -1,4 +1,4 @@
-"""Which runs are asked for: by folder, by state, and by any key of their config."""
+"""Which runs are asked for: by folder, by state, by experiment, and by any key of their config."""
 
 import operator
 import re
@@ -10,6 +10,7 @@ import yaml
 
 from bn.compare.runs import RUNS, Run, by_numbers, runs_in
 from bn.errors import UserError
+from bn.run.directory import REPOSITORY
 from bn.run.state import STATES, RunState
 
 COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
@@ -85,11 +86,13 @@ def folders_and_conditions(words: Iterable[str]) -> tuple[list[Path], list[Condi
 def chosen(folders: Sequence[Path], conditions: Sequence[Condition]) -> list[Run]:
     """The runs in the folders that meet all conditions, in the order of the states, then of paths.
 
-    UserError for a key that is not there.
+    UserError for a key or an experiment that is not there.
     """
     runs = runs_in(folders)
     for each in conditions:
         check_key(runs, each.key)
+        if each.key == "experiment":
+            check_experiments(runs, each)
     order = list(STATES)
     found = [run for run in runs if all(each.holds(run) for each in conditions)]
     return sorted(found, key=lambda run: (order.index(run.state.state), by_numbers(str(run.path))))
@@ -112,3 +115,11 @@ def check_key(runs: Sequence[Run], key: str) -> None:
         near += [other for other in sorted(known) if other.endswith(f".{key}") and other not in near]
         shown = f"; near it: {', '.join(near)}" if near else ""
         raise UserError(f"{key}: no run here has this key; accepted: {OTHERS} or a key of config.yaml{shown}")
+
+
+def check_experiments(runs: Sequence[Run], named: Condition) -> None:
+    """UserError for an experiment with neither config nor run."""
+    known = {path.stem for path in (REPOSITORY / "configs" / "experiment").glob("*.yaml")}
+    known |= {run.state.experiment for run in runs}
+    if not known >= set(map(str, named.accepted)):
+        raise UserError(f"{named.text}: accepted: {', '.join(sorted(known))}")
