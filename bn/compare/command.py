@@ -76,12 +76,14 @@ SUBCOMMANDS = {
         "--sort": {"metavar": "COLUMN", "help": "by a column or a key (default: state, then run)"},
         "--watch": {**FLAG, "help": "every 5 seconds, until Ctrl-C"},
         "--json": {**FLAG, "help": "everything, one JSON object per line"},
+        "--csv": {**FLAG, "help": "everything but what all configs have in common"},
     }),
     "table": Subcommand("table", "Mean and interval over the seeds of each setting.", {
         "what": WHICH,
         "--value": {**NAMES, "help": "logged numbers (default: the accuracy)"},
         "--level": {"type": numbers, "default": [], "metavar": "X[,X]",
                     "help": "steps until the first value reaches X"},
+        "--csv": {**FLAG, "help": "CSV, with accuracies as shares of 1"},
     }),
     "diff": Subcommand("difference", "In what two runs differ, and where their curves part.", {
         "runs": {**RUN, "nargs": 2},

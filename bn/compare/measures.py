@@ -19,12 +19,13 @@ from bn.run.directory import ENDED
 class Cell(NamedTuple):
     """One measure of one setting."""
 
-    heading: str  # final (%)
+    key: str  # accuracy_final
+    heading: str  # final (%), or accuracy final (%) among several numbers
     values: list[float]  # of the seeds that have one
     of: int  # the number of seeds that could have one
     factor: int = 1  # 100: shares, which are shown in percent
     digits: int | None = None  # after the point; None: four in all
-    bounds: int = 0  # how many of the values are upper bounds; these come first
+    bounds: int | None = None  # of steps: how many of the values are upper bounds; these come first
 
     def text(self) -> str:
         """12.34 ± 0.56; "2 of 3: 100, 200" where some seeds have none; "≤ 100, 200" where one is a bound."""
@@ -32,7 +33,7 @@ class Cell(NamedTuple):
         digits = self.digits if self.digits is not None else digits_of(values)
         if not self.bounds and len(values) == self.of:
             return mean_text(values, digits) if values else "-"
-        each = [f"{'≤ ' * (i < self.bounds)}{value:,.{digits}f}" for i, value in enumerate(values)]
+        each = [f"{'≤ ' * (i < (self.bounds or 0))}{value:,.{digits}f}" for i, value in enumerate(values)]
         if len(each) == self.of:  # no mean of what is not known: all that is the same, or each
             return each[0] if len(set(each)) == 1 else ", ".join(each)
         return f"{len(each)} of {self.of}{': ' * bool(each)}{', '.join(each)}"
@@ -58,15 +59,16 @@ def cells_of(
         finals = [value for value in last if value is not None]
         bests = [float(best(value)) for value in values if len(value)]
         name = f"{number} " * (len(numbers) > 1)
-        found.append(Cell(f"{name}final{unit}", finals, len(done), factor, digits))
-        found.append(Cell(f"{name}best{unit}", bests, len(bests), factor, digits))
+        for what, seeds, of in (("final", finals, len(done)), ("best", bests, len(bests))):
+            found.append(Cell(f"{number}_{what}", f"{name}{what}{unit}", seeds, of, factor, digits))
     for level in levels:
         shown = f"{100 * level:g}%" if "accuracy" in numbers[0] else f"{level:g}"
         steps = [steps_to(level, logged_as(numbers[0], run), rows[run.path][numbers[0]]) for run in ended]
         reached = sorted(step for step in steps if step is not None)
         bounds = sum(not later for later, _ in reached)
         values = [step for _, step in reached]
-        found.append(Cell(f"steps to {shown}", values, len(ended), digits=0, bounds=bounds))
+        key, heading = f"steps_to_{level:g}", f"steps to {shown}"
+        found.append(Cell(key, heading, values, len(ended), digits=0, bounds=bounds))
     return found
 
 

@@ -1,6 +1,7 @@
-"""`runs.py table`: mean and interval over the seeds of each setting, as Markdown."""
+"""`runs.py table`: mean and interval over the seeds of each setting, as Markdown or CSV."""
 
 import argparse
+import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -8,11 +9,12 @@ from textwrap import wrap
 
 from bn.compare.facts import starts_of
 from bn.compare.filters import some_chosen
+from bn.compare.intervals import mean_and_interval
 from bn.compare.measures import Cell, cells_of
 from bn.compare.rows import ACCURACY, logged_as, readable, rows_by_number
 from bn.compare.runs import Run
 from bn.compare.settings import LONGEST, Setting, samples, short_names
-from bn.compare.terminal import shortened, width
+from bn.compare.terminal import csv_line, shortened, width
 from bn.errors import UserError, printable
 from bn.run.state import STATES
 
@@ -26,7 +28,9 @@ def main(arguments: argparse.Namespace) -> None:
     rows, complaints = rows_by_number("--value", runs, numbers)
     groups, left_out = samples([run for run in runs if run.path in rows])
     cells = [cells_of(group, rows, numbers, levels) for group in groups]
-    if groups:
+    if groups and arguments.csv:
+        print(*csv_lines(groups, cells), sep="\n")
+    elif groups:
         text = note([run for group in groups for run in group.runs], numbers, bool(levels))
         print(*markdown(groups, cells, width()), "", *wrap(text, min(width(), 10_000)), sep="\n")
     for line in (*complaints, *left_out):
@@ -79,6 +83,35 @@ def markdown(groups: Sequence[Setting], cells: Sequence[Sequence[Cell]], width: 
         lines += wrap(name, width, subsequent_indent="   ", break_on_hyphens=False)
         numbers.append(str(i))
     return [*lines, "", *aligned([numbers, *measures])]
+
+
+def csv_lines(groups: Sequence[Setting], cells: Sequence[Sequence[Cell]]) -> list[str]:
+    """A header, and a line for each setting: its values, and how many of its runs are in each state.
+
+    Then of each measure the mean, the half-width of its interval, and the number of seeds that have it; of
+    steps to a level also how many had reached it when it was first logged, where mean and half-width are
+    empty, since these are bounds. Accuracies are shares of 1.
+    """
+    header = ["experiment", *groups[0].values, *STATES]
+    for cell in cells[0]:
+        header += [cell.key, f"{cell.key}_interval", f"{cell.key}_n"]
+        header += [f"{cell.key}_n_at_first"] * (cell.bounds is not None)
+    lines = [csv_line(header)]
+    for group, row in zip(groups, cells, strict=True):
+        states = Counter(run.state.state for run in group.runs)
+        values: list[object] = [
+            group.experiment,
+            *group.values.values(),
+            *(states[state] for state in STATES),
+        ]
+        for cell in row:
+            known = (
+                mean_and_interval(cell.values) if cell.values and not cell.bounds else (math.nan, math.nan)
+            )
+            values += [None if math.isnan(value) else f"{value:.10g}" for value in known]
+            values += [len(cell.values), *([] if cell.bounds is None else [cell.bounds])]
+        lines.append(csv_line(values))
+    return lines
 
 
 def aligned(columns: Sequence[Sequence[str]]) -> list[str]:

@@ -1,12 +1,15 @@
 """Text for a terminal: its width, and what gives way where it is narrow."""
 
+import csv
+import io
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bn.errors import printable
 
+EVERY = 5  # seconds between two looks with --watch
 RED, GREEN, YELLOW, MAGENTA, CYAN, BOLD, FAINT = 31, 32, 33, 35, 36, 1, 2
 COLOURS = {
     "state": BOLD, "done": GREEN, "diverged": MAGENTA, "queued": FAINT, "running": CYAN,
@@ -40,6 +43,14 @@ def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """The rows as lines, each cell as wide as its column."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [printable("  ".join(map(str.ljust, row, widths)).rstrip()) for row in rows]
+
+
+def csv_line(values: Iterable[object]) -> str:
+    """A row of a CSV file; None is empty."""
+    line = io.StringIO()
+    texts = ("" if value is None else printable(str(value)) for value in values)
+    csv.writer(line, lineterminator="").writerow(texts)
+    return line.getvalue()
 
 
 def shortened(text: str, width: int) -> str:

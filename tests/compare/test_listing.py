@@ -1,5 +1,6 @@
 """scripts/runs.py list: how each run stands, from the run directories alone."""
 
+import csv
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import pytest
 
 from benchmarks.run_directories import make_runs, seconds
 from bn.run.heartbeat import introduction
-from bn.run.state import STATES, find_runs, state_of
+from bn.run.state import STATES, RunState, find_runs, state_of
 from tests.compare.made import config_text, line, said
 
 
@@ -80,7 +81,10 @@ def test_filters(sweep, listed, refused, tmp_path):
         ["2", "10", "3", "4"], "4 runs: 2 done, 1 queued, 1 running",
     )  # fmt: skip
     assert shown("experiment=bn_x5,mnist_bn", "state=done") == (["2", "10"], "2 runs: 2 done")
-    assert shown("experiment=bn_x30") == ([], "0 runs")
+    assert shown("experiment=bn_x30") == ([], "0 runs")  # it has a config
+    told = refused("experiment=bn_x5,bn_x55", tmp_path / "runs")
+    assert told.startswith("runs.py: experiment=bn_x5,bn_x55: accepted: ")
+    assert ", bn_x30, bn_x5, " in told
     assert refused("state=lost,gone") == f"runs.py: state=lost,gone: accepted: {', '.join(STATES)}"
     assert refused(tmp_path / "nothing").startswith(f"runs.py: {tmp_path / 'nothing'}: no such folder")
 
@@ -115,6 +119,30 @@ def test_json_has_all_of_it(sweep, listed, tmp_path):
         "step": 400, "steps": 400, "accuracy": 0.97, "accuracy_of": "test/accuracy",
         "images_per_second": 1234.5, "job": None, "log": None, "reason": None,
     }  # fmt: skip
+
+
+def test_csv(grid, listed, tmp_path):
+    rows = list(csv.DictReader(listed(grid, "--csv")))
+    assert len(rows) == 6
+    assert float(rows[5].pop("age")) == pytest.approx(3.5 * 3600, abs=60)
+    assert rows[5] == {
+        "path": str(grid / "mnist_bn" / "optim.lr-1.0" / "seed_1"), "experiment": "mnist_bn", "state": "done",
+        "step": "400", "steps": "400", "accuracy": "0.97", "accuracy_of": "test/accuracy",
+        "images_per_second": "", "job": "", "log": "", "reason": "", "seed": "1", "optim.lr": "1",
+    }  # fmt: skip
+    (tmp_path / "none").mkdir()
+    (header,) = csv.reader(listed("--csv", tmp_path / "none"))
+    assert header == [*RunState._fields, "seed"]
+
+
+def test_csv_has_each_column_once_and_each_run_on_a_line(make, listed, tmp_path):
+    for seed, steps in enumerate((400, 500)):
+        make(f"mnist_bn/a/b, \n\"c\"\udcff{seed}", status=said("failed", 400, "a, \"b\""), lock="",
+             config=config_text("mnist_bn", seed).replace("steps: 50000", f"steps: {steps}"))  # fmt: skip
+    header, first, _ = csv.reader(listed("--csv", tmp_path / "runs"))
+    row = dict(zip(header, first, strict=True))
+    assert len(set(header)) == len(header)
+    assert (row["path"].rpartition("/")[2], row["reason"], row["steps"]) == ('b, ?"c"?0', 'a, "b"', "400")
 
 
 def test_a_lost_or_failed_job_says_where_to_read_on(make, listed, tmp_path):

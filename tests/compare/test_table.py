@@ -1,5 +1,6 @@
 """scripts/runs.py table against scipy and numpy."""
 
+import csv
 import json
 import re
 import runpy
@@ -87,6 +88,9 @@ def test_a_level_that_the_first_evaluation_had_reached_is_a_bound(make, listed, 
     assert lines[-1].count("≤ where the first had reached it") == 1
     _, rows = cells(listed("table", tmp_path / "runs", "--level", "0.6"))
     assert rows["mnist_bn", "4 done"][2:] == ["3 of 4: ≤ 100, ≤ 100, 125"]
+    (row,) = csv.DictReader(listed("table", tmp_path / "runs", "--level", "0.6", "--csv"))
+    found = [row[f"steps_to_0.6{name}"] for name in ("", "_interval", "_n", "_n_at_first")]
+    assert found == ["", "", "3", "2"]
 
 
 def test_a_choice_takes_the_place_of_the_keys_that_it_sets(make, listed, tmp_path):
@@ -147,6 +151,16 @@ def test_what_has_not_ended_or_diverged_is_counted(make, listed, tmp_path):
     assert rows["mnist_bn", "1 done, 1 diverged, 2 interrupted"] == [
         "80.00", expected([80, 60], 2), "≤ 100, 117",
     ]  # fmt: skip
+
+
+def test_csv_has_the_same_numbers(grid, listed):
+    rows = list(csv.DictReader(listed("table", grid, "--level", "0.9", "--csv")))
+    assert [row["optim.lr"] for row in rows] == ["0.1", "0.1", "1"]
+    last = rows[2]
+    assert last["accuracy_final"] == "0.96"
+    assert last["accuracy_final_interval"] == f"{stats.t.ppf(0.975, 1) * 0.01:.10g}"
+    assert (last["accuracy_final_n"], last["done"], last["diverged"]) == ("2", "2", "0")
+    assert (rows[0]["steps_to_0.9"], rows[0]["steps_to_0.9_n"]) == ("", "0")
 
 
 def test_a_damaged_run_is_left_out_and_named(grid):
