@@ -91,12 +91,14 @@ SUBCOMMANDS = {
     "plot": Subcommand("plot", "Draws logged numbers, or percentiles as in Figure 1(b, c).", {
         "what": WHICH,
         "--y": {**NAMES, "help": "logged numbers, a panel each (default: the accuracy)"},
-        "--x": {"choices": ("step", "images", "wall"), "help": "default: step"},
+        "--x": {"choices": ("step", "epoch", "images", "wall"), "help": "default: step"},
         "--log": {"choices": ("x", "y", "xy"), "help": "logarithmic axes"},
         "--percentiles": {**FLAG,
                           "help": "instead of these, of the inputs to the nonlinearities"},
+        "--layer": {**NAMES, "help": "of --percentiles (default: all)"},
         "--out": {"type": Path, "default": Path("runs.png"), "metavar": "FILE",
                   "help": "FILE.png, FILE.svg or FILE.pdf (default: runs.png)"},
+        "--watch": {**FLAG, "help": "again every 5 seconds, until Ctrl-C"},
     }),
     "show": Subcommand("page", "Everything about one run.", {"run": RUN}),
     "rm": Subcommand("removal", "Removes runs, once you say yes; never one that is running.", {

@@ -1,7 +1,8 @@
-"""`runs.py plot --percentiles`: Figure 1(b, c) of any runs, a row for each setting, a panel for each layer.
+"""`runs.py plot --percentiles`: Figure 1(b, c) of any runs and layers.
 
-A panel shows the percentiles of the inputs to one typical unit of a layer, chosen for each run by the rule of
-`bn.observe.typical`: the lines are the first seed's, the bands the range of the seeds' typical units.
+Each setting has a row, and each layer a panel in it. A panel shows the percentiles of the inputs to one
+typical unit of a layer, chosen for each run by the rule of `bn.observe.typical`: the lines are the first
+seed's, the bands the range of the seeds' typical units.
 """
 
 import functools
@@ -45,14 +46,21 @@ def layers_of(found: Observed) -> list[str]:
     return [name for name in found if name not in ("steps", "percentiles")]
 
 
-def figure_of(runs: Sequence[Run]) -> tuple[Figure, list[str]]:
-    """The figure, and a line for each run that is left out. UserError where no run has any percentiles."""
+def figure_of(runs: Sequence[Run], layers: Sequence[str] | None = None) -> tuple[Figure, list[str]]:
+    """The figure of these layers, or of all; and a line for each run that is left out.
+
+    UserError where no run has any percentiles, or none of a layer.
+    """
     read, complaints = readable(runs, lambda run: observed(run.path))
     found = {run.path: arrays for run, arrays in read if layers_of(arrays)}
     if not found:
         raise UserError("--percentiles: no run here has any; accepted: runs with observe=[percentiles]")
-    groups, left_out = samples([run for run in runs if run.path in found])
-    layers = list(dict.fromkeys(layer for arrays in found.values() for layer in layers_of(arrays)))
+    known = list(dict.fromkeys(layer for arrays in found.values() for layer in layers_of(arrays)))
+    layers = layers or known
+    for layer in layers:
+        if layer not in known:
+            raise UserError(f"--layer={layer}: no run here has observed it; accepted: {', '.join(known)}")
+    groups, left_out = samples([run for run in runs if found.get(run.path, {}).keys() & set(layers)])
     size = 3.0 * len(layers) + 0.4, 2.7 * len(groups)
     fig, axes = style.figure(*size, len(layers), len(groups), squeeze=False, sharex=True, sharey=True)
     for row, group, look in zip(axes, groups, style.looks_of(len(groups)), strict=True):
@@ -91,6 +99,11 @@ def draw(axis: Axes, seeds: Sequence[Observed], layer: str, color: str) -> None:
 
 def typical_of(path: np.ndarray) -> np.ndarray:
     """(T, P) of the typical unit of a layer (T, P, units); NaN where it had left the finite numbers."""
+    found = path[:, :, typical(path)].astype(float)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def typical(path: np.ndarray) -> int:
+    """`typical_unit` of a layer (T, P, units), as long as the network had finite numbers."""
     finite = np.isfinite(path).all(axis=(1, 2))
-    unit = typical_unit(path[finite]) if finite.any() else 0
-    return np.where(np.isfinite(path[:, :, unit]), path[:, :, unit].astype(float), np.nan)
+    return typical_unit(path[finite]) if finite.any() else 0

@@ -7,6 +7,7 @@ on each seed that goes on has a thin line of its own. `--percentiles` is bn/comp
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,19 +20,50 @@ from bn.compare.filters import some_chosen
 from bn.compare.rows import ACCURACY, RowsByNumber, logged_as, rows_by_number
 from bn.compare.runs import Run
 from bn.compare.settings import Setting, samples
+from bn.compare.terminal import EVERY
+from bn.data.idx_sets import IDX_SETS
+from bn.data.there import EXAMPLES
 from bn.errors import UserError, printable
 
+# Examples for training, of the data sets as published: a folder of one's own may hold others.
+TRAINING = {**EXAMPLES, "tiny_imagenet": 100_000, "imagenet": 1_281_167, **dict.fromkeys(IDX_SETS, 60_000)}
 LONGEST_LABEL = 40  # characters of a line of the legend
 LEGEND_WIDTH, LINE = 2.9, 0.16  # of the legend and one of its lines, in inches
-LABELS = {"step": "training step", "images": "training images seen", "wall": "minutes of training"}
+LABELS = {
+    "step": "training step",
+    "epoch": "epoch",
+    "images": "training images seen",
+    "wall": "minutes of training",
+}
 
 
 def main(arguments: argparse.Namespace) -> None:
     check(arguments)
+    told = None
+    while True:
+        try:
+            complaints, drawn = draw(arguments), True
+        except UserError as error:
+            if not arguments.watch:
+                raise
+            complaints, drawn = [str(error)], False  # the first run may be about to begin
+        if (complaints, drawn) != told:
+            for line in complaints:
+                print(f"runs.py: {line}", file=sys.stderr)
+            if drawn:
+                print(arguments.out, flush=True)
+        told = complaints, drawn
+        if not arguments.watch:
+            break
+        time.sleep(EVERY)
+
+
+def draw(arguments: argparse.Namespace) -> list[str]:
+    """Write the figure that is asked for. A line for each run that is left out."""
     runs = some_chosen(arguments.what)
     with style.applied():
         if arguments.percentiles:
-            fig, complaints = percentiles.figure_of(runs)
+            fig, complaints = percentiles.figure_of(runs, arguments.layer)
         else:
             fig, complaints = figure_of(
                 runs, arguments.y or [ACCURACY], arguments.x or "step", arguments.log or ""
@@ -40,9 +72,7 @@ def main(arguments: argparse.Namespace) -> None:
             style.write(fig, arguments.out)
         except OSError as error:
             raise UserError(f"--out={arguments.out}: cannot be written ({error.strerror})") from error
-    for line in complaints:
-        print(f"runs.py: {line}", file=sys.stderr)
-    print(arguments.out)
+    return complaints
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -52,6 +82,8 @@ def check(arguments: argparse.Namespace) -> None:
     for option in ("y", "x", "log"):
         if arguments.percentiles and getattr(arguments, option):
             raise UserError(f"--{option}: not accepted with --percentiles")
+    if arguments.layer and not arguments.percentiles:
+        raise UserError("--layer: accepted with --percentiles")
 
 
 def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> tuple[Figure, list[str]]:
@@ -76,7 +108,7 @@ def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> 
             axis.set_yscale("log")
             axis.yaxis.set_major_formatter(style.Plain())
             axis.yaxis.set_minor_formatter(style.Plain())
-        if x != "wall":
+        if x in ("step", "images"):
             style.thousands(axis.xaxis)
     legend(fig, axes[0])
     return fig, [*complaints, *left_out]
@@ -88,10 +120,21 @@ def seeds_of(group: Setting, rows: RowsByNumber, number: str, x: str) -> tuple[p
     for run in group.runs:
         if found := rows[run.path][number]:
             frame = pd.DataFrame(found).set_index("step", drop=False)
-            scaled = {"step": 1, "images": run.config.get("optim.batch", 1), "wall": 1 / 60}
-            at[run.path] = frame["wall_s" if x == "wall" else "step"] * scaled[x]
+            at[run.path] = frame["wall_s" if x == "wall" else "step"] * unit_of(x, run)
             values[run.path] = frame[logged_as(number, run)]
     return pd.DataFrame(at), pd.DataFrame(values)
+
+
+def unit_of(x: str, run: Run) -> float:
+    """What one step of a run, or one second, is on the axis `x`. UserError where its config does not say."""
+    if x in ("step", "wall"):
+        return 1 if x == "step" else 1 / 60
+    batch, data = run.config.get("optim.batch"), run.config.get("data.name")
+    if not batch or data not in TRAINING:
+        raise UserError(
+            f"--x={x}: {os.path.relpath(run.path)}: its config does not say how many images a step takes"
+        )
+    return batch if x == "images" else batch / (TRAINING[data] - run.config.get("data.validation", 0))
 
 
 def draw_setting(axis: Axes, x: pd.DataFrame, y: pd.DataFrame, label: str, look: dict[str, Any]) -> None:

@@ -55,6 +55,25 @@ def test_the_typical_unit_of_the_first_seed_and_the_range_of_all(two_seeds):
         assert corners[:, 1].max() == pytest.approx(both.max())
 
 
+def test_layers_are_chosen_by_name(two_seeds, listed, refused, tmp_path):
+    folder, _ = two_seeds
+    fig, _ = percentiles.figure_of(runs_in([folder]), ["layer3", "layer1"])
+    assert [axis.get_title() for axis in fig.axes] == ["mnist_bn: layer3 (n = 2)", "mnist_bn: layer1 (n = 2)"]
+    out = tmp_path / "p.svg"
+    assert listed("plot", folder, "--percentiles", "--layer", "layer2,layer3", "--out", out) == [str(out)]
+    assert refused("plot", folder, "--percentiles", "--layer", "layer9", "--out", out) == (
+        "runs.py: --layer=layer9: no run here has observed it; accepted: layer1, layer2, layer3"
+    )
+
+
+def test_a_run_without_the_layer_has_no_panel(two_seeds):
+    folder, observed = two_seeds
+    np.savez(folder / "seed_1" / "activations.npz", **{**observed[1], "other": observed[1]["layer1"]})
+    fig, complaints = percentiles.figure_of(runs_in([folder]), ["other"])
+    assert [axis.get_title() for axis in fig.axes] == ["mnist_bn: other (n = 1)"]
+    assert complaints == []
+
+
 def test_the_title_of_a_panel_has_lines_that_fit_above_it():
     for name in (
         "mnist_bn",

@@ -2,9 +2,11 @@
 
 import runpy
 import sys
+import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bn.compare import plot, style
 from bn.compare.runs import runs_in
@@ -58,6 +60,7 @@ def test_a_mean_goes_as_far_as_all_seeds_and_each_goes_on_alone(make, tmp_path):
 @pytest.mark.parametrize(
     ("x", "first", "label"),
     [
+        ("epoch", 100 * 60 / 60_000, "epoch"),
         ("images", 6_000, "training images seen"),
         ("wall", 1 / 60, "minutes of training"),
     ],
@@ -67,6 +70,26 @@ def test_other_axes(grid, x, first, label):
     (line, *_) = lines.values()
     np.testing.assert_allclose(x_of(line), np.array([1, 2, 3, 4]) * first)
     assert axis.get_xlabel() == label
+
+
+def test_an_epoch_is_of_the_examples_that_are_not_held_out(make, tmp_path):
+    config = config_text("mnist_bn").replace("validation: 0", "validation: 10000")
+    make("mnist_bn/a/seed_0", status=said("done", 400), metrics=curve([0.5]), lock="", config=config)
+    lines, _, _ = drawn(tmp_path / "runs", x="epoch")
+    np.testing.assert_allclose(x_of(next(iter(lines.values()))), [100 * 60 / 50_000])
+
+
+def test_the_data_sets_of_the_experiments_have_their_sizes():
+    from experiments.networks import TRAINING
+
+    assert TRAINING.items() <= plot.TRAINING.items()
+
+
+def test_a_run_without_a_batch_or_data_is_refused_where_these_count(make, refused, tmp_path):
+    make("a/b/seed_0", status=said("done", 400), metrics=curve([0.5]), lock="")
+    for x in ("epoch", "images"):
+        told = refused("plot", tmp_path / "runs", "--x", x, "--out", tmp_path / "a.png")
+        assert told.endswith("seed_0: its config does not say how many images a step takes")
 
 
 def test_logarithmic_axes_and_several_numbers(grid):
@@ -127,6 +150,45 @@ def test_files(grid, listed, tmp_path, suffix, start):
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_watch_draws_again_what_has_come(grid, listed, tmp_path, monkeypatch):
+    out, pictures = tmp_path / "curves.png", []
+
+    def slept(seconds):
+        assert seconds == 5
+        pictures.append(np.array(Image.open(out)))
+        if len(pictures) == 3:
+            raise KeyboardInterrupt
+        if len(pictures) == 1:
+            with (grid / "mnist_bn" / "optim.lr-1.0" / "seed_1" / "metrics.jsonl").open("a") as metrics:
+                metrics.write('{"step": 500, "wall_s": 5, "test/accuracy": 0.1}\n{"step"')
+
+    monkeypatch.setattr(time, "sleep", slept)
+    assert listed("plot", "--watch", grid, "--out", out) == [str(out), ""]
+    assert not np.array_equal(pictures[0], pictures[1])
+    assert np.array_equal(pictures[1], pictures[2])
+
+
+def test_watch_waits_for_the_first_run(make, capfd, tmp_path, monkeypatch):
+    """And says so once."""
+    seconds, out = [], tmp_path / "a.png"
+
+    def slept(_):
+        seconds.append(5)
+        if len(seconds) == 2:
+            make("mnist_bn/a/seed_0", status=said("running", 400), metrics=curve([0.5]), lock="",
+                 config=config_text("mnist_bn"))  # fmt: skip
+        if len(seconds) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", slept)
+    monkeypatch.setattr(sys, "argv", ["runs.py", "plot", str(tmp_path), "--watch", "--out", str(out)])
+    runpy.run_path(SCRIPT, run_name="__main__")
+    printed, told = capfd.readouterr()
+    assert printed == f"{out}\n\n"
+    assert told.startswith("runs.py: no runs here")
+    assert told.count("\n") == 1
+
+
 def test_a_damaged_run_is_left_out_and_named(grid, monkeypatch, capfd, tmp_path):
     (grid / "mnist_bn" / "optim.lr-1.0" / "seed_1" / "metrics.jsonl").write_text('{"test/accuracy": 1}\n')
     monkeypatch.setattr(sys, "argv", ["runs.py", "plot", str(grid), "--out", str(tmp_path / "a.png")])
@@ -141,6 +203,7 @@ def test_refusals(grid, refused, tmp_path):
         (["--out", "a.gif"], "--out=a.gif: accepted: a file that ends in .png, .svg, .pdf"),
         (["--y", "x"], "--y=x: no run here has logged it; accepted: test/accuracy"),
         (["--y", "wall_s"], "--y=wall_s: says when a row was logged; accepted: test/accuracy"),
+        (["--layer", "x"], "--layer: accepted with --percentiles"),
         (["--percentiles", "--x", "wall"], "--x: not accepted with --percentiles"),
         (["--percentiles"], "--percentiles: no run here has any; accepted: runs with observe=[percentiles]"),
         (["seed=7"], "no runs here; accepted: other folders or conditions (runs.py list shows the runs)"),
