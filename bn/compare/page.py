@@ -10,6 +10,7 @@ import plotext
 
 from bn.compare.columns import COLUMNS, cells, reason
 from bn.compare.facts import starts_of
+from bn.compare.percentiles import layers_of, observed, typical
 from bn.compare.rows import ACCURACY, curve, logged_as, rows_of
 from bn.compare.runs import Run, run_named
 from bn.compare.settings import ABSENT, CHOICES, shown
@@ -24,7 +25,7 @@ Section = tuple[str, list[str]]
 def main(arguments: argparse.Namespace) -> None:
     run = run_named(arguments.run)
     columns = min(width(), WIDEST)
-    for part in (standing, config, numbers_and_curves, environment, files):
+    for part in (standing, config, numbers_and_curves, percentiles, environment, files):
         try:
             sections = list(part(run))
         except UserError as error:  # a damaged record
@@ -110,6 +111,21 @@ def drawn(steps: Any, values: Any, columns: int) -> list[str]:
     return [line.rstrip() for line in plotext.uncolorize(plotext.build()).splitlines()]
 
 
+def percentiles(run: Run) -> Iterator[Section]:
+    """Of the typical unit of each layer, at the first, the middle and the last step observed."""
+    found = observed(run.path)
+    if not layers_of(found) or not len(found["steps"]):
+        return
+    places = sorted({0, len(found["steps"]) // 2, len(found["steps"]) - 1})
+    rows = [["layer", "unit", *(f"step {found['steps'][place]:,}" for place in places)]]
+    for layer in layers_of(found):
+        unit = typical(found[layer])
+        values = (found[layer][place, :, unit] for place in places)
+        rows.append([layer, str(unit), *(" ".join(f"{v:5.2f}" for v in each) for each in values)])
+    which = ", ".join(f"{value:g}" for value in found["percentiles"])
+    yield f"percentiles ({which}) of the input to a typical unit", in_columns(rows)
+
+
 def environment(run: Run) -> Iterator[Section]:
     """Of its first start; then when the run was resumed, and what was other than at its start."""
     first, *resumed = starts_of(run.path) or [{}]
@@ -127,9 +143,18 @@ def environment(run: Run) -> Iterator[Section]:
 
 
 def files(run: Run) -> Iterator[Section]:
-    """The steps of the checkpoints, and the size of everything."""
+    """The checkpoints, and the size of everything."""
     total = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
-    checkpoints = sorted(run.path.glob("checkpoints/step_*.pt"))
-    steps = [f"{int(path.name[5:].split('.')[0]):,}" for path in checkpoints]
-    said = f"checkpoints: steps {' and '.join(steps)}" if steps else "no checkpoints"
-    yield f"{said}; {total / 1e6:,.1f} MB in all", []
+    rows = [
+        (
+            f"step {int(path.name[5:].split('.')[0]):,}",
+            size(path.stat().st_size),
+            os.path.relpath(path, run.path),
+        )
+        for path in sorted(run.path.glob("checkpoints/step_*.pt"))
+    ]
+    yield f"{'checkpoints' if rows else 'no checkpoints'}; {size(total)} in all", in_columns(rows)
+
+
+def size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"

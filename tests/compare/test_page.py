@@ -4,8 +4,11 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 
+from bn.observe.typical import typical_unit
+from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import read_lines
 from tests.compare.made import config_text, line, said
 from tests.compare.test_terminal import in_a_terminal, plain
@@ -30,7 +33,7 @@ def starting(found, word):
     return title, found[title]
 
 
-def test_config_numbers_curves_environment_and_checkpoints(shown):
+def test_config_numbers_curves_percentiles_environment_and_checkpoints(shown):
     path, show = shown
     found = show()
     rows = read_lines(path / "metrics.jsonl")
@@ -44,11 +47,20 @@ def test_config_numbers_curves_environment_and_checkpoints(shown):
     assert numbers["train/loss"][0] == f"{last['train/loss']:.4g}"
     best = max((row["test/accuracy"], -row["step"]) for row in rows if "test/accuracy" in row)
     assert numbers["test/accuracy"][3:] == ["best", f"{best[0]:.4g}", "at", f"{-best[1]}"]
+    title, table = starting(found, "percentiles")
+    assert title == "percentiles (15, 50, 85) of the input to a typical unit"
+    with np.load(path / "activations.npz") as arrays:
+        layer = arrays["layer2"]
+    unit = typical_unit(layer)
+    values = [f"{value:.2f}" for place in (0, len(layer) // 2, -1) for value in layer[place, :, unit]]
+    assert ["layer2", str(unit), *values] in [row.split() for row in table]
     env = json.loads((path / "env.json").read_text())
     assert ["torch", env["torch"]] in [row.split() for row in found["environment"]]
     assert env["command"] in " ".join(" ".join(found["environment"]).split())
-    title, _ = starting(found, "checkpoints: ")
-    assert re.fullmatch(r"checkpoints: steps 80 and 120; \d\.\d MB in all", title)
+    title, rows = starting(found, "checkpoints")
+    assert re.fullmatch(r"checkpoints; \d\.\d MB in all", title)
+    assert [row.split()[:2] for row in rows] == [["step", "80"], ["step", "120"]]
+    assert [path / row.split()[-1] for row in rows] == list_checkpoints(path / "checkpoints")
     for name in ("test/accuracy", "train/loss"):
         assert any("⠉" in row or "⣀" in row for row in found[name])
 
@@ -85,10 +97,12 @@ def test_a_run_that_has_just_begun_and_damaged_records(make, listed):
     starting(found, "config: experiment=mnist_bn")
     (path / "metrics.jsonl").write_text("x\n")
     (path / "env.json").write_text("[]")
+    (path / "activations.npz").write_bytes(b"")
     (path / "config.yaml").write_text("{")
     page = " ".join(" ".join(listed("show", path)).split())
     assert page.count("metrics.jsonl: damaged (line 1: not JSON)") == 1
     assert page.count("env.json: damaged") == 1
+    assert page.count("activations.npz: damaged (not an npz file)") == 1
     assert "config: missing or damaged" in page
 
 
