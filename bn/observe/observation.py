@@ -6,11 +6,10 @@ stands for. docs/extending.md adds one.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -29,20 +28,6 @@ class Subject(NamedTuple):
     network: nn.Module  # the same, with its forward pass in the precision that it trains in
     layers: Mapping[str, HiddenLayer | Unit]  # those observed, by the name they are recorded under
     batches: Sequence[tuple[Tensor, Tensor]]  # images and labels, in mini-batches as it trains with
-
-
-class Histogram(NamedTuple):
-    """How many values lie in each bin: `counts` (B,), between `edges` (B + 1,)."""
-
-    counts: np.ndarray
-    edges: np.ndarray
-
-
-class Views(NamedTuple):
-    """What loggers show of a look, by name, besides the numbers in metrics.jsonl."""
-
-    numbers: dict[str, float]
-    histograms: dict[str, Histogram]
 
 
 class Observation(ABC):
@@ -64,9 +49,9 @@ class Observation(ABC):
     def observe(self, step: int) -> dict[str, float]:
         """Look at the network as it is after `step`; the numbers to log, maybe none."""
 
-    def views(self) -> Views:
-        """What there is to show of the latest look."""
-        return Views({}, {})
+    def views(self) -> dict[str, float]:
+        """What loggers show of the latest look, by name, besides the numbers in metrics.jsonl."""
+        return {}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything observed so far that `save` needs, for a checkpoint."""
@@ -106,39 +91,40 @@ End = Literal["input", "output"]
 Place = tuple[nn.Module, End]  # what goes into a module, or what comes out
 
 
+@contextmanager
+def kept_at(
+    places: Mapping[str, Place], keep: Callable[[Tensor], Tensor]
+) -> Iterator[dict[str, list[Tensor]]]:
+    """What `keep` makes of the values at each place, by the place's name, one for each forward pass."""
+    kept: dict[str, list[Tensor]] = {name: [] for name in places}
+
+    def hook(into: list[Tensor], module: nn.Module, end: End) -> RemovableHandle:
+        def on_input(_module, args, named) -> None:  # before the module works on it, maybe in place
+            (given,) = (*args, *named.values())
+            into.append(keep(given))
+
+        def on_output(_module, _args, output: Tensor) -> None:
+            into.append(keep(output))
+
+        if end == "input":
+            return module.register_forward_pre_hook(on_input, with_kwargs=True)
+        return module.register_forward_hook(on_output)
+
+    with ExitStack() as hooks:
+        for name, place in places.items():
+            hooks.enter_context(hook(kept[name], *place))
+        yield kept
+
+
 @torch.no_grad()
 def values_at(
     subject: Subject, places: Mapping[str, Place], keep: Callable[[Tensor], Tensor]
 ) -> dict[str, Tensor]:
-    """What `keep` makes of the values at each place, by the place's name, over all examples.
-
-    The examples pass through the network undisturbed; what `keep` makes of each mini-batch is concatenated.
-    """
-    found: dict[str, list[Tensor]] = {name: [] for name in places}
-    hooks = [_hook(*place, keep, found[name]) for name, place in places.items()]
-    try:
-        with undisturbed(subject.model):
-            for images, _ in subject.batches:
-                subject.network(images)
-    finally:
-        for each in hooks:
-            each.remove()
-    return {name: torch.cat(found.pop(name)) for name in places}
-
-
-def _hook(
-    module: nn.Module, end: End, keep: Callable[[Tensor], Tensor], into: list[Tensor]
-) -> RemovableHandle:
-    def on_input(_module, args, named) -> None:
-        (given,) = (*args, *named.values())
-        into.append(keep(given))
-
-    def on_output(_module, _args, output: Tensor) -> None:
-        into.append(keep(output))
-
-    if end == "input":
-        return module.register_forward_pre_hook(on_input, with_kwargs=True)
-    return module.register_forward_hook(on_output)
+    """The same, concatenated, of all examples, which pass through the network undisturbed."""
+    with kept_at(places, keep) as kept, undisturbed(subject.model):
+        for images, _ in subject.batches:
+            subject.network(images)
+    return {name: torch.cat(kept.pop(name)) for name in places}
 
 
 def by_unit(values: Tensor) -> Tensor:
@@ -174,14 +160,12 @@ class Observer:
                 found |= observation.observe(step)
         return found
 
-    def views(self, step: int) -> Views:
+    def views(self, step: int) -> dict[str, float]:
         """What those that looked at `step`, the latest, have to show."""
-        found = Views({}, {})
+        found: dict[str, float] = {}
         for name, observation in self.observations.items():
             if step in self._steps[name]:
-                numbers, histograms = observation.views()
-                found.numbers.update(numbers)
-                found.histograms.update(histograms)
+                found |= observation.views()
         return found
 
     def state_dict(self) -> dict[str, Any]:
