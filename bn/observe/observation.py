@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -28,6 +29,20 @@ class Subject(NamedTuple):
     network: nn.Module  # the same, with its forward pass in the precision that it trains in
     layers: Mapping[str, HiddenLayer | Unit]  # those observed, by the name they are recorded under
     batches: Sequence[tuple[Tensor, Tensor]]  # images and labels, in mini-batches as it trains with
+
+
+class Histogram(NamedTuple):
+    """How many values lie in each bin: `counts` (B,), between `edges` (B + 1,)."""
+
+    counts: np.ndarray
+    edges: np.ndarray
+
+
+class Views(NamedTuple):
+    """What loggers show of a look, by name, besides the numbers in metrics.jsonl."""
+
+    numbers: dict[str, float]
+    histograms: dict[str, Histogram]
 
 
 class Observation(ABC):
@@ -49,9 +64,9 @@ class Observation(ABC):
     def observe(self, step: int) -> dict[str, float]:
         """Look at the network as it is after `step`; the numbers to log, maybe none."""
 
-    def views(self) -> dict[str, float]:
-        """What loggers show of the latest look, by name, besides the numbers in metrics.jsonl."""
-        return {}
+    def views(self) -> Views:
+        """What there is to show of the latest look."""
+        return Views({}, {})
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything observed so far that `save` needs, for a checkpoint."""
@@ -160,12 +175,14 @@ class Observer:
                 found |= observation.observe(step)
         return found
 
-    def views(self, step: int) -> dict[str, float]:
+    def views(self, step: int) -> Views:
         """What those that looked at `step`, the latest, have to show."""
-        found: dict[str, float] = {}
+        found = Views({}, {})
         for name, observation in self.observations.items():
             if step in self._steps[name]:
-                found |= observation.views()
+                numbers, histograms = observation.views()
+                found.numbers.update(numbers)
+                found.histograms.update(histograms)
         return found
 
     def state_dict(self) -> dict[str, Any]:
