@@ -31,7 +31,7 @@ from bn.run.directory import REPOSITORY
 from bn.run.environment import environment
 
 COMMANDS = (
-    ("list",), ("list", "optim.lr>=1", "--state", "done"), ("list", "--csv"),
+    ("list",), ("list", "optim.lr>=1", "state=done"), ("list", "--csv"),
     ("table", "--level", "0.9"), ("plot", "--out", "{folder}/runs.png"), ("gc",),
 )  # fmt: skip
 EXPERIMENTS = ("mnist_bn", "mnist_baseline")

@@ -98,6 +98,19 @@ def _is_at(file: IO[Any], path: Path) -> bool:
         return False
 
 
+@contextlib.contextmanager
+def no_empty_folders(path: Path) -> Iterator[None]:
+    """The folders on the way to `path`, and it, that the block makes and leaves empty are removed again."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the first that is not empty
+            for folder in missing:
+                if folder.exists():
+                    folder.rmdir()
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a file to read. OSError for a pipe, whose reader would wait for ever, a device or a folder."""
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - it is returned

@@ -14,7 +14,7 @@ from bn.config import ImageData
 from bn.config.choices import PHOTO_INPUTS, load
 from bn.data.pictures import ArrayPictures, Pictures
 from bn.data.resident import decoded
-from bn.seeds import generator
+from bn.data.seeds import generator
 
 Change = Callable[[Tensor, Generator], Tensor]
 

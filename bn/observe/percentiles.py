@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bn.config import Loggers
 from bn.files import whole
 from bn.observe.observation import Histogram, Observation, Subject, Views, nonlinearity_inputs
 from bn.observe.typical import typical_unit as typical_unit
@@ -44,7 +45,7 @@ class Percentiles(Observation):
         self._histograms = {}
         for name, path in self.paths.items():
             values = inputs.pop(name)
-            if self.subject.config.logger.chosen and (histogram := histogram_of(values)):
+            if self.subject.config.logger != Loggers() and (histogram := histogram_of(values)):
                 self._histograms[name] = histogram
             path.append(percentiles_of_columns(values, self.percentiles))
         return {}
@@ -53,11 +54,9 @@ class Percentiles(Observation):
         numbers = {}
         for name, path in self.paths.items():
             typical = typical_unit(np.array(path))
-            for which, of_unit, over_units in zip(
-                self.percentiles, path[-1][:, typical], np.median(path[-1], axis=1), strict=True
-            ):
-                numbers[f"percentiles/{name}/typical_{which:g}"] = float(of_unit)
-                numbers[f"percentiles/{name}/median_{which:g}"] = float(over_units)
+            for which, of_units in zip(self.percentiles, path[-1], strict=True):
+                numbers[f"percentiles/{name}/typical_{which:g}"] = float(of_units[typical])
+                numbers[f"percentiles/{name}/median_{which:g}"] = float(np.median(of_units))
         return Views(
             {name: number for name, number in numbers.items() if math.isfinite(number)},
             {f"inputs/{name}": histogram for name, histogram in self._histograms.items()},
@@ -84,12 +83,11 @@ def percentiles_of_columns(values: Tensor, percentiles: Sequence[float]) -> np.n
     As there, all are NaN of a column that holds one. One sort serves all percentiles, where numpy selects for
     each; it runs where the values are.
     """
-    position = np.asarray(percentiles) / 100 * (len(values) - 1)
+    last = len(values) - 1  # where a NaN is sorted to
+    position = np.asarray(percentiles) / 100 * last
     below = position.astype(np.int64)
-    above = np.minimum(below + 1, len(values) - 1)
-    columns = values.t().clone(memory_format=torch.contiguous_format)
-    last = np.full_like(below, len(values) - 1)  # where a NaN is sorted to
-    low, high, largest = ordered_at(columns, np.stack([below, above, last]))
+    places = np.stack([below, np.minimum(below + 1, last), np.full_like(below, last)])
+    low, high, largest = ordered_at(values.t().clone(memory_format=torch.contiguous_format), places)
     weight = (position - below).astype(low.dtype)
     with np.errstate(invalid="ignore"):  # the inputs of a diverging network may be infinite
         found = np.where(np.isnan(largest), largest, low + (high - low) * weight)

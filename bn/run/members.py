@@ -93,7 +93,7 @@ def _mean(states: Sequence[RunState]) -> str:
     found = [100 * state.accuracy for state in states if state.state == "done" and state.accuracy is not None]
     if len(found) < 2:
         return ""
-    from bn.intervals import mean_and_interval  # scipy, which takes a while to import
+    from bn.compare.intervals import mean_and_interval  # scipy, which takes a while to import
 
     mean, half = mean_and_interval(found)
     return f"{mean:.2f} ± {half:.2f} (n = {len(found)})"

@@ -14,9 +14,9 @@ from bn.data import photo_inputs
 from bn.data.images import find_pictures
 from bn.data.photo_inputs import as_seen
 from bn.data.pictures import ArrayPictures
+from bn.data.seeds import generator
 from bn.data.tree import Split
 from bn.errors import UserError
-from bn.seeds import generator
 
 DATA = cast(ImageData, planned_run(["experiment=bn_x5", "scale=smoke"]).config.data)
 IMAGES = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(3))
