@@ -17,13 +17,13 @@ from bn.cluster.submission import check_submission, submission
 from bn.config import Config
 from bn.data.there import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared
-from bn.errors import Interrupted, UserError, is_out_of_memory, reason_of
-from bn.run.beginning import check_beginning, extend
+from bn.errors import Interrupted, RankLost, UserError, is_out_of_memory, reason_of
 from bn.run.code_state import code_state
 from bn.run.directory import NoRunDirectory, RunDirectory
 from bn.run.ending import last_lines
 from bn.run.lock import InUse
 from bn.run.signals import stop_signal
+from bn.run.start import check_start
 
 # In a job: how long the process of its last start, on a node that was lost, may seem to hold the directory.
 PATIENCE_S = 180.0
@@ -104,7 +104,7 @@ def _check_and_open(
 ) -> Outcome | None:
     check_device(run.config, ranks)
     run.check_config()
-    check_beginning(run)
+    check_start(run)
     if run.finished:
         run.check_records()
         other = run.other_code(code_state())
@@ -132,8 +132,6 @@ def _say_other_code(run: RunDirectory) -> None:
 def _go_on(run: RunDirectory, ranks: Ranks, limits: Limits | None, work: Work) -> Outcome:
     """Work in the open run directory, and close it."""
     try:
-        if not ranks.rank:
-            extend(run)
         work(run.config, run)
     except Interrupted as interruption:
         number = interruption.signal
@@ -184,11 +182,12 @@ def _told_to_stop(run: RunDirectory, ranks: Ranks, number: int, limits: Limits |
 def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
     """What a run that raised leaves behind.
 
-    A run out of memory is interrupted, as if the kernel had killed it: the same command resumes it. No job is
-    requeued for that, and a sweep does not try it twice: the user decides whether to try again.
+    A run out of memory is interrupted, as if the kernel had killed it, and so is one that has lost a rank: the
+    same command resumes it. No job is requeued for that: the user decides whether to try again.
     """
     reason = reason_of(error)
-    state, advice = ("interrupted", f": {RESUMES}") if is_out_of_memory(error) else ("failed", "")
+    resumes = is_out_of_memory(error) or isinstance(error, RankLost)
+    state, advice = ("interrupted", f": {RESUMES}") if resumes else ("failed", "")
     if not isinstance(error, (UserError, OSError)) and state == "failed":
         traceback.print_exc()
     if not run.finished:
