@@ -6,7 +6,9 @@ run go over the CPU (gloo) and are combined in float64 in the order of the ranks
 bits; only gradients go over NCCL where there are GPUs.
 """
 
+import atexit
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,16 +18,16 @@ from typing import NamedTuple, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from torch.nn.parallel import DistributedDataParallel
 
 from bn.config import Config
-from bn.distributed.peers import Peers
 from bn.distributed.ranks import Ranks
-from bn.errors import Interrupted, UserError
+from bn.errors import Interrupted, RankLost, UserError
 from bn.norm.layers import is_normalization, normalization_layers
-from bn.run.directory import RunDirectory
 
 T = TypeVar("T")
+GLOO = ("gloo", "Application timeout caused pair closure")  # in its errors, which are of type RuntimeError
 
 
 class Agreed(NamedTuple):
@@ -180,13 +182,11 @@ def check_gpus(config: Config, ranks: Ranks) -> None:
 
 
 @contextmanager
-def joined(
-    config: Config, run: RunDirectory, ranks: Ranks, stop_signal: Callable[[], int | None]
-) -> Iterator[Team]:
-    """The team of this process and its peers, who meet here, and part on leaving.
+def joined(config: Config, ranks: Ranks) -> Iterator[Team]:
+    """The team of this process and the others that torchrun started, who meet here, and part on leaving.
 
-    An exception on one rank ends the training on all, as one does that is killed or hangs: then the other
-    processes end here, with exit code 1.
+    torchrun ends all when one ends with an error, and its report says which was the first. RankLost where the
+    others are gone, or one has not come or answered within `rank_timeout_s`.
     """
     if ranks.size == 1:
         yield ALONE
@@ -195,22 +195,24 @@ def joined(
     if config.device != "cpu" and torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(ranks.local_rank)
-        # After its timeout NCCL is to give up a collective, and not to kill the process, which has to say why
-        # (the tests have gloo alone).
-        os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "2"
-    peers = Peers(ranks, config.rank_timeout_s, run)
-    store = peers.meet(stop_signal)
     try:
-        dist.init_process_group(
-            backend, store=dist.PrefixStore("group", store), rank=ranks.rank, world_size=ranks.size,
-            timeout=timedelta(seconds=config.rank_timeout_s),
-        )  # fmt: skip
-        peers.listen()
+        dist.init_process_group(backend, timeout=timedelta(seconds=config.rank_timeout_s))
         yield Team(ranks.rank, ranks.size)
     except Interrupted:  # which all ranks raise, at the same step
-        peers.part()
+        dist.destroy_process_group()
         raise
-    except BaseException as error:
-        peers.explain(error)
+    except Exception as error:
+        atexit.register(_exit)
+        if isinstance(error, dist.DistError) or any(words in str(error) for words in GLOO):
+            said = " ".join(str(error).split("\n")[0].split())
+            raise RankLost(f"rank {ranks.rank} has lost the others, or has waited {config.rank_timeout_s:g} s (rank_timeout_s): {said}") from error
+        get_error_handler().record_exception(error)  # for torchrun's report
         raise
-    peers.part()
+    dist.destroy_process_group()
+
+
+def _exit() -> None:
+    """Python would wait for collectives that never end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
