@@ -12,7 +12,6 @@ from bn.cluster.submission import submission
 from bn.files import Damaged
 from bn.run.commands import listing
 from bn.run.directory import ENDED, RunDirectory
-from bn.run.members import SweepMember
 from bn.run.signals import stop_signal
 from bn.run.watching import LOOK_S, Watched
 
@@ -25,12 +24,10 @@ class Member(NamedTuple):
     job: str  # its id, as squeue shows it
 
 
-def watch(
-    members: Sequence[Member], typed: Sequence[Sequence[str]] = (), before: Sequence[str] = ()
-) -> list[tuple[str, str]]:
+def watch(members: Sequence[Member], before: Sequence[str] = ()) -> list[tuple[str, str]]:
     """Of each member, in their order, the state it ended in and one line about it, printed as soon as known.
 
-    `typed` are the overrides of each, `before` the states of the sweep's other members, which are over.
+    `before` are the states of the sweep's other members, which are over.
 
     A member is over when its run has ended or failed, or when its job has left the queue: then it was
     interrupted for good, or is lost. KeyboardInterrupt, after a line that says what goes on and how to stop
@@ -39,8 +36,7 @@ def watch(
     outcomes: dict[int, tuple[str, str]] = {}
     missing = dict.fromkeys(range(len(members)), 0)
     asked = 0.0
-    pairs = zip(typed or [()] * len(members), members, strict=True)
-    told = Watched([SweepMember(overrides, run) for overrides, (run, _) in pairs], before)
+    told = Watched([member.run for member in members], before)
     with contextlib.closing(told), _stopped(members, missing):
         while missing:
             if stop_signal():

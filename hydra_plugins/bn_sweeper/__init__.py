@@ -1,4 +1,4 @@
-"""Hydra's sweeper: members are checked before the first starts, finished ones dropped; a table comes last."""
+"""Hydra's sweeper: members are checked before the first starts, and finished ones dropped."""
 
 import contextlib
 import time
@@ -11,9 +11,8 @@ from bn import cli
 from bn.cli.composing import check_choices
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
-from bn.run.members import SweepMember, end_of_sweep
 from bn.run.signals import stop_signal
-from bn.run.watching import watched_here
+from bn.run.watching import end_of_sweep, watched_here
 
 
 class CheckedSweeper(BasicSweeper):
@@ -32,17 +31,16 @@ class CheckedSweeper(BasicSweeper):
         members = cli.members(self.params, arguments)
         here = self.config.hydra.runtime.choices["hydra/launcher"] != "slurm"
         to_start, cli.outcomes[:] = cli.members_to_start(members, self.failed, here)
-        all_members = [SweepMember(overrides, cli.planned_run(overrides)) for overrides in members]
         over, results = list(cli.outcomes), []
         began = time.monotonic()
         if to_start:
-            new = [SweepMember(overrides, cli.planned_run(overrides)) for overrides in to_start]
+            new = [cli.planned_run(overrides) for overrides in to_start]
             with watched_here(new, [state for state, _ in over]) if here else contextlib.nullcontext():
                 results = self._launched(to_start, len(over))
             cli.outcomes[:] = [*over, *(result.return_value for result in results)]
         if stop_signal() is None:
             took_s = time.monotonic() - began if to_start else None
-            print(*end_of_sweep(all_members, took_s), sep="\n", flush=True)
+            print(end_of_sweep([cli.planned_run(overrides) for overrides in members], took_s), flush=True)
         return [results]
 
     def _launched(self, to_start: list[list[str]], before: int) -> Any:
