@@ -8,7 +8,7 @@ status.json       state (running, done, diverged, failed, interrupted), step, re
 submitted.json    of a run submitted to SLURM: its job, commit and config, written before it starts
 checkpoints/      the last two
 train.log         what was printed (bn/run/transcript.py); no record
-lock              held by the process that works here, which it names (bn/run/lock.py, bn/run/heartbeat.py)
+lock              held by the process that works here, which it names (bn/run/lock.py)
 
 bn/run/state.py reads from it how the run stands.
 """
@@ -170,7 +170,6 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = RunLock(self.path, self.name)
             self.check_config()  # again, now that nobody else can write it
-            self._lock.introduce()
             write_whole(self.path / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False))
         except UserError:
             self.close()

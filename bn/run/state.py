@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 from bn.cluster.submission import SHAPE as SUBMITTED
 from bn.files import NUMBER, Damaged, Shape, misfit, open_regular, parse_record, parse_yaml, read_record
 from bn.run.directory import ENDED, ROW, STATUS
-from bn.run.heartbeat import Holder, holder_of
+from bn.run.lock import Holder, holder_of
 from bn.run.telling import ACCURACIES, PACE
 
 STATES = {

@@ -8,7 +8,7 @@ import pytest
 
 from bn.compare import removal
 from bn.files import whole
-from bn.run.heartbeat import introduction
+from bn.run.lock import introduction
 from tests.compare.made import config_text, line, said
 from tests.compare.test_terminal import in_a_terminal, plain
 

@@ -20,7 +20,7 @@ from bn.evaluate.records import summary
 from bn.files import LARGEST, parse_yaml
 from bn.run.code_state import CodeState
 from bn.run.directory import RunDirectory, read_lines
-from bn.run.heartbeat import holder_of
+from bn.run.lock import holder_of
 from bn.run.loggers.wandb import _run_id
 from bn.run.state import state_of
 from experiments import collected
