@@ -40,7 +40,6 @@ from bn.files import (
     parse_record,
     parse_yaml,
     read_record,
-    read_regular,
     write_whole,
 )
 from bn.run.code_state import REPOSITORY as REPOSITORY
@@ -194,7 +193,7 @@ class RunDirectory:
         """
         path = self.path / "metrics.jsonl"
         try:
-            content = read_regular(path)
+            content = path.read_bytes()
         except FileNotFoundError:
             content = b""
         except OSError as error:
@@ -289,7 +288,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     Damaged if any other line is no row, or the steps do not rise.
     """
     try:
-        content = read_regular(path)
+        content = path.read_bytes()
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -324,7 +323,7 @@ def wanted_rows(config: Config, step: int) -> set[int]:
 def digest_of(path: Path) -> dict[str, Any] | None:
     """The size and the SHA-256 of a file, None where there is none."""
     try:
-        content = read_regular(path)
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:

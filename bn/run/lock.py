@@ -13,8 +13,9 @@ import platform
 import re
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from bn.errors import UserError
 from bn.files import open_locked
@@ -40,9 +41,7 @@ class RunLock:
         self._stopped = threading.Event()
         with contextlib.ExitStack() as held:
             try:
-                # The directory too, since the file in it may be removed while the process works.
-                held.callback(os.close, _locked_folder(folder))
-                self._file = held.enter_context(open_locked(self._path))
+                self._file = held.enter_context(locked(folder))
             except BlockingIOError:
                 holder = holder_of(self._path)  # the file may have been removed
                 by = holder.name if holder else "another process"
@@ -70,17 +69,24 @@ class RunLock:
             self._file.truncate(0)  # nobody works here now
 
 
-def _locked_folder(folder: Path) -> int:
-    """An open file of the folder, locked unless the file system locks no folders, as network ones may not."""
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[BinaryIO]:
+    """The file `lock` of a run directory, in which nobody else can work. BlockingIOError where somebody does.
+
+    The folder is locked too, since the file may be removed meanwhile.
+    """
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # a network file system, which may lock no folders
+        with open_locked(folder / "lock") as file:
+            yield file
+    finally:
         os.close(opened)
-        raise
-    except OSError:
-        pass
-    return opened
 
 
 def introduction() -> str:

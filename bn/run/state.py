@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from bn.cluster.submission import SHAPE as SUBMITTED
-from bn.files import NUMBER, Damaged, Shape, misfit, open_regular, parse_record, parse_yaml, read_record
+from bn.files import NUMBER, Damaged, Shape, misfit, parse_record, parse_yaml, read_record
 from bn.run.directory import ENDED, ROW, STATUS
 from bn.run.lock import Holder, holder_of
 from bn.run.telling import ACCURACIES, PACE
@@ -141,7 +141,7 @@ def _job_and_log(files: _Files) -> tuple[str | None, str | None]:
 def _latest_numbers(metrics: Path) -> dict[str, Any]:
     """The last step, pace and accuracy in metrics.jsonl, which is read from its end, since it may be long."""
     latest: dict[str, Any] = {}
-    with contextlib.suppress(OSError), open_regular(metrics) as file:
+    with contextlib.suppress(OSError), metrics.open("rb") as file:
         for line in _lines_from_the_end(file):
             if PACE in latest and b"accuracy" not in line:
                 continue

@@ -138,7 +138,7 @@ class TestGc:
 
     def test_parts_whose_writers_are_gone(self, run, listed, tmp_path):
         path = run("mnist_bn/a/seed_0")
-        left = path / "status.json.0123456789ab.part"
+        left = path / ".status.json.part"
         left.write_text("half")
         mine = path / "download.part"
         mine.write_text("not of this program")
