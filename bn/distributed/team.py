@@ -204,8 +204,9 @@ def joined(config: Config, ranks: Ranks) -> Iterator[Team]:
     except Exception as error:
         atexit.register(_exit)
         if isinstance(error, dist.DistError) or any(words in str(error) for words in GLOO):
+            waited = f"has waited {config.rank_timeout_s:g} s (rank_timeout_s)"
             said = " ".join(str(error).split("\n")[0].split())
-            raise RankLost(f"rank {ranks.rank} has lost the others, or has waited {config.rank_timeout_s:g} s (rank_timeout_s): {said}") from error
+            raise RankLost(f"rank {ranks.rank} has lost the others, or {waited}: {said}") from error
         get_error_handler().record_exception(error)  # for torchrun's report
         raise
     dist.destroy_process_group()

@@ -182,8 +182,8 @@ def _told_to_stop(run: RunDirectory, ranks: Ranks, number: int, limits: Limits |
 def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
     """What a run that raised leaves behind.
 
-    A run out of memory is interrupted, as if the kernel had killed it, and so is one that has lost a rank: the
-    same command resumes it. No job is requeued for that: the user decides whether to try again.
+    A run out of memory is interrupted, as if the kernel had killed it, and so is one that has lost a rank:
+    the same command resumes it. No job is requeued for that: the user decides.
     """
     reason = reason_of(error)
     resumes = is_out_of_memory(error) or isinstance(error, RankLost)

@@ -55,8 +55,9 @@ def _git(*arguments: str, index: str | None = None) -> str:
     """The output of git in the repository."""
     # Variables such as GIT_DIR say which repository: of somebody else's command.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_INDEX_FILE": index} if index else {}
     done = subprocess.run(
-        ["git", *arguments], cwd=REPOSITORY, env={**environment, **({"GIT_INDEX_FILE": index} if index else {})},
+        ["git", *arguments], cwd=REPOSITORY, env=environment,
         stdin=subprocess.DEVNULL, capture_output=True, timeout=MOST_S, check=True,
     )  # fmt: skip
     return done.stdout.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""`start=RUN_OR_CHECKPOINT`: a new run, at step 0, with the weights of another run or of a checkpoint file."""
+"""`start=RUN_OR_CHECKPOINT`: a new run, at step 0, with the weights of another run or of a checkpoint."""
 
 import hashlib
 from collections.abc import Mapping
@@ -25,7 +25,8 @@ def load_start(config: Config) -> dict[str, Any]:
     if path.is_dir():
         path = next(reversed(list_checkpoints(path / "checkpoints")), path / "checkpoints")
     if not path.is_file():
-        raise UserError(f"start={config.start}: no checkpoint there; accepted: a run directory or a checkpoint")
+        accepted = "accepted: a run directory or a checkpoint"
+        raise UserError(f"start={config.start}: no checkpoint there; {accepted}")
     try:
         state = load_checkpoint(path)
     except UserError as error:

@@ -20,7 +20,7 @@ def note(folder: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def copied(folder: Path, shown: bool = True) -> Iterator[None]:
-    """What Python prints goes into the train.log of `folder` too, or, unless `shown`, only there; no bars do."""
+    """What Python prints, bars apart, goes into the train.log of `folder` too, unless `shown` only there."""
     out: Any = _Copying(sys.stdout, folder, shown)
     err: Any = _Copying(sys.stderr, folder, shown)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

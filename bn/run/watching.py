@@ -1,4 +1,4 @@
-"""A sweep while it runs: how each member ended, at once and once, and on a terminal about how long it will take.
+"""A sweep while it runs: how each member ended, said once, and on a terminal about how long it will take.
 
 All of it is read from the run directories, wherever the members run.
 """

@@ -36,4 +36,5 @@ def test_a_sweep(columns, typed, planned):
     *_, first, second, last = screen(drawn, 10_000)
     assert first.startswith("train.py: 1 of 2: ")
     assert second.startswith("train.py: 2 of 2: ")
-    assert re.fullmatch(r"train\.py: 2 of 2 finished, after \d.*; next: python \S+runs\.py table \S+ .*", last)
+    table = r"python \S+runs\.py table \S+ .*"
+    assert re.fullmatch(rf"train\.py: 2 of 2 finished, after \d.*; next: {table}", last)

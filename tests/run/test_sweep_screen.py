@@ -109,9 +109,7 @@ def test_members_here_are_told_of_once(runs, monkeypatch, capsys):
     assert out.startswith("train.py: ")
     assert out.endswith("seed_0: done at step 120; test/accuracy 0.9000\n")
     failed, interrupted = sorted(err.splitlines(), key=lambda line: "interrupted" in line)
-    assert failed.endswith(
-        f"seed_1: failed at step 60; no space left (more in {runs[1].name}/train.log)"
-    )
+    assert failed.endswith(f"seed_1: failed at step 60; no space left (more in {runs[1].name}/train.log)")
     assert interrupted.endswith(
         "seed_2: interrupted at step 60; SIGTERM; test/accuracy 0.5000: the same command resumes it"
     )
