@@ -170,21 +170,22 @@ def trainings(setting: Setting, compiled: bool) -> list[Contender]:
         ),
         Contender("plain eager, channels last", "bf16", make(lambda: plain(setting, nhwc), nhwc, "bf16")),
     ]
+    on_gpu = setting.device.type == "cuda"
+    if on_gpu and compiled:
+        usual = make(lambda: plain(setting, nhwc), nhwc, "bf16", True)
+        found.append(Contender("plain, channels last, compiled", "bf16", usual))
+
+    def network() -> nn.Module:
+        return ours(setting, nhwc)
+
+    ways = [("ours", False, False), ("ours, compiled", True, False)]
+    if on_gpu:
+        ways = [ways[0], ("ours, CUDA graph", False, True), ("ours, compiled, CUDA graph", True, True)]
     for precision in ("float32", "bf16"):
-
-        def network() -> nn.Module:
-            return ours(setting, nhwc)
-
-        found.append(Contender("ours", precision, make(network, nhwc, precision)))
-        if compiled:
-            found.append(Contender("ours, compiled", precision, make(network, nhwc, precision, True)))
-        if setting.device.type == "cuda":
-            found.append(
-                Contender("ours, CUDA graph", precision, make(network, nhwc, precision, False, True))
-            )
-        if setting.device.type == "cuda" and compiled:
-            both = make(network, nhwc, precision, True, True)
-            found.append(Contender("ours, compiled, CUDA graph", precision, both))
+        for name, compile_it, graph in ways:
+            if compile_it <= compiled:
+                run = make(network, nhwc, precision, compile_it, graph)
+                found.append(Contender(name, precision, run))
     return found
 
 

@@ -5,13 +5,14 @@ python scripts/make_figures.py benchmark
 
 from pathlib import Path
 
-from benchmarks import growth, inception, loaders, mnist, slurm, start
+from benchmarks import growth, inception, loaders, mnist, parts, slurm, start
 from bn.files import Damaged, read_record
 
 TABLES = {
     "step": mnist.table,
     "images": inception.table,
     "data": loaders.table,
+    "parts": parts.table,
     "cluster": slurm.table,
     "growth": growth.table,
     "start": start.table,

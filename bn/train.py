@@ -158,7 +158,7 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
         if inexact and team.rank == 0:
             print(f"{run.name}: {inexact}", file=sys.stderr, flush=True)
         break
-    if device.type == "cuda" and config.cuda_graph and team.size == 1:
+    if device.type == "cuda" and config.cuda_graph:
         task.capture()
 
     facts = {"type": device.type, "name": device_name(device), "threads": config.threads}

@@ -62,9 +62,13 @@ MEASUREMENTS = {
         ("benchmarks/inception.py", "--device", "cuda", "--batch", "256", "--rounds", "5", "--compiled"),
         ("benchmarks/inception.py", "--tiny", "--threads", "1"), "images-DEVICE",
     ),
+    "parts": Measurement(
+        5, "milliseconds of the parts of a step at 224, DistributedDataParallel included",
+        ("benchmarks/parts.py", "--device", "cuda"), ("benchmarks/parts.py", "--tiny"), "parts-DEVICE",
+    ),
     "data": Measurement(
         4, "images a second of the feed, with the workers of 16 cores",
-        ("benchmarks/loaders.py", "--device", "cuda", "--workers", "15"),
+        ("benchmarks/loaders.py", "--device", "cuda", "--workers", "15", "--rounds", "3"),
         ("benchmarks/loaders.py", "--tiny"), "data-DEVICE",
     ),
     "steps": Measurement(

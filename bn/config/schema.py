@@ -280,7 +280,7 @@ class Config:
     compile: Annotated[
         Literal["auto", "always", "never"], Doc("torch.compile, for the Inception networks; auto: on a GPU")
     ]
-    cuda_graph: Annotated[bool, Doc("on a GPU, replay a step as one CUDA graph; not with several processes")]
+    cuda_graph: Annotated[bool, Doc("on a GPU, replay a step as one CUDA graph")]
     data: MnistData | ImageData
     model: MlpModel | InceptionModel
     optim: Optim

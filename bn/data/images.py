@@ -5,7 +5,7 @@ the others get a central crop. Small data sets stay on the device (bn/data/resid
 decoded when they are needed (bn/data/stream.py). Both give the same crops.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 from bn.config import ImageData
 from bn.data.cifar10 import cifar10_pictures
 from bn.data.order import ImageOrder
-from bn.data.photometric import distort, normalize
+from bn.data.photometric import changes, network_input, normalize
 from bn.data.pictures import ArrayPictures, FolderPictures, Pictures
 from bn.data.resident import Resident
 from bn.data.smoke import TRAIN, smoke_pictures
@@ -29,6 +29,7 @@ from bn.seeds import generator
 RESIDENT_LIMIT = 4 << 30  # bytes that feed=auto keeps on the device
 
 Splits = Mapping[Split, Pictures]
+Finish = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
 
 
 class Batch(NamedTuple):
@@ -136,10 +137,11 @@ class Images:
         self.training_count = len(pictures.get("train", ()))
         self._validation = np.array_split(np.arange(len(pictures["val"])), plan.ranks)[plan.rank]
 
-    def feed(self, n: int) -> Batch:
-        """The mini-batch of step `n`, from 0."""
+    def feed(self, n: int, finish: Finish = network_input) -> Batch:
+        """The mini-batch of step `n`, from 0; `finish` is `network_input`, compiled or not."""
         cropped = self._source.training(n)
-        return Batch(normalize(distort(cropped.images, cropped.colour, self._distortion)), cropped.labels)
+        colors = changes(cropped.colour, self._distortion, cropped.images.device)
+        return Batch(finish(cropped.images, *colors), cropped.labels)
 
     def validation(self) -> Iterator[Batch]:
         """Central crops of this process's share of the validation images, once and in order."""

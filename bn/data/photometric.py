@@ -35,21 +35,36 @@ def distort(images: Tensor, u: np.ndarray, strength: str) -> Tensor:
     change is torchvision's adjust_brightness, _contrast or _saturation (a blend with black, with the mean
     gray, with the gray image), clamped after each; the lighting adds one colour to an image.
     """
+    return recolored(images, *changes(u, strength, images.device))
+
+
+def changes(u: np.ndarray, strength: str, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+    """What `recolored` takes, from `u` (N, DRAWS): blends (3, 3, N); light (N, 3), of "googlenet" alone."""
     if strength == "none":
-        return images
+        return None, None
     factors = 1 + _RANGE[strength] * (2 * u[:, :3] - 1)
     order = _ORDERS[(u[:, 3] * len(_ORDERS)).astype(np.int64)]
     factor = np.take_along_axis(factors, order, 1)
     # (stage, 3, N): how much of the image, of its mean gray and of its gray make up what the stage gives
     blends = np.stack([factor, (1 - factor) * (order == 1), (1 - factor) * (order == 2)]).transpose(2, 0, 1)
+    light = _on(device, lighting(u[:, 4:])) if strength == "googlenet" else None
+    return _on(device, blends), light
+
+
+def recolored(images: Tensor, blends: Tensor | None, light: Tensor | None) -> Tensor:
+    """Images (N, 3, S, S) in 0..255, blended three times with their gray, then lit; clamped after each.
+
+    `blends` (3, 3, N): for each stage the shares of the image, of its mean gray and of its gray. `light`
+    (N, 3): what is added to R, G and B. Without either, `images` itself.
+    """
+    if blends is None:
+        return images
     images = images.clone()
-    for of_image, of_mean, of_gray in _like(blends, images)[..., None, None, None]:
+    for of_image, of_mean, of_gray in blends[..., None, None, None]:
         gray = _gray(images)
         blend = gray * of_gray + gray.mean((2, 3), keepdim=True) * of_mean
         images.mul_(of_image).add_(blend).clamp_(0, 255)
-    if strength == "googlenet":
-        images.add_(_like(lighting(u[:, 4:]), images)[..., None, None]).clamp_(0, 255)
-    return images
+    return images if light is None else images.add_(light[..., None, None]).clamp_(0, 255)
 
 
 def lighting(u: np.ndarray) -> np.ndarray:
@@ -61,7 +76,7 @@ def lighting(u: np.ndarray) -> np.ndarray:
 
 def normalize(images: Tensor) -> Tensor:
     """What the network sees of images (..., 3, S, S) in 0..255: (images - MEAN) / STD."""
-    return (images - _like(np.array(MEAN), images)[:, None, None]).div_(STD)
+    return (images - _on(images.device, np.array(MEAN))[:, None, None]).div_(STD)
 
 
 def _gray(images: Tensor) -> Tensor:
@@ -70,6 +85,16 @@ def _gray(images: Tensor) -> Tensor:
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
-def _like(values: np.ndarray, images: Tensor) -> Tensor:
-    """On the device and in the type of the images, without waiting for the device."""
-    return torch.from_numpy(values).to(images.dtype).to(images.device, non_blocking=True)
+def network_input(
+    images: Tensor,
+    blends: Tensor | None,
+    light: Tensor | None,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Tensor:
+    """What the network sees of `images` in training: forty kernels, which a compiler makes into a few."""
+    return normalize(recolored(images.float(), blends, light)).contiguous(memory_format=layout)
+
+
+def _on(device: torch.device, values: np.ndarray) -> Tensor:
+    """As float32, without waiting for the device."""
+    return torch.from_numpy(values).float().to(device, non_blocking=True)

@@ -9,6 +9,6 @@ VALIDATION_BATCH = 250
 
 
 class Cropped(NamedTuple):
-    images: Tensor  # (N, 3, S, S) float32 in 0..255, on the device
+    images: Tensor  # (N, 3, S, S) in 0..255, float32 or uint8, on the device
     labels: Tensor  # (N,) int64, on the device
     colour: np.ndarray  # (N, photometric.DRAWS) uniform in [0, 1); of central crops (N, 0)

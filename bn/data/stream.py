@@ -170,7 +170,7 @@ class Stream:
     def _on_device(self, prepared: Prepared | str) -> Cropped:
         if isinstance(prepared, str):
             raise UserError(prepared)
-        images = prepared.images.to(self._device, non_blocking=True).float()
+        images = prepared.images.to(self._device, non_blocking=True)
         labels = prepared.labels.to(self._device, non_blocking=True)
         return Cropped(images, labels, prepared.colour.numpy())
 

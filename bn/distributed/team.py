@@ -98,18 +98,25 @@ class Team:
         """
         if self.size == 1:
             return network
-        # 1x1 kernels in channels last: their gradients are copied into the buckets.
-        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-        with warnings.catch_warnings():
-            # Deprecated since 2.14, but its successor is too young.
-            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
-            wrapped = DistributedDataParallel(network, broadcast_buffers=False)
-        if not next(network.parameters()).is_cuda:
-            wrapped.register_comm_hook(self.size, mean_in_order)
-        return wrapped
+        return data_parallel(network, self.size)
 
 
 ALONE = Team()
+
+
+def data_parallel(network: nn.Module, size: int) -> nn.Module:
+    """`network` in DistributedDataParallel, on a GPU so that its backward pass can be captured as a graph."""
+    # 1x1 kernels in channels last: their gradients are copied into the buckets.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+    on_gpu = next(network.parameters()).is_cuda
+    # Gradients are accumulated on the stream that is current here, and the default one cannot be captured.
+    with warnings.catch_warnings(), torch.cuda.stream(torch.cuda.Stream() if on_gpu else None):
+        # Deprecated since 2.14, but its successor is too young.
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+        wrapped = DistributedDataParallel(network, broadcast_buffers=False)
+    if not on_gpu:
+        wrapped.register_comm_hook(size, mean_in_order)
+    return wrapped
 
 
 def in_order(parts: list[Tensor]) -> Tensor:

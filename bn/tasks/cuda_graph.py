@@ -12,6 +12,10 @@ from tqdm import tqdm
 from bn.errors import CaptureFailed, is_out_of_memory, reason_of
 from bn.tasks.steps import AutogradStep, Step
 
+# DistributedDataParallel forms its buckets anew in the second step and takes times in the first ten, which
+# wait for the device: none of that may fall into the captured step.
+TRIALS = 11
+
 
 @contextmanager
 def state_kept(step: Step, model: nn.Module) -> Iterator[None]:
@@ -46,7 +50,7 @@ class CudaGraphStep:
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
-                for _ in range(3):
+                for _ in range(TRIALS):
                     step(self.images, self.labels)
             torch.cuda.current_stream().wait_stream(stream)
             self.graph = torch.cuda.CUDAGraph()

@@ -1,14 +1,17 @@
 """The task of section 4.2: an Inception network on photographs."""
 
 import sys
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from bn.config import Config, ImageData, InceptionModel
-from bn.data.images import Plan, open_images
+from bn.data.images import Finish, Plan, open_images
+from bn.data.photometric import DRAWS, changes, network_input
 from bn.distributed.team import Team
 from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.evaluate.accuracy import classify, evaluate_population
@@ -44,8 +47,7 @@ class ImageTask(Task):
         self.observer = self._build_observer()
 
     def draw(self, n: int) -> tuple[Tensor, Tensor]:
-        images, labels = self.images.feed(n - 1)
-        return images.contiguous(memory_format=self.format), labels
+        return self.images.feed(n - 1, self.finish)
 
     def evaluate(self) -> dict[str, float]:
         network = InPrecision(self.model, self.precision)
@@ -69,21 +71,13 @@ class ImageTask(Task):
         return {"train/rate": self.rate(n), "train/gradient_norm": norm, "train/largest_parameter": largest}
 
     def capture(self) -> None:
-        o, data, device = self.config.optim, self.config.data, next(self.model.parameters()).device
-        assert isinstance(data, ImageData)
-        draws = generator(0, "capture")
-        images = torch.randn(o.batch, 3, data.crop, data.crop, generator=draws)
-        labels = torch.randint(data.classes, (o.batch,), generator=draws)
-        images = images.to(device).contiguous(memory_format=self.format)
-        self.step = self._graph_step(images, labels.to(device))
-
-    def _graph_step(self, images: Tensor, labels: Tensor) -> Step:
         """The step as a graph, if it can be; with one line not compiled, where that fails.
 
         UserError where compiling was asked for.
         """
         try:
-            return captured(self.step, self.model, images, labels)
+            self.step = captured(self.step, self.model, *self._example())
+            return
         except Exception as error:
             if not self.compiled or is_out_of_memory(error):
                 raise
@@ -94,7 +88,18 @@ class ImageTask(Task):
         state = self.step.state_dict()
         self.step = self._build_step()
         self.step.load_state_dict(state)
-        return self._graph_step(images, labels)
+        self.capture()
+
+    def _example(self) -> tuple[Tensor, Tensor]:
+        """A mini-batch like those that are drawn, of random pixels."""
+        data, device = self.config.data, next(self.model.parameters()).device
+        assert isinstance(data, ImageData)
+        draws = generator(0, "capture")
+        share = self.config.optim.batch // self.team.size
+        pixels = torch.randint(256, (share, 3, data.crop, data.crop), generator=draws)
+        labels = torch.randint(data.classes, (share,), generator=draws)
+        colors = changes(np.zeros((share, DRAWS)), data.distortion, device)
+        return self.finish(pixels.to(device, torch.uint8), *colors), labels.to(device)
 
     def describe(self) -> str:
         o = self.config.optim
@@ -111,7 +116,6 @@ class ImageTask(Task):
         if self.team.size > 1:
             share = o.batch // self.team.size
             parts.append(f"{self.team.size} processes with {share} examples each")
-            parts += ["no CUDA graph"] * (self.config.cuda_graph and on_gpu)
         return ", ".join(parts)
 
     def describe_data(self) -> str:
@@ -128,6 +132,8 @@ class ImageTask(Task):
         optimizer = build_optimizer(self.model, self.config.optim)
         # Only the training step is compiled: evaluation, Algorithm 2 and the probe look inside the network.
         forward: Any = torch.compile(self.model) if self.compiled else self.model
+        finish: Any = torch.compile(network_input) if self.compiled else network_input
+        self.finish: Finish = partial(finish, layout=self.format)
         return AutogradStep(InPrecision(self.team.data_parallel(forward), self.precision), optimizer)
 
     def _build_observer(self) -> Observer:

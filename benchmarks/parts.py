@@ -1,0 +1,299 @@
+"""Times the parts of a training step at 224 in bf16 on a GPU, which docs/speed.md predicts.
+
+    python benchmarks/parts.py --device cuda --save measurements     in five minutes, one part after the other
+    python benchmarks/parts.py --tiny                                a rehearsal on a CPU
+
+The network is BN-x5's, for 256 images in groups of 32, unless a part says otherwise. DistributedDataParallel
+runs with one process, which is all that one GPU allows: it has the buckets and the calls of NCCL, and nothing
+to wait for. Inputs are 256 images as the workers hand them over, pinned, the same ones in each step.
+"""
+
+import gc
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
+
+from benchmarks.inception import GROUP, RATE, Setting, matrix_rate, ours
+from benchmarks.scaffold import (
+    Growing,
+    Run,
+    device_of,
+    device_options,
+    in_turns,
+    measured_on,
+    options,
+    seconds,
+)
+from bn.cli import planned_run
+from bn.data.images import Finish
+from bn.data.photometric import DRAWS, changes, network_input
+from bn.distributed.team import data_parallel
+from bn.errors import reason_of
+from bn.models.inception import Unit
+from bn.models.mlp import HiddenLayer
+from bn.norm import module as norm_module
+from bn.norm.ghost import ghost_norm
+from bn.observe.observation import Subject, build_observer
+from bn.run.environment import environment
+from bn.tasks.cuda_graph import CudaGraphStep
+from bn.tasks.optim import sgd
+from bn.tasks.precision import InPrecision
+from bn.tasks.steps import AutogradStep, Step
+from bn.train import check_finite, device_name
+
+NHWC = torch.channels_last
+Pair = tuple[Tensor, Tensor]  # images and labels of a mini-batch
+
+
+def main() -> None:
+    parser = options(__doc__)
+    device_options(parser, rounds=7, threads=1)
+    arguments = parser.parse_args()
+    device = device_of(arguments)
+    torch.manual_seed(0)
+    setting = Setting(device, batch=256)
+    if arguments.tiny:
+        setting, arguments.rounds = Setting(device, batch=2 * GROUP, size=32, width=0.05, turn_s=0.0), 1
+    facts = {"device": device_name(device), "torch": torch.__version__, "rounds": arguments.rounds}
+    record = Growing(arguments.save, f"parts-{device.type}", facts)
+    found: dict[str, float | list[float]] = {}
+    failed: dict[str, str] = {}
+    for name, measure in parts(setting, arguments.rounds).items():
+        try:
+            found[name] = record.once(name, measure)
+        except Exception as error:  # the others are measured nevertheless
+            failed[name] = reason_of(error)[:500]
+            print(f"{name}: failed: {failed[name]}", flush=True)
+        gc.collect()
+        torch.compiler.reset()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    document: dict[str, Any] = {
+        "kind": "parts",
+        "parts": found,
+        "failed": failed,
+        "batch": setting.batch,
+        "rounds": arguments.rounds,
+        "device": device_name(device),
+        "environment": environment(),
+    }
+    print(table(document))
+    record.finish(document)
+
+
+def parts(setting: Setting, rounds: int) -> dict[str, Callable[[], float | list[float]]]:
+    """What is measured, by name: milliseconds where the name says nothing else."""
+    device = setting.device
+    tiny = device.type == "cpu"
+
+    def timed(run: Run) -> float:
+        for _ in range(3):
+            run()
+        return 1000 * in_turns({"": run}, partial(seconds, device=device), rounds, setting.turn_s)[""]
+
+    def ms(make: Callable[[], Run]) -> float:
+        return timed(make())
+
+    def both_ways(parallel: bool = False) -> list[float]:
+        """Of one network, which is compiled once."""
+        at = setting._replace(batch=GROUP)
+        images, labels = mini_batch(at)
+        model = ours(at, NHWC)
+        with tempfile.TemporaryDirectory() as folder, one_process(device, Path(folder)):
+            launched = make_step(model, parallel=parallel)
+            found = [timed(lambda: launched(images, labels))]
+            replayed = replay(launched, model, images, labels)
+            return [*found, timed(lambda: replayed(images, labels))]
+
+    def step(**ways: bool) -> Callable[[], float]:
+        return partial(ms, partial(fixed_step, setting, **ways))
+
+    found: dict[str, Callable[[], float | list[float]]] = {
+        "a large bf16 matrix product, TFLOP/s": lambda: 2e-12 * matrix_rate(device, "bf16", tiny),
+        "a large copy, GB/s": partial(copy_rate, device),
+        "step": step(),
+        "step, kernels": partial(kernels, partial(fixed_step, setting)),
+        "step, cudnn.benchmark": step(search=True),
+        "step, not compiled": step(compiled=False),
+        "step, not compiled, launched one by one": step(compiled=False, graph=False),
+        "step, not compiled, kernels": partial(kernels, partial(fixed_step, setting, compiled=False)),
+        "step, not compiled, a call for each group": step(compiled=False, apart=True),
+        "inputs, upload alone": partial(ms, lambda: Inputs(setting).upload),
+        "inputs": partial(ms, lambda: Inputs(setting)),
+        "inputs, compiled": partial(ms, lambda: Inputs(setting, compiled=True)),
+        "step with its inputs": partial(ms, lambda: fed_step(setting, Inputs(setting))),
+        "step with its inputs, compiled": partial(
+            ms, lambda: fed_step(setting, Inputs(setting, compiled=True))
+        ),
+        "step with its inputs, on a stream of their own": partial(
+            ms, lambda: fed_step(setting, Ahead(Inputs(setting)))
+        ),
+        "step with its inputs, compiled, on a stream of their own": partial(
+            ms, lambda: fed_step(setting, Ahead(Inputs(setting, compiled=True)))
+        ),
+        "step of 32: launched one by one, and replayed": both_ways,
+        "step of 32 in DistributedDataParallel: launched one by one, and replayed": partial(both_ways, True),
+        "observing 256 examples": partial(ms, lambda: observing(setting)),
+        "checking that all is finite": partial(ms, lambda: partial(check_finite, ours(setting, NHWC), 0)),
+    }  # fmt: skip
+    if tiny:
+        found = {
+            name: measure for name, measure in found.items() if "stream" not in name and "kernels" not in name
+        }
+    return found
+
+
+def fixed_step(
+    setting: Setting, *, compiled: bool = True, graph: bool = True, apart: bool = False, search: bool = False
+) -> Run:
+    """A step on one mini-batch again and again. `apart`: BN by a call for each group; `search`: cuDNN's."""
+    torch.backends.cudnn.benchmark = search
+    norm_module.ghost_norm_in_one_call = ghost_norm if apart else IN_ONE_CALL
+    images, labels = mini_batch(setting)
+    model = ours(setting, NHWC)
+    step = make_step(model, compiled=compiled)
+    if graph:
+        step = replay(step, model, images, labels)
+    return lambda: step(images, labels)
+
+
+IN_ONE_CALL = norm_module.ghost_norm_in_one_call
+
+
+def fed_step(setting: Setting, inputs: Callable[[], Pair]) -> Run:
+    model = ours(setting, NHWC)
+    step = replay(make_step(model), model, *mini_batch(setting))
+    return lambda: step(*inputs())
+
+
+def make_step(model: nn.Module, *, compiled: bool = True, parallel: bool = False) -> Step:
+    """As training does on a GPU, where it compiles."""
+    forward: Any = torch.compile(model) if compiled and next(model.parameters()).is_cuda else model
+    if parallel:
+        forward = data_parallel(forward, 1)
+    return AutogradStep(InPrecision(forward, "bf16"), sgd(model, RATE, momentum=0.9, weight_decay=4e-5))
+
+
+def replay(step: Step, model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """As training does on a GPU; the step itself elsewhere."""
+    return CudaGraphStep(step, model, images, labels) if images.is_cuda else step
+
+
+class Inputs:
+    """From what the workers hand over to what the network sees, as `ImageTask.draw` does."""
+
+    def __init__(self, setting: Setting, *, compiled: bool = False) -> None:
+        self.device = setting.device
+        shape = setting.batch, 3, setting.size, setting.size
+        pixels = torch.randint(256, shape, dtype=torch.uint8)
+        labels = torch.randint(1000, (setting.batch,))
+        pin = setting.device.type == "cuda"
+        self.pixels, self.labels = (t.pin_memory() if pin else t for t in (pixels, labels))
+        self.u = np.random.default_rng(0).random((setting.batch, DRAWS))
+        finish: Any = torch.compile(network_input) if compiled and pin else network_input
+        self.finish: Finish = partial(finish, layout=NHWC)
+
+    def upload(self) -> Pair:
+        return (
+            self.pixels.to(self.device, non_blocking=True),
+            self.labels.to(self.device, non_blocking=True),
+        )
+
+    def __call__(self) -> Pair:
+        pixels, labels = self.upload()
+        return self.finish(pixels, *changes(self.u, "reduced", self.device)), labels
+
+
+class Ahead:
+    """Inputs made on a stream of their own while the step before runs."""
+
+    def __init__(self, inputs: Callable[[], Pair]) -> None:
+        self.inputs = inputs
+        self.stream = torch.cuda.Stream()
+        self.next = self.make()
+
+    def make(self) -> Pair:
+        with torch.cuda.stream(self.stream):
+            return self.inputs()
+
+    def __call__(self) -> Pair:
+        current = torch.cuda.current_stream()
+        current.wait_stream(self.stream)
+        found = self.next
+        for tensor in found:
+            tensor.record_stream(current)
+        self.next = self.make()
+        return found
+
+
+def observing(setting: Setting) -> Run:
+    config = planned_run(["experiment=bn_x5", "scale=imagenet"]).config
+    model = ours(setting, NHWC)
+    layers: dict[str, HiddenLayer | Unit] = {
+        name: unit
+        for name, unit in model.named_modules()
+        if isinstance(unit, Unit) and name in config.probe.layers
+    }
+    subject = Subject(config, model, InPrecision(model, "bf16"), layers, [mini_batch(setting)])
+    return partial(build_observer(subject).observe, 0)
+
+
+def mini_batch(setting: Setting) -> Pair:
+    images = torch.randn(setting.batch, 3, setting.size, setting.size)
+    labels = torch.randint(1000, (setting.batch,))
+    return images.to(setting.device).contiguous(memory_format=NHWC), labels.to(setting.device)
+
+
+def copy_rate(device: torch.device) -> float:
+    """GB read and written a second."""
+    source = torch.randn((1 << 30) if device.type == "cuda" else 1 << 16, device=device)
+    target = torch.empty_like(source)
+    for _ in range(3):
+        target.copy_(source)
+    return 2e-9 * source.nbytes / seconds(lambda: target.copy_(source), 10, device)
+
+
+def kernels(make: Callable[[], Run]) -> float:
+    """Kernels and copies of a step on the GPU."""
+    run = make()
+    run()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        run()
+        torch.cuda.synchronize()
+    return sum(event.count for event in profile.key_averages() if event.self_device_time_total)
+
+
+@contextmanager
+def one_process(device: torch.device, folder: Path) -> Iterator[None]:
+    """A process group of this process alone."""
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, init_method=f"file://{folder}/group", rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def table(document: dict[str, Any]) -> str:
+    lines = [f"| {document['batch']} images, bf16 | ms |", "|---|--:|"]
+    for name, value in document["parts"].items():
+        numbers = value if isinstance(value, list) else [value]
+        lines.append(f"| {name} | {', '.join(f'{number:,.2f}' for number in numbers)} |")
+    lines += ["", f"{measured_on(document)}."]
+    lines += [f"Failed: {name}: {reason}" for name, reason in document["failed"].items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
