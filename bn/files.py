@@ -1,9 +1,11 @@
 """Files that others build on: replaced whole or not at all, and read with their shape checked."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -72,6 +74,14 @@ def open_locked(path: Path, wait: bool = False) -> BinaryIO:
         file.close()  # somebody removed or replaced it between the opening and the locking: once more
 
 
+def read_regular(path: Path) -> bytes:
+    """The content of a file. OSError for a pipe, whose reader would wait for ever, a device or a folder."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read()
+
+
 # What a value of a record must be: one of some types or strings, a mapping with these keys, or a list of such
 # values. A key that ends in "?" may be missing.
 Shape = type | tuple[type, ...] | frozenset[str] | Mapping[str, Any] | list[Any]
@@ -92,7 +102,7 @@ def read_record(
     Damaged if it cannot be read, cannot be parsed, or has not this shape.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

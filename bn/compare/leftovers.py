@@ -20,7 +20,7 @@ from bn.errors import UserError
 from bn.files import open_locked
 
 HOUR = 3600.0
-PART = re.compile(r"\..+\.part")  # as bn.files.whole names them
+PART = re.compile(r".+\.[0-9a-f]{12}\.part")  # as bn.files.whole names them
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -78,13 +78,13 @@ def parts_in(folder: Path) -> list[Path]:
     for part in sorted(folder.rglob("*.part")):
         with contextlib.suppress(OSError):  # it is being written
             if PART.fullmatch(part.name) and part.is_file():
-                open_locked(part).close()
+                open_locked(part, "r+b").close()
                 found.append(part)
     return found
 
 
 def remove_part(part: Path) -> None:
-    with contextlib.suppress(OSError), open_locked(part):
+    with contextlib.suppress(OSError), open_locked(part, "r+b"):
         part.unlink(missing_ok=True)
 
 

@@ -5,16 +5,19 @@ between leaves is no half of a run, and `runs.py gc` removes it.
 """
 
 import argparse
+import contextlib
+import fcntl
 import os
 import shutil
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from bn.compare.columns import cells
 from bn.compare.runs import Run, run_named
 from bn.errors import UserError, printable
-from bn.run.lock import locked
+from bn.files import open_locked
 
 REMOVED = ".removed-"  # begins the name of what is being removed
 
@@ -63,7 +66,7 @@ def remove(path: Path) -> None:
     name, path = os.path.relpath(path), path.resolve()
     gone = path.with_name(f"{REMOVED}{uuid.uuid4().hex[:12]}")
     try:
-        with locked(path):
+        with held(path):
             path.rename(gone)
         shutil.rmtree(gone)
     except BlockingIOError:
@@ -71,3 +74,23 @@ def remove(path: Path) -> None:
     except OSError as error:
         raise UserError(f"{name}: cannot be removed ({error.strerror})") from error
     print(printable(f"removed {name}"))
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Nobody can begin to work in the run directory. BlockingIOError where somebody works there.
+
+    As `RunDirectory.open` does it: the folder and its lock.
+    """
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # a network file system that cannot lock a folder
+        with open_locked(path / "lock"):
+            yield
+    finally:
+        os.close(folder)

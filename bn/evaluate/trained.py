@@ -11,6 +11,7 @@ from torch import nn
 
 from bn.config import Config, ImageData, config_from, recorded
 from bn.errors import UserError, is_out_of_memory
+from bn.files import read_regular
 from bn.models.build import build_model
 from bn.models.inception import inception
 from bn.models.pretrained import convert
@@ -52,7 +53,7 @@ def load_trained(path: Path) -> Trained:
             )
         path = checkpoints[-1]
     try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = hashlib.sha256(read_regular(path)).hexdigest()
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); accepted: a run directory or a checkpoint"

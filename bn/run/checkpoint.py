@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bn.errors import UserError, is_out_of_memory
-from bn.files import write_whole
+from bn.files import read_regular, write_whole
 
 KEPT = 2
 _NAME = re.compile(r"step_(\d{8,})\.([0-9a-f]{16})\.pt")
@@ -55,7 +55,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if match is None:
         raise UserError(f"{path}: not a checkpoint name (step_<n>.<digest>.pt)")
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     if _digest(content) != match[2]:

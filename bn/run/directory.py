@@ -39,6 +39,7 @@ from bn.files import (
     parse_record,
     parse_yaml,
     read_record,
+    read_regular,
     write_whole,
 )
 from bn.run.code_state import REPOSITORY as REPOSITORY
@@ -270,7 +271,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def _content(path: Path) -> bytes | None:
     """None where there is no file; Damaged where it cannot be read."""
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:

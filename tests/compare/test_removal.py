@@ -8,7 +8,7 @@ import pytest
 
 from bn.compare import removal
 from bn.files import whole
-from bn.run.lock import introduction
+from bn.run.heartbeat import introduction
 from tests.compare.made import config_text, line, said
 from tests.compare.test_terminal import in_a_terminal, plain
 
@@ -138,7 +138,7 @@ class TestGc:
 
     def test_parts_whose_writers_are_gone(self, run, listed, tmp_path):
         path = run("mnist_bn/a/seed_0")
-        left = path / ".status.json.part"
+        left = path / "status.json.0123456789ab.part"
         left.write_text("half")
         mine = path / "download.part"
         mine.write_text("not of this program")
