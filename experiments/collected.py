@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from bn.compare.intervals import crossing as crossing
+from bn.compare.intervals import mean_and_interval as mean_and_interval
+from bn.compare.intervals import mean_text as mean_text
 from bn.config import Config, changes, flatten, to_dict
 from bn.errors import UserError
 from bn.files import TEXT_OR_NONE, Damaged, Shape, read_record, write_whole
-from bn.intervals import crossing as crossing
-from bn.intervals import mean_and_interval as mean_and_interval
-from bn.intervals import mean_text as mean_text
 from bn.run.directory import ENDED, ENV, RunDirectory, is_compared, read_lines
 
 # The shape of a runs.json (bn/files.py).

@@ -61,7 +61,6 @@ SUBCOMMANDS = {
     ),
     "show": ("page", "everything about one run"),
     "rm": ("removal", "removes the runs that are named, once you say yes; never one that is running"),
-    "gc": ("leftovers", "removes what kills and failed attempts leave, once you say yes"),
 }
 
 
@@ -135,10 +134,6 @@ def add_watch(parser: argparse._ActionsContainer, what: str) -> None:
     )
 
 
-def add_yes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-
-
 def list_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sort", metavar="COLUMN", help="by a column or a key (default: state, then run)")
     parser.add_argument("--reverse", action="store_true", help="in the opposite order")
@@ -190,17 +185,12 @@ def show_options(parser: argparse.ArgumentParser) -> None:
 
 def rm_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help=argparse.SUPPRESS)
-    add_yes(parser)
-
-
-def gc_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
-    add_yes(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 OPTIONS = {
     "list": list_options, "table": table_options, "diff": diff_options, "plot": plot_options,
-    "show": show_options, "rm": rm_options, "gc": gc_options,
+    "show": show_options, "rm": rm_options,
 }  # fmt: skip
 CHOICE = "[FOLDER|CONDITION ...] [--experiment NAME[,NAME]] [--state NAME[,NAME]]"
 USAGE = {
@@ -211,7 +201,6 @@ USAGE = {
     "\n      [--percentiles] [--layer NAME[,NAME]] [--out FILE] [--watch [SECONDS]]",
     "show": "RUN",
     "rm": "RUN [RUN ...] [--yes]",
-    "gc": "[FOLDER ...] [--yes]",
 }  # fmt: skip
 
 

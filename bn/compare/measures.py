@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bn.compare.intervals import crossing, mean_text
 from bn.compare.rows import ACCURACY, Row, curve, logged_as
 from bn.compare.runs import Run
 from bn.compare.settings import Setting
-from bn.intervals import crossing, mean_text
 from bn.run.directory import ENDED
 
 

@@ -1,34 +1,31 @@
 """`runs.py rm`: removes the runs that are named, and nothing else.
 
 A run vanishes at once, by a new name that no list shows, and then its files are removed. What a kill in
-between leaves is no half of a run, and `runs.py gc` removes it.
+between leaves is a hidden folder beside it, `.removed-*`, and no half of a run.
 """
 
 import argparse
 import contextlib
-import fcntl
 import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 from bn.compare.columns import cells
 from bn.compare.runs import Run, run_named
 from bn.errors import UserError, printable
-from bn.files import open_locked
-
-REMOVED = ".removed-"  # begins the name of what is being removed
+from bn.run.lock import RunLock
 
 
 def main(arguments: argparse.Namespace) -> None:
     runs = {run.path.absolute(): run for run in map(run_named, arguments.runs)}
     for run in runs.values():
         check(run)
-    if agreed([described(run) for run in runs.values()], arguments.yes):
-        for run in runs.values():
-            remove(run.path)
+    print(*map(described, runs.values()), sep="\n")
+    if arguments.yes or agreed(len(runs)):
+        for path in runs:
+            remove(path)
 
 
 def check(run: Run) -> None:
@@ -47,15 +44,12 @@ def described(run: Run) -> str:
     return ", ".join(filter(None, (f"{name}: {state}", f"step {step}" * bool(step), accuracy)))
 
 
-def agreed(lines: list[str], yes: bool) -> bool:
-    """Whether to remove what the lines say. UserError where nobody can be asked."""
-    print(*map(printable, lines), sep="\n")
-    if yes:
-        return True
+def agreed(number: int) -> bool:
+    """Whether to remove so many. UserError where nobody can be asked."""
     if not sys.stdin.isatty():
         raise UserError("nothing is removed: there is no terminal to ask at; accepted: --yes")
     try:
-        answer = input(f"remove {'this' if len(lines) == 1 else f'these {len(lines)}'}? [y/N] ")
+        answer = input(f"remove {'this' if number == 1 else f'these {number}'}? [y/N] ")
     except EOFError:
         answer = ""
     return answer.strip().lower() in ("y", "yes")
@@ -64,33 +58,11 @@ def agreed(lines: list[str], yes: bool) -> bool:
 def remove(path: Path) -> None:
     """Remove a run directory. UserError where somebody works there, or where it cannot be removed."""
     name, path = os.path.relpath(path), path.resolve()
-    gone = path.with_name(f"{REMOVED}{uuid.uuid4().hex[:12]}")
+    gone = path.with_name(f".removed-{uuid.uuid4().hex[:12]}")
     try:
-        with held(path):
+        with contextlib.closing(RunLock(path, name)):  # nobody works there, nor can begin to
             path.rename(gone)
         shutil.rmtree(gone)
-    except BlockingIOError:
-        raise UserError(f"{name}: running: stop it first") from None
     except OSError as error:
         raise UserError(f"{name}: cannot be removed ({error.strerror})") from error
     print(printable(f"removed {name}"))
-
-
-@contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Nobody can begin to work in the run directory. BlockingIOError where somebody works there.
-
-    As `RunDirectory.open` does it: the folder and its lock.
-    """
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise
-        except OSError:
-            pass  # a network file system that cannot lock a folder
-        with open_locked(path / "lock"):
-            yield
-    finally:
-        os.close(folder)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from bn.compare.filters import some_asked_for
+from bn.compare.intervals import mean_and_interval
 from bn.compare.measures import Cell, cells_of
 from bn.compare.rows import ACCURACY, TIMES, Row, logged_as, not_logged, readable, rows_of
 from bn.compare.runs import Run
@@ -16,7 +17,6 @@ from bn.compare.settings import Setting, brief, one_of_each_seed, settings, shor
 from bn.compare.terminal import width
 from bn.errors import UserError, printable
 from bn.files import Damaged, read_record
-from bn.intervals import mean_and_interval
 from bn.run.directory import ENV
 from bn.run.state import STATES
 

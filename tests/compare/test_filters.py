@@ -96,7 +96,7 @@ def test_refused_keys_and_folders(grid, refused, tmp_path):
     )
     assert refused(grid, "lr>=1").endswith("; near it: optim.lr")
     assert refused("tabel") == (
-        "runs.py: tabel: no such folder, and no subcommand (list, table, diff, plot, show, rm, gc)"
+        "runs.py: tabel: no such folder, and no subcommand (list, table, diff, plot, show, rm)"
     )
     assert refused("table", tmp_path / "no") == f"runs.py: {tmp_path / 'no'}: no such folder"
 
