@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -29,20 +28,6 @@ class Subject(NamedTuple):
     network: nn.Module  # the same, with its forward pass in the precision that it trains in
     layers: Mapping[str, HiddenLayer | Unit]  # those observed, by the name they are recorded under
     batches: Sequence[tuple[Tensor, Tensor]]  # images and labels, in mini-batches as it trains with
-
-
-class Histogram(NamedTuple):
-    """How many values lie in each bin: `counts` (B,), between `edges` (B + 1,)."""
-
-    counts: np.ndarray
-    edges: np.ndarray
-
-
-class Views(NamedTuple):
-    """What loggers show of a look, by name, besides the numbers in metrics.jsonl."""
-
-    numbers: dict[str, float]
-    histograms: dict[str, Histogram]
 
 
 class Observation(ABC):
@@ -64,9 +49,9 @@ class Observation(ABC):
     def observe(self, step: int) -> dict[str, float]:
         """Look at the network as it is after `step`; the numbers to log, maybe none."""
 
-    def views(self) -> Views:
-        """What there is to show of the latest look."""
-        return Views({}, {})
+    def views(self) -> dict[str, float]:
+        """What loggers show of the latest look, by name, besides the numbers in metrics.jsonl."""
+        return {}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything observed so far that `save` needs, for a checkpoint."""
@@ -174,14 +159,12 @@ class Observer:
                 found |= observation.observe(step)
         return found
 
-    def views(self, step: int) -> Views:
+    def views(self, step: int) -> dict[str, float]:
         """What those that looked at `step`, the latest, have to show."""
-        found = Views({}, {})
+        found: dict[str, float] = {}
         for name, observation in self.observations.items():
             if step in self._steps[name]:
-                numbers, histograms = observation.views()
-                found.numbers.update(numbers)
-                found.histograms.update(histograms)
+                found |= observation.views()
         return found
 
     def state_dict(self) -> dict[str, Any]:

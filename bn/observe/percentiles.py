@@ -14,10 +14,8 @@ import torch
 from torch import Tensor
 
 from bn.files import whole
-from bn.observe.observation import Histogram, Observation, Subject, Views, nonlinearity_inputs
+from bn.observe.observation import Observation, Subject, nonlinearity_inputs
 from bn.observe.typical import typical_unit as typical_unit
-
-BINS = 64  # of a histogram
 
 
 class Percentiles(Observation):
@@ -27,8 +25,8 @@ class Percentiles(Observation):
     is a feature map, whose values at all locations count. `paths` collects, for each layer, what each call
     observed: (percentiles, units) float32. All goes into `activations.npz`, nothing into metrics.jsonl.
 
-    Loggers see, of each layer, the percentiles of the unit that is typical so far, each percentile's median
-    over the units, and a histogram of all inputs to its nonlinearity.
+    Loggers see, of each layer, the percentiles of the unit that is typical so far, and each percentile's
+    median over the units.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -36,20 +34,15 @@ class Percentiles(Observation):
         self.percentiles = subject.config.probe.percentiles
         self.observed_at: list[int] = []
         self.paths: dict[str, list[np.ndarray]] = {name: [] for name in subject.layers}
-        self._histograms: dict[str, Histogram] = {}  # of the latest look, by layer
 
     def observe(self, step: int) -> dict[str, float]:
         inputs = nonlinearity_inputs(self.subject)
         self.observed_at.append(step)
-        self._histograms = {}
         for name, path in self.paths.items():
-            values = inputs.pop(name)
-            if self.subject.config.logger.chosen and (histogram := histogram_of(values)):
-                self._histograms[name] = histogram
-            path.append(percentiles_of_columns(values, self.percentiles))
+            path.append(percentiles_of_columns(inputs.pop(name), self.percentiles))
         return {}
 
-    def views(self) -> Views:
+    def views(self) -> dict[str, float]:
         numbers = {}
         for name, path in self.paths.items():
             typical = typical_unit(np.array(path))
@@ -58,10 +51,7 @@ class Percentiles(Observation):
             ):
                 numbers[f"percentiles/{name}/typical_{which:g}"] = float(of_unit)
                 numbers[f"percentiles/{name}/median_{which:g}"] = float(over_units)
-        return Views(
-            {name: number for name, number in numbers.items() if math.isfinite(number)},
-            {f"inputs/{name}": histogram for name, histogram in self._histograms.items()},
-        )
+        return {name: number for name, number in numbers.items() if math.isfinite(number)}
 
     def state_dict(self) -> dict[str, Tensor]:
         paths = {name: torch.from_numpy(np.array(path, np.float32)) for name, path in self.paths.items()}
@@ -110,15 +100,3 @@ def ordered_on_device(rows: Tensor, places: np.ndarray, at_once: int = 1 << 25) 
     index = torch.from_numpy(places).to(rows.device)
     parts = rows.split(max(1, at_once // rows.shape[1]))
     return torch.cat([part.sort(1).values[:, index] for part in parts]).movedim(1, 0)
-
-
-def histogram_of(values: Tensor) -> Histogram | None:
-    """The finite values in bins of equal width, from the least to the largest; None if no value is finite."""
-    finite = values[values.isfinite()]
-    if not len(finite):
-        return None
-    low, high = (edge.item() for edge in finite.aminmax())
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    counts = torch.histc(finite, BINS, low, high)
-    return Histogram(counts.cpu().numpy(), np.linspace(low, high, BINS + 1))

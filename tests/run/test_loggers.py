@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 from bn.config import config_from, recorded, to_dict
 from bn.errors import Interrupted, UserError
-from bn.observe.percentiles import histogram_of, typical_unit
+from bn.observe.percentiles import typical_unit
 from bn.run.directory import read_lines
 from bn.run.loggers import chosen, open_loggers
 
@@ -18,19 +17,11 @@ class Kept:
 
     def __init__(self, fails=()):
         self.fails = fails
-        self.numbers, self.histograms, self.images, self.ends = [], [], [], []
+        self.numbers, self.ends = [], []
 
     def log(self, numbers, step):
         self._maybe("log")
         self.numbers.append((step, dict(numbers)))
-
-    def log_histograms(self, histograms, step):
-        self._maybe("log_histograms")
-        self.histograms.append((step, dict(histograms)))
-
-    def log_image(self, name, pixels, step):
-        self._maybe("log_image")
-        self.images.append((name, pixels, step))
 
     def finish(self, state, reason):
         self._maybe("finish")
@@ -71,21 +62,11 @@ def test_both_are_told_the_same_and_it_is_what_the_records_say(trained, kept, un
                     assert seen.pop(f"percentiles/{layer}/typical_{p}") == of_units[unit]
                     assert seen.pop(f"percentiles/{layer}/median_{p}") == np.median(of_units)
             assert not seen
-        assert [step for step, _ in one.histograms] == arrays["steps"].tolist()
-    for _, histograms in one.histograms:
-        assert set(histograms) == {"inputs/layer1", "inputs/layer2", "inputs/layer3"}
-        for counts, edges in histograms.values():
-            assert counts.sum() == 600 * 100  # examples x units
-            assert len(edges) == len(counts) + 1
-    ((name, pixels, step),) = one.images
-    assert (name, step) == ("percentiles/figure", 120)
-    assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
-    assert pixels.std() > 5  # something is drawn
     assert one.ends == other.ends == [("done", None)]
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 
 
-@pytest.mark.parametrize("call", ["log", "log_histograms", "log_image", "finish"])
+@pytest.mark.parametrize("call", ["log", "finish"])
 def test_one_that_fails_is_let_go_and_the_other_goes_on(trained, kept, undisturbed, bits, capfd, call):
     kept["wandb"].fails = (call,)
     run = trained(*RUN)
@@ -95,23 +76,8 @@ def test_one_that_fails_is_let_go_and_the_other_goes_on(trained, kept, undisturb
         "the local records are complete\n"
     )
     assert kept["tensorboard"].ends == [("done", None)]
-    assert len(kept["tensorboard"].images) == 1
     assert not kept["wandb"].ends
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
-
-
-def test_a_figure_that_cannot_be_drawn_costs_no_more_than_the_figure(trained, kept, monkeypatch, capfd):
-    def fails(_):
-        raise MemoryError("no\nroom")
-
-    monkeypatch.setattr("bn.observe.figure.percentiles_figure", fails)
-    run = trained(*RUN)
-    assert (
-        capfd.readouterr().err
-        == f"{run.name}: the figure of its percentiles is not drawn: MemoryError: no room\n"
-    )
-    assert run.finished
-    assert kept["wandb"].ends == [("done", None)]
 
 
 def test_each_end_is_told_as_it_is(trained, kept, stop_after, monkeypatch):
@@ -130,28 +96,6 @@ def test_each_end_is_told_as_it_is(trained, kept, stop_after, monkeypatch):
     assert second[0] == "diverged"
     assert "is nan" in second[1] or "is inf" in second[1]
     assert third == ("failed", None)
-    assert len(kept["wandb"].images) == 1  # of the run that ended
-
-
-def test_without_a_logger_no_histogram_is_made(trained, monkeypatch):
-    monkeypatch.setattr("bn.observe.percentiles.histogram_of", None)
-    assert trained("experiment=mnist_bn", "steps=60", "probe.examples=60").finished
-
-
-def test_a_histogram_is_numpys_of_the_finite_values():
-    values = torch.randn(3000, 7, generator=torch.Generator().manual_seed(1))
-    values[0] = torch.tensor([np.nan, np.inf, -np.inf, 0, 0, 0, 0])
-    found = histogram_of(values)
-    assert found is not None
-    finite = values[values.isfinite()].numpy()
-    expected, edges = np.histogram(finite, 64)
-    assert np.abs(found.counts - expected).sum() <= 4  # what lies on an edge, in float32
-    np.testing.assert_allclose(found.edges, edges, atol=1e-6)
-    same = histogram_of(torch.full((5, 2), 3.0))
-    assert same is not None
-    assert same.counts.sum() == 10
-    assert (same.edges[0], same.edges[-1]) == (2.5, 3.5)
-    assert histogram_of(torch.full((2, 2), torch.nan)) is None
 
 
 WANDB = {"mode": "offline", "project": "p", "entity": None, "group": None, "tags": ["a"]}

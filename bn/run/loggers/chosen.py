@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from bn.config import Config
-from bn.run.directory import ENDED, RunDirectory
+from bn.run.directory import RunDirectory
 from bn.run.loggers.logger import Logger
 from bn.run.loggers.tensorboard import Tensorboard, check_tensorboard
 from bn.run.loggers.wandb import Wandb, check_wandb
@@ -34,35 +34,17 @@ class Loggers:
         """Log what the observations of `step` show besides the numbers in metrics.jsonl."""
         if self.loggers:
             views = observer.views(step)
-            self._each(lambda logger: logger.log(views.numbers, step))
-            self._each(lambda logger: logger.log_histograms(views.histograms, step))
+            self._each(lambda logger: logger.log(views, step))
 
     def finish(self) -> None:
-        """Report how this start of the run ended, as its status says; for an ended run also a figure."""
+        """Report how this start of the run ended, as its status says."""
         if not self.loggers:
             return
         status = self.run.status
         state = status.get("state", "failed")
         if state == "running":  # it has raised, which is recorded later
             state = "failed"
-        if state in ENDED:
-            self._draw(status["step"])
         self._each(lambda logger: logger.finish(state, status.get("reason")))
-
-    def _draw(self, step: int) -> None:
-        """Log the run's percentiles as an image, where they were observed."""
-        from bn.observe.figure import percentiles_figure  # imports matplotlib
-
-        try:
-            pixels = percentiles_figure(self.run.activations)
-        except Exception as error:
-            print(
-                f"{self.run.name}: the figure of its percentiles is not drawn: {_line(error)}",
-                file=sys.stderr,
-            )
-            return
-        if pixels is not None:
-            self._each(lambda logger: logger.log_image("percentiles/figure", pixels, step))
 
     def _each(self, use: Callable[[Logger], None]) -> None:
         for name, logger in list(self.loggers.items()):

@@ -2,18 +2,13 @@
 
 import importlib.util
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from bn.config import Config, TensorboardLogger, to_dict
 from bn.errors import UserError
 from bn.run.directory import RunDirectory
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from bn.observe.observation import Histogram
 
 
 class Tensorboard:
@@ -41,20 +36,6 @@ class Tensorboard:
             self._panels |= panels
             layout = {layer: ["Multiline", names] for layer, names in self._panels.items()}
             self.writer.add_custom_scalars({"percentiles of the typical unit": layout})
-
-    def log_histograms(self, histograms: Mapping[str, "Histogram"], step: int) -> None:
-        import numpy as np
-
-        for name, (counts, edges) in histograms.items():
-            centres = (edges[:-1] + edges[1:]) / 2
-            self.writer.add_histogram_raw(
-                name, min=edges[0], max=edges[-1], num=counts.sum(), sum=np.dot(counts, centres),
-                sum_squares=np.dot(counts, centres**2), bucket_limits=edges[1:].tolist(),
-                bucket_counts=counts.tolist(), global_step=step,
-            )  # fmt: skip
-
-    def log_image(self, name: str, pixels: "np.ndarray", step: int) -> None:
-        self.writer.add_image(name, pixels, step, dataformats="HWC")
 
     def finish(self, state: str, reason: str | None) -> None:
         self.writer.close()

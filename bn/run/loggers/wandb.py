@@ -10,18 +10,13 @@ import socket
 import sys
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from bn.config import Config, WandbLogger, to_dict
 from bn.errors import UserError
 from bn.files import read_record, write_whole
 from bn.run.directory import RunDirectory
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from bn.observe.observation import Histogram
 
 REACH_S = 3.0  # how long to look for the server before going offline
 START_S = 30.0  # how long its start may take once it has answered
@@ -45,7 +40,6 @@ class Wandb:
         os.environ.setdefault("WANDB_FINISH_TIMEOUT", f"{FINISH_S:g}")
         import wandb
 
-        self.wandb: Any = wandb
         later = f"(`wandb sync {shlex.quote(run.name)}/wandb/offline-run-*` sends the run later)"
         failed = None  # why it is not online
         if choice.mode == "online" and not _reachable(wandb):
@@ -86,13 +80,6 @@ class Wandb:
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
         self.run.log(dict(numbers), step=step)
-
-    def log_histograms(self, histograms: Mapping[str, "Histogram"], step: int) -> None:
-        bars = {name: self.wandb.Histogram(np_histogram=histogram) for name, histogram in histograms.items()}
-        self.run.log(bars, step=step)
-
-    def log_image(self, name: str, pixels: "np.ndarray", step: int) -> None:
-        self.run.log({name: self.wandb.Image(pixels)}, step=step)
 
     def finish(self, state: str, reason: str | None) -> None:
         self.run.summary.update({"state": state, "reason": reason})
