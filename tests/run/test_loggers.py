@@ -7,7 +7,8 @@ from bn.config import config_from, recorded, to_dict
 from bn.errors import Interrupted, UserError
 from bn.observe.percentiles import typical_unit
 from bn.run.directory import read_lines
-from bn.run.loggers import chosen, open_loggers
+from bn.run import loggers as module
+from bn.run.loggers import open_loggers
 
 RUN = ("experiment=mnist_bn", "logger=[wandb,tensorboard]")
 
@@ -36,8 +37,8 @@ class Kept:
 def kept(monkeypatch):
     """In place of W&B and TensorBoard: what each was told, of all starts together."""
     loggers = {"wandb": Kept(), "tensorboard": Kept()}
-    monkeypatch.setattr(chosen, "Wandb", lambda *_: loggers["wandb"])
-    monkeypatch.setattr(chosen, "Tensorboard", lambda *_: loggers["tensorboard"])
+    monkeypatch.setattr(module, "Wandb", lambda *_: loggers["wandb"])
+    monkeypatch.setattr(module, "Tensorboard", lambda *_: loggers["tensorboard"])
     return loggers
 
 

@@ -14,8 +14,7 @@ from bn.run.directory import RunDirectory
 class Tensorboard:
     """The event files of one start of a run, which resumes after step `first`.
 
-    TensorBoard leaves out what earlier starts wrote of the steps that come again. The tab "custom scalars"
-    draws the percentiles of each layer into one panel.
+    TensorBoard leaves out what earlier starts wrote of the steps that come again.
     """
 
     def __init__(self, config: Config, choice: TensorboardLogger, run: RunDirectory, first: int) -> None:
@@ -26,16 +25,10 @@ class Tensorboard:
         )
         shown = yaml.safe_dump(to_dict(config), sort_keys=False)
         self.writer.add_text("config", f"```\n{shown}```", first)
-        self._panels: dict[str, list[str]] = {}  # layer, and what is drawn of it
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
         for name, number in numbers.items():
             self.writer.add_scalar(name, number, step)
-        panels = _panels(numbers)
-        if panels.keys() - self._panels.keys():
-            self._panels |= panels
-            layout = {layer: ["Multiline", names] for layer, names in self._panels.items()}
-            self.writer.add_custom_scalars({"percentiles of the typical unit": layout})
 
     def finish(self, state: str, reason: str | None) -> None:
         self.writer.close()
@@ -45,14 +38,3 @@ def check_tensorboard() -> None:
     """UserError where it is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise UserError('logger=tensorboard: tensorboard is not installed: pip install -e ".[tensorboard]"')
-
-
-def _panels(numbers: Mapping[str, float]) -> dict[str, list[str]]:
-    """By layer, the names of its typical unit's percentiles among these."""
-    panels: dict[str, list[str]] = {}
-    for name in numbers:
-        room, _, rest = name.partition("/")
-        layer, _, what = rest.partition("/")
-        if room == "percentiles" and what.startswith("typical"):
-            panels.setdefault(layer, []).append(name)
-    return panels

@@ -68,7 +68,7 @@ class Wandb:
             try:
                 online = start("online")
             except Exception as error:
-                failed = _line(error)
+                failed = " ".join(f"{type(error).__name__}: {error}".split())
                 # Its service holds the id of the run that could not be started; it may have crashed, too.
                 with contextlib.suppress(Exception):
                     wandb.teardown()
@@ -147,7 +147,3 @@ def _reachable(wandb: Any) -> bool:
 def _capped(name: str) -> str:
     """W&B takes names of 128 characters; what is cut off lives on as a hash."""
     return name if len(name) <= 128 else f"{name[:119]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
