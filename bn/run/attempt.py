@@ -48,22 +48,32 @@ def attempt(
     limits = None
     if "max_num_timeout" in launcher:
         limits = Limits(launcher["signal_delay_s"], launcher["max_num_timeout"])
-    if early := _begin(run, ranks, launcher, limits):
+    try:
+        early = _check_and_open(run, ranks, launcher, limits)
+    except UserError as error:
+        job = job_id()
+        if isinstance(error, InUse) or job is None or submission(run).get("job", "") not in (None, job):
+            raise
+        early = _record_failure(run, error)
+    if early:
+        outcome = early[0], "" if ranks.rank else early[1]
         if not quiet:
-            _tell(run, early)
-        return early
-    if ranks.rank:
-        outcome = _go_on(run, ranks, limits, work)
-        _tell(run, outcome)
+            _tell(run, outcome)
         return outcome
-    from bn.run.transcript import copied, note  # they import tqdm, which --help should not wait for
-
     began = time.monotonic()
-    note(run.path, f"{time.strftime('%Y-%m-%d %H:%M:%S%z')}: {run.command}\n")
-    with copied(run.path, shown=not quiet):
-        _say_other_code(run)
+    with contextlib.ExitStack() as transcript:
+        if ranks.rank == 0:
+            from bn.run.transcript import copied, note  # they import tqdm, which --help should not wait for
+
+            note(run.path, f"{time.strftime('%Y-%m-%d %H:%M:%S%z')}: {run.command}\n")
+            transcript.enter_context(copied(run.path, shown=not quiet))
+            if other := run.other_code(code_state()):
+                advice = "to start over with this code, choose another output=..."
+                print(
+                    f"{run.name}: resumes with changed code: {other}: {advice}", file=sys.stderr, flush=True
+                )
         outcome = _go_on(run, ranks, limits, work)
-        _tell(run, outcome, time.monotonic() - began)
+        _tell(run, outcome, None if ranks.rank else time.monotonic() - began)
     if quiet and run.status.get("state") != outcome[0]:  # as on a full disk: whoever watches cannot know
         _tell(run, outcome)
     return outcome
@@ -82,26 +92,10 @@ def _tell(run: RunDirectory, outcome: Outcome, took_s: float | None = None) -> N
         print(*others, sep="\n", flush=True)
 
 
-def _begin(
+def _check_and_open(
     run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], limits: Limits | None
 ) -> Outcome | None:
-    """Open the run directory; the outcome where there is nothing to train.
-
-    What cannot be trained is a UserError, and recorded as a failure in the job that was submitted for it.
-    """
-    job = job_id()
-    try:
-        return _check_and_open(run, ranks, launcher, limits, job)
-    except UserError as error:
-        if isinstance(error, InUse) or job is None or submission(run).get("job", "") not in (None, job):
-            raise
-        state, line = _record_failure(run, error)
-        return state, "" if ranks.rank else line
-
-
-def _check_and_open(
-    run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], limits: Limits | None, job: str | None
-) -> Outcome | None:
+    """Open the run directory; the outcome where there is nothing to train. UserError for what cannot be."""
     check_device(run.config, ranks)
     run.check_config()
     check_start(run)
@@ -109,24 +103,25 @@ def _check_and_open(
         run.check_records()
         other = run.other_code(code_state())
         since = f"; {other}: to train with this code, choose another output=..." if other else ""
-        return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before{since})"
+        return run.status["state"], f"{run.summary()} (finished before{since})"
     check_shared(run.config, ranks.size)
     check_data(run.config)
     if ranks.rank == 0:
         fetch_data(run.config)
+    job = job_id()
     if job is not None and launcher.get("changed") == "stop":
         check_submission(run, job)
     if (number := stop_signal()) is not None:
         _told_to_stop(run, ranks, number, limits)
-        return "interrupted", "" if ranks.rank else f"{run.name}: not started"
-    _open(run, 0.0 if job is None else PATIENCE_S)
-    return None
-
-
-def _say_other_code(run: RunDirectory) -> None:
-    if other := run.other_code(code_state()):
-        advice = "to start over with this code, choose another output=..."
-        print(f"{run.name}: resumes with changed code: {other}: {advice}", file=sys.stderr, flush=True)
+        return "interrupted", f"{run.name}: not started"
+    end = time.monotonic() + (0.0 if job is None else PATIENCE_S)
+    while True:
+        try:
+            return run.open()
+        except InUse:
+            if time.monotonic() >= end or stop_signal():
+                raise
+            time.sleep(1)
 
 
 def _go_on(run: RunDirectory, ranks: Ranks, limits: Limits | None, work: Work) -> Outcome:
@@ -155,17 +150,6 @@ def check_device(config: Config, ranks: Ranks) -> None:
         from bn.distributed.team import check_gpus
 
         check_gpus(config, ranks)
-
-
-def _open(run: RunDirectory, patience_s: float) -> None:
-    end = time.monotonic() + patience_s
-    while True:
-        try:
-            return run.open()
-        except InUse:
-            if time.monotonic() >= end or stop_signal():
-                raise
-            time.sleep(1)
 
 
 def _told_to_stop(run: RunDirectory, ranks: Ranks, number: int, limits: Limits | None) -> str:

@@ -6,8 +6,8 @@ import pytest
 from bn.config import config_from, recorded, to_dict
 from bn.errors import Interrupted, UserError
 from bn.observe.percentiles import typical_unit
-from bn.run.directory import read_lines
 from bn.run import loggers as module
+from bn.run.directory import read_lines
 from bn.run.loggers import open_loggers
 
 RUN = ("experiment=mnist_bn", "logger=[wandb,tensorboard]")
