@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ def watch(members: Sequence[Member], before: Sequence[str] = ()) -> list[tuple[s
     missing = dict.fromkeys(range(len(members)), 0)
     asked = 0.0
     told = Watched([member.run for member in members], before)
-    with contextlib.closing(told), _stopped(members, missing):
+    try:
         while missing:
             if stop_signal():
                 raise KeyboardInterrupt
@@ -61,6 +61,11 @@ def watch(members: Sequence[Member], before: Sequence[str] = ()) -> list[tuple[s
                 told.over(i, *outcomes[i])
             told.show()
             time.sleep(LOOK_S)
+    except KeyboardInterrupt:  # also while it waits for an answer of SLURM's
+        _say_what_stays([members[i] for i in missing])
+        raise
+    finally:
+        told.close()
     return [outcomes[i] for i in range(len(members))]
 
 
@@ -76,16 +81,6 @@ def _left(run: RunDirectory, job: str, state: str | None) -> tuple[str, str]:
         f"{run.name}: job {job} is gone (cancelled, killed, out of memory, or its node was lost): "
         f"the same command resumes it{where}"
     )
-
-
-@contextlib.contextmanager
-def _stopped(members: Sequence[Member], left: Mapping[int, int]) -> Iterator[None]:
-    """Say what goes on where this process is told to stop, also while it waits for an answer of SLURM's."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _say_what_stays([members[i] for i in left])
-        raise
 
 
 def _say_what_stays(members: Sequence[Member]) -> None:

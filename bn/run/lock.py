@@ -13,9 +13,8 @@ import platform
 import re
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from bn.errors import UserError
 from bn.files import open_locked
@@ -41,7 +40,10 @@ class RunLock:
         self._stopped = threading.Event()
         with contextlib.ExitStack() as held:
             try:
-                self._file = held.enter_context(locked(folder))
+                opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                held.callback(os.close, opened)
+                _lock_too(opened)
+                self._file = held.enter_context(open_locked(self._path))
             except BlockingIOError:
                 holder = holder_of(self._path)  # the file may have been removed
                 by = holder.name if holder else "another process"
@@ -69,24 +71,14 @@ class RunLock:
             self._file.truncate(0)  # nobody works here now
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[BinaryIO]:
-    """The file `lock` of a run directory, in which nobody else can work. BlockingIOError where somebody does.
-
-    The folder is locked too, since the file may be removed meanwhile.
-    """
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _lock_too(folder: int) -> None:
+    """Lock the folder as well: the file in it may be removed while the process works."""
     try:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise
-        except OSError:
-            pass  # a network file system, which may lock no folders
-        with open_locked(folder / "lock") as file:
-            yield file
-    finally:
-        os.close(opened)
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass  # a network file system, which may lock no folders
 
 
 def introduction() -> str:

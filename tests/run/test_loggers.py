@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bn.config import config_from, recorded, to_dict
-from bn.errors import Interrupted, UserError
+from bn.errors import Interrupted
 from bn.observe.percentiles import typical_unit
 from bn.run import loggers as module
 from bn.run.directory import read_lines
@@ -113,11 +113,6 @@ WANDB = {"mode": "offline", "project": "p", "entity": None, "group": None, "tags
 def test_a_config_that_was_saved_when_there_was_one_logger_is_read(planned, saved, today):
     plain = {**to_dict(planned("experiment=mnist_bn").config), "logger": saved}
     assert to_dict(config_from(recorded(plain)))["logger"] == today
-
-
-def test_the_tags_of_wandb_fit_wandb(planned):
-    with pytest.raises(UserError, match=r"^logger\.wandb\.tags=x{65}: accepted: at most 64 characters$"):
-        planned("experiment=mnist_bn", "logger=wandb", f"logger.wandb.tags=[{'x' * 65}]")
 
 
 def test_disabled_and_none_are_no_loggers(planned):

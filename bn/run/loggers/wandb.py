@@ -27,7 +27,6 @@ CLOUD = "api.wandb.ai"  # a key for it also serves where W&B's own cloud has ano
 # W&B shows a run as finished (exit code 0), failed, or crashed (its process ended without saying so). 255 is
 # its own code for Ctrl-C.
 EXIT_CODES = {"done": 0, "diverged": 0, "interrupted": 255, "failed": 1}
-LONGEST_TAG = 64
 
 
 class Wandb:
@@ -94,9 +93,6 @@ def check_wandb(choice: WandbLogger) -> None:
         import wandb
     except ImportError:
         raise UserError('logger=wandb: wandb is not installed: pip install -e ".[wandb]"') from None
-    for tag in choice.tags:
-        if len(tag) > LONGEST_TAG:
-            raise UserError(f"logger.wandb.tags={tag}: accepted: at most {LONGEST_TAG} characters")
     if choice.mode == "online" and not _has_key(_server(wandb)):
         raise UserError(
             "logger.wandb.mode=online: no W&B key: run `wandb login`, set WANDB_API_KEY, "
