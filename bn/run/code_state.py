@@ -1,5 +1,6 @@
 """The code as it is on the disk: the commit, and what differs from it."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -43,7 +44,8 @@ def code_state() -> CodeState:
             return CodeState(None, "")
         with tempfile.TemporaryDirectory() as folder:  # new files are added to a copy of the index
             copy = shutil.copy2(REPOSITORY / index, folder)
-            _git("add", "--intent-to-add", "--", *NEW_CODE, index=copy)
+            with contextlib.suppress(subprocess.CalledProcessError):  # as of a checkout without YAML
+                _git("add", "--intent-to-add", "--", *NEW_CODE, index=copy)
             # Whatever the user's own settings of git are, and on whatever node.
             plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv")
             return CodeState(commit, _git("diff", *plain, "HEAD", "--", *CODE, index=copy))
