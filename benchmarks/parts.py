@@ -290,6 +290,9 @@ def table(document: dict[str, Any]) -> str:
     for name, value in document["parts"].items():
         numbers = value if isinstance(value, list) else [value]
         lines.append(f"| {name} | {', '.join(f'{number:,.2f}' for number in numbers)} |")
+    missing = [name for name in parts(Setting(torch.device("cuda"), 256), 0) if name not in document["parts"]]
+    if missing and document["device"].startswith("NVIDIA"):
+        lines.append(f"| not measured yet: {'; '.join(missing)} | |")
     lines += ["", f"{measured_on(document)}."]
     lines += [f"Failed: {name}: {reason}" for name, reason in document["failed"].items()]
     return "\n".join(lines) + "\n"

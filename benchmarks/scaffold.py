@@ -17,6 +17,7 @@ from tqdm import tqdm
 from bn.errors import Arguments
 from bn.files import read_record, write_whole
 from bn.run.directory import REPOSITORY
+from bn.run.environment import environment
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
@@ -98,10 +99,12 @@ class Growing:
         self._name = name
         self._facts = dict(facts)
         self._found: dict[str, Any] = {}
+        self._environment = environment()
         if folder is not None:
             shape = {"facts": dict, "found": dict}
             kept = read_record(self._part(folder), shape, "remove it to measure anew")
-            self._found = kept["found"] if kept and kept["facts"] == self._facts else {}
+            if kept and kept["facts"] == self._facts:
+                self._found = kept["found"]
 
     def once(self, key: str, measure: Callable[[], T]) -> T:
         """What was kept under `key`, else what `measure` gives, which is kept and printed."""
@@ -109,7 +112,7 @@ class Growing:
             self._found[key] = measure()
             print(f"{key}: {json.dumps(self._found[key])}", flush=True)
             if self._folder is not None:
-                kept = {"facts": self._facts, "found": self._found}
+                kept = {"facts": self._facts, "found": self._found, "environment": self._environment}
                 _write(self._part(self._folder), json.dumps(kept) + "\n")
         return self._found[key]
 

@@ -5,7 +5,7 @@
     python scripts/gpu_measurements.py                      all that are missing
     python scripts/gpu_measurements.py --device cpu --out FOLDER     a rehearsal without a GPU, in tiny sizes
 
-Each measurement is a process of its own, so that only one uses the GPU at a time. It writes into --out as it
+Each measurement is a process of its own, so that no other uses the GPU meanwhile. It writes into --out as it
 goes: a log, however it ends, and a growing record from which the next call continues. Records of earlier
 calls in measurements/ count too, wherever this call writes. If the machine with the GPU has no network,
 scripts/gpu_wheels.py collects the packages to carry there. When all are done, copy the records to
@@ -32,8 +32,13 @@ from bn.run.signals import end_with_parent
 
 KEPT = REPOSITORY / "measurements"
 DONE = "exit code 0"
-# Where pytest-benchmark is installed, it warns of our options, and a warning is an error here.
-TESTS = ("-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-p", "no:benchmark", "--durations=8")
+# -vv: a line for each test as it ends, since a call may be cut short. Several tests share the GPU: most of
+# their time is compiling, more than a minute and a half for a network. Where pytest-benchmark is installed,
+# it warns of our options, and a warning is an error here.
+TESTS = (
+    "-m", "pytest", "-vv", "-n", "6", "--dist", "load", "-p", "no:cacheprovider", "-p", "no:benchmark",
+    "--durations=8",
+)  # fmt: skip
 GPU = ("-m", "gpu", "tests/integration/gpu", "tests/data/test_crops.py", "tests/evaluate/test_on_a_gpu.py")
 COMPILED = "always or default"
 
@@ -57,14 +62,14 @@ MEASUREMENTS = {
         5, "the same of compiled steps, and of the default path of scale=imagenet",
         (*TESTS, *GPU, "-k", COMPILED), (*TESTS, *GPU, "-k", COMPILED, "--collect-only"),
     ),
+    "parts": Measurement(
+        8, "milliseconds of the parts of a step at 224, DistributedDataParallel included",
+        ("benchmarks/parts.py", "--device", "cuda"), ("benchmarks/parts.py", "--tiny"), "parts-DEVICE",
+    ),
     "images": Measurement(
-        9, "images a second of Inception at 224, by precision, layout, compiler and graph",
+        10, "images a second of Inception at 224, by precision, layout, compiler and graph",
         ("benchmarks/inception.py", "--device", "cuda", "--batch", "256", "--rounds", "5", "--compiled"),
         ("benchmarks/inception.py", "--tiny", "--threads", "1"), "images-DEVICE",
-    ),
-    "parts": Measurement(
-        5, "milliseconds of the parts of a step at 224, DistributedDataParallel included",
-        ("benchmarks/parts.py", "--device", "cuda"), ("benchmarks/parts.py", "--tiny"), "parts-DEVICE",
     ),
     "data": Measurement(
         4, "images a second of the feed, with the workers of 16 cores",
