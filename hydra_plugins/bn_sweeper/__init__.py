@@ -12,7 +12,6 @@ from bn.cli.composing import check_choices
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from bn.run.signals import stop_signal
-from bn.run.watching import end_of_sweep, watched_here
 
 
 class CheckedSweeper(BasicSweeper):
@@ -26,6 +25,8 @@ class CheckedSweeper(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
+        from bn.run.watching import end_of_sweep, watched_here  # tqdm, which --help should not wait for
+
         assert self.config is not None
         check_choices(self.config.hydra.runtime.choices)
         members = cli.members(self.params, arguments)
