@@ -29,6 +29,7 @@ def facts_of(start: dict[str, Any]) -> dict[str, Any]:
     device = flatten(start["device"])
     counts = [f"{device[key]} {key}" for key in ("threads", "processes") if device.get(key, 1) != 1]
     found["device"] = ", ".join([device["type"], *counts])
-    if isinstance(start.get("start"), dict):
-        found["start"] = str(start["start"].get("checkpoint"))
+    for key, where in (("start", "checkpoint"), ("extends", "run")):
+        if isinstance(start.get(key), dict):
+            found[key] = str(start[key].get(where))
     return found

@@ -14,7 +14,6 @@ from bn.config.notation import defaults, option
 from bn.config.schema import Config
 
 REMOVED: dict[str, Any] = {"data.max_broken": 10}  # keys that are gone, with the default they had
-IGNORED = ("extend",)  # keys that are gone and, whatever their value, changed nothing of a run
 
 
 def recorded(saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,7 +26,7 @@ def recorded(saved: Mapping[str, Any]) -> dict[str, Any]:
         return {
             name: kept(value, f"{prefix}{name}.") if isinstance(value, dict) else value
             for name, value in mapping.items()
-            if REMOVED.get(f"{prefix}{name}", _NEVER) != value and f"{prefix}{name}" not in IGNORED
+            if REMOVED.get(f"{prefix}{name}", _NEVER) != value
         }
 
     today = kept(saved, "")

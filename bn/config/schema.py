@@ -314,6 +314,10 @@ class Config:
         Path | None,
         Doc("a run or a checkpoint, whose weights are the initial ones; relative to the repository"),
     ] = None
+    extend: Annotated[
+        Path | None,
+        Doc("a shorter run that is done, of which this one is the continuation; relative to the repository"),
+    ] = None
     logger: Loggers = Loggers()
 
     @property

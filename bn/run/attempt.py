@@ -21,6 +21,7 @@ from bn.errors import Interrupted, RankLost, UserError, is_out_of_memory, reason
 from bn.run.code_state import code_state
 from bn.run.directory import NoRunDirectory, RunDirectory
 from bn.run.ending import last_lines
+from bn.run.extension import extend
 from bn.run.lock import InUse
 from bn.run.signals import stop_signal
 from bn.run.start import check_start
@@ -127,6 +128,8 @@ def _check_and_open(
 def _go_on(run: RunDirectory, ranks: Ranks, limits: Limits | None, work: Work) -> Outcome:
     """Work in the open run directory, and close it."""
     try:
+        if not ranks.rank:
+            extend(run)
         work(run.config, run)
     except Interrupted as interruption:
         number = interruption.signal

@@ -63,12 +63,12 @@ START = {
     "time": str, "processor": str, "platform": str, "python": str, "torch": str,
     "device": {"type": str, "name": str},
 }  # fmt: skip
-ENV = {**START, "resumed": [START]}
+ENV = {**START, "resumed": [START], "extends?": {"run": str, "step?": int}}
 ROW = {"step": int}
 
 # A run resumes with other values of these: they change where or when numbers are written, not the numbers.
 NOT_COMPARED = (
-    "output", "data.workers", "logger.", "checkpoint_every", "checkpoint_minutes", "rank_timeout_s",
+    "output", "data.workers", "logger.", "checkpoint_every", "checkpoint_minutes", "rank_timeout_s", "extend",
 )  # fmt: skip
 # With other values of these the training is the same, but not its records.
 RECORDED = ("log_every", "evaluate.at.", "observe", "probe.")

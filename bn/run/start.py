@@ -8,11 +8,16 @@ from typing import Any
 from bn.config import Config
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY, RunDirectory
+from bn.run.extension import shorter
 
 
 def check_start(run: RunDirectory) -> None:
-    """UserError if a new run cannot begin with the weights that `start` names. Nothing is written."""
-    if run.config.start is not None and not run.finished and not any(run.checkpoints.glob("step_*")):
+    """UserError if a new run cannot begin as `start` or `extend` says. Nothing is written."""
+    if run.finished or any(run.checkpoints.glob("step_*")):
+        return
+    if run.config.extend is not None:
+        shorter(run)
+    elif run.config.start is not None:
         load_start(run.config)
 
 

@@ -68,13 +68,13 @@ def test_resumptions(shown):
     assert not [title for title in show() if title.startswith("resumed")]
     env = json.loads((path / "env.json").read_text())
     again = {key: value for key, value in env.items() if key != "resumed"}
-    env["start"] = {"checkpoint": "runs/another/checkpoint", "step": 40}
+    env["extends"] = {"run": "runs/the/shorter", "steps": 40}
     env["resumed"] = [
         {**again, "step": 40, "host": "another"},
         {**again, "step": 80, "dirty": True, "commit": "b" * 40},
     ]
     (path / "env.json").write_text(json.dumps(env))
-    assert ["start", "runs/another/checkpoint"] in [row.split() for row in show()["environment"]]
+    assert ["extends", "runs/the/shorter"] in [row.split() for row in show()["environment"]]
     first, second = show()["resumed 2 times"]
     assert re.match(r"  step 40  \S+  host another", first)
     assert re.fullmatch(r"  step 80  \S+  commit bbbbbbbbbb with changes", second)

@@ -28,7 +28,7 @@ def test_the_path_of_a_run():
         (["optim.lr=1e-1", "model=mlp", "data=mnist", "model.hidden=[100,100,100]"], "default"),
         (["model.norm=batch"], "default"),  # as the experiment says already
         (["seed=5", "output=/x", "data.root=/y", "logger=wandb", "logger.wandb.mode=disabled"], "default"),
-        (["checkpoint_every=7", "checkpoint_minutes=1"], "default"),  # when, not what
+        (["checkpoint_every=7", "checkpoint_minutes=1", "extend=runs/x"], "default"),  # when, not what
         (["log_every=50"], "log_every-50"),  # the records are others
         (["start=runs/x/seed_0"], "start-runs_x_seed_0"),
         (["optim.lr=1"], "optim.lr-1.0"),

@@ -1,0 +1,202 @@
+"""A run that is done goes on as a longer one: to the bits of one that was as long from the start."""
+
+import json
+
+import pytest
+
+from bn.config.choices import OBSERVATIONS
+from bn.distributed.ranks import Ranks
+from bn.errors import Interrupted, UserError
+from bn.run.attempt import attempt
+from bn.run.checkpoint import list_checkpoints
+from bn.run.extension import BY_LENGTH
+from bn.run.start import check_start
+from bn.train import train
+from tests.conftest import slowly
+
+RUN = "experiment=mnist_bn"
+NETWORKS = {
+    "bn": ["experiment=mnist_bn"],
+    "momentum": ["experiment=mnist_baseline", "step_path=autograd", "optim.momentum=0.9"],
+    "adam": ["experiment=mnist_bn", "optim=adam", "optim.lr=0.01"],
+    "images, dropout, decay": [
+        "experiment=bn_baseline",
+        "scale=smoke",
+        "data.feed=stream",
+        "data.workers=0",
+        "evaluate.at.every=24",
+        "evaluate.population_batches=2",
+        "probe.examples=32",
+        "log_every=4",
+        "checkpoint_every=10",
+        "probe.at.every=24",
+    ],
+}
+LONG = "steps=180"
+
+
+@pytest.fixture
+def extended(planned):
+    """The longer run, of 180 steps, after what it names; not trained yet."""
+    return lambda shorter, *overrides: planned(LONG, *overrides, f"extend={shorter.path}")
+
+
+def trained_by(run, stop_signal=lambda: None):
+    return attempt(run, Ranks(), {}, lambda config, run: train(config, run, stop_signal, progress=False))
+
+
+@pytest.mark.parametrize("network", ["bn", *slowly(*[name for name in NETWORKS if name != "bn"])])
+def test_the_longer_run_is_the_continuation_to_the_bit(
+    network, trained, extended, undisturbed, bits, snapshot, capsys
+):
+    overrides = NETWORKS[network]
+    short, long = ("steps=24", "steps=32") if "scale=smoke" in overrides else ("steps=120", LONG)
+    shorter = trained(*overrides, short)
+    before = snapshot(shorter.path)
+    run = extended(shorter, *overrides, long)
+    assert trained_by(run)[0] == "done"
+    at = 20 if "scale=smoke" in overrides else 80
+    assert (
+        f"{run.name}: continues {shorter.name} from its checkpoint of step {at}\n" in capsys.readouterr().out
+    )
+    assert bits(run) == bits(undisturbed(*overrides, long))
+    assert snapshot(shorter.path) == before  # nothing of it is lost, or changed
+    run.check_records()
+
+
+@pytest.mark.parametrize("steps", [130, *slowly(81, 120, 125, 150)])
+def test_all_that_is_recorded(steps, trained, extended, undisturbed, bits):
+    """At its end the shorter run logs, evaluates and observes what the longer one does not at that step."""
+    names = [name for name in OBSERVATIONS if name != BY_LENGTH]
+    recorded = [
+        RUN, f"observe=[{','.join(names)}]", "log_every=30", "evaluate.at.every=50",
+        "probe.at.early=[0,79,125]", "probe.examples=64",
+    ]  # fmt: skip
+    run = extended(trained(*recorded, f"steps={steps}"), *recorded)
+    trained_by(run)
+    assert bits(run) == bits(undisturbed(*recorded, LONG))
+
+
+def test_a_shorter_one_without_a_checkpoint_before_its_end(trained, extended, undisturbed, bits, capsys):
+    shorter = trained(RUN, "steps=30")
+    run = extended(shorter, RUN)
+    trained_by(run)
+    assert f"{shorter.name} has no checkpoint before its end: starts from step 0\n" in capsys.readouterr().out
+    assert bits(run) == bits(undisturbed(RUN, LONG))
+
+
+def test_it_is_the_run_that_its_own_command_makes(trained, extended, planned, cli, typed):
+    """In the same directory; once interrupted it goes on, with or without `extend`; it is extended again."""
+    shorter = trained(RUN)
+    run = extended(shorter, RUN)
+    assert run.path == planned(RUN, LONG).path
+    calls = iter(range(1, 1000))
+    stops = trained_by(run, lambda: 15 if next(calls) >= 60 else None)
+    assert stops[0] == "interrupted"
+    code, out, err = cli(*typed(RUN, LONG))
+    assert (code, err) == (0, "")
+    assert out.startswith("mnist_bn: seed 0, from step 140 of 180 steps -> ")
+    code, out, _ = cli(*typed(RUN, LONG, f"extend={shorter.path}"))
+    assert (code, "(finished before)\n" in out) == (0, True)
+    code, out, err = cli(*typed(RUN, "steps=240", f"extend={run.path}"))
+    assert (code, err) == (0, "")
+    assert f"continues {run.name} from its checkpoint of step 160\n" in out
+
+
+def test_where_it_comes_from_is_recorded(trained, extended):
+    shorter = trained(RUN)
+    run = extended(shorter, RUN)
+    run.command = "python train.py the longer one"
+    trained_by(run)
+    env, first = (json.loads((each.path / "env.json").read_text()) for each in (run, shorter))
+    assert env["extends"]["step"] == 80
+    assert env["extends"]["run"].endswith("seed_0")
+    assert env["time"] == first["time"]
+    assert env["command"] == run.command
+    assert env["extends"]["command"] == first["command"]
+    assert [start["step"] for start in env["resumed"]] == [80]
+    assert f"extend: {shorter.path}" in (run.path / "config.yaml").read_text()
+
+
+def test_killed_while_it_takes_over(trained, extended, undisturbed, bits, monkeypatch):
+    shorter = trained(RUN)
+    run = extended(shorter, RUN)
+
+    def killed(*_):
+        raise Interrupted(9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bn.run.checkpoint.save_checkpoint", killed)
+        trained_by(run)
+    assert list_checkpoints(run.checkpoints) == []
+    trained_by(run)
+    assert bits(run) == bits(undisturbed(RUN, LONG))
+
+
+def refusal(run, snapshot):
+    before = snapshot(run.path.parent)
+    with pytest.raises(UserError) as error:
+        trained_by(run)
+    assert snapshot(run.path.parent) == before
+    (line,) = str(error.value).splitlines()
+    return line
+
+
+def test_what_cannot_be_extended(trained, planned, snapshot, stop_after):
+    shorter = trained(RUN)
+    key = f"extend={shorter.path}"
+    other = planned(RUN, LONG, "data.examples=600", "optim.lr=1", "cuda_graph=false", key)
+    assert refusal(other, snapshot) == (
+        f"{key}: cuda_graph (there true, here false), data.examples (there null, here 600), "
+        "optim.lr (there 0.1, here 1.0); accepted: a run that differs in steps only"
+    )
+    assert refusal(planned(RUN, "steps=100", key), snapshot) == (
+        f"{key}: has 120 steps, and this run 100; accepted: a run with fewer steps"
+    )
+    for by_length in ("observe=[correlations]", "evaluate.population=always"):
+        assert refusal(planned(RUN, LONG, by_length, key), snapshot) == (
+            f"{key}: what observe=[correlations] and evaluate.population=always record on the way depends "
+            "on the length of the run; accepted: observe without correlations, and evaluate.population=end"
+        )
+    for path in (f"{shorter.path}0", planned(RUN, LONG).path):  # another, and itself
+        assert refusal(planned(RUN, LONG, f"extend={path}"), snapshot) == (
+            f"extend={path}: holds no run; accepted: the directory of a run that is done"
+        )
+    with pytest.raises(Interrupted):
+        trained(RUN, "seed=1", stop_signal=stop_after(30))
+    stopped = planned(RUN, "seed=1")
+    line = refusal(planned(RUN, "seed=1", LONG, f"extend={stopped.path}"), snapshot)
+    assert line.endswith("seed_1: interrupted at step 30; accepted: a run that is done")
+
+
+@pytest.mark.parametrize("damaged", ["metrics.jsonl", "checkpoints"])
+def test_one_that_is_damaged_is_refused(damaged, trained, extended, snapshot):
+    shorter = trained(RUN)
+    path = shorter.path / damaged
+    if path.is_dir():
+        path = list_checkpoints(path)[0]
+    content = bytearray(path.read_bytes())
+    content[20] ^= 1
+    path.write_bytes(content)
+    line = refusal(extended(shorter, RUN), snapshot)
+    assert line.startswith(f"extend={shorter.path}: ")
+    assert f"{path.name}: damaged (" in line
+
+
+def test_a_sweep_checks_all_members_first(trained, cli, typed, snapshot, tmp_path):
+    trained(RUN)
+    shorter = trained(RUN).path.parent
+    before = snapshot(tmp_path)
+    arguments = ("-m", RUN, "seed=0,1", LONG, f"extend='{shorter}/seed_${{seed}}'")
+    code, out, err = cli(*typed(*arguments))
+    assert (code, out) == (1, "")
+    assert f"extend={shorter}/seed_1: holds no run" in err
+    assert snapshot(tmp_path) == before
+
+
+def test_a_run_that_has_begun_does_not_look_again(trained, extended):
+    shorter = trained(RUN)
+    run = extended(shorter, RUN)
+    trained_by(run)
+    (shorter.path / "config.yaml").unlink()
+    check_start(run)
