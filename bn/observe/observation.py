@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -28,6 +29,11 @@ class Subject(NamedTuple):
     network: nn.Module  # the same, with its forward pass in the precision that it trains in
     layers: Mapping[str, HiddenLayer | Unit]  # those observed, by the name they are recorded under
     batches: Sequence[tuple[Tensor, Tensor]]  # images and labels, in mini-batches as it trains with
+
+
+# What loggers can show: a number, a histogram (counts (B,) and edges (B + 1,) of its bins), or an image
+# (height, width, 3) in uint8.
+Shown = float | tuple[np.ndarray, np.ndarray] | np.ndarray
 
 
 class Observation(ABC):
@@ -49,7 +55,7 @@ class Observation(ABC):
     def observe(self, step: int) -> dict[str, float]:
         """Look at the network as it is after `step`; the numbers to log, maybe none."""
 
-    def views(self) -> dict[str, float]:
+    def views(self) -> Mapping[str, Shown]:
         """What loggers show of the latest look, by name, besides the numbers in metrics.jsonl."""
         return {}
 
@@ -159,9 +165,9 @@ class Observer:
                 found |= observation.observe(step)
         return found
 
-    def views(self, step: int) -> dict[str, float]:
+    def views(self, step: int) -> dict[str, Shown]:
         """What those that looked at `step`, the latest, have to show."""
-        found: dict[str, float] = {}
+        found: dict[str, Shown] = {}
         for name, observation in self.observations.items():
             if step in self._steps[name]:
                 found |= observation.views()

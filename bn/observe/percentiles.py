@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bn.files import whole
-from bn.observe.observation import Observation, Subject, nonlinearity_inputs
+from bn.observe.observation import Observation, Shown, Subject, nonlinearity_inputs
 from bn.observe.typical import typical_unit as typical_unit
 
 
@@ -25,8 +25,8 @@ class Percentiles(Observation):
     is a feature map, whose values at all locations count. `paths` collects, for each layer, what each call
     observed: (percentiles, units) float32. All goes into `activations.npz`, nothing into metrics.jsonl.
 
-    Loggers see, of each layer, the percentiles of the unit that is typical so far, and each percentile's
-    median over the units.
+    Loggers see, of each layer, the percentiles of the unit that is typical so far, each percentile's median
+    over the units, and a histogram of all inputs to its nonlinearity.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -34,15 +34,20 @@ class Percentiles(Observation):
         self.percentiles = subject.config.probe.percentiles
         self.observed_at: list[int] = []
         self.paths: dict[str, list[np.ndarray]] = {name: [] for name in subject.layers}
+        self.histograms: dict[str, Shown] = {}  # of the latest look
 
     def observe(self, step: int) -> dict[str, float]:
         inputs = nonlinearity_inputs(self.subject)
         self.observed_at.append(step)
+        self.histograms = {}
         for name, path in self.paths.items():
-            path.append(percentiles_of_columns(inputs.pop(name), self.percentiles))
+            values = inputs.pop(name)
+            if self.subject.config.logger.chosen and (histogram := histogram_of(values)):
+                self.histograms[f"inputs/{name}"] = histogram
+            path.append(percentiles_of_columns(values, self.percentiles))
         return {}
 
-    def views(self) -> dict[str, float]:
+    def views(self) -> dict[str, Shown]:
         numbers = {}
         for name, path in self.paths.items():
             typical = typical_unit(np.array(path))
@@ -51,7 +56,7 @@ class Percentiles(Observation):
             ):
                 numbers[f"percentiles/{name}/typical_{which:g}"] = float(of_unit)
                 numbers[f"percentiles/{name}/median_{which:g}"] = float(over_units)
-        return {name: number for name, number in numbers.items() if math.isfinite(number)}
+        return {name: number for name, number in numbers.items() if math.isfinite(number)} | self.histograms
 
     def state_dict(self) -> dict[str, Tensor]:
         paths = {name: torch.from_numpy(np.array(path, np.float32)) for name, path in self.paths.items()}
@@ -100,3 +105,14 @@ def ordered_on_device(rows: Tensor, places: np.ndarray, at_once: int = 1 << 25) 
     index = torch.from_numpy(places).to(rows.device)
     parts = rows.split(max(1, at_once // rows.shape[1]))
     return torch.cat([part.sort(1).values[:, index] for part in parts]).movedim(1, 0)
+
+
+def histogram_of(values: Tensor, bins: int = 64) -> tuple[np.ndarray, np.ndarray] | None:
+    """Counts and edges of the finite values, in bins of equal width; None if no value is finite."""
+    finite = values[values.isfinite()]
+    if not len(finite):
+        return None
+    low, high = (edge.item() for edge in finite.aminmax())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    return torch.histc(finite, bins, low, high).cpu().numpy(), np.linspace(low, high, bins + 1)

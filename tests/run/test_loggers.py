@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from bn.config import config_from, recorded, to_dict
 from bn.errors import Interrupted
-from bn.observe.percentiles import typical_unit
+from bn.observe.percentiles import histogram_of, typical_unit
 from bn.run import loggers as module
 from bn.run.directory import read_lines
 from bn.run.loggers import open_loggers
@@ -18,11 +19,19 @@ class Kept:
 
     def __init__(self, fails=()):
         self.fails = fails
-        self.numbers, self.ends = [], []
+        self.numbers, self.histograms, self.images, self.ends = [], [], [], []
 
-    def log(self, numbers, step):
+    def log(self, values, step):
         self._maybe("log")
-        self.numbers.append((step, dict(numbers)))
+        numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
+        histograms = {name: value for name, value in values.items() if isinstance(value, tuple)}
+        if numbers:
+            self.numbers.append((step, numbers))
+        if histograms:
+            self.histograms.append((step, histograms))
+        self.images += [
+            (name, value, step) for name, value in values.items() if isinstance(value, np.ndarray)
+        ]
 
     def finish(self, state, reason):
         self._maybe("finish")
@@ -63,6 +72,16 @@ def test_both_are_told_the_same_and_it_is_what_the_records_say(trained, kept, un
                     assert seen.pop(f"percentiles/{layer}/typical_{p}") == of_units[unit]
                     assert seen.pop(f"percentiles/{layer}/median_{p}") == np.median(of_units)
             assert not seen
+        assert [step for step, _ in one.histograms] == arrays["steps"].tolist()
+    for _, histograms in one.histograms:
+        assert set(histograms) == {"inputs/layer1", "inputs/layer2", "inputs/layer3"}
+        for counts, edges in histograms.values():
+            assert counts.sum() == 600 * 100  # examples x units
+            assert len(edges) == len(counts) + 1
+    ((name, pixels, step),) = one.images
+    assert (name, step) == ("percentiles/figure", 120)
+    assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
+    assert pixels.std() > 5  # something is drawn
     assert one.ends == other.ends == [("done", None)]
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 
@@ -77,8 +96,20 @@ def test_one_that_fails_is_let_go_and_the_other_goes_on(trained, kept, undisturb
         "the local records are complete\n"
     )
     assert kept["tensorboard"].ends == [("done", None)]
+    assert len(kept["tensorboard"].images) == 1
     assert not kept["wandb"].ends
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
+
+
+def test_a_figure_that_cannot_be_drawn_costs_no_more_than_the_figure(trained, kept, monkeypatch, capfd):
+    def fails(_):
+        raise MemoryError("no\nroom")
+
+    monkeypatch.setattr("bn.observe.figure.percentiles_figure", fails)
+    run = trained(*RUN)
+    assert capfd.readouterr().err == f"{run.name}: its percentiles are not drawn: MemoryError: no room\n"
+    assert run.finished
+    assert kept["wandb"].ends == [("done", None)]
 
 
 def test_each_end_is_told_as_it_is(trained, kept, stop_after, monkeypatch):
@@ -97,6 +128,25 @@ def test_each_end_is_told_as_it_is(trained, kept, stop_after, monkeypatch):
     assert second[0] == "diverged"
     assert "is nan" in second[1] or "is inf" in second[1]
     assert third == ("failed", None)
+    assert len(kept["wandb"].images) == 1  # of the run that ended
+
+
+def test_without_a_logger_no_histogram_is_made(trained, monkeypatch):
+    monkeypatch.setattr("bn.observe.percentiles.histogram_of", None)
+    assert trained("experiment=mnist_bn", "steps=60", "probe.examples=60").finished
+
+
+def test_a_histogram_is_numpys_of_the_finite_values():
+    values = torch.randn(3000, 7, generator=torch.Generator().manual_seed(1))
+    values[0] = torch.tensor([np.nan, np.inf, -np.inf, 0, 0, 0, 0])
+    counts, edges = histogram_of(values)
+    expected, expected_edges = np.histogram(values[values.isfinite()].numpy(), 64)
+    assert np.abs(counts - expected).sum() <= 4  # what lies on an edge, in float32
+    np.testing.assert_allclose(edges, expected_edges, atol=1e-6)
+    counts, edges = histogram_of(torch.full((5, 2), 3.0))
+    assert counts.sum() == 10
+    assert (edges[0], edges[-1]) == (2.5, 3.5)
+    assert histogram_of(torch.full((2, 2), torch.nan)) is None
 
 
 WANDB = {"mode": "offline", "project": "p", "entity": None, "group": None, "tags": ["a"]}

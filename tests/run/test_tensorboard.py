@@ -21,7 +21,7 @@ RUN = ("experiment=mnist_bn", "logger=tensorboard")
 
 
 def read_back(run):
-    everything = {"scalars": 0, "tensors": 0}
+    everything = {"scalars": 0, "histograms": 0, "images": 0, "tensors": 0}
     events = EventAccumulator(str(run.path / "tensorboard"), size_guidance=everything)
     return events.Reload()
 
@@ -36,6 +36,12 @@ def check(events, run):
         steps, medians = arrays["steps"].tolist(), np.median(arrays["layer3"][:, 1], axis=1)
     found = events.Scalars("percentiles/layer3/median_50")
     assert [(event.step, event.value) for event in found] == list(zip(steps, medians.tolist(), strict=True))
+    histograms = events.Histograms("inputs/layer3")
+    assert [event.step for event in histograms] == steps
+    assert {event.histogram_value.num for event in histograms} == {600 * 100}
+    (image,) = events.Images("percentiles/figure")
+    assert image.step == 120
+    assert image.width > 500
     (config,) = events.Tensors("config/text_summary")[-1].tensor_proto.string_val
     assert b"experiment: mnist_bn" in config
 
@@ -141,6 +147,10 @@ def test_tensorboard_serves_it(trained, tmp_path):
         assert [(step, value) for _, step, value in accuracy] == [
             (row["step"], pytest.approx(row["test/accuracy"], rel=1e-6)) for row in rows
         ]
+        (picture,) = ask("plugin/images/images", run=name, tag="percentiles/figure", sample=0)
+        assert picture["step"] == 120
+        distributions = ask("plugin/histograms/histograms", run=name, tag="inputs/layer1")
+        assert [step for step, _, _ in distributions] == [0, 30, 60, 120]
     finally:
         server.terminate()
         server.wait()

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bn.cli import planned_run
 from bn.config import to_dict
@@ -89,7 +90,10 @@ def test_offline_and_the_same_id_after_a_resume(
             assert history[step]["train/loss"] == rows[step]["train/loss"]
     assert after["history"][-1]["item"]["percentiles/layer3/typical_50"]
     summary = {name: value for each in after["summary"] for name, value in each["update"].items()}
-    assert summary["state"] == "done"
+    assert (summary["state"], summary["inputs/layer3._type"]) == ("done", "histogram")
+    (picture,) = again[1].glob("files/media/images/percentiles/figure_120_*.png")
+    with Image.open(picture) as image:
+        assert image.width > 500
 
 
 @pytest.mark.slow
@@ -112,6 +116,7 @@ def test_an_offline_run_holds_what_the_records_hold(trained):
                         history[step][f"percentiles/{layer}/{what}_{p}"] for what in ("typical", "median")
                     ]
                     assert seen == pytest.approx([of_units[unit], np.median(of_units)], rel=1e-6)
+                assert history[step][f"inputs/{layer}._type"] == "histogram"
 
 
 def read_back(folder):
@@ -173,13 +178,20 @@ def test_what_wandb_is_told(trained, fake):
     lines = read_lines(run.path / "metrics.jsonl")
     expected = [(line.pop("step"), {k: v for k, v in line.items() if k != "wall_s"}) for line in lines]
     assert numbers_logged(fake.run) == expected
+    last = {name: value for step, record in fake.run.logged if step == 120 for name, value in record.items()}
+    assert isinstance(last["inputs/layer3"], wandb.Histogram)
+    assert isinstance(last["percentiles/figure"], wandb.Image)
     assert fake.run.finished == 1
     assert fake.run.summary == {"state": "done", "reason": None}
 
 
 def numbers_logged(run):
     """Those of metrics.jsonl among what a fake run was told."""
-    return [(step, record) for step, record in run.logged if not any("layer" in n for n in record)]
+    return [
+        (step, record)
+        for step, record in run.logged
+        if not any("layer" in n or "figure" in n for n in record)
+    ]
 
 
 def test_the_prepared_sweep_is_a_tag(fake, planned):

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from bn.config import Config
-from bn.run.directory import RunDirectory
+from bn.run.directory import ENDED, RunDirectory
 from bn.run.loggers.tensorboard import Tensorboard, check_tensorboard
 from bn.run.loggers.wandb import Wandb, check_wandb
 
 if TYPE_CHECKING:  # what imports torch, which a refused config does without
-    from bn.observe.observation import Observer
+    from bn.observe.observation import Observer, Shown
 
 NAMES = {"wandb": "W&B", "tensorboard": "TensorBoard"}
 Logger = Wandb | Tensorboard
@@ -35,8 +35,8 @@ class Loggers:
             with self._letting_go(name):
                 self.loggers[name] = construct()
 
-    def log(self, numbers: Mapping[str, float], step: int) -> None:
-        self._each(lambda logger: logger.log(numbers, step))
+    def log(self, values: Mapping[str, "Shown"], step: int) -> None:
+        self._each(lambda logger: logger.log(values, step))
 
     def observe(self, observer: "Observer", step: int) -> None:
         """Log what the observations of `step` show besides the numbers in metrics.jsonl."""
@@ -44,12 +44,26 @@ class Loggers:
             self.log(observer.views(step), step)
 
     def finish(self) -> None:
-        """Report how this start of the run ended, as its status says."""
+        """Report how this start of the run ended, as its status says; of an ended run also a figure."""
         status = self.run.status if self.loggers else {}
         state = status.get("state", "failed")
         if state == "running":  # it has raised, which is recorded later
             state = "failed"
+        if state in ENDED:
+            self._draw(status["step"])
         self._each(lambda logger: logger.finish(state, status.get("reason")))
+
+    def _draw(self, step: int) -> None:
+        """Log the run's percentiles as an image, where they were observed."""
+        from bn.observe.figure import percentiles_figure  # imports matplotlib
+
+        try:
+            pixels = percentiles_figure(self.run.activations)
+        except Exception as error:
+            print(f"{self.run.name}: its percentiles are not drawn: {_line(error)}", file=sys.stderr)
+            return
+        if pixels is not None:
+            self.log({"percentiles/figure": pixels}, step)
 
     def _each(self, use: Callable[[Logger], None]) -> None:
         for name, logger in list(self.loggers.items()):
@@ -62,9 +76,12 @@ class Loggers:
             yield
         except Exception as error:
             self.loggers.pop(name, None)
-            why = " ".join(f"{type(error).__name__}: {error}".split())
-            line = f"logger={name}: {why}: continuing without {NAMES[name]}"
+            line = f"logger={name}: {_line(error)}: continuing without {NAMES[name]}"
             print(f"{line}; the local records are complete", file=sys.stderr)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def open_loggers(config: Config, run: RunDirectory, first: int = 0) -> Loggers:

@@ -10,13 +10,16 @@ import socket
 import sys
 import uuid
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from bn.config import Config, WandbLogger, to_dict
 from bn.errors import UserError
 from bn.files import read_record, write_whole
 from bn.run.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from bn.observe.observation import Shown
 
 REACH_S = 3.0  # how long to look for the server before going offline
 START_S = 30.0  # how long its start may take once it has answered
@@ -39,6 +42,7 @@ class Wandb:
         os.environ.setdefault("WANDB_FINISH_TIMEOUT", f"{FINISH_S:g}")
         import wandb
 
+        self.wandb: Any = wandb
         later = f"(`wandb sync {shlex.quote(run.name)}/wandb/offline-run-*` sends the run later)"
         failed = None  # why it is not online
         if choice.mode == "online" and not _reachable(wandb):
@@ -77,8 +81,13 @@ class Wandb:
 
     # After a resume the steps since the checkpoint come again, bit for bit; W&B drops what it has.
 
-    def log(self, numbers: Mapping[str, float], step: int) -> None:
-        self.run.log(dict(numbers), step=step)
+    def log(self, values: Mapping[str, "Shown"], step: int) -> None:
+        self.run.log({name: self._shown(value) for name, value in values.items()}, step=step)
+
+    def _shown(self, value: "Shown") -> Any:
+        if isinstance(value, tuple):
+            return self.wandb.Histogram(np_histogram=value)
+        return value if isinstance(value, (int, float)) else self.wandb.Image(value)
 
     def finish(self, state: str, reason: str | None) -> None:
         self.run.summary.update({"state": state, "reason": reason})
