@@ -1,4 +1,4 @@
-"""Hydra's sweeper: members are checked before the first starts, and finished ones dropped."""
+"""Hydra's sweeper: members are checked before the first starts, finished ones dropped; a table comes last."""
 
 import contextlib
 import time
@@ -25,7 +25,7 @@ class CheckedSweeper(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from bn.run.watching import end_of_sweep, watched_here  # tqdm, which --help should not wait for
+        from bn.run.watching import end_of_sweep, watched_here  # what --help should not wait for
 
         assert self.config is not None
         check_choices(self.config.hydra.runtime.choices)
@@ -41,7 +41,10 @@ class CheckedSweeper(BasicSweeper):
             cli.outcomes[:] = [*over, *(result.return_value for result in results)]
         if stop_signal() is None:
             took_s = time.monotonic() - began if to_start else None
-            print(end_of_sweep([cli.planned_run(overrides) for overrides in members], took_s), flush=True)
+            from bn.compare.members import members_table  # numpy and scipy
+
+            runs = [cli.planned_run(overrides) for overrides in members]
+            print(*members_table(runs), end_of_sweep(runs, took_s), sep="\n", flush=True)
         return [results]
 
     def _launched(self, to_start: list[list[str]], before: int) -> Any:

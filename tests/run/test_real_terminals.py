@@ -30,11 +30,17 @@ def test_a_sweep(columns, typed, planned):
     arguments = ("-m", "experiment=mnist_bn", "seed=0,1", "steps=2000", "hydra.launcher.n_jobs=1")
     code, drawn = command_in_terminal(columns, typed(*arguments))
     assert code == 0
-    bars = [piece for piece in pieces(drawn) if re.match(r"\d of 2 finished, \d running \|", piece)]
-    assert any(piece.startswith("0 of 2 finished, 1 running |") for piece in bars)
-    assert max(map(len, bars)) <= columns
-    *_, first, second, last = screen(drawn, 10_000)
-    assert first.startswith("train.py: 1 of 2: ")
-    assert second.startswith("train.py: 2 of 2: ")
+    drawn_lines = [
+        piece
+        for piece in pieces(drawn)
+        if re.match(r"\d of 2 finished, ", piece) or "of 2,000 steps" in piece
+    ]
+    assert any(piece.startswith("0 of 2 finished, 1 running, 1 waiting") for piece in drawn_lines)
+    assert any(re.match(r" +\d\d\.\d\d%  seed_0  [\d,]+ of 2,000 steps", piece) for piece in drawn_lines)
+    assert max(map(len, drawn_lines)) < columns
+    *_, header, _, first, second, last = screen(drawn, 10_000)
+    assert header == "| experiment | seed | accuracy (%) | mean ± 95% interval  |"
+    assert re.fullmatch(r"\| mnist_bn +\| 0 +\| \d\d\.\d\d +\| \d\d\.\d\d ± \d+\.\d\d \(n = 2\) +\|", first)
+    assert re.fullmatch(r"\| mnist_bn +\| 1 +\| \d\d\.\d\d +\| +\|", second)
     table = r"python \S+runs\.py table \S+ .*"
     assert re.fullmatch(rf"train\.py: 2 of 2 finished, after \d.*; next: {table}", last)
