@@ -10,8 +10,17 @@ from bn.run.telling import duration
 from bn.train import train
 from tests.run.terminals import Terminal, pieces, screen
 
-BAR = r"\d+% \|[^|]+\| \d+/120 steps, \S+ left"
 NUMBERS = r"accuracy \d+\.\d\d%  loss \d\.\d+"
+LEFT = r"[\d:?]+ left"
+BAR = r" +\d+% \|[^|]+\| \d+/120 steps"
+SHOWN = {  # by columns, once there are numbers
+    24: r"\d+%",
+    40: NUMBERS,
+    44: f"{NUMBERS}  {LEFT}",
+    80: f"{NUMBERS}  {LEFT}{BAR}",
+    120: f"{NUMBERS}  {LEFT}{BAR}",
+}
+WHOLE = rf"(accuracy \d+\.\d\d%)? *(loss \d\.\d+)? *({LEFT})?( *\d+%( \d+/120 steps)?|{BAR})?"
 
 
 def trained_on(terminal, run, monkeypatch):
@@ -24,38 +33,40 @@ def trained_on(terminal, run, monkeypatch):
     return terminal.close()
 
 
-@pytest.mark.parametrize("columns", [24, 40, 80, 120])
-def test_the_bar_fits_and_puts_accuracy_and_loss_first(columns, planned, monkeypatch, capsys):
+@pytest.mark.parametrize("columns", SHOWN)
+def test_the_bar_fits_and_puts_accuracy_loss_and_time_first(columns, planned, monkeypatch, capsys):
     monkeypatch.setattr(module, "MIN_INTERVAL_S", 0.0)  # each step is drawn
     run = planned("experiment=mnist_bn")
     drawn = trained_on(Terminal(columns), run, monkeypatch)
-    found = pieces(drawn)
+    found = [piece.strip() for piece in pieces(drawn) if piece]
+    assert len(found) > 100
     assert max(map(len, found)) <= columns
-    bars = [piece.strip() for piece in found if "%" in piece]
-    assert len(bars) > 100
-    assert any(bar.startswith("accuracy ") for bar in bars)
-    if columns >= 80:
-        assert all(re.search(f"{BAR}$", bar) for bar in bars)
-        assert any(re.fullmatch(f"{NUMBERS}  {BAR}", re.sub(" +", lambda m: m[0][:2], bar)) for bar in bars)
+    assert all(re.fullmatch(WHOLE, piece) for piece in found)  # nothing is cut
+    assert re.fullmatch(SHOWN[columns], found[-1])
     assert screen(drawn, columns) == []  # in the end it is gone, and the last lines say more
     assert "accuracy" not in capsys.readouterr().out  # on a terminal there are no lines beside the bar
 
 
-@pytest.mark.parametrize(("every_s", "number"), [(60.0, 0), (0.0, 119)])
-def test_lines_where_there_is_no_terminal(every_s, number, planned, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("every_s", "least_s", "steps"),
+    [(60.0, 60.0, []), (0.0, 60.0, range(1, 120)), (60.0, 0.0, [20, 40, 60, 80, 100])],
+)
+def test_lines_where_there_is_no_terminal(every_s, least_s, steps, planned, monkeypatch, capsys):
+    """One after a while, and one for each tenth of the run: here at each log after one."""
     monkeypatch.setattr(module, "EVERY_S", every_s)
+    monkeypatch.setattr(module, "LEAST_S", least_s)
     run = planned("experiment=mnist_bn")
     run.open()
     train(run.config, run)
     run.close()
     out, err = capsys.readouterr()
     lines = [line for line in out.splitlines() if "; step " in line]
-    assert len(lines) == number
-    for n, line in enumerate(lines, start=1):
-        assert line.startswith("mnist_bn seed 0: ")
-        assert line.endswith(f"; step {n} of 120")
+    assert [line.rpartition("; ")[2] for line in lines] == [f"step {n} of 120" for n in steps]
+    assert all(line.startswith("mnist_bn seed 0: ") for line in lines)
     numbers = NUMBERS.replace("  ", ", ")
-    assert not lines or re.search(rf": {numbers}, \d+(\.\d)? s left; step 80 of 120$", lines[79])
+    assert not lines or re.search(
+        rf": {numbers}, \d+(\.\d)? s left; step 100 of 120$", lines[99 if len(lines) > 9 else -1]
+    )
     assert err == ""
 
 

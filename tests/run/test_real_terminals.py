@@ -15,10 +15,10 @@ def test_a_run(columns, typed, planned):
     code, drawn = command_in_terminal(columns, typed("experiment=mnist_bn", *SHORT))
     run = planned("experiment=mnist_bn", *SHORT)
     assert code == 0
-    bars = [piece for piece in pieces(drawn) if "steps, " in piece and "|" in piece]
-    assert any(bar.startswith("accuracy ") for bar in bars)
+    bars = [piece for piece in pieces(drawn) if "% |" in piece and "/600" in piece]
+    assert any(re.match(r"accuracy \S+  loss \S+  [\d:]+ left ", bar) for bar in bars)
     assert max(map(len, bars)) <= columns
-    assert all(re.search(r"\| [\d,]+/600 steps, \S+ left$", bar) for bar in bars)
+    assert all(re.search(r"\| [\d,]+/600 steps$", bar) for bar in bars)
     log = (run.path / "train.log").read_text().splitlines()
     last = [line for line in log if line.startswith("train.py: ")]
     assert drawn.replace("\r", "").endswith("\n".join(last) + "\n")
