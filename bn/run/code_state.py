@@ -1,6 +1,5 @@
 """The code as it is on the disk: the commit, and what differs from it."""
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -14,7 +13,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # What scripts/reproduce.py writes is left out: collected records make the tree differ, not the code.
 CODE = (".", ":!results", ":!README.md", ":!docs")
 NEW_CODE = ("*.py", "*.yaml", ":!results", ":!docs")  # of the files that git does not know
-MOST_S = 20.0  # for each answer of git's, whatever lies in the checkout
+
+# Whatever lies in the checkout, git has so long for each of three answers, and no more is kept of the last.
+MOST_S = 20.0
+MOST_CHARACTERS = 1 << 20
 
 
 class CodeState(NamedTuple):
@@ -43,14 +45,31 @@ def code_state() -> CodeState:
         if not os.path.samefile(top, REPOSITORY):
             return CodeState(None, "")
         with tempfile.TemporaryDirectory() as folder:  # new files are added to a copy of the index
-            copy = shutil.copy2(REPOSITORY / index, folder)
-            with contextlib.suppress(subprocess.CalledProcessError):  # as of a checkout without YAML
-                _git("add", "--intent-to-add", "--", *NEW_CODE, index=copy)
-            # Whatever the user's own settings of git are, and on whatever node.
-            plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv")
-            return CodeState(commit, _git("diff", *plain, "HEAD", "--", *CODE, index=copy))
+            return CodeState(commit, _changes(shutil.copy2(REPOSITORY / index, folder)))
     except (OSError, ValueError, subprocess.SubprocessError):
         return CodeState(None, "")
+
+
+def _changes(index: str) -> str:
+    """What differs from the commit, new files included; of much the beginning and a digest of all."""
+    # Whatever the user's own settings of git are, and on whatever node.
+    plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv")
+    unknown = ""
+    try:
+        _git("add", "--intent-to-add", "--", *NEW_CODE, index=index)
+    except subprocess.CalledProcessError:
+        pass  # as of a checkout without YAML
+    except subprocess.TimeoutExpired:
+        unknown = f"new files: not told by git within {MOST_S:g} s\n"
+    try:
+        changes = _git("diff", *plain, "HEAD", "--", *CODE, index=index)
+    except subprocess.TimeoutExpired:
+        changes = f"changes: not told by git within {MOST_S:g} s\n"
+    if len(changes) > MOST_CHARACTERS:
+        digest = hashlib.sha256(changes.encode()).hexdigest()
+        cut = f"cut here: the SHA-256 of all {len(changes)} characters is {digest}\n"
+        changes = f"{changes[:MOST_CHARACTERS]}\n{cut}"
+    return changes + unknown
 
 
 def _git(*arguments: str, index: str | None = None) -> str:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from hydra.errors import HydraException
@@ -15,7 +16,7 @@ from bn.cli import planned_run
 from bn.cli.help import names_of
 from bn.errors import Interrupted, UserError
 from bn.run import code_state as module
-from bn.run.code_state import CodeState, code_state
+from bn.run.code_state import MOST_CHARACTERS, CodeState, code_state
 from bn.run.directory import REPOSITORY
 from bn.run.state import find_runs
 from tests.conftest import slowly
@@ -96,6 +97,59 @@ def test_a_git_that_does_not_answer_in_time_is_as_none(tmp_path, monkeypatch, ou
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(module, "MOST_S", 0.2)
     assert code_state() == (None, "")
+
+
+def environment(here):
+    (here / ".gitignore").write_text((REPOSITORY / ".gitignore").read_text())
+    git(here, "add", "-A")
+    git(here, "commit", "-qm", "as here")
+    (here / "env" / "lib").mkdir(parents=True)
+    for i in range(3000):
+        (here / "env" / "lib" / f"module{i}.py").write_text("x = 1\n" * 100)
+
+
+def many_files(here):
+    (here / "large").mkdir()
+    for i in range(5000):
+        (here / "large" / f"module{i}.py").write_text("x = 1\n" * 100)
+
+
+def large_files(here):
+    for i in range(8):
+        (here / f"large{i}.yaml").write_text("- x\n" * 2_000_000)
+
+
+def large_change(here):
+    (here / "train.py").write_text("now\n" * 10_000_000)
+
+
+@pytest.mark.parametrize("lay", [environment, *slowly(many_files, large_files, large_change)])
+def test_whatever_lies_in_the_checkout_it_is_bounded(here, lay):
+    lay(here)
+    began = time.monotonic()
+    state = code_state()
+    assert time.monotonic() - began < 30  # on a busy machine; a second on another
+    assert state.commit == git(here, "rev-parse", "HEAD")
+    assert len(state.changes) < MOST_CHARACTERS + 200
+    if lay is environment:
+        assert state.changes == ""
+    else:
+        assert "cut here: the SHA-256 of all " in state.changes
+    (here / "zzz.py").write_text("new\n")  # is another change, also behind the cut
+    assert code_state().digest != state.digest
+
+
+@pytest.mark.parametrize(("slow", "seen"), [("add", "new files"), ("diff", "changes")])
+def test_what_git_does_not_tell_in_time_is_said(here, tmp_path, monkeypatch, slow, seen):
+    """The commit is known all the same."""
+    (here / "new.py").write_text("new\n")
+    wrapper = tmp_path / "git"
+    wrapper.write_text(f'#!/bin/sh\n[ $1 = {slow} ] && exec sleep 60\nexec {shutil.which("git")} "$@"\n')
+    wrapper.chmod(0o755)
+    commit = git(here, "rev-parse", "HEAD")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(module, "MOST_S", 5.0)
+    assert code_state() == (commit, f"{seen}: not told by git within 5 s\n")
 
 
 THEN, NOW = CodeState("1" * 40, ""), CodeState("2" * 40, "")
