@@ -8,11 +8,9 @@ import sys
 from typing import Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from bn import cli
-from bn.cli.composing import check_choices
 from bn.evaluate.config import evaluation_from
 
 PROGRAM = "evaluate.py"
@@ -21,7 +19,6 @@ PROGRAM = "evaluate.py"
 @hydra.main(version_base="1.3", config_path="configs", config_name="evaluate")
 def main(composed: DictConfig) -> None:
     with cli.one_line_errors(PROGRAM):
-        check_choices(HydraConfig.get().runtime.choices)
         mapping: Any = OmegaConf.to_container(composed, resolve=True)
         data = mapping.pop("data", {})
         evaluation = evaluation_from(mapping)

@@ -43,25 +43,19 @@ NORMS = ("none", "batch")
 
 
 def why_not(config: Config) -> str | None:
-    """None where `FusedStep` can train the network of `config`, else what it cannot: "optim.momentum=0.9"."""
+    """None where `FusedStep` can train the MLP of `config`, else what it cannot: "optim.momentum=0.9"."""
     model, optim = config.model, config.optim
-    if not isinstance(model, MlpModel):
-        return f"model={model.name}"
-    if model.norm not in NORMS:
-        return f"model.norm={model.norm}"
-    if model.norm_place != "before":
-        return f"model.norm_place={model.norm_place}"
-    if model.dropout:
-        return f"model.dropout={model.dropout:g}"
-    if model.nonlinearity not in NONLINEARITIES:
-        return f"model.nonlinearity={model.nonlinearity}"
-    if optim.name != "sgd":
-        return f"optim.name={optim.name}"
-    if optim.momentum:
-        return f"optim.momentum={optim.momentum:g}"
-    if optim.decay.factor < 1:
-        return f"optim.decay.factor={optim.decay.factor:g}"
-    return None
+    assert isinstance(model, MlpModel)
+    beyond = {
+        f"model.norm={model.norm}": model.norm not in NORMS,
+        f"model.norm_place={model.norm_place}": model.norm_place != "before",
+        f"model.dropout={model.dropout:g}": model.dropout > 0,
+        f"model.nonlinearity={model.nonlinearity}": model.nonlinearity not in NONLINEARITIES,
+        f"optim.name={optim.name}": optim.name != "sgd",
+        f"optim.momentum={optim.momentum:g}": optim.momentum > 0,
+        f"optim.decay.factor={optim.decay.factor:g}": optim.decay.factor < 1,
+    }
+    return next((what for what, is_beyond in beyond.items() if is_beyond), None)
 
 
 class _Norm(NamedTuple):
@@ -91,9 +85,10 @@ class FusedStep:
         self.keep = 1.0 - lr * decay
         self.weights = [linear.weight.data for linear in linears]
         self.biases = [None if linear.bias is None else linear.bias.data for linear in linears]
-        norms = [_batch_norm(layer.norm) for layer in layers]
+        norms = [layer.norm if isinstance(layer.norm, BatchNorm) else None for layer in layers]
         self.norms = [norm and _tensors(norm) for norm in norms]
-        self.nonlinearities = [_nonlinearity(layer.nonlinearity) for layer in layers]
+        by_type = {one.module: one for one in NONLINEARITIES.values()}
+        self.nonlinearities = [by_type[type(layer.nonlinearity)] for layer in layers]
         self.batch_counts = [norm.num_batches_tracked for norm in norms if norm]
 
         # Memory for each affine output and the gradient of each layer's input.
@@ -171,47 +166,29 @@ class FusedStep:
 
 def _check(model: MLP) -> None:
     """ValueError unless `model` is what `bn.models.mlp.mlp` makes: the step calls none of its modules."""
-    known = (
-        MLP, HiddenLayer, nn.Sequential, nn.Linear, nn.Identity, BatchNorm,
-        *(one.module for one in NONLINEARITIES.values()),
-    )  # fmt: skip
-    for module in model.modules():
-        if type(module) not in known or not is_plain(module):
-            hooked = " with hooks" * (type(module) in known)
-            raise ValueError(f"the fused step cannot compute {type(module).__name__}{hooked}")
-    if len(model.layers) != len(model.hidden) or any(
-        type(linear) is not nn.Linear
-        for linear in (*(layer.linear for layer in model.layers), model.classifier)
-    ):
-        raise ValueError("the fused step cannot compute other than hidden layers and a classifier")
+    nonlinearities = [one.module for one in NONLINEARITIES.values()]
+    parts = [(model, [MLP]), (model.hidden, [nn.Sequential]), (model.classifier, [nn.Linear])]
+    parts += [(layer, [HiddenLayer]) for layer in model.hidden]
     for layer in model.layers:
         if layer.place != "before":
             raise ValueError(f"the fused step cannot compute a layer with place={layer.place}")
-        if type(layer.dropout) is not nn.Identity:
-            raise ValueError(f"the fused step cannot compute {layer.dropout}")
-    named = [parameter for _, parameter in model.named_parameters(remove_duplicate=False)]
-    if len(named) != len(list(model.parameters())):
-        raise ValueError("the fused step cannot compute layers that share parameters")
-    if any(parameter._backward_hooks or parameter._post_accumulate_grad_hooks for parameter in named):
-        raise ValueError("the fused step cannot compute parameters with hooks: it makes no gradients")
-    if not all(parameter.requires_grad for parameter in named):
-        raise ValueError("the fused step cannot leave a parameter as it is (requires_grad=False)")
-
-
-def _batch_norm(norm: nn.Module) -> BatchNorm | None:
-    """The layer itself, None where there is none. Of groups or of another kind: ValueError."""
-    if type(norm) is nn.Identity:
-        return None
-    if type(norm) is BatchNorm and norm.group is None:
-        return norm
-    raise ValueError(f"the fused step cannot compute {norm}")
-
-
-def _nonlinearity(module: nn.Module) -> _Nonlinearity:
-    for one in NONLINEARITIES.values():
-        if type(module) is one.module:
-            return one
-    raise ValueError(f"the fused step cannot compute {module}")
+        parts += [
+            (layer.linear, [nn.Linear]),
+            (layer.norm, [nn.Identity, BatchNorm]),
+            (layer.nonlinearity, nonlinearities),
+            (layer.dropout, [nn.Identity]),
+        ]
+    for part, types in parts:
+        if type(part) not in types or getattr(part, "group", None) is not None:
+            raise ValueError(f"the fused step cannot compute {type(part).__name__}")
+        if not is_plain(part):
+            raise ValueError(f"the fused step cannot compute {type(part).__name__} with hooks")
+    parameters = [parameter for _, parameter in model.named_parameters(remove_duplicate=False)]
+    if len({id(parameter) for parameter in parameters}) < len(parameters) or any(
+        parameter._backward_hooks or parameter._post_accumulate_grad_hooks or not parameter.requires_grad
+        for parameter in parameters
+    ):
+        raise ValueError("the fused step cannot compute parameters that are shared, frozen or have hooks")
 
 
 def _tensors(norm: BatchNorm) -> _Norm:

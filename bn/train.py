@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from bn.config import Config, to_dict
+from bn.data.seeds import derive_seed
 from bn.distributed.team import ALONE, Team, mean_statistics
 from bn.errors import Diverged, Interrupted, UserError, is_out_of_memory, listed, reason_of
 from bn.files import NUMBER, misfit
@@ -24,7 +25,6 @@ from bn.run.numbers import Numbers, Pace
 from bn.run.profiling import profiled
 from bn.run.resume import own_state, restore_own
 from bn.run.start import load_start, origin
-from bn.seeds import derive_seed
 from bn.tasks import Task, build_task
 from bn.tasks.announcement import first_lines
 from bn.tasks.memory import names_memory

@@ -25,8 +25,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bn import __version__
-from bn.cli.arguments import check_arguments, is_of_composing
-from bn.cli.composing import CONFIGS, composed_config, other_records, run_of
+from bn.cli.arguments import CONFIGS, check_arguments, checked_key, is_of_composing
+from bn.cli.composing import composed_config, other_records, run_of
 from bn.cli.explaining import explain
 from bn.cli.help import help_page
 from bn.data.there import check_data, fetch_data
@@ -57,11 +57,11 @@ def one_line_errors(program: str) -> Iterator[None]:
             sys.exit(f"{program}: {reason_of(error)}")
         if not is_of_composing(error):
             raise
-        sys.exit(f"{program}: {explain(error)}")
+        sys.exit(f"{program}: {' '.join(str(error).split())} (in {shlex.join(sys.argv[1:])})")
 
 
 def check_usage(program: str) -> None:
-    """UserError for options that Hydra does not know, where it prints a page.
+    """UserError for a wrong argument, or an option that Hydra does not know, where it prints a page.
 
     The version is printed here, and the help, which is ours: Hydra knows no meanings.
     """
@@ -78,17 +78,15 @@ def check_usage(program: str) -> None:
 
     parser.error = refuse  # type: ignore[method-assign]
     arguments = parser.parse_args()
+    about = [word for word in arguments.overrides if arguments.help and "=" not in word]
+    chosen = [word for word in arguments.overrides if word not in about]
+    check_arguments(chosen)
     if arguments.help:
         try:
-            chosen = [word for word in arguments.overrides if "=" in word]
-            check_arguments(chosen)
-            composed = composed_config(chosen, program.removesuffix(".py"))
-            about = [word for word in arguments.overrides if "=" not in word]
-            print(help_page(program, composed, about), flush=True)
+            print(help_page(program, composed_config(chosen, program.removesuffix(".py")), about), flush=True)
         except BrokenPipeError:  # the reader has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    check_arguments(arguments.overrides)
 
 
 def entry(main: Callable[..., Any]) -> None:
@@ -109,7 +107,9 @@ def member(composed: DictConfig, work: Work) -> Outcome:
     install_handlers()
     ranks = Ranks()
     try:
-        _check_mode()
+        launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
+        if HydraConfig.get().mode == RunMode.RUN and launcher != "local":  # Hydra would leave it unused
+            raise UserError(f"hydra/launcher={launcher}: needs a sweep, if only of one run: add -m")
         ranks = ranks_here()
         if ranks.size > 1:
             # What torch warns of when a rank is gone, a page each, is said in a line.
@@ -136,13 +136,6 @@ def _watched() -> bool:
     return hydra.mode == RunMode.MULTIRUN and hydra.runtime.choices["hydra/launcher"] != "slurm"
 
 
-def _check_mode() -> None:
-    """UserError for a launcher of sweeps without a sweep, which Hydra would leave unused."""
-    chosen = HydraConfig.get().runtime.choices["hydra/launcher"]
-    if HydraConfig.get().mode == RunMode.RUN and chosen != "local":
-        raise UserError(f"hydra/launcher={chosen}: needs a sweep, if only of one run: add -m")
-
-
 def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[str]]:
     """The overrides of each member of a sweep: the product of its axes.
 
@@ -159,7 +152,7 @@ def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[st
 def planned_members(sweep: str, arguments: Sequence[str] = ()) -> list[list[str]]:
     """The overrides of each member of `python train.py sweep=<sweep> <arguments>`."""
     arguments = [f"sweep={sweep}", *arguments]
-    with initialize_config_dir(CONFIGS, version_base="1.3"):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return members(composed_config(arguments[:1]).hydra.sweeper.params, arguments)
 
 
@@ -175,6 +168,8 @@ def planned_run(overrides: Sequence[str]) -> RunDirectory:
 
 @functools.cache
 def _planned_run(overrides: tuple[str, ...]) -> RunDirectory:
+    for override in overrides:
+        checked_key(override)
     composed = composed_config(overrides)
     return run_of(composed, dict(composed.hydra.runtime.choices))
 
@@ -201,32 +196,31 @@ def members_to_start(
     for overrides in tqdm(members, desc="checking", unit=" runs", disable=None, leave=False):
         if stop_signal():
             raise KeyboardInterrupt
+        typed = " ".join(overrides)
         try:
             run = planned_run(overrides)
-            if here:
-                check_device(run.config, Ranks())
             run.check_config()
             check_shared(run.config, 1)
             if here:
+                check_device(run.config, Ranks())
                 check_start(run)
-            if here and not run.finished:
-                check_data(run.config)
+                if not run.finished:
+                    check_data(run.config)
         except UserError as error:
-            raise UserError(f"{error} (member {' '.join(overrides)})") from error
+            raise UserError(f"{error} (member {typed})") from error
         if run.path in seen:
             raise UserError(
-                f"{run.name}: two members of the sweep would be this run: "
-                f"{' '.join(seen[run.path])} and {' '.join(overrides)}"
+                f"{run.name}: two members of the sweep would be this run: {seen[run.path]} and {typed}"
             )
-        seen[run.path] = overrides
+        seen[run.path] = typed
         if run.status.get("state") == "failed" and failed == "leave":
             over.append(("failed", f"{run.summary()} (hydra.sweeper.failed=again runs it again)"))
-        elif not run.finished:
-            to_start.append(list(overrides))
-            data[run.config.data.name, run.config.data.root] = run.config
-        else:
+        elif run.finished:
             over.append((run.status["state"], run.name))
             others += bool(run.other_code(now))
+        else:
+            to_start.append(list(overrides))
+            data[run.config.data.name, run.config.data.root] = run.config
     for config in data.values() if here else ():
         fetch_data(config)
     failures = [line for state, line in over if state == "failed"]

@@ -28,30 +28,6 @@ from bn.config.schema import (
     WandbLogger,
 )
 
-__all__ = [
-    "Config",
-    "Decay",
-    "Evaluate",
-    "ImageData",
-    "InceptionModel",
-    "Loggers",
-    "MlpModel",
-    "MnistData",
-    "Optim",
-    "Path",
-    "Probe",
-    "Schedule",
-    "TensorboardLogger",
-    "Threads",
-    "WandbLogger",
-    "changes",
-    "completed",
-    "config_from",
-    "flatten",
-    "recorded",
-    "to_dict",
-]
-
 
 def config_from(mapping: Mapping[str, Any]) -> Config:
     """The checked `Config` of a mapping of plain values. UserError with one line if anything is wrong."""

@@ -1,12 +1,14 @@
 """Values that are each accepted, but not together."""
 
 import itertools
+from collections.abc import Iterator
 
 from bn.config.choices import NONLINEARITIES
 from bn.config.schema import UNIT, Config, ImageData, InceptionModel, MlpModel, MnistData
 from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
 
+# What is larger takes the memory of the whole machine.
 MOST_WEIGHTS = 1 << 28  # of an MLP's matrices: 1 GiB
 MOST_EVALUATIONS = 1_000_000
 UNPROFILED = 10  # steps before those that torch.profiler looks at
@@ -14,112 +16,91 @@ UNPROFILED = 10  # steps before those that torch.profiler looks at
 
 def check_combinations(config: Config) -> None:
     """UserError, of one line, for the first that do not go together."""
+    of_model = _of_inception if isinstance(config.model, InceptionModel) else _of_mlp
+    for line in itertools.chain(_of_any(config), of_model(config, config.model)):  # type: ignore[arg-type]
+        raise UserError(line)
+
+
+def _of_any(config: Config) -> Iterator[str]:
+    model, optim, observed = config.model, config.optim, config.observe
     if 0 in config.evaluate.at.early:
-        raise UserError(
-            "evaluate.at.early=0: accepted: steps from 1 (before it there are no moving averages)"
-        )
-    model, batch, optim = config.model, config.optim.batch, config.optim
+        yield "evaluate.at.early=0: accepted: steps from 1 (before it there are no moving averages)"
     for key, schedule in (("evaluate.at.every", config.evaluate.at), ("probe.at.every", config.probe.at)):
-        if config.length > MOST_EVALUATIONS * schedule.every:
-            least = -(-config.length // MOST_EVALUATIONS)
-            raise UserError(f"{key}={schedule.every}: accepted with {config.length} steps: at least {least}")
-    if config.profile and config.profile > config.length - UNPROFILED:
-        most = max(0, config.length - UNPROFILED)
-        raise UserError(
+        if schedule.every < (least := -(-config.length // MOST_EVALUATIONS)):
+            yield f"{key}={schedule.every}: accepted with {config.length} steps: at least {least}"
+    if config.profile and config.profile > (most := max(0, config.length - UNPROFILED)):
+        yield (
             f"profile={config.profile}: accepted with {config.length} steps: at most {most} (the first "
             f"{UNPROFILED} are not profiled)"
         )
-    if optim.initial_rate * max(1.0, optim.l2) > 1e30:
-        raise UserError(f"optim.lr={optim.lr:g}: accepted: a rate of at most 1e30 with its factors")
     if optim.momentum and optim.name != "sgd":
-        raise UserError(f"optim.momentum={optim.momentum:g}: accepted with optim.name={optim.name}: 0")
-    if "saturation" in config.observe and NONLINEARITIES[model.nonlinearity].saturated is None:
+        yield f"optim.momentum={optim.momentum:g}: accepted with optim.name={optim.name}: 0"
+    if "saturation" in observed and NONLINEARITIES[model.nonlinearity].saturated is None:
         accepted = ", ".join(name for name, one in NONLINEARITIES.items() if one.saturated)
-        raise UserError(
-            f"model.nonlinearity={model.nonlinearity}: accepted with observe=[saturation]: {accepted}"
-        )
-    if "population_gap" in config.observe and model.norm not in ("batch", "ghost"):
-        raise UserError(f"model.norm={model.norm}: accepted with observe=[population_gap]: batch, ghost")
-    if "jacobians" in config.observe and not isinstance(model, MlpModel):
-        raise UserError(f"model={model.name}: accepted with observe=[jacobians]: mlp")
-    if model.norm == "ghost" and batch % model.norm_group:
-        raise UserError(
-            f"optim.batch={batch}: accepted with model.norm=ghost: "
-            f"multiples of model.norm_group={model.norm_group}"
-        )
-    if isinstance(model, InceptionModel):
-        _check_image_run(config, model)
-    else:
-        _check_mnist_run(config, model)
+        yield f"model.nonlinearity={model.nonlinearity}: accepted with observe=[saturation]: {accepted}"
+    if "population_gap" in observed and model.norm not in ("batch", "ghost"):
+        yield f"model.norm={model.norm}: accepted with observe=[population_gap]: batch, ghost"
+    if model.norm == "ghost" and optim.batch % model.norm_group:
+        multiples = f"multiples of model.norm_group={model.norm_group}"
+        yield f"optim.batch={optim.batch}: accepted with model.norm=ghost: {multiples}"
+    if (config.member is None) != (config.experiment != "ensemble"):
+        accepted = "1 to 6" if config.member is None else "null (only experiment=ensemble has members)"
+        yield f"member={config.member}: accepted with experiment={config.experiment}: {accepted}"
+
+
+def _of_mlp(config: Config, model: MlpModel) -> Iterator[str]:
+    data = config.data
+    if not isinstance(data, MnistData):
+        takes = " or ".join(IDX_SETS)
+        yield f"data={data.name}: model=mlp takes data={takes}; for images, model=inception"
+        return
+    sizes = (784, *model.hidden, 10)
+    weights = sum(inputs * outputs for inputs, outputs in itertools.pairwise(sizes))
+    if weights > MOST_WEIGHTS:
+        yield f"model.hidden={list(model.hidden)}: {weights} weights; accepted: at most {MOST_WEIGHTS} in all"
+    if config.precision == "bf16":
+        yield "precision=bf16: accepted with model=mlp: auto, float32"
+    if config.compile == "always":
+        yield "compile=always: accepted with model=mlp: auto, never"
+    if config.probe.layers:
+        yield "probe.layers: accepted with model=mlp: [] (all of its layers are observed)"
+    if model.norm == "none" and model.norm_place != "before":
+        yield f"model.norm_place={model.norm_place}: accepted with model.norm=none: before"
+    if model.norm == "group":
+        for features in sizes[:-2] if model.norm_place == "input" else model.hidden:
+            if features % model.norm_groups or features == model.norm_groups:
+                accepted = f"accepted with a layer of {features} features: its divisors less than itself"
+                yield f"model.norm_groups={model.norm_groups}: {accepted}"
+    kept = 60_000 - data.validation
+    if data.examples is not None and data.examples > kept:
+        yield f"data.examples={data.examples}: accepted: at most the {kept} not held out"
+    examples = kept if data.examples is None else data.examples
+    for key, value in (("optim.batch", config.optim.batch), ("probe.examples", config.probe.examples)):
+        if value > examples:
+            yield f"{key}={value}: accepted: at most the {examples} training examples"
     if config.step_path == "fused":
         from bn.fused_mlp import why_not  # imports torch, which other configs are checked without
 
         if reason := why_not(config):
-            raise UserError(f"step_path=fused: {reason} needs step_path=autograd or auto")
+            yield f"step_path=fused: {reason} needs step_path=autograd or auto"
 
 
-def _check_mnist_run(config: Config, model: MlpModel) -> None:
-    if not isinstance(config.data, MnistData):
-        raise UserError(
-            f"data={config.data.name}: model=mlp takes data={' or '.join(IDX_SETS)}; "
-            "for images, model=inception"
-        )
-    sizes = (784, *model.hidden, 10)
-    weights = sum(inputs * outputs for inputs, outputs in itertools.pairwise(sizes))
-    if weights > MOST_WEIGHTS:
-        raise UserError(
-            f"model.hidden={list(model.hidden)}: {weights} weights; accepted: at most {MOST_WEIGHTS} in all"
-        )
-    if config.member is not None:
-        raise UserError(f"member={config.member}: accepted: null (only experiment=ensemble has members)")
-    if config.precision not in ("auto", "float32"):
-        raise UserError(f"precision={config.precision}: accepted with model=mlp: auto, float32")
-    if config.compile == "always":
-        raise UserError("compile=always: accepted with model=mlp: auto, never")
-    if config.probe.layers:
-        raise UserError("probe.layers: accepted with model=mlp: [] (all of its layers are observed)")
-    if model.norm == "none" and model.norm_place != "before":
-        raise UserError(f"model.norm_place={model.norm_place}: accepted with model.norm=none: before")
-    if model.norm == "group":
-        for features in sizes[:-2] if model.norm_place == "input" else model.hidden:
-            if features % model.norm_groups or features == model.norm_groups:
-                raise UserError(
-                    f"model.norm_groups={model.norm_groups}: accepted with a layer of {features} features: "
-                    "its divisors less than itself"
-                )
-    examples = 60_000 - config.data.validation
-    if config.data.examples is not None:
-        if config.data.examples > examples:
-            raise UserError(
-                f"data.examples={config.data.examples}: accepted: at most the {examples} not held out"
-            )
-        examples = config.data.examples
-    if config.optim.batch > examples:
-        raise UserError(
-            f"optim.batch={config.optim.batch}: accepted: at most the {examples} training examples"
-        )
-    if config.probe.examples > examples:
-        raise UserError(
-            f"probe.examples={config.probe.examples}: accepted: at most the {examples} training examples"
-        )
-
-
-def _check_image_run(config: Config, model: InceptionModel) -> None:
+def _of_inception(config: Config, model: InceptionModel) -> Iterator[str]:
     data = config.data
     if not isinstance(data, ImageData):
-        raise UserError(f"data={data.name}: model=inception takes images: choose a scale")
+        yield f"data={data.name}: model=inception takes images: choose a scale"
+        return
+    if config.step_path == "fused":
+        yield "step_path=fused: accepted with model=inception: auto, autograd"
     if config.evaluate.population == "always":  # mini-batches drawn ahead would delay those of the training
-        raise UserError("evaluate.population=always: accepted with model=inception: end")
+        yield "evaluate.population=always: accepted with model=inception: end"
+    if "jacobians" in config.observe:
+        yield "model=inception: accepted with observe=[jacobians]: mlp"
     if data.crop > data.resize:
-        raise UserError(f"data.crop={data.crop}: accepted: at most data.resize={data.resize}")
+        yield f"data.crop={data.crop}: accepted: at most data.resize={data.resize}"
     if model.per_activation and model.norm not in ("batch", "ghost"):
-        raise UserError(f"model.per_activation: accepted with model.norm={model.norm}: []")
-    if (config.member is None) != (config.experiment != "ensemble"):
-        accepted = "1 to 6" if config.member is None else "null (only experiment=ensemble has members)"
-        raise UserError(f"member={config.member}: accepted with experiment={config.experiment}: {accepted}")
+        yield f"model.per_activation: accepted with model.norm={model.norm}: []"
     for layer in config.probe.layers:
         if not UNIT.fullmatch(layer):
-            raise UserError(
-                f"probe.layers={layer}: accepted: names such as conv2 or inception_4c.conv_3x3 "
-                "(bn/models/inception.py)"
-            )
+            accepted = "names such as conv2 or inception_4c.conv_3x3 (bn/models/inception.py)"
+            yield f"probe.layers={layer}: accepted: {accepted}"

@@ -8,12 +8,13 @@ form is put into today's. `recorded` reads a saved config so.
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any
 
-from bn.config.notation import defaults, option
+from bn.config.notation import hints_of, names_of_option, options_of
 from bn.config.schema import Config
 
 REMOVED: dict[str, Any] = {"data.max_broken": 10}  # keys that are gone, with the default they had
+_NEVER = object()  # equal to no value
 
 
 def recorded(saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,46 +31,11 @@ def recorded(saved: Mapping[str, Any]) -> dict[str, Any]:
         }
 
     today = kept(saved, "")
-    if isinstance(logger := today.get("logger"), dict) and "name" in logger:
-        today["logger"] = _loggers(logger)
+    logger = today.get("logger")
+    if isinstance(logger, dict) and "name" in logger:  # before several could be chosen there was one
+        name = logger.pop("name")
+        today["logger"] = {} if name == "none" else {name: logger}
     return today
-
-
-def _loggers(one: dict[str, Any]) -> dict[str, Any]:
-    """Before several could be chosen there was one, told by its `name`."""
-    keys = {key: value for key, value in one.items() if key != "name"}
-    return {} if one["name"] == "none" else {one["name"]: keys}
-
-
-def changes(saved: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, Any]]:
-    """The flattened keys in which a saved config is not `config`: (the value there, the value here).
-
-    "absent" where one of them lacks a key that has no default.
-    """
-    there = {**_later(config), **flatten(recorded(saved))}
-    here = flatten(to_dict(config))
-    return {
-        key: (there.get(key, "absent"), here.get(key, "absent"))
-        for key in sorted(there.keys() | here.keys())
-        if there.get(key, _NEVER) != here.get(key, _NEVER)
-    }
-
-
-_NEVER = object()  # equal to no value
-
-
-def _later(config: Any, prefix: str = "") -> dict[str, Any]:
-    """The defaults of all keys of `config` that have one, flattened."""
-    found = {
-        f"{prefix}{name}": _plain(value)
-        for name, value in defaults(type(config)).items()
-        if not dataclasses.is_dataclass(value)
-    }
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            found |= _later(value, f"{prefix}{field.name}.")
-    return found
 
 
 def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,30 +43,43 @@ def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
 
     It is not checked: what is no key of today stays.
     """
-    names = ((key, value.get("name")) for key, value in saved.items() if isinstance(value, Mapping))
-    known = frozenset((key, name) for key, name in names if isinstance(name, str))
     flat = flatten(recorded(saved))
     there = flat.keys() | {key.rpartition(".")[0] for key in flat}  # keys, and groups with keys of their own
-    return {**flat, **{key: value for key, value in _defaults_of(Config, known).items() if key not in there}}
+    names = frozenset(name for key, name in flat.items() if key.endswith(".name") and isinstance(name, str))
+    return {**flat, **{key: value for key, value in _defaults(Config, names).items() if key not in there}}
 
 
-@functools.lru_cache
-def _defaults_of(schema: type, names: frozenset[tuple[str, str]], prefix: str = "") -> dict[str, Any]:
-    """The defaults of all keys that have one, flattened, where groups have these names."""
-    found = {
-        f"{prefix}{key}": _plain(value)
-        for key, value in defaults(schema).items()
-        if not dataclasses.is_dataclass(value)
-    }
-    for field, hint in get_type_hints(schema, include_extras=True).items():
-        if part := option(hint, dict(names).get(f"{prefix}{field}")):
-            found |= _defaults_of(part, names, f"{prefix}{field}.")
+@functools.cache
+def _defaults(schema: type, names: frozenset[str], prefix: str = "") -> dict[str, Any]:
+    """The defaults of all keys that have one, flattened; of groups to choose from, those of these names."""
+    found = {}
+    for field in dataclasses.fields(schema):
+        options = options_of(hints_of(schema)[field.name])
+        groups = [option for option in options if dataclasses.is_dataclass(option)]
+        if len(options) > 1:
+            groups = [group for group in groups if names.intersection(names_of_option(group))]
+        for group in groups:
+            found |= _defaults(group, names, f"{prefix}{field.name}.")
+        if not groups and field.default is not dataclasses.MISSING:
+            found[f"{prefix}{field.name}"] = _plain(field.default)
     return found
+
+
+def changes(saved: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, Any]]:
+    """The flattened keys in which a saved config is not `config`: (the value there, the value here).
+
+    "absent" where one of them lacks a key that has no default.
+    """
+    there, here = completed(saved), flatten(to_dict(config))
+    return {
+        key: (there.get(key, "absent"), here.get(key, "absent"))
+        for key in sorted(there.keys() | here.keys())
+        if there.get(key, _NEVER) != here.get(key, _NEVER)
+    }
 
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Nested plain values, as YAML and JSON write them."""
-
     return _plain(dataclasses.asdict(config))
 
 

@@ -17,9 +17,11 @@ Count = Annotated[int, ">= 1, <= 1e9"]
 Natural = Annotated[int, ">= 0, <= 1e9"]
 Side = Annotated[int, ">= 8, <= 4096"]  # pixels
 Group = Annotated[int, ">= 2, <= 1e9"]
+Workers = Annotated[int, ">= 0, <= 1024"]
+Examples = Annotated[int, ">= 2, <= 60000"]  # of MNIST
 Batch = Annotated[int, ">= 2, <= 65536"]
 Momentum = Annotated[float, "> 0, <= 1"]  # in torch's sense: the weight of the newest mini-batch
-Workers = Annotated[int, ">= 0, <= 1024"]
+Percent = Annotated[float, ">= 0, <= 100"]
 Threads = Annotated[int, ">= 1, <= 1024"]
 Path = Annotated[str, "not empty, path"]
 Text = Annotated[str, "not empty"]
@@ -45,9 +47,7 @@ class MnistData:
     root: Annotated[Path, Doc("folder of the four files; relative to the repository")]
     threshold: Annotated[float, ">= 0, < 1", Doc("a pixel is 1 where gray / 255 exceeds it, else 0")]
     validation: Annotated[int, ">= 0, <= 50000", Doc("training examples held out of the 60,000", "examples")]
-    examples: Annotated[
-        Annotated[int, ">= 2, <= 60000"] | None, Doc("the first so many of the others; null: all", "examples")
-    ] = None
+    examples: Annotated[Examples | None, Doc("the first so many of the others; null: all", "examples")] = None
     inputs: Annotated[str, INPUTS, Doc("what the network sees of the binary images")] = "binary"
 
 
@@ -56,37 +56,26 @@ class ImageData:
     """A data set of photographs (section 4.2 and its smaller stand-ins)."""
 
     name: Annotated[Literal["imagenet", "tiny_imagenet", "cifar10", "smoke"], Doc("set by data=NAME")]
-    root: Annotated[
-        str, "path", Doc("folder with the images as {train,val}/<class>/*; relative to the repository")
-    ]
+    root: Annotated[str, "path", Doc("folder of {train,val}/<class>/*; relative to the repository")]
     classes: Annotated[int, ">= 2, <= 1e6", Doc("number of classes")]
-    resize: Annotated[
-        Side, Doc("length of the shorter side from which the central validation crop is cut", "pixels")
-    ]
+    resize: Annotated[Side, Doc("shorter side, from which the central validation crop is cut", "pixels")]
     crop: Annotated[Side, Doc("side of the square that the network sees", "pixels")]
     area: Annotated[float, "> 0, <= 1", Doc("least share of an image that a training crop takes")]
-    aspect: Annotated[
-        float, ">= 1, <= 1000", Doc("training crops have a ratio of width to height of 1/aspect to aspect")
-    ]
-    distortion: Annotated[
-        Literal["none", "reduced", "googlenet"], Doc("photometric distortion of training images")
-    ]
+    aspect: Annotated[float, ">= 1, <= 1000", Doc("training crops are 1/aspect to aspect as wide as high")]
+    distortion: Annotated[Literal["none", "reduced", "googlenet"], Doc("of the colors of training images")]
     shuffle: Annotated[
         Literal["by_shard", "within_shards", "complete"],
         Doc("order of an epoch: shards shuffled; their examples too; all examples"),
     ]
     shard_size: Annotated[Count, Doc("size of a shard", "examples")]
-    validation: Annotated[
-        Natural, Doc("training images held out, and validated on in place of the validation images", "images")
-    ] = 0
+    validation: Annotated[Natural, Doc("training images held out and validated on instead", "images")] = 0
     feed: Annotated[
         Literal["auto", "resident", "stream"],
         Doc("resident: all images on the device, as bytes; stream: decoded by worker processes"),
     ]
-    workers: Annotated[
-        Annotated[int, ">= 0, <= 1024"] | None,
-        Doc("processes that decode, with feed=stream; null: by the number of cores"),
-    ] = None
+    workers: Annotated[Workers | None, Doc("processes that decode, with feed=stream; null: by the cores")] = (
+        None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +92,7 @@ class MlpModel:
         Doc("where the normalization is: before or after the nonlinearity, or on the layer's input u"),
     ] = "before"
     nonlinearity: Annotated[str, NONLINEARITIES, Doc("nonlinearity of each hidden layer")]
-    dropout: Annotated[
-        float, ">= 0, < 1", Doc("share of what each hidden layer puts out that is dropped")
-    ] = 0.0
+    dropout: Annotated[float, ">= 0, < 1", Doc("probability of a zero, after each hidden layer")] = 0.0
     init_std: Annotated[Positive, Doc("standard deviation of the Gaussian that W is drawn from")]
     bn_eps: Annotated[Positive, Doc("epsilon, added to the variance")]
     bn_momentum: Annotated[Momentum, Doc("weight of the newest mini-batch in the moving averages")]
@@ -125,23 +112,16 @@ class InceptionModel:
     name: Annotated[Literal["inception"], Doc("set by model=NAME")]
     norm: Annotated[str, NORMALIZATIONS, Doc("normalization before each nonlinearity")]
     norm_group: Annotated[Group, Doc("size of a group, with norm=ghost", "examples")]
-    norm_groups: Annotated[
-        Literal[1, 2, 4, 8],  # filters come in eights
-        Doc("number of groups of channels, with norm=group"),
-    ] = 8
+    norm_groups: Annotated[Literal[1, 2, 4, 8], Doc("number of groups of channels, with norm=group")] = 8
     nonlinearity: Annotated[str, NONLINEARITIES, Doc("nonlinearity after each convolution")]
     lrn: Annotated[bool, Doc("local response normalization, in GoogLeNet's two places")]
     dropout: Annotated[float, ">= 0, < 1", Doc("probability of a zero, before the classifier")]
-    stem: Annotated[
-        Literal["separable", "dense"], Doc("kind of the first convolution; the paper's is separable")
-    ]
+    stem: Annotated[Literal["separable", "dense"], Doc("first convolution; the paper's is separable")]
     stem_stride: Annotated[Literal[1, 2], Doc("stride of the first convolution; the paper's is 2")]
     stem_pools: Annotated[Literal[0, 1, 2], Doc("max pools before module 3a; the paper's are 2")]
     pool_proj: Annotated[Literal[96, 128], Doc("filters of the pool projections of modules 4c and 4d")]
     width: Annotated[float, "> 0, <= 8", Doc("multiplies the number of filters of each convolution")]
-    per_activation: Annotated[
-        tuple[Module, ...], "distinct", Doc("modules whose BN is per activation, such as [5b]")
-    ]
+    per_activation: Annotated[tuple[Module, ...], "distinct", Doc("modules with BN per activation: [5b]")]
     init_scale: Annotated[Positive, Doc("multiplies the initial weights of the convolutions")]
     bn_eps: Annotated[Positive, Doc("epsilon, added to the variance")]
     bn_momentum: Annotated[Momentum, Doc("weight of the newest mini-batch in the moving averages")]
@@ -152,12 +132,7 @@ class Decay:
     """The rate after n steps: initial rate * factor ** (speed * n / every). A factor of 1 keeps it."""
 
     factor: Annotated[float, "> 0, <= 1", Doc("what the rate is multiplied by every so often")]
-    every: Annotated[
-        Count,
-        Doc(
-            "how often; with lr_batch, steps of lr_batch examples: larger mini-batches decay sooner", "steps"
-        ),
-    ]
+    every: Annotated[Count, Doc("how often; with lr_batch, in steps of lr_batch examples", "steps")]
     speed: Annotated[float, "> 0, <= 1e6", Doc('6: "decay the rate 6x faster" (section 4.2.1)')]
 
 
@@ -168,16 +143,11 @@ class Optim:
     name: Annotated[str, OPTIMIZERS, Doc("set by optim=NAME")] = "sgd"
     lr: Annotated[Positive, Doc("initial learning rate, before its factors")]
     lr_factor: Annotated[Positive, Doc("an experiment multiplies lr by it")]
-    lr_batch: Annotated[
-        Count | None,
-        Doc("the mini-batch that lr is for: lr is scaled by batch / lr_batch; null: not scaled", "examples"),
-    ]
+    lr_batch: Annotated[Count | None, Doc("lr is scaled by batch / lr_batch; null: it is not", "examples")]
     decay: Decay
     batch: Annotated[Batch, Doc("size of a mini-batch", "examples")]
     momentum: Annotated[float, ">= 0, < 1", Doc("momentum, of optim.name=sgd alone")]
-    weight_decay: Annotated[
-        float, ">= 0, <= 1000", Doc("L2 on weight matrices and convolutions; not on gamma, beta and biases")
-    ]
+    weight_decay: Annotated[float, ">= 0, <= 1000", Doc("L2 on all W; not on gamma, beta and biases")]
     weight_decay_factor: Annotated[float, ">= 0, <= 1000", Doc("an experiment multiplies weight_decay by it")]
 
     @property
@@ -196,8 +166,7 @@ class Evaluate:
     at: Schedule
     population_batches: Annotated[Count, Doc("training mini-batches that Algorithm 2 takes", "mini-batches")]
     population: Annotated[
-        Literal["end", "always"],
-        Doc("Algorithm 2 is applied at the end, or at each evaluation too (of the MLP)"),
+        Literal["end", "always"], Doc("Algorithm 2 at the end, or at each evaluation too (of the MLP)")
     ] = "end"
 
 
@@ -207,34 +176,22 @@ class Probe:
 
     at: Schedule
     examples: Annotated[
-        int,
-        ">= 1, <= 60000",
-        Doc("training examples, the same for every run; rounded up to whole mini-batches", "examples"),
+        int, ">= 1, <= 60000", Doc("the same in every run; rounded up to whole mini-batches", "examples")
     ]
     layers: Annotated[
-        tuple[str, ...],
-        "distinct",
-        Doc("of the Inception networks, such as inception_4c.conv_3x3; the MLP always observes all"),
+        tuple[str, ...], "distinct", Doc("of the Inception networks: [inception_4c.conv_3x3]; of the MLP all")
     ]
-    percentiles: Annotated[
-        tuple[Annotated[float, ">= 0, <= 100"], ...],
-        "not empty, distinct",
-        Doc("the percentiles that are taken", "%"),
-    ]
+    percentiles: Annotated[tuple[Percent, ...], "not empty, distinct", Doc("which are taken", "%")]
 
 
 @dataclass(frozen=True)
 class WandbLogger:
     """Weights & Biases, with logger=wandb."""
 
-    mode: Annotated[
-        Literal["offline", "online", "disabled"], Doc("offline: on the disk, and `wandb sync` sends it later")
-    ]
+    mode: Annotated[Literal["offline", "online", "disabled"], Doc("offline: `wandb sync` sends it later")]
     project: Annotated[Text, Doc("project that the run is shown in")]
     entity: Annotated[Text | None, Doc("user or team; null: W&B's default")]
-    group: Annotated[
-        Text | None, Doc("group of runs; null: experiment and what differs from it, so that seeds form one")
-    ]
+    group: Annotated[Text | None, Doc("null: experiment and what differs from it, so that seeds form one")]
     tags: Annotated[tuple[Text, ...], "distinct", Doc("tags besides the experiment and the prepared sweep")]
 
 
@@ -252,11 +209,6 @@ class Loggers:
     wandb: WandbLogger | None = None
     tensorboard: TensorboardLogger | None = None
 
-    @property
-    def chosen(self) -> bool:
-        """Whether there is any."""
-        return self != Loggers()
-
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -269,12 +221,11 @@ class Config:
     device: Annotated[Literal["auto", "cpu", "cuda"], Doc("where it trains; auto: on a GPU if there is one")]
     threads: Annotated[Threads, Doc("number of CPU threads; the bits of a run depend on it")]
     step_path: Annotated[
-        Literal["auto", "fused", "autograd"],
-        Doc("of the MLP: the fused step or the readable one, with the same numbers; auto: fused if it can"),
+        Literal["auto", "fused", "autograd"], Doc("of the MLP, with the same numbers; auto: fused if it can")
     ]
     precision: Annotated[
         Literal["auto", "float32", "bf16"],
-        Doc("precision of the Inception networks' forward pass; auto: bf16 on a GPU, float32 on a CPU"),
+        Doc("of the Inception networks' forward pass; auto: bf16 on a GPU"),
     ]
     channels_last: Annotated[bool, Doc("memory layout of images, for the Inception networks")]
     compile: Annotated[
@@ -289,35 +240,19 @@ class Config:
     observe: Annotated[
         tuple[Annotated[str, OBSERVATIONS], ...], "distinct", Doc("what is observed while it trains")
     ] = ("percentiles",)
-    log_every: Annotated[
-        int, ">= 1, <= 1e6", Doc("between two logged losses; changes the records: another run", "steps")
-    ]
-    checkpoint_every: Annotated[
-        Count, Doc("between two checkpoints; changes no record: the same run", "steps")
-    ]
-    checkpoint_minutes: Annotated[
-        Positive, Doc("a checkpoint comes no later than this after the last", "minutes")
-    ] = 10.0
+    log_every: Annotated[int, ">= 1, <= 1e6", Doc("between two logged losses; makes another run", "steps")]
+    checkpoint_every: Annotated[Count, Doc("between two checkpoints; makes no other run", "steps")]
+    checkpoint_minutes: Annotated[Positive, Doc("at most, between two checkpoints", "minutes")] = 10.0
     overfit: Annotated[bool, Doc("train on the first mini-batch alone; debug=overfit sets it")] = False
     profile: Annotated[
-        int,
-        ">= 0, <= 1000",
-        Doc("steps that torch.profiler looks at; 0: none; debug=profile sets it", "steps"),
+        int, ">= 0, <= 1000", Doc("steps that torch.profiler looks at; debug=profile sets it", "steps")
     ] = 0
     rank_timeout_s: Annotated[
-        float,
-        "> 0, <= 1e6",
-        Doc("how long one of several processes may keep the others waiting; then all end", "seconds"),
+        float, "> 0, <= 1e6", Doc("how long one of several processes may keep the others waiting", "seconds")
     ] = 600.0
     output: Annotated[Path, Doc("folder of the run directories; relative to the repository")]
-    start: Annotated[
-        Path | None,
-        Doc("a run or a checkpoint, whose weights are the initial ones; relative to the repository"),
-    ] = None
-    extend: Annotated[
-        Path | None,
-        Doc("a shorter run that is done, of which this one is the continuation; relative to the repository"),
-    ] = None
+    start: Annotated[Path | None, Doc("run or checkpoint whose weights are the initial ones")] = None
+    extend: Annotated[Path | None, Doc("shorter run that is done, of which this is the continuation")] = None
     logger: Loggers = Loggers()
 
     @property

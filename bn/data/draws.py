@@ -7,7 +7,7 @@ import numpy as np
 from bn.data import photometric
 from bn.data.crops import BOX_DRAWS
 from bn.data.keyed import uniform
-from bn.seeds import derive_seed
+from bn.data.seeds import derive_seed
 
 
 class Draws(NamedTuple):

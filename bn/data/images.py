@@ -18,13 +18,13 @@ from bn.data.order import ImageOrder
 from bn.data.photometric import changes, network_input, normalize
 from bn.data.pictures import ArrayPictures, FolderPictures, Pictures
 from bn.data.resident import Resident
+from bn.data.seeds import generator
 from bn.data.smoke import TRAIN, smoke_pictures
 from bn.data.source import VALIDATION_BATCH
 from bn.data.stream import Stream
 from bn.data.there import check_validation, how_to_prepare, in_arrays
 from bn.data.tree import Split, read_tree
 from bn.run.directory import REPOSITORY
-from bn.seeds import generator
 
 RESIDENT_LIMIT = 4 << 30  # bytes that feed=auto keeps on the device
 

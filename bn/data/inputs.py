@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from bn.seeds import generator
+from bn.data.seeds import generator
 
 Change = Callable[[Tensor, str], Tensor]
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bn.data.seeds import generator
 from bn.errors import UserError
-from bn.seeds import generator
 
 
 class EpochOrder:

@@ -162,7 +162,11 @@ def put_statistics(model: nn.Module, row: Tensor) -> None:
 def _statistics(model: nn.Module) -> list[Tensor]:
     if not any(map(is_normalization, model.modules())):
         return []
-    return [tensor for layer in normalization_layers(model).values() for tensor in (layer.mean, layer.var)]
+    return [
+        tensor
+        for layer in normalization_layers(model).values()
+        for tensor in (layer.running_mean, layer.running_var)
+    ]
 
 
 def _flat(tensors: list[Tensor]) -> Tensor:

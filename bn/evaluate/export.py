@@ -18,12 +18,12 @@ from torch import Tensor
 from bn.config import ImageData
 from bn.data.class_names import class_names
 from bn.data.photometric import MEAN, STD, normalize
+from bn.data.seeds import generator
 from bn.errors import UserError
 from bn.evaluate.networks import statistics_of, take_population_statistics
 from bn.evaluate.trained import Trained
 from bn.files import write_whole
 from bn.norm import fold
-from bn.seeds import generator
 
 FORMATS = {"onnx": "onnx", "torch": "pt2"}  # and the ending of a file's name
 BATCHES = (1, 2, 5)  # of the random inputs that a file is checked on

@@ -3,9 +3,9 @@
 from torch import nn
 
 from bn.config import Config, ImageData, MlpModel
+from bn.data.seeds import generator
 from bn.models.inception import inception
 from bn.models.mlp import mlp
-from bn.seeds import generator
 
 
 def build_model(config: Config) -> nn.Module:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bn.norm.algorithm1 import check_batch, groups
-from bn.norm.layers import Normalization, normalization_layers
+from bn.norm.layers import normalization_layers
 from bn.norm.module import BatchNorm
 
 
@@ -54,42 +54,40 @@ def population_statistics(
     batch (group) with one value per channel, one that is no whole number of groups; NotFinite,
     a ValueError, for statistics that are not finite.
     """
-    layers = normalization_layers(model)
-    sums = {name: _Sums(name, layer) for name, layer in layers.items()}
+    observed = [_Sums(name, layer) for name, layer in normalization_layers(model).items()]
     passes = 0
-    with _as_training_network(model, sums):
+    with _as_training_network(model, observed):
         for batch in batches:
             with torch.no_grad():
                 model(batch)
             passes += 1
     if passes == 0:
         raise ValueError("no data for population statistics: batches is empty")
-    _add_up(list(sums.values()), total)
+    sums = torch.cat([each.sums for each in observed])
+    sums_of_all = total(sums).to(sums.device).split([len(each.sums) for each in observed])
     # All are computed before the first is written: either every layer changes or none does.
-    population = {name: sums[name].population() for name in layers}
-    for name, layer in layers.items():
-        mean, var = population[name]
-        layer.mean.copy_(mean)
-        layer.var.copy_(var)
-        layer.batches.clamp_(min=1)
+    population = [each.population(of_all) for each, of_all in zip(observed, sums_of_all, strict=True)]
+    for each, (mean, var) in zip(observed, population, strict=True):
+        each.layer.running_mean.copy_(mean)
+        each.layer.running_var.copy_(var)
+        each.layer.num_batches_tracked.clamp_(min=1)
 
 
 class _Sums:
-    """The sums over mini-batches of which one layer's E[x] and Var[x] are made, in float64."""
+    """The sums over mini-batches of which one layer's E[x] and Var[x] are made, float64, in one vector:
+    m, m - 1, m * mu_B for each feature, and (m - 1) * the unbiased variance.
+    """
 
-    def __init__(self, name: str, layer: Normalization) -> None:
+    def __init__(self, name: str, layer: BatchNorm) -> None:
         self.name = name
         self.layer = layer
-        self.group = layer.module.group if isinstance(layer.module, BatchNorm) else None
-        self.values = 0
-        self.freedom = 0
-        self.mean = torch.zeros_like(layer.mean, dtype=torch.float64)
-        self.var = torch.zeros_like(layer.var, dtype=torch.float64)
+        self.group = getattr(layer, "group", None)  # torch's have none
+        self.sums = layer.running_mean.new_zeros(2 + 2 * layer.running_mean.numel(), dtype=torch.float64)
 
     def observe(self, _: nn.Module, args: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
         """Take in what the layer is about to normalize (a forward pre-hook)."""
         (given,) = (*args, *named.values())
-        features = self.mean.shape
+        features = self.layer.running_mean.shape
         try:
             batches = groups(given, self.group)
             check_batch(batches[0], features)
@@ -100,41 +98,35 @@ class _Sums:
             dims = [0] if per_activation else [0, *range(2, x.dim())]
             m = x.numel() // features.numel()
             var, mean = torch.var_mean(x.double(), dims, correction=1)
-            self.values += m
-            self.freedom += m - 1
-            self.mean += m * mean
-            self.var += (m - 1) * var
+            values, freedom, means, variances = self._parts(self.sums)
+            values += m
+            freedom += m - 1
+            means += m * mean.flatten()
+            variances += (m - 1) * var.flatten()
 
-    def population(self) -> tuple[Tensor, Tensor]:
-        """E[x] and Var[x], in the type in which the layer keeps them."""
-        if self.values == 0:
+    def population(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """E[x] and Var[x] that follow from `sums`, in the shape and the type that the layer keeps."""
+        values, freedom, means, variances = self._parts(sums)
+        if values == 0:
             raise ValueError(f"{self.name} was not reached by any forward pass")
-        mean = (self.mean / self.values).to(self.layer.mean.dtype)
-        var = (self.var / self.freedom).to(self.layer.var.dtype)
+        kept = self.layer.running_mean
+        mean = (means / values).view_as(kept).to(kept.dtype)
+        var = (variances / freedom).view_as(kept).to(kept.dtype)
         if not (mean.isfinite().all() and var.isfinite().all()):
             raise NotFinite(f"the population statistics of {self.name} are not finite")
         return mean, var
 
-
-def _add_up(sums: list[_Sums], total: Callable[[Tensor], Tensor]) -> None:
-    """The sums of all processes, in place of this one's."""
-    counts = sums[0].mean.new_tensor([(each.values, each.freedom) for each in sums])
-    parts = [counts, *(each.mean for each in sums), *(each.var for each in sums)]
-    sum_of_all = total(torch.cat([part.flatten() for part in parts])).to(counts.device)
-    counts, *parts = sum_of_all.split([part.numel() for part in parts])
-    means, variances = parts[: len(sums)], parts[len(sums) :]
-    for each, mean, var, count in zip(sums, means, variances, counts.view(-1, 2).tolist(), strict=True):
-        each.mean, each.var = mean.view_as(each.mean), var.view_as(each.var)
-        each.values, each.freedom = map(int, count)
+    def _parts(self, sums: Tensor) -> tuple[Tensor, ...]:
+        features = self.layer.running_mean.numel()
+        return sums.split([1, 1, features, features])
 
 
 @contextmanager
-def _as_training_network(model: nn.Module, sums: dict[str, _Sums]) -> Iterator[None]:
+def _as_training_network(model: nn.Module, observed: list[_Sums]) -> Iterator[None]:
     """`model` with only its BN in training mode, each observed; on leaving all is as before."""
     flags = [(module, module.training) for module in model.modules()]
     # Passes in training mode move the moving averages, which must not end up among the results.
-    statistics = [t for each in sums.values() for t in each.layer.statistics()]
-    kept = [(tensor, tensor.clone()) for tensor in statistics]
+    kept = [(tensor, tensor.clone()) for each in observed for tensor in each.layer.buffers(recurse=False)]
     devices = {t.device for t in chain(model.parameters(), model.buffers()) if t.is_cuda}
     with ExitStack() as stack:
         # Drawing the batches may use random numbers: a loader that shuffles does.
@@ -143,11 +135,9 @@ def _as_training_network(model: nn.Module, sums: dict[str, _Sums]) -> Iterator[N
             # The flags themselves, as train() and eval() are often overridden, to freeze BN say.
             for module, _ in flags:
                 module.training = False
-            for each in sums.values():
-                each.layer.module.training = True
-                stack.enter_context(
-                    each.layer.module.register_forward_pre_hook(each.observe, with_kwargs=True)
-                )
+            for each in observed:
+                each.layer.training = True
+                stack.enter_context(each.layer.register_forward_pre_hook(each.observe, with_kwargs=True))
             yield
         finally:
             for module, training in flags:

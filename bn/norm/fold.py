@@ -7,7 +7,7 @@ from typing import TypeGuard
 import torch
 from torch import fx, nn
 
-from bn.norm.layers import Normalization, is_normalization, is_plain, normalization_layers
+from bn.norm.layers import is_normalization, is_plain, normalization_layers
 from bn.norm.module import BatchNorm
 
 
@@ -39,7 +39,7 @@ def fold(model: nn.Module) -> fx.GraphModule:
             f"{type(model).__name__} itself has hooks, which a fold would lose: remove them first"
         )
     for name, norm in normalization_layers(model).items():
-        if norm.batches == 0:
+        if norm.num_batches_tracked == 0:
             raise RuntimeError(
                 f"{name} has no statistics to fold: train the network or call population_statistics"
             )
@@ -93,7 +93,7 @@ def _feeds_one_module_only(node: fx.Node, uses: Counter[str | None]) -> bool:
     )
 
 
-def _composable(layer: nn.Module, norm: Normalization) -> TypeGuard[nn.Linear | nn.Conv2d]:
+def _composable(layer: nn.Module, norm: BatchNorm) -> TypeGuard[nn.Linear | nn.Conv2d]:
     """Whether the outputs of `layer` are the channels that `norm` normalizes."""
     followers = {
         nn.Linear: (BatchNorm, nn.BatchNorm1d, nn.SyncBatchNorm),
@@ -102,20 +102,22 @@ def _composable(layer: nn.Module, norm: Normalization) -> TypeGuard[nn.Linear | 
     # The exact types: a subclass may compute something else of its weight.
     return (
         isinstance(layer, nn.Linear | nn.Conv2d)
-        and type(norm.module) in followers.get(type(layer), ())
+        and type(norm) in followers.get(type(layer), ())
         and is_plain(layer)
-        and is_plain(norm.module)
-        and norm.mean.shape == layer.weight.shape[:1]
+        and is_plain(norm)
+        and norm.running_mean.shape == layer.weight.shape[:1]
     )
 
 
 @torch.no_grad()
-def _compose(layer: nn.Linear | nn.Conv2d, norm: Normalization) -> None:
+def _compose(layer: nn.Linear | nn.Conv2d, norm: BatchNorm) -> None:
     """Make `layer` compute norm(layer(u)), with new parameters: the old may be shared."""
-    weight = layer.weight.double()
-    bias = torch.zeros_like(norm.mean) if layer.bias is None else layer.bias
-    scale = norm.gamma.double() / torch.sqrt(norm.var.double() + norm.module.eps)
-    shift = norm.beta.double() + (bias.double() - norm.mean.double()) * scale
+    weight, mean, var = layer.weight.double(), norm.running_mean.double(), norm.running_var.double()
+    gamma = 1.0 if norm.weight is None else norm.weight.double()  # torch's may have neither
+    beta = 0.0 if norm.bias is None else norm.bias.double()
+    bias = 0.0 if layer.bias is None else layer.bias.double()
+    scale = gamma / torch.sqrt(var + norm.eps)
+    shift = beta + (bias - mean) * scale
     scaled = weight * scale.view(-1, *[1] * (weight.dim() - 1))
     layer.bias = nn.Parameter(shift.to(layer.weight.dtype), layer.weight.requires_grad)
     layer.weight = nn.Parameter(scaled.to(layer.weight.dtype), layer.weight.requires_grad)

@@ -6,9 +6,9 @@ Section 1: "small changes to the network parameters amplify as the network becom
 import torch
 from torch import Tensor
 
+from bn.data.seeds import generator
 from bn.models.weights import weights
 from bn.observe.observation import Observation, at_nonlinearities, values_at
-from bn.seeds import generator
 
 SHARE = 0.01  # the norm of the change over the norm of the weights
 

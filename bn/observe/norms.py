@@ -4,14 +4,12 @@ Section 3.3: with BN the scale of W does not change what the layer puts out, and
 smaller gradients": dBN((aW)u)/d(aW) = 1/a * dBN(Wu)/dW.
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bn.models.weights import weights
-from bn.observe.observation import Observation, undisturbed
+from bn.observe.observation import Observation, Place, kept_at, undisturbed
 
 
 class _Norms(Observation):
@@ -66,22 +64,12 @@ class InputGradients(_Norms):
         return Observation.steps(self)
 
     def observe(self, step: int) -> dict[str, float]:
+        model, layers = self.subject.model, self.subject.layers
+        if not layers:
+            return {}
         images, labels = self.subject.batches[0]
-        inputs: dict[str, Tensor] = {}
-
-        def keep(name: str) -> Callable[..., None]:
-            def hook(_module, args) -> None:
-                (inputs[name],) = args
-
-            return hook
-
-        hooks = [layer.register_forward_pre_hook(keep(name)) for name, layer in self.subject.layers.items()]
-        try:
-            with undisturbed(self.subject.model), torch.enable_grad():
-                loss = F.cross_entropy(self.subject.model(images.clone().requires_grad_()), labels)
-                gradients = torch.autograd.grad(loss, list(inputs.values())) if inputs else ()
-        finally:
-            for each in hooks:
-                each.remove()
-        found = {name: [gradient] for name, gradient in zip(inputs, gradients, strict=True)}
-        return self.norms("input_gradient", found)
+        places: dict[str, Place] = {name: (layer, "input") for name, layer in layers.items()}
+        with kept_at(places, lambda u: u) as inputs, undisturbed(model), torch.enable_grad():
+            loss = F.cross_entropy(model(images.clone().requires_grad_()), labels)
+            gradients = torch.autograd.grad(loss, [u for (u,) in inputs.values()])
+        return self.norms("input_gradient", {name: [du] for name, du in zip(inputs, gradients, strict=True)})

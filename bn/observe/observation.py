@@ -6,7 +6,7 @@ stands for. docs/extending.md adds one.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -97,39 +97,40 @@ End = Literal["input", "output"]
 Place = tuple[nn.Module, End]  # what goes into a module, or what comes out
 
 
+@contextmanager
+def kept_at(
+    places: Mapping[str, Place], keep: Callable[[Tensor], Tensor]
+) -> Iterator[dict[str, list[Tensor]]]:
+    """What `keep` makes of the values at each place, by the place's name, one for each forward pass."""
+    kept: dict[str, list[Tensor]] = {name: [] for name in places}
+
+    def hook(into: list[Tensor], module: nn.Module, end: End) -> RemovableHandle:
+        def on_input(_module, args, named) -> None:  # before the module works on it, maybe in place
+            (given,) = (*args, *named.values())
+            into.append(keep(given))
+
+        def on_output(_module, _args, output: Tensor) -> None:
+            into.append(keep(output))
+
+        if end == "input":
+            return module.register_forward_pre_hook(on_input, with_kwargs=True)
+        return module.register_forward_hook(on_output)
+
+    with ExitStack() as hooks:
+        for name, place in places.items():
+            hooks.enter_context(hook(kept[name], *place))
+        yield kept
+
+
 @torch.no_grad()
 def values_at(
     subject: Subject, places: Mapping[str, Place], keep: Callable[[Tensor], Tensor]
 ) -> dict[str, Tensor]:
-    """What `keep` makes of the values at each place, by the place's name, over all examples.
-
-    The examples pass through the network undisturbed; what `keep` makes of each mini-batch is concatenated.
-    """
-    found: dict[str, list[Tensor]] = {name: [] for name in places}
-    hooks = [_hook(*place, keep, found[name]) for name, place in places.items()]
-    try:
-        with undisturbed(subject.model):
-            for images, _ in subject.batches:
-                subject.network(images)
-    finally:
-        for each in hooks:
-            each.remove()
-    return {name: torch.cat(found.pop(name)) for name in places}
-
-
-def _hook(
-    module: nn.Module, end: End, keep: Callable[[Tensor], Tensor], into: list[Tensor]
-) -> RemovableHandle:
-    def on_input(_module, args, named) -> None:
-        (given,) = (*args, *named.values())
-        into.append(keep(given))
-
-    def on_output(_module, _args, output: Tensor) -> None:
-        into.append(keep(output))
-
-    if end == "input":
-        return module.register_forward_pre_hook(on_input, with_kwargs=True)
-    return module.register_forward_hook(on_output)
+    """The same, concatenated, of all examples, which pass through the network undisturbed."""
+    with kept_at(places, keep) as kept, undisturbed(subject.model):
+        for images, _ in subject.batches:
+            subject.network(images)
+    return {name: torch.cat(kept.pop(name)) for name in places}
 
 
 def by_unit(values: Tensor) -> Tensor:

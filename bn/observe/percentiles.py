@@ -51,11 +51,9 @@ class Percentiles(Observation):
         numbers = {}
         for name, path in self.paths.items():
             typical = typical_unit(np.array(path))
-            for which, of_unit, over_units in zip(
-                self.percentiles, path[-1][:, typical], np.median(path[-1], axis=1), strict=True
-            ):
-                numbers[f"percentiles/{name}/typical_{which:g}"] = float(of_unit)
-                numbers[f"percentiles/{name}/median_{which:g}"] = float(over_units)
+            for which, of_units in zip(self.percentiles, path[-1], strict=True):
+                numbers[f"percentiles/{name}/typical_{which:g}"] = float(of_units[typical])
+                numbers[f"percentiles/{name}/median_{which:g}"] = float(np.median(of_units))
         return {name: number for name, number in numbers.items() if math.isfinite(number)} | self.histograms
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -79,12 +77,11 @@ def percentiles_of_columns(values: Tensor, percentiles: Sequence[float]) -> np.n
     As there, all are NaN of a column that holds one. One sort serves all percentiles, where numpy selects for
     each; it runs where the values are.
     """
-    position = np.asarray(percentiles) / 100 * (len(values) - 1)
+    last = len(values) - 1  # where a NaN is sorted to
+    position = np.asarray(percentiles) / 100 * last
     below = position.astype(np.int64)
-    above = np.minimum(below + 1, len(values) - 1)
-    columns = values.t().clone(memory_format=torch.contiguous_format)
-    last = np.full_like(below, len(values) - 1)  # where a NaN is sorted to
-    low, high, largest = ordered_at(columns, np.stack([below, above, last]))
+    places = np.stack([below, np.minimum(below + 1, last), np.full_like(below, last)])
+    low, high, largest = ordered_at(values.t().clone(memory_format=torch.contiguous_format), places)
     weight = (position - below).astype(low.dtype)
     with np.errstate(invalid="ignore"):  # the inputs of a diverging network may be infinite
         found = np.where(np.isnan(largest), largest, low + (high - low) * weight)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from bn.config import Config, InceptionModel
+from bn.data.seeds import derive_seed
 from bn.distributed.team import Team, put_statistics
 from bn.run.losses import LossWindow
-from bn.seeds import derive_seed
 
 
 def own_state(

@@ -12,13 +12,13 @@ from tqdm import tqdm
 from bn.config import Config, ImageData, InceptionModel
 from bn.data.images import Finish, Plan, open_images
 from bn.data.photometric import DRAWS, changes, network_input
+from bn.data.seeds import generator
 from bn.distributed.team import Team
 from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.evaluate.accuracy import classify, evaluate_population
 from bn.models.build import build_model
 from bn.models.inception import Unit
 from bn.observe.observation import Observer, Subject, build_observer
-from bn.seeds import generator
 from bn.tasks.compiling import missing_for_compiling, wants_compiling
 from bn.tasks.cuda_graph import CudaGraphStep, captured
 from bn.tasks.optim import build_optimizer, rate_of

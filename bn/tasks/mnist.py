@@ -8,6 +8,7 @@ from torch import Tensor
 from bn.config import Config, MnistData
 from bn.data.mnist import Mnist, Split, load_mnist
 from bn.data.order import EpochOrder
+from bn.data.seeds import generator
 from bn.errors import UserError
 from bn.evaluate.accuracy import evaluate, evaluate_population
 from bn.fused_mlp import FusedStep, why_not
@@ -15,7 +16,6 @@ from bn.models.build import build_model
 from bn.models.mlp import MLP
 from bn.observe.observation import Subject, build_observer
 from bn.run.directory import REPOSITORY
-from bn.seeds import generator
 from bn.tasks.cuda_graph import CudaGraphStep, captured
 from bn.tasks.optim import build_optimizer, rate_of
 from bn.tasks.steps import AutogradStep, Step

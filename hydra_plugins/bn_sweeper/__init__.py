@@ -8,7 +8,6 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 from bn import cli
-from bn.cli.composing import check_choices
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from bn.run.signals import stop_signal
@@ -28,7 +27,6 @@ class CheckedSweeper(BasicSweeper):
         from bn.run.watching import end_of_sweep, watched_here  # what --help should not wait for
 
         assert self.config is not None
-        check_choices(self.config.hydra.runtime.choices)
         members = cli.members(self.params, arguments)
         here = self.config.hydra.runtime.choices["hydra/launcher"] != "slurm"
         to_start, cli.outcomes[:] = cli.members_to_start(members, self.failed, here)

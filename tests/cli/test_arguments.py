@@ -89,7 +89,7 @@ def test_what_is_accepted_is_said(argument, monkeypatch):
         (("experiment=mnist_bn",), "experiment: given twice, "),
         (("--help", "optim", "seed=1", "seed=2"), "seed: given twice, seed=1 and seed=2; accepted: once"),
         (("logger=[wandb,wandb]",), "logger=[wandb,wandb]: accepted: each logger once"),
-        (("logger=[none,wandb]",), "logger=[none,wandb]: accepted: none alone, logger=none, or a list with"),
+        (("logger=[none,wandb]",), "logger=[none,wandb]: accepted: each logger once, and none alone: "),
     ],
 )
 def test_nothing_is_given_twice(arguments, line, monkeypatch):

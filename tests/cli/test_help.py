@@ -3,15 +3,14 @@
 import dataclasses
 import json
 import re
-import types
-from typing import Union, get_args, get_origin, get_type_hints
 
 import pytest
 
 from bn.cli import planned_run
-from bn.cli.help import first_sentence, names_of
+from bn.cli.arguments import names_of
+from bn.cli.help import first_sentence
 from bn.config import Config, config_from, flatten, to_dict
-from bn.config.notation import accepted, split_doc
+from bn.config.notation import accepted, hints_of, options_of, parts_of
 from bn.errors import UserError
 from bn.evaluate.config import EvaluationAndData
 from bn.run.directory import REPOSITORY
@@ -23,10 +22,8 @@ CHOSEN = ("experiment", "scale")  # keys that a group of files sets
 
 def every_key(schema, prefix=""):
     """(key, type with its Doc) of all that a dataclass and those in it have."""
-    for name, hint in get_type_hints(schema, include_extras=True).items():
-        kind, _ = split_doc(hint)
-        options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-        inner = [option for option in options if dataclasses.is_dataclass(option)]
+    for name, hint in hints_of(schema).items():
+        inner = [option for option in options_of(hint) if dataclasses.is_dataclass(option)]
         if not inner:
             yield f"{prefix}{name}", hint
         for option in inner:
@@ -40,7 +37,7 @@ def every_key(schema, prefix=""):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_every_key_has_its_meaning(program, key, hint):
-    _, doc = split_doc(hint)
+    doc = parts_of(hint).doc
     assert doc is not None
     assert doc.meaning
     assert doc.meaning[-1] not in ".;"
@@ -91,11 +88,11 @@ def test_all_that_is_accepted_is_said_in_the_words_of_the_errors(page):
     for key, hint in every_key(Config):
         if key in CHOSEN or key.endswith(".name"):
             continue
-        kind, doc = split_doc(hint)
+        doc = parts_of(hint).doc
         assert doc
         lines = [line for line in out.splitlines() if re.match(rf"  {re.escape(key)}(=| )", line)]
         assert lines, key
-        about = f"({accepted(kind)}{f'; {doc.unit}' * bool(doc.unit)})"
+        about = f"({accepted(hint)}{f'; {doc.unit}' * bool(doc.unit)})"
         assert any(line.endswith(about) and doc.meaning in line for line in lines), (key, lines)
 
 

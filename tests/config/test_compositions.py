@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bn.cli import planned_run, planned_runs
-from bn.cli.help import names_of
+from bn.cli.arguments import names_of
 from bn.config import Config, MlpModel, MnistData, flatten, to_dict
 from bn.run.directory import REPOSITORY
 from tests.conftest import slowly

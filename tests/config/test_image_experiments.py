@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from bn.cli import planned_run
-from bn.cli.help import names_of
+from bn.cli.arguments import names_of
 from bn.config import ImageData, InceptionModel, flatten, to_dict
 from bn.errors import UserError
 from bn.models import inception

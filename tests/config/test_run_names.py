@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from bn.cli import _planned_run, planned_run
+from bn.cli import planned_run
 from bn.cli.composing import NAME_LENGTH, run_name
 from bn.run.directory import REPOSITORY
 
@@ -88,22 +88,3 @@ def test_a_long_name_is_capped_and_stays_unique():
 @pytest.mark.parametrize("overrides", [["optim.lr=1e-10"], LONG, ["steps=3", "model.hidden=[1,2]"]])
 def test_a_name_is_safe_in_a_shell_and_a_file_system(overrides):
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,150}", name(*overrides))
-
-
-def test_a_run_that_was_named_by_more_keys_is_found(tmp_path):
-    """Before checkpoint_every was left out of names it was part of them."""
-    command = ["experiment=mnist_bn", "optim.lr=1", "checkpoint_every=50", f"output={tmp_path}"]
-    folder = tmp_path / "mnist_bn"
-    now, earlier = (
-        folder / name / "seed_0" for name in ("optim.lr-1.0", "optim.lr-1.0__checkpoint_every-50")
-    )
-
-    def path():
-        _planned_run.cache_clear()
-        return planned_run(command).path
-
-    assert path() == now
-    earlier.mkdir(parents=True)
-    assert path() == earlier
-    now.mkdir(parents=True)
-    assert path() == now

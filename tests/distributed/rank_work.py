@@ -11,13 +11,13 @@ from torch import nn
 
 from bn.config import ImageData, config_from
 from bn.data.images import Plan, open_images
+from bn.data.seeds import generator
 from bn.distributed.ranks import ranks_here
 from bn.distributed.team import joined, mean_statistics
 from bn.errors import UserError
 from bn.evaluate.accuracy import classify
 from bn.models.build import build_model
 from bn.norm import population_statistics
-from bn.seeds import generator
 from bn.tasks import build_task
 from bn.tasks.images import ImageTask
 from bn.tasks.optim import sgd

@@ -125,7 +125,7 @@ def check_training(arguments: tuple[str, ...]) -> None:
     if overrides[:1] == ["--help"]:
         return
     assert not [argument for argument in overrides if argument.startswith("-")]
-    with initialize_config_dir(cli.CONFIGS, version_base="1.3"):
+    with initialize_config_dir(str(cli.CONFIGS), version_base="1.3"):
         params = {}
         if sweep := [argument for argument in overrides if argument.startswith("sweep=")]:
             params = cli.composed_config(sweep).hydra.sweeper.params
@@ -138,7 +138,7 @@ def check_training(arguments: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.program == "evaluate.py"], ids=ids)
 def test_evaluations_compose(command: Command) -> None:
-    with initialize_config_dir(cli.CONFIGS, version_base="1.3"):
+    with initialize_config_dir(str(cli.CONFIGS), version_base="1.3"):
         # As evaluate.py reads it.
         overrides = ["json=true" if argument == "--json" else argument for argument in command.arguments]
         mapping = OmegaConf.to_container(compose("evaluate", overrides), resolve=True)

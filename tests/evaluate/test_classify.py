@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from bn.data.seeds import generator
 from bn.evaluate.accuracy import classify, evaluate_population
 from bn.norm import BatchNorm
-from bn.seeds import generator
 
 
 def network(classes=12):

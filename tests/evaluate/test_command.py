@@ -59,7 +59,7 @@ WRONG = {
         "checkpoint: required; accepted: a checkpoint, a run directory, or a list such as [a,b]",
     ),
     "crops": (["checkpoint=a", "crops=10"], "crops=10: accepted: 1, 144"),
-    "a list of numbers": (["checkpoint=[1]"], "checkpoint[0]=1: accepted: str"),
+    "a list of numbers": (["checkpoint=[1]"], "checkpoint[0]=1: accepted: a path"),
     "unknown key": (
         ["checkpoint=a", "statistic=moving"],
         "statistic: unknown key; accepted: checkpoint, crops, ",

@@ -161,7 +161,7 @@ def test_a_crop_larger_than_the_picture(refused, checkpoint):
 
 
 def test_data_of_another_type(refused, checkpoint):
-    assert refused(checkpoint(), data={"crop": "large"}) == "data.crop='large': accepted: int"
+    assert refused(checkpoint(), data={"crop": "large"}) == "data.crop='large': accepted: int >= 8, <= 4096"
 
 
 def test_population_statistics_of_a_network_without_bn(refused, checkpoint):

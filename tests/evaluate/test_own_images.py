@@ -165,7 +165,7 @@ def test_a_network_that_gives_nan_says_so(say, checkpoint, photos):
     [
         (["images=nowhere"], "images=nowhere: no such file or folder"),
         (["images=empty"], "images=empty: holds no images; accepted: .jpeg, .jpg, "),
-        (["images=[]"], "images=[]: accepted: not empty"),
+        (["images=[]"], "images=[]: accepted: a list of paths, at least one or null"),
         (["images=empty", "top=0"], "top=0: accepted: int >= 1, <= 1e6"),
         (["--json"], "json=true: accepted with images=FOLDER_OR_FILE"),
     ],

@@ -3,7 +3,7 @@
 import pytest
 
 from bn.cli import planned_run
-from bn.cli.help import names_of
+from bn.cli.arguments import names_of
 from bn.config import flatten, to_dict
 from bn.errors import UserError
 from experiments import ablation, collected, style

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from bn.data.seeds import generator
 from bn.models import mlp
 from bn.norm import BatchNorm
-from bn.seeds import generator
 
 
 @pytest.mark.parametrize(

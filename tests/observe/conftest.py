@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from bn.cli import planned_run
+from bn.data.seeds import generator
 from bn.models import mlp
 from bn.observe.observation import Subject
-from bn.seeds import generator
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ def test_none_are_observed_where_none_are_chosen(trained):
         ),
         (
             ["observe=[saturation,saturation]"],
-            "observe=[saturation,saturation]: accepted: each value once",
+            f"observe=[saturation,saturation]: accepted: a list of {', '.join(OBSERVATIONS)}, no value twice",
         ),
     ],
 )  # fmt: skip

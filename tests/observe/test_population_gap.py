@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from bn.cli import planned_run
+from bn.data.seeds import generator
 from bn.errors import Diverged, Interrupted, UserError
 from bn.models import mlp
 from bn.norm import BatchNorm
 from bn.observe.observation import Subject
 from bn.observe.population_gap import PopulationGap
 from bn.run.directory import read_lines
-from bn.seeds import generator
 
 EPS = 1e-5
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from bn.cli import planned_run
 from bn.data.mnist import Split
+from bn.data.seeds import generator
 from bn.evaluate.accuracy import accuracy
 from bn.models import mlp
 from bn.models.inception import Unit
@@ -25,7 +26,6 @@ from bn.observe.percentiles import (
     percentiles_of_columns,
     typical_unit,
 )
-from bn.seeds import generator
 
 PERCENTILES = (15, 50, 85)  # the default
 

@@ -8,11 +8,11 @@ import torch
 from scipy import stats
 
 from bn.cli import planned_run
+from bn.data.seeds import generator
 from bn.models import mlp
 from bn.norm import BatchNorm
 from bn.observe.observation import Subject
 from bn.observe.shapes import Shapes, shapes
-from bn.seeds import generator
 
 
 def test_against_scipy():

@@ -1,4 +1,4 @@
-"""What only changes how often something is written is the same run; what changes the records says so."""
+"""What only changes how often something is written is the same run; what changes the records is named."""
 
 import pytest
 import yaml

@@ -13,7 +13,7 @@ import pytest
 from hydra.errors import HydraException
 
 from bn.cli import planned_run
-from bn.cli.help import names_of
+from bn.cli.arguments import names_of
 from bn.errors import Interrupted, UserError
 from bn.run import code_state as module
 from bn.run.code_state import MOST_CHARACTERS, CodeState, code_state

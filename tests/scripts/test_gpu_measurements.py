@@ -32,7 +32,8 @@ def test_all_of_it(call, tmp_path):
     call()
     assert all(is_done(name, "cpu", out) for name in MEASUREMENTS)
     assert {path.name for path in out.iterdir()} == {
-        *(f"{name}.txt" for name in MEASUREMENTS), "cpu.json", "data-cpu.json", "images-cpu.json", "parts-cpu.json",
+        *(f"{name}.txt" for name in MEASUREMENTS), "cpu.json", "data-cpu.json", "images-cpu.json",
+        "parts-cpu.json",
     }  # fmt: skip
     for name in ("cpu", "data-cpu", "images-cpu"):
         assert json.loads((out / f"{name}.json").read_text())["rounds"] == 1

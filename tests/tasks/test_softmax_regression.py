@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from bn.data.seeds import derive_seed
 from bn.models.mlp import MLP
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
 from bn.run.directory import read_lines
-from bn.seeds import derive_seed
 from bn.train import build_task
 from tests.conftest import slowly
 

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 
 from bn.data.mnist import Split, load_mnist
 from bn.data.order import EpochOrder
+from bn.data.seeds import generator
 from bn.fused_mlp import FusedStep
 from bn.models import mlp
 from bn.models.mlp import MLP
 from bn.norm import BatchNorm, reference_backward, reference_forward
 from bn.run.directory import REPOSITORY
-from bn.seeds import generator
 from bn.tasks.optim import sgd
 from bn.tasks.steps import AutogradStep
 

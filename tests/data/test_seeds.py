@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from bn.data.order import EpochOrder
+from bn.data.seeds import derive_seed, generator
 from bn.models.build import build_model
 from bn.models.mlp import MLP
-from bn.seeds import derive_seed, generator
 
 
 @pytest.mark.parametrize("experiment", ["mnist_baseline", "mnist_bn"])
