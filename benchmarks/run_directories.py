@@ -31,8 +31,8 @@ from bn.run.directory import REPOSITORY
 from bn.run.environment import environment
 
 COMMANDS = (
-    ("list",), ("list", "optim.lr>=1", "--state", "done"), ("list", "--csv"),
-    ("table", "--level", "0.9"), ("plot", "--out", "{folder}/runs.png"),
+    ("list",), ("list", "optim.lr>=1", "state=done"), ("list", "--csv"),
+    ("table", "--level", "0.9"), ("plot", "--out", "{folder}/runs.png"), ("gc",),
 )  # fmt: skip
 EXPERIMENTS = ("mnist_bn", "mnist_baseline")
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)

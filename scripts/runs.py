@@ -3,7 +3,7 @@
     python scripts/runs.py                      all runs in runs/
     python scripts/runs.py --watch              repeatedly, until Ctrl-C
     python scripts/runs.py table                mean and interval over the seeds of each setting
-    python scripts/runs.py --help               the other subcommands: diff, plot, show, rm
+    python scripts/runs.py --help               the other subcommands: diff, plot, show, rm, gc
 
 What they do is in bn/compare, a file each; bn/compare/command.py has their options.
 """

@@ -1,13 +1,14 @@
 """The command line of scripts/runs.py: its subcommands and their options."""
 
 import argparse
+import functools
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from bn.compare.filters import Condition, folders_and_conditions
 from bn.errors import Arguments, UserError
 from bn.run.state import STATES
 
@@ -17,12 +18,13 @@ the training, on any machine that sees them. --help prints this page.
 
     python scripts/runs.py                          list all runs in runs/
     python scripts/runs.py --watch                  repeatedly, until Ctrl-C
-    python scripts/runs.py --state failed,lost
+    python scripts/runs.py state=failed,lost
     python scripts/runs.py table experiment=mnist_bn 'optim.lr>=1' --level 0.9,0.95
     python scripts/runs.py diff mnist_bn/default/seed_0 mnist_bn/optim.lr-1.0/seed_0
     python scripts/runs.py plot --x wall --out curves.png
     python scripts/runs.py plot --percentiles experiment=mnist_bn
     python scripts/runs.py show mnist_bn/default/seed_0
+    python scripts/runs.py gc
 
 Which runs
   FOLDER      with runs anywhere below it, any number of them; default: runs/
@@ -32,7 +34,6 @@ Which runs
               or debug: none, fast, overfit, profile
   RUN         the folder of one run, or its name below runs/, or its id, as the list shows them; the id of a
               run elsewhere after a folder that holds it: FOLDER/ID
-  --state NAME[,NAME] and --experiment NAME[,NAME] are conditions whose names are checked.
 """
 STATES_EXPLAINED = f"""
 states, in the order of the list: what needs attention comes last, above the counts
@@ -41,27 +42,74 @@ states, in the order of the list: what needs attention comes last, above the cou
   cancelled before it started stays queued in this list.
 
 columns of the list
-  id           where there is no room for names: six hexadecimal digits that stand for the run's folder
-  step         the latest recorded step; a killed run resumes from its last checkpoint
-  trained      the same as a share of all steps, where there is less room
+  id           in place of the name, where there is less room: it stands for the run's folder
+  step         the latest recorded, or as a share of all (trained); a killed run resumes from a checkpoint
   accuracy     the latest, on the test images, or on the validation images if there are no others; at the
                end with the statistics of Algorithm 2, if the network has BN (--json: accuracy_of says which)
-  images/s     training throughput at the last log
   age          time since the run was submitted (queued), last seen alive (lost) or written (others)
   others       the keys in which runs of one experiment differ; what debug=fast and its like set is left out
 """
-# The module of each subcommand, and what it does.
+
+
+def names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def numbers(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
+
+
+class Subcommand(NamedTuple):
+    module: str  # of bn.compare, whose `main` does it
+    what: str
+    options: dict[str, dict[str, Any]]  # what `add_argument` takes
+
+
+WHICH = {"nargs": "*", "metavar": "FOLDER|CONDITION", "help": "which runs (default: all in runs/)"}
+RUN = {"metavar": "RUN", "help": "which run"}
+FLAG = {"action": "store_true"}
+YES = {**FLAG, "help": "do not ask"}
+NAMES = {"type": names, "metavar": "NAME[,NAME]"}
 SUBCOMMANDS = {
-    "list": ("listing", "how each run stands; the default, so that `list` need not be typed"),
-    "table": ("table", "mean and interval over the seeds of each setting, as Markdown or CSV"),
-    "diff": ("difference", "config, code and environment of two runs, and where their curves part"),
-    "plot": (
-        "plot",
-        "draws logged numbers, one colour for each setting, or percentiles as Figure 1(b, c)",
-    ),
-    "show": ("page", "everything about one run"),
-    "rm": ("removal", "removes the runs that are named, once you say yes; never one that is running"),
-}
+    "list": Subcommand("listing", "How each run stands; the default, so that `list` need not be typed.", {
+        "what": WHICH,
+        "--sort": {"metavar": "COLUMN", "help": "by a column or a key (default: state, then run)"},
+        "--watch": {**FLAG, "help": "every 5 seconds, until Ctrl-C"},
+        "--json": {**FLAG, "help": "everything, one JSON object per line"},
+        "--csv": {**FLAG, "help": "everything but what all configs have in common"},
+    }),
+    "table": Subcommand("table", "Mean and interval over the seeds of each setting.", {
+        "what": WHICH,
+        "--value": {**NAMES, "help": "logged numbers (default: the accuracy)"},
+        "--level": {"type": numbers, "default": [], "metavar": "X[,X]",
+                    "help": "steps until the first value reaches X"},
+        "--csv": {**FLAG, "help": "CSV, with accuracies as shares of 1"},
+    }),
+    "diff": Subcommand("difference", "In what two runs differ, and where their curves part.", {
+        "runs": {**RUN, "nargs": 2},
+    }),
+    "plot": Subcommand("plot", "Draws logged numbers, or percentiles as in Figure 1(b, c).", {
+        "what": WHICH,
+        "--y": {**NAMES, "help": "logged numbers, a panel each (default: the accuracy)"},
+        "--x": {"choices": ("step", "epoch", "images", "wall"), "help": "default: step"},
+        "--log": {"choices": ("x", "y", "xy"), "help": "logarithmic axes"},
+        "--percentiles": {**FLAG,
+                          "help": "instead of these, of the inputs to the nonlinearities"},
+        "--layer": {**NAMES, "help": "of --percentiles (default: all)"},
+        "--out": {"type": Path, "default": Path("runs.png"), "metavar": "FILE",
+                  "help": "FILE.png, FILE.svg or FILE.pdf (default: runs.png)"},
+        "--watch": {**FLAG, "help": "again every 5 seconds, until Ctrl-C"},
+    }),
+    "show": Subcommand("page", "Everything about one run.", {"run": RUN}),
+    "rm": Subcommand("removal", "Removes runs, once you say yes; never one that is running.", {
+        "runs": {**RUN, "nargs": "+"},
+        "--yes": YES,
+    }),
+    "gc": Subcommand("leftovers", "Removes what kills and failed attempts leave, once you say yes.", {
+        "what": WHICH,
+        "--yes": YES,
+    }),
+}  # fmt: skip
 
 
 def main() -> None:
@@ -82,147 +130,19 @@ def run(words: Sequence[str]) -> None:
         sys.exit(0)
     name, words = (words[0], words[1:]) if words and words[0] in SUBCOMMANDS else ("list", words)
     arguments = parser_of(name).parse_intermixed_args(words)
-    if "what" in arguments:
-        arguments.folders, arguments.conditions = which(arguments.what)
-    importlib.import_module(f"bn.compare.{SUBCOMMANDS[name][0]}").main(arguments)
+    importlib.import_module(f"bn.compare.{SUBCOMMANDS[name].module}").main(arguments)
 
 
-def which(words: Sequence[str]) -> tuple[list[Path], list[Condition]]:
-    """`folders_and_conditions` of the words; where one is nothing, the subcommands too."""
-    try:
-        return folders_and_conditions(words)
-    except UserError as error:
-        if str(error).endswith("no such folder") and words[0].isalpha():
-            raise UserError(f"{error}, and no subcommand ({', '.join(SUBCOMMANDS)})") from None
-        raise
+def parser_of(name: str) -> Arguments:
+    form = functools.partial(argparse.HelpFormatter, max_help_position=28, width=100)
+    what, options = SUBCOMMANDS[name][1:]
+    parser = Arguments(f"{PROGRAM} {name}", description=what, add_help=False, formatter_class=form)
+    for option, settings in options.items():
+        parser.add_argument(option, **settings)
+    return parser
 
 
 def help_page() -> str:
     """One page for all subcommands."""
-    pages = []
-    for name, (_, what) in SUBCOMMANDS.items():
-        _, _, options = parser_of(name).format_help().partition("options:\n")
-        pages.append(f"{name}: {what}\n  {PROGRAM} {name} {USAGE[name]}\n{options}")
+    pages = (parser_of(name).format_help() for name in SUBCOMMANDS)
     return "\n".join([DESCRIPTION, *pages, STATES_EXPLAINED])
-
-
-def parser_of(name: str) -> argparse.ArgumentParser:
-    """Of a subcommand: its own options, and how runs are chosen for it."""
-    parser = Arguments(prog=PROGRAM, add_help=False, formatter_class=Columns)
-    if name in ("list", "table", "plot"):
-        add_which(parser)
-    OPTIONS[name](parser)
-    return parser
-
-
-class Columns(argparse.HelpFormatter):
-    """All options in one column, whatever the terminal."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28, width=100)
-
-
-def add_which(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", nargs="*", metavar="FOLDER|CONDITION", help=argparse.SUPPRESS)
-    parser.add_argument("--experiment", type=names, metavar="NAME[,NAME]", help=argparse.SUPPRESS)
-    parser.add_argument("--state", type=names, metavar="NAME[,NAME]", help=argparse.SUPPRESS)
-
-
-def add_watch(parser: argparse._ActionsContainer, what: str) -> None:
-    parser.add_argument(
-        "--watch", type=seconds, nargs="?", const=5.0, metavar="SECONDS", help=f"{what} every SECONDS (5)"
-    )
-
-
-def list_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--sort", metavar="COLUMN", help="by a column or a key (default: state, then run)")
-    parser.add_argument("--reverse", action="store_true", help="in the opposite order")
-    form = parser.add_mutually_exclusive_group()
-    add_watch(form, "list them")
-    form.add_argument("--json", action="store_true", help="everything, one JSON object per line")
-    form.add_argument("--csv", action="store_true", help="everything but what all configs have in common")
-
-
-def table_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--value", type=names, metavar="NAME[,NAME]", help="logged numbers (default: the accuracy)"
-    )
-    parser.add_argument(
-        "--level", type=numbers, default=[], metavar="X[,X]", help="steps until the first value reaches X"
-    )
-    parser.add_argument("--csv", action="store_true", help="CSV, accuracies as shares of 1")
-
-
-def diff_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs=2, metavar="RUN", help=argparse.SUPPRESS)
-
-
-def plot_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--y", type=names, metavar="NAME[,NAME]", help="logged numbers, a panel each (default: the accuracy)"
-    )
-    parser.add_argument(
-        "--x", choices=("step", "epoch", "images", "wall"), default="step", help="default: step"
-    )
-    parser.add_argument("--log", choices=("x", "y", "xy"), default="", help="logarithmic axes")
-    parser.add_argument(
-        "--percentiles", action="store_true",
-        help="of the inputs to the nonlinearities, a panel for each setting, as in Figure 1(b, c)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--layer", type=names, metavar="NAME[,NAME]", help="of --percentiles (default: the last)"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs.png"), metavar="FILE",
-        help="FILE.png, FILE.svg or FILE.pdf (default: runs.png)",
-    )  # fmt: skip
-    add_watch(parser, "draw it again")
-
-
-def show_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help=argparse.SUPPRESS)
-
-
-def rm_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="RUN", help=argparse.SUPPRESS)
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-
-
-OPTIONS = {
-    "list": list_options, "table": table_options, "diff": diff_options, "plot": plot_options,
-    "show": show_options, "rm": rm_options,
-}  # fmt: skip
-CHOICE = "[FOLDER|CONDITION ...] [--experiment NAME[,NAME]] [--state NAME[,NAME]]"
-USAGE = {
-    "list": f"{CHOICE}\n      [--sort COLUMN] [--reverse] [--watch [SECONDS] | --json | --csv]",
-    "table": f"{CHOICE}\n      [--value NAME[,NAME]] [--level X[,X]] [--csv]",
-    "diff": "RUN RUN",
-    "plot": f"{CHOICE}\n      [--y NAME[,NAME]] [--x step|epoch|images|wall] [--log x|y|xy]"
-    "\n      [--percentiles] [--layer NAME[,NAME]] [--out FILE] [--watch [SECONDS]]",
-    "show": "RUN",
-    "rm": "RUN [RUN ...] [--yes]",
-}  # fmt: skip
-
-
-# The types of options.
-
-
-def names(text: str) -> list[str]:
-    return text.split(",")
-
-
-def numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text}: accepted: numbers, such as 0.9,0.95") from None
-
-
-def seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: accepted: seconds > 0 (a FOLDER goes before --watch)")
-    return value

@@ -11,25 +11,22 @@ from bn.run.directory import ENV
 FACTS = ("commit", "python", "torch", "numpy", "platform", "host", "processor", "device", "command", "time")
 
 
-def environment_of(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The facts of the first start of the run at `path`, and those of each time it was resumed.
+def starts_of(path: Path) -> list[dict[str, Any]]:
+    """The facts of the first start of the run at `path`, and of each time it was resumed, with its `step`.
 
-    Both are empty where there is no env.json; Damaged where it is.
+    Empty where there is no env.json; Damaged where it is.
     """
     env = read_record(path / "env.json", ENV)
-    if env is None:
-        return {}, []
-    return facts_of(env), [{"step": start.get("step"), **facts_of(start)} for start in env["resumed"]]
+    return [_facts_of(start) for start in (env, *env["resumed"])] if env else []
 
 
-def facts_of(start: dict[str, Any]) -> dict[str, Any]:
-    """The facts of one start, in the order of FACTS."""
+def _facts_of(start: dict[str, Any]) -> dict[str, Any]:
     found = {key: start[key] for key in FACTS if start.get(key) is not None}
     found["commit"] = short(start["commit"]) + " with changes" * bool(start["dirty"])
     device = flatten(start["device"])
     counts = [f"{device[key]} {key}" for key in ("threads", "processes") if device.get(key, 1) != 1]
-    found["device"] = ", ".join([device["type"], *counts])
+    found["device"] = ", ".join([device["type"], *[device["name"]] * (device["type"] != "cpu"), *counts])
     for key, where in (("start", "checkpoint"), ("extends", "run")):
         if isinstance(start.get(key), dict):
             found[key] = str(start[key].get(where))
-    return found
+    return {**found, "step": start.get("step") or 0}

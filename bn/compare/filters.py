@@ -1,9 +1,8 @@
 """Which runs are asked for: by folder, by state, by experiment, and by any key of their config."""
 
-import argparse
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,15 +13,13 @@ from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from bn.run.state import STATES, RunState
 
-COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
-}  # fmt: skip
+COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 OTHERS = "state, step, accuracy, age, debug"  # what a condition may name besides the keys of config.yaml
 CONDITION = re.compile(r"([A-Za-z_][\w.]*)(>=|<=|!=|=|>|<)(.*)", re.DOTALL)
 
 
 class Condition(NamedTuple):
-    """`optim.lr>=1`, `model.norm=batch,layer`, `scale!=null`: what a run must be to be chosen."""
+    """`optim.lr>=1`, `model.norm=batch,layer`, `optim=adam`: what a run must be to be chosen."""
 
     text: str
     key: str
@@ -30,15 +27,18 @@ class Condition(NamedTuple):
     accepted: list[Any]  # of = and != one of these, of the others the limit
 
     def holds(self, run: Run) -> bool:
-        found = value_of(run, self.key)
+        found = run.get(self.key)
         if self.operator in COMPARE:
             return _is_number(found) and COMPARE[self.operator](found, self.accepted[0])
-        is_one = any(found == value and _is_bool(found) == _is_bool(value) for value in self.accepted)
+        # A bool is no number here, although Python takes it for 0 or 1.
+        is_one = any(
+            found == value and isinstance(found, bool) == isinstance(value, bool) for value in self.accepted
+        )
         return is_one == (self.operator == "=")
 
 
 def condition(text: str) -> Condition | None:
-    """The condition that is written there; None where it is none. UserError for a limit that is no number."""
+    """The condition that is written there; None where it is none. UserError for a value that no run has."""
     if not (match := CONDITION.fullmatch(text)):
         return None
     key, sign, given = match.groups()
@@ -50,13 +50,9 @@ def condition(text: str) -> Condition | None:
         raise UserError(f"{text}: accepted: {key}{sign}{'NUMBER' if sign in COMPARE else 'VALUE[,VALUE]'}")
     if key == "accuracy" and any(_is_number(value) and not 0 <= value <= 1 for value in accepted):
         raise UserError(f"{text}: accepted: a share of 1, such as {key}{sign}0.9")
+    if key == "state" and not STATES.keys() >= set(map(str, accepted)):
+        raise UserError(f"{text}: accepted: {', '.join(STATES)}")
     return Condition(text, key, sign, accepted)
-
-
-def value_of(run: Run, key: str) -> Any:
-    """Also of a group, which is known by its name: `optim=adam` is `optim.name=adam`."""
-    found = run.get(key)
-    return run.get(f"{key}.name") if found is None else found
 
 
 def _number_or_text(value: Any) -> Any:
@@ -68,18 +64,13 @@ def _number_or_text(value: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not _is_bool(value)
-
-
-def _is_bool(value: Any) -> bool:
-    """Which Python takes for 0 or 1."""
-    return isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def folders_and_conditions(words: Iterable[str]) -> tuple[list[Path], list[Condition]]:
     """The words of a command, each a folder or a condition; runs/ where no folder is named.
 
-    UserError for a folder that is not there. A word is a condition where it reads as one and is no folder.
+    UserError for what is neither. A word is a condition where it reads as one and is no folder.
     """
     folders, conditions = [], []
     for word in words:
@@ -88,58 +79,30 @@ def folders_and_conditions(words: Iterable[str]) -> tuple[list[Path], list[Condi
         elif found := condition(word):
             conditions.append(found)
         else:
-            raise UserError(f"{word}: no such folder")
+            raise UserError(f"{word}: no such folder; accepted: also KEY=VALUE, or a subcommand (--help)")
     return folders or [RUNS], conditions
 
 
-def chosen(
-    folders: Sequence[Path],
-    conditions: Sequence[Condition] = (),
-    states: Sequence[str] | None = None,
-    experiments: Sequence[str] | None = None,
-) -> list[Run]:
-    """The runs in the folders of which all that is given is true, in the order of the states, then of paths.
+def chosen(folders: Sequence[Path], conditions: Sequence[Condition]) -> list[Run]:
+    """The runs in the folders that meet all conditions, in the order of the states, then of paths.
 
-    UserError for a state, an experiment or a key that is not there.
+    UserError for a key or an experiment that is not there.
     """
     runs = runs_in(folders)
-    check_names(runs, states, experiments)
     for each in conditions:
         check_key(runs, each.key)
+        if each.key == "experiment":
+            check_experiments(runs, each)
     order = list(STATES)
-    found = [
-        run
-        for run in runs
-        if (states is None or run.state.state in states)
-        and (experiments is None or run.state.experiment in experiments)
-        and all(each.holds(run) for each in conditions)
-    ]
+    found = [run for run in runs if all(each.holds(run) for each in conditions)]
     return sorted(found, key=lambda run: (order.index(run.state.state), by_numbers(str(run.path))))
 
 
-def asked_for(arguments: argparse.Namespace) -> list[Run]:
-    """The runs that the words and options of a command choose."""
-    return chosen(arguments.folders, arguments.conditions, arguments.state, arguments.experiment)
-
-
-def some_asked_for(arguments: argparse.Namespace) -> list[Run]:
-    """The same. UserError where there is none."""
-    if runs := asked_for(arguments):
+def some_chosen(words: Iterable[str]) -> list[Run]:
+    """The runs that the words of a command choose. UserError where there is none."""
+    if runs := chosen(*folders_and_conditions(words)):
         return runs
     raise UserError("no runs here; accepted: other folders or conditions (runs.py list shows the runs)")
-
-
-def check_names(runs: Sequence[Run], states: Sequence[str] | None, experiments: Sequence[str] | None) -> None:
-    """UserError for no such state, or an experiment with neither config nor run."""
-    known = {path.stem for path in (REPOSITORY / "configs" / "experiment").glob("*.yaml")}
-    known |= {run.state.experiment for run in runs}
-    for option, names, accepted in (
-        ("state", states, list(STATES)),
-        ("experiment", experiments, sorted(known)),
-    ):
-        for name in names or ():
-            if name not in accepted:
-                raise UserError(f"--{option}={name}: unknown; accepted: {', '.join(accepted)}")
 
 
 def check_key(runs: Sequence[Run], key: str) -> None:
@@ -152,3 +115,11 @@ def check_key(runs: Sequence[Run], key: str) -> None:
         near += [other for other in sorted(known) if other.endswith(f".{key}") and other not in near]
         shown = f"; near it: {', '.join(near)}" if near else ""
         raise UserError(f"{key}: no run here has this key; accepted: {OTHERS} or a key of config.yaml{shown}")
+
+
+def check_experiments(runs: Sequence[Run], named: Condition) -> None:
+    """UserError for an experiment with neither config nor run."""
+    known = {path.stem for path in (REPOSITORY / "configs" / "experiment").glob("*.yaml")}
+    known |= {run.state.experiment for run in runs}
+    if not known >= set(map(str, named.accepted)):
+        raise UserError(f"{named.text}: accepted: {', '.join(sorted(known))}")

@@ -1,7 +1,6 @@
 """Runs as a data frame."""
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bn.compare.filters import chosen, folders_and_conditions
-from bn.compare.rows import Row, readable, rows_of
-from bn.compare.runs import Run
+from bn.compare.rows import readable, rows_of
 from bn.compare.settings import settings
 
 
@@ -26,18 +24,13 @@ def frame(*which: str | Path) -> pd.DataFrame:
          "experiment": run.state.experiment, **{key: hashable(value) for key, value in run.config.items()}}
         for run, _ in read
     ]  # fmt: skip
-    numbers = frame_of_rows(read)
+    rows = [row for _, found in read for row in found]
+    numbers = pd.DataFrame(rows, columns=None if rows else ["step", "wall_s"])
     described = pd.DataFrame(about)
     texts = described.select_dtypes(exclude=["number", "bool"]).columns  # which would take most of the memory
-    repeated = described.astype(dict.fromkeys(texts, "category")).take(numbers.pop("index"))
+    of_row = np.repeat(np.arange(len(read)), [len(found) for _, found in read])
+    repeated = described.astype(dict.fromkeys(texts, "category")).take(of_row)
     return pd.concat([repeated.reset_index(drop=True), numbers], axis=1)
-
-
-def frame_of_rows(read: Sequence[tuple[Run, list[Row]]]) -> pd.DataFrame:
-    """One row a logged step; `index` says of which of the runs."""
-    rows = [row for _, found in read for row in found]
-    index = np.repeat(np.arange(len(read)), [len(found) for _, found in read])
-    return pd.DataFrame(rows, columns=None if rows else ["step", "wall_s"]).assign(index=index)
 
 
 def hashable(value: Any) -> Any:

@@ -6,12 +6,11 @@ trained, with moving averages.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bn.compare.intervals import crossing, mean_text
-from bn.compare.rows import ACCURACY, Row, curve, logged_as
+from bn.compare.rows import ACCURACY, Row, RowsByNumber, curve, logged_as
 from bn.compare.runs import Run
 from bn.compare.settings import Setting
 from bn.run.directory import ENDED
@@ -21,16 +20,12 @@ class Cell(NamedTuple):
     """One measure of one setting."""
 
     key: str  # accuracy_final
-    heading: str  # accuracy final (%)
+    heading: str  # final (%), or accuracy final (%) among several numbers
     values: list[float]  # of the seeds that have one
     of: int  # the number of seeds that could have one
     factor: int = 1  # 100: shares, which are shown in percent
     digits: int | None = None  # after the point; None: four in all
     bounds: int | None = None  # of steps: how many of the values are upper bounds; these come first
-
-    def without(self, number: str) -> "Cell":
-        """With a heading that does not name the number."""
-        return self._replace(heading=self.heading.removeprefix(f"{number} "))
 
     def text(self) -> str:
         """12.34 ± 0.56; "2 of 3: 100, 200" where some seeds have none; "≤ 100, 200" where one is a bound."""
@@ -39,9 +34,9 @@ class Cell(NamedTuple):
         if not self.bounds and len(values) == self.of:
             return mean_text(values, digits) if values else "-"
         each = [f"{'≤ ' * (i < (self.bounds or 0))}{value:,.{digits}f}" for i, value in enumerate(values)]
-        if len(values) == self.of:  # no mean of what is not known: all that is the same, or each
+        if len(each) == self.of:  # no mean of what is not known: all that is the same, or each
             return each[0] if len(set(each)) == 1 else ", ".join(each)
-        return f"{len(values)} of {self.of}{': ' * bool(each)}{', '.join(each)}"
+        return f"{len(each)} of {self.of}{': ' * bool(each)}{', '.join(each)}"
 
 
 def digits_of(values: Sequence[float]) -> int:
@@ -50,7 +45,7 @@ def digits_of(values: Sequence[float]) -> int:
 
 
 def cells_of(
-    group: Setting, rows: Mapping[Path, dict[str, list[Row]]], numbers: Sequence[str], levels: Sequence[float]
+    group: Setting, rows: RowsByNumber, numbers: Sequence[str], levels: Sequence[float]
 ) -> list[Cell]:
     """What is measured of a setting, in the order of the columns."""
     done = [run for run in group.runs if run.state.state == "done"]
@@ -61,15 +56,17 @@ def cells_of(
         best = min if is_lower_better(number) else max
         last = [final(run, number, rows[run.path][number]) for run in done]
         values = [curve(rows[run.path][number], logged_as(number, run))[1] for run in ended]
-        bests = [float(best(value)) for value in values if len(value)]
         finals = [value for value in last if value is not None]
-        for name, seeds, of in (("final", finals, len(done)), ("best", bests, len(bests))):
-            found.append(Cell(f"{number}_{name}", f"{number} {name}{unit}", seeds, of, factor, digits))
+        bests = [float(best(value)) for value in values if len(value)]
+        name = f"{number} " * (len(numbers) > 1)
+        for what, seeds, of in (("final", finals, len(done)), ("best", bests, len(bests))):
+            found.append(Cell(f"{number}_{what}", f"{name}{what}{unit}", seeds, of, factor, digits))
     for level in levels:
         shown = f"{100 * level:g}%" if "accuracy" in numbers[0] else f"{level:g}"
         steps = [steps_to(level, logged_as(numbers[0], run), rows[run.path][numbers[0]]) for run in ended]
         reached = sorted(step for step in steps if step is not None)
-        values, bounds = [step for _, step in reached], sum(not later for later, _ in reached)
+        bounds = sum(not later for later, _ in reached)
+        values = [step for _, step in reached]
         key, heading = f"steps_to_{level:g}", f"steps to {shown}"
         found.append(Cell(key, heading, values, len(ended), digits=0, bounds=bounds))
     return found

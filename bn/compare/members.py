@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bn.compare.intervals import mean_and_interval
 from bn.compare.runs import Run
 from bn.compare.settings import settings, short_names
-from bn.compare.table import markdown
+from bn.compare.table import aligned
 from bn.config import flatten, to_dict
 from bn.run.directory import RunDirectory
 from bn.run.state import state_of
@@ -29,7 +29,7 @@ def members_table(members: Sequence[RunDirectory]) -> list[str]:
             result = f"{state} {accuracy}".strip()
             rows.append([group.experiment, *group.values.values(), str(run.config["seed"]), result, mean])
             mean = ""
-    return markdown([*zip(*rows, strict=True)])
+    return aligned([*zip(*rows, strict=True)])
 
 
 def _run(member: RunDirectory) -> Run:

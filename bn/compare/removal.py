@@ -1,7 +1,7 @@
 """`runs.py rm`: removes the runs that are named, and nothing else.
 
 A run vanishes at once, by a new name that no list shows, and then its files are removed. What a kill in
-between leaves is a hidden folder beside it, `.removed-*`, and no half of a run.
+between leaves is no half of a run but a hidden folder beside it, which `runs.py gc` removes.
 """
 
 import argparse
@@ -12,10 +12,12 @@ import sys
 import uuid
 from pathlib import Path
 
-from bn.compare.columns import cells
+from bn.compare.columns import described
 from bn.compare.runs import Run, run_named
 from bn.errors import UserError, printable
 from bn.run.lock import RunLock
+
+REMOVED = ".removed-"  # begins the name of what is being removed
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -39,11 +41,6 @@ def check(run: Run) -> None:
         raise UserError(f"{name}: running: stop it first")
 
 
-def described(run: Run) -> str:
-    state, name, step, accuracy, *_ = cells(run.state, os.path.relpath(run.path))
-    return ", ".join(filter(None, (f"{name}: {state}", f"step {step}" * bool(step), accuracy)))
-
-
 def agreed(number: int) -> bool:
     """Whether to remove so many. UserError where nobody can be asked."""
     if not sys.stdin.isatty():
@@ -58,7 +55,7 @@ def agreed(number: int) -> bool:
 def remove(path: Path) -> None:
     """Remove a run directory. UserError where somebody works there, or where it cannot be removed."""
     name, path = os.path.relpath(path), path.resolve()
-    gone = path.with_name(f".removed-{uuid.uuid4().hex[:12]}")
+    gone = path.with_name(f"{REMOVED}{uuid.uuid4().hex[:12]}")
     try:
         with contextlib.closing(RunLock(path, name)):  # nobody works there, nor can begin to
             path.rename(gone)

@@ -1,7 +1,6 @@
 """The logged numbers of runs, also of those that are being written."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -9,15 +8,14 @@ from typing import TypeVar
 import numpy as np
 
 from bn.compare.runs import Run
-from bn.errors import UserError, printable
-from bn.files import NUMBER, Damaged, misfit
-from bn.run.state import ACCURACIES
+from bn.errors import UserError
+from bn.files import NUMBER, Damaged, misfit, read_regular
 
 T = TypeVar("T")
 Row = dict[str, float]
+RowsByNumber = dict[Path, dict[str, list[Row]]]  # of each run, and each number the rows that have it
 ACCURACY = "accuracy"  # on the test images, or on the validation images if there are no others
 TIMES = ("step", "wall_s")  # of each row, and no values
-EVALUATIONS = tuple(name for name in ACCURACIES if not name.endswith("_population"))
 
 
 def rows_of(path: Path, number: str | None = None) -> list[Row]:
@@ -28,7 +26,7 @@ def rows_of(path: Path, number: str | None = None) -> list[Row]:
     """
     metrics = path / "metrics.jsonl"
     try:
-        *lines, _ = metrics.read_bytes().split(b"\n")
+        *lines, _ = read_regular(metrics).split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -57,15 +55,7 @@ def logged_as(number: str, run: Run) -> str:
     """The name of a number in the rows of a run: "accuracy" is the one that it is evaluated by."""
     if number != ACCURACY:
         return number
-    return (run.state.accuracy_of or EVALUATIONS[0]).removesuffix("_population")
-
-
-def not_logged(option: str, number: str, runs: Sequence[Run]) -> UserError:
-    """For a number of which these runs have no value."""
-    read, _ = readable(runs, lambda run: rows_of(run.path))
-    known = sorted({name for _, rows in read for row in rows for name in row}.difference(TIMES))
-    why = "says when a row was logged" if number in TIMES else "no run here has logged it"
-    return UserError(f"{option}={number}: {why}; accepted: {', '.join(known) or 'runs that have logged any'}")
+    return (run.state.accuracy_of or "test/accuracy").removesuffix("_population")
 
 
 def readable(runs: Sequence[Run], read: Callable[[Run], T]) -> tuple[list[tuple[Run, T]], list[str]]:
@@ -75,5 +65,27 @@ def readable(runs: Sequence[Run], read: Callable[[Run], T]) -> tuple[list[tuple[
         try:
             found.append((run, read(run)))
         except UserError as error:
-            complaints.append(printable(f"left out: {os.path.relpath(run.path)}: {error}"))
+            complaints.append(f"left out: {error}")
     return found, complaints
+
+
+def rows_by_number(
+    option: str, runs: Sequence[Run], numbers: Sequence[str]
+) -> tuple[RowsByNumber, list[str]]:
+    """The logged numbers of the runs, and a line for each run that is left out.
+
+    UserError for a number of which none of the runs has a value.
+    """
+    read, complaints = readable(
+        runs, lambda run: {number: rows_of(run.path, logged_as(number, run)) for number in numbers}
+    )
+    if not read:
+        raise UserError(complaints[0])
+    for number in numbers:
+        if number in TIMES or not any(found[number] for _, found in read):
+            every, _ = readable(runs, lambda run: rows_of(run.path))
+            known = {name for _, rows in every for row in rows for name in row}.difference(TIMES)
+            why = "says when a row was logged" if number in TIMES else "no run here has logged it"
+            accepted = ", ".join(sorted(known)) or "runs that have logged any"
+            raise UserError(f"{option}={number}: {why}; accepted: {accepted}")
+    return {run.path: found for run, found in read}, complaints

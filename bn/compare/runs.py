@@ -5,14 +5,13 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bn.cluster.submission import FILE as SUBMISSION
 from bn.cluster.submission import SHAPE as SUBMITTED
-from bn.compare.debugging import debug_of
-from bn.config import completed
+from bn.config import completed, flatten
 from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
 from bn.files import Damaged, parse_yaml, read_record
@@ -21,13 +20,12 @@ from bn.run.state import RunState, find_runs, state_of
 
 RUNS = REPOSITORY / "runs"
 ID = re.compile(r"[0-9a-f]{6}")
+KEY = re.compile(r"^(?=[A-Za-z])", re.MULTILINE)
 
 
 class Run(NamedTuple):
     state: RunState
-    config: dict[
-        str, Any
-    ]  # flattened, with the defaults of later keys and `debug`; empty where it is damaged
+    config: dict[str, Any]  # flattened, with defaults of later keys and `debug`; empty where it is damaged
 
     @property
     def path(self) -> Path:
@@ -39,8 +37,10 @@ class Run(NamedTuple):
         return id_of(self.path)
 
     def get(self, key: str) -> Any:
-        """The value of a key of the config, or of a field of its state; None where it has none."""
-        return getattr(self.state, key) if key in RunState._fields else self.config.get(key)
+        """The value of a key of the config, of a group its name, or of a field of its state; or None."""
+        if key in RunState._fields:
+            return getattr(self.state, key)
+        return self.config.get(key, self.config.get(f"{key}.name"))
 
 
 def id_of(path: Path) -> str:
@@ -88,12 +88,42 @@ def run_named(name: str) -> Run:
 def config_of(path: Path) -> dict[str, Any]:
     """The config of the run at `path`, flattened; of a run that has not started, the one submitted."""
     with contextlib.suppress(Damaged):
-        saved = read_record(path / "config.yaml", dict, parse=_parse_in_blocks)
+        saved = read_record(path / "config.yaml", dict, parse=_parse)
         if saved is None:
             saved = (read_record(path / SUBMISSION, SUBMITTED) or {}).get("config")
         if saved:
             return completed(saved)
     return {}
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """As `parse_yaml`, several times as fast on many configs: what two have in common is parsed once.
+
+    In a config as the program writes it, each key without indent begins a block that is a document by itself.
+    """
+    blocks = (_parse_block(block) or {} for block in KEY.split(text))
+    return {key: value for block in blocks for key, value in block.items()}
+
+
+_parse_block = functools.lru_cache(maxsize=10_000)(parse_yaml)
+
+
+@functools.cache
+def debug_choices() -> dict[str, dict[str, Any]]:
+    """The choices of configs/debug, by name, and the keys that each sets."""
+    files = sorted((REPOSITORY / "configs" / "debug").glob("*.yaml"))
+    return {file.stem: flatten(parse_yaml(file.read_text())) for file in files}
+
+
+def debug_of(config: Mapping[str, Any]) -> str:
+    """The choice of configs/debug most of whose values a flattened config has, which has no key for it."""
+
+    def share(name: str) -> float:
+        given = debug_choices()[name]
+        return sum(config.get(key) == value for key, value in given.items()) / max(1, len(given))
+
+    name = max(debug_choices(), key=share)
+    return name if share(name) > 0.5 else "none"
 
 
 def makes_the_run(key: str, config: dict[str, Any]) -> bool:
@@ -102,36 +132,7 @@ def makes_the_run(key: str, config: dict[str, Any]) -> bool:
     return not key.startswith(free)
 
 
-_KEY = re.compile(r"^(?=[A-Za-z])", re.MULTILINE)
-_IN_BLOCKS = re.compile(r"([A-Za-z_]\w*:(?: .*)?\n|- .*\n| .*\n)*")
-
-
-def _parse_in_blocks(text: str) -> Any:
-    """As `parse_yaml`, several times as fast on many configs: what two have in common is parsed once.
-
-    In a config as the program writes it, each key without indent begins a block that is a document by itself.
-    """
-    if not _IN_BLOCKS.fullmatch(text):
-        return parse_yaml(text)
-    blocks = [_parse_block(block) for block in _KEY.split(text) if block]
-    return {key: value for block in blocks for key, value in block.items()}
-
-
-@functools.lru_cache(maxsize=10_000)
-def _parse_block(text: str) -> dict[str, Any]:
-    block = parse_yaml(text)
-    if not isinstance(block, dict):
-        raise ValueError("no mapping")
-    return block
-
-
 def by_numbers(name: str) -> list[str | float]:
     """A key that sorts seed_2 before seed_10, and lr-0.03 before lr-0.1."""
     parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", name)
     return [float(part) if i % 2 else part for i, part in enumerate(parts)]
-
-
-def names_of(runs: Sequence[Run], folders: Sequence[Path]) -> list[str]:
-    """What the runs are called on the screen: their paths in the one folder, or from here."""
-    start = folders[0] if len(folders) == 1 else None
-    return [os.path.relpath(run.path, start) for run in runs]

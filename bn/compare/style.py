@@ -88,10 +88,8 @@ def write(fig: Figure, path: Path) -> None:
 
 def wrapped(label: str, width: int) -> str:
     """A name with its "(n = 3)", which stays whole, in lines of at most so many characters."""
-    name, _, count = label.partition(" (n = ")
-    lines = textwrap.wrap(name, width, subsequent_indent="  ")
-    fits = len(f"{lines[-1]} (n = {count}") <= width
-    return "\n".join(lines) + (" " if fits else "\n  ") + f"(n = {count}"
+    whole_count = label.replace(" = ", "\u00a0=\u00a0")
+    return textwrap.fill(whole_count, width, subsequent_indent="  ").replace("\u00a0", " ")
 
 
 class Plain(LogFormatterSciNotation):

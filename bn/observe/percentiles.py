@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bn.config import Loggers
 from bn.files import whole
 from bn.observe.observation import Observation, Shown, Subject, nonlinearity_inputs
 from bn.observe.typical import typical_unit as typical_unit
@@ -42,7 +43,7 @@ class Percentiles(Observation):
         self.histograms = {}
         for name, path in self.paths.items():
             values = inputs.pop(name)
-            if self.subject.config.logger.chosen and (histogram := histogram_of(values)):
+            if self.subject.config.logger != Loggers() and (histogram := histogram_of(values)):
                 self.histograms[f"inputs/{name}"] = histogram
             path.append(percentiles_of_columns(values, self.percentiles))
         return {}

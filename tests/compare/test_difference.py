@@ -60,10 +60,11 @@ def test_both_runs_have_their_names_in_full(make):
     lines = plain(written).splitlines()
     assert code == 0
     assert lines[:2] == [
-        f"{letter}: {os.path.relpath(path)}" for letter, path in zip("AB", paths, strict=True)
+        f"{letter}: {os.path.relpath(path)}: done, step 400/400, 10.00%"
+        for letter, path in zip("AB", paths, strict=True)
     ]
     place = next(i for i, each in enumerate(lines) if each.startswith("  command "))
-    columns = [line[len("  command  ") :] for line in lines[place:]]
+    columns = [line[len("code and machine  ") :] for line in lines[place:]]
     assert max(map(len, lines[2:])) < 80
     assert "".join(each[: columns[0].index("  ")].strip() for each in columns[:4]) == names[0]
 
@@ -92,7 +93,7 @@ def test_config_code_and_machine(two, listed):
     assert row(lines, "(output)").split() == ["runs", "x"]  # makes no other run
     assert row(lines, "commit").split() == ["aaaaaaaaaa", "bbbbbbbbbb", "with", "changes"]
     assert row(lines, "torch").split() == ["2.9", "2.10"]
-    assert row(lines, "device").split() == ["cpu", "cuda"]
+    assert row(lines, "device").split() == ["cpu", "cuda,", "fast"]
     assert not [each for each in lines if "python " in each]
 
 
@@ -107,7 +108,7 @@ def test_a_run_that_is_being_written(two, listed):
 def test_refusals(two, refused):
     one, other = two(curve([0.1]), curve([0.1]))
     assert refused("diff", one) == (
-        "runs.py: the following arguments are required: RUN; --help shows what is accepted"
+        "runs.py diff: the following arguments are required: RUN; --help shows what is accepted"
     )
     assert refused("diff", one, other.parent.parent.parent).endswith(
         "holds 2 runs: accepted: the folder of one"

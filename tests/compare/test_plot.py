@@ -1,5 +1,7 @@
 """scripts/runs.py plot: the numbers that are drawn, and the files."""
 
+import runpy
+import sys
 import time
 
 import numpy as np
@@ -8,7 +10,7 @@ from PIL import Image
 
 from bn.compare import plot, style
 from bn.compare.runs import runs_in
-from tests.compare.conftest import CURVES
+from tests.compare.conftest import CURVES, SCRIPT
 from tests.compare.made import config_text, corners_of, curve, said, x_of, y_of
 
 
@@ -60,7 +62,7 @@ def test_a_mean_goes_as_far_as_all_seeds_and_each_goes_on_alone(make, tmp_path):
     [
         ("epoch", 100 * 60 / 60_000, "epoch"),
         ("images", 6_000, "training images seen"),
-        ("wall", 1.0, "seconds of training"),
+        ("wall", 1 / 60, "minutes of training"),
     ],
 )
 def test_other_axes(grid, x, first, label):
@@ -83,14 +85,11 @@ def test_the_data_sets_of_the_experiments_have_their_sizes():
     assert TRAINING.items() <= plot.TRAINING.items()
 
 
-def test_wall_time_is_in_hours_where_it_is_long(make, tmp_path):
-    metrics = "".join(f'{{"step": {i}, "wall_s": {i * 3600}, "train/loss": 1}}\n' for i in range(1, 6))
-    make(
-        "mnist_bn/a/seed_0", status=said("done", 5), metrics=metrics, lock="", config=config_text("mnist_bn")
-    )
-    _, _, (axis, *_) = drawn(tmp_path / "runs", ("train/loss",), "wall")
-    assert axis.get_xlabel() == "hours of training"
-    assert axis.xaxis.get_major_formatter()(7200.0, 0) == "2"
+def test_a_run_without_a_batch_or_data_is_refused_where_these_count(make, refused, tmp_path):
+    make("a/b/seed_0", status=said("done", 400), metrics=curve([0.5]), lock="")
+    for x in ("epoch", "images"):
+        told = refused("plot", tmp_path / "runs", "--x", x, "--out", tmp_path / "a.png")
+        assert told.endswith("seed_0: its config does not say how many images a step takes")
 
 
 def test_logarithmic_axes_and_several_numbers(grid):
@@ -105,10 +104,9 @@ def test_more_settings_than_colours_have_one_each(make, tmp_path):
     for i in range(12):
         make(f"mnist_bn/{i}/seed_0", status=said("done", 400), metrics=curve([0.1, 0.2]), lock="",
              config=config_text("mnist_bn", lr=0.1 + i))  # fmt: skip
-    lines, _, (axis, *_) = drawn(tmp_path / "runs")
+    lines, _, _ = drawn(tmp_path / "runs")
     assert len({line.get_color() for line in lines.values()}) == 12
-    assert list(lines)[:2] == ["lr=0.1 (n = 1)", "lr=1.1 (n = 1)"]
-    assert axis.get_legend() is None  # it is beside the panel
+    assert list(lines)[:2] == ["mnist_bn, lr=0.1 (n = 1)", "mnist_bn, lr=1.1 (n = 1)"]
 
 
 @pytest.mark.parametrize("settings", [3, 60])
@@ -130,7 +128,7 @@ def test_a_legend_of_long_names_is_in_the_figure(make, tmp_path, settings):
         assert axis.get_window_extent().width > 4 * fig.dpi
     texts = [" ".join(text.get_text().split()) for text in legend.get_texts()]
     assert len(texts) == settings
-    assert texts[0] == "lr=1, momentum=0.9, weight_decay=0.1 (n = 1)"
+    assert texts[0] == "mnist_bn, lr=1, momentum=0.9, weight_decay=0.1 (n = 1)"
 
 
 def test_settings_are_named_by_what_is_drawn(make, tmp_path):
@@ -156,37 +154,48 @@ def test_watch_draws_again_what_has_come(grid, listed, tmp_path, monkeypatch):
     out, pictures = tmp_path / "curves.png", []
 
     def slept(seconds):
-        assert seconds == 3.0
+        assert seconds == 5
         pictures.append(np.array(Image.open(out)))
         if len(pictures) == 3:
             raise KeyboardInterrupt
         if len(pictures) == 1:
-            metrics = grid / "mnist_bn" / "optim.lr-1.0" / "seed_1" / "metrics.jsonl"
-            metrics.write_text(
-                metrics.read_text() + '{"step": 500, "wall_s": 5, "test/accuracy": 0.1}\n{"step"'
-            )
+            with (grid / "mnist_bn" / "optim.lr-1.0" / "seed_1" / "metrics.jsonl").open("a") as metrics:
+                metrics.write('{"step": 500, "wall_s": 5, "test/accuracy": 0.1}\n{"step"')
 
     monkeypatch.setattr(time, "sleep", slept)
-    assert listed("plot", grid, "--out", out, "--watch", "3") == [str(out), ""]
+    assert listed("plot", "--watch", grid, "--out", out) == [str(out), ""]
     assert not np.array_equal(pictures[0], pictures[1])
     assert np.array_equal(pictures[1], pictures[2])
 
 
-def test_watch_waits_for_the_first_run(tmp_path, listed, monkeypatch):
+def test_watch_waits_for_the_first_run(make, capfd, tmp_path, monkeypatch):
+    """And says so once."""
+    seconds, out = [], tmp_path / "a.png"
+
     def slept(_):
-        raise KeyboardInterrupt
+        seconds.append(5)
+        if len(seconds) == 2:
+            make("mnist_bn/a/seed_0", status=said("running", 400), metrics=curve([0.5]), lock="",
+                 config=config_text("mnist_bn"))  # fmt: skip
+        if len(seconds) == 4:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(time, "sleep", slept)
-    line, _ = listed("plot", tmp_path, "--watch", "--out", tmp_path / "a.png")
-    assert line.startswith("runs.py: no runs here")
+    monkeypatch.setattr(sys, "argv", ["runs.py", "plot", str(tmp_path), "--watch", "--out", str(out)])
+    runpy.run_path(SCRIPT, run_name="__main__")
+    printed, told = capfd.readouterr()
+    assert printed == f"{out}\n\n"
+    assert told.startswith("runs.py: no runs here")
+    assert told.count("\n") == 1
 
 
-def test_a_damaged_run_is_left_out_and_named(grid, listed, tmp_path):
+def test_a_damaged_run_is_left_out_and_named(grid, monkeypatch, capfd, tmp_path):
     (grid / "mnist_bn" / "optim.lr-1.0" / "seed_1" / "metrics.jsonl").write_text('{"test/accuracy": 1}\n')
-    line, out = listed("plot", grid, "--out", tmp_path / "a.png")
-    assert "seed_1: " in line
-    assert "damaged (line 1: step is missing)" in line
-    assert out == str(tmp_path / "a.png")
+    monkeypatch.setattr(sys, "argv", ["runs.py", "plot", str(grid), "--out", str(tmp_path / "a.png")])
+    runpy.run_path(SCRIPT, run_name="__main__")
+    out, line = capfd.readouterr()
+    assert "seed_1/metrics.jsonl: damaged (line 1: step is missing)" in line
+    assert out == f"{tmp_path / 'a.png'}\n"
 
 
 def test_refusals(grid, refused, tmp_path):
@@ -194,11 +203,8 @@ def test_refusals(grid, refused, tmp_path):
         (["--out", "a.gif"], "--out=a.gif: accepted: a file that ends in .png, .svg, .pdf"),
         (["--y", "x"], "--y=x: no run here has logged it; accepted: test/accuracy"),
         (["--y", "wall_s"], "--y=wall_s: says when a row was logged; accepted: test/accuracy"),
-        (["--layer", "x"], "--layer=x: accepted with --percentiles"),
-        (
-            ["--percentiles", "--x", "wall"],
-            "--x: not accepted with --percentiles, which are drawn against the step",
-        ),
+        (["--layer", "x"], "--layer: accepted with --percentiles"),
+        (["--percentiles", "--x", "wall"], "--x: not accepted with --percentiles"),
         (["--percentiles"], "--percentiles: no run here has any; accepted: runs with observe=[percentiles]"),
         (["seed=7"], "no runs here; accepted: other folders or conditions (runs.py list shows the runs)"),
         (["--out", "no/a.png"], "--out=no/a.png: cannot be written (No such file or directory)"),

@@ -1,5 +1,6 @@
 """Configs and rows as `bn.compare` reads them, against the plain readers; and what is being written."""
 
+import os
 import re
 from pathlib import Path
 
@@ -80,7 +81,11 @@ def test_a_damaged_row_is_named(make, wrong):
 
 
 def test_a_run_without_rows(make):
-    assert rows_of(make("a/b/seed_0")) == []
+    path = make("a/b/seed_0")
+    assert rows_of(path) == []
+    os.mkfifo(path / "metrics.jsonl")
+    with pytest.raises(Damaged, match="not a regular file"):  # nobody waits for a writer
+        rows_of(path)
 
 
 def test_a_run_by_its_path_or_its_name_below_runs(grid, monkeypatch):

@@ -1,12 +1,14 @@
-"""scripts/runs.py rm: what is removed, and what never is."""
+"""scripts/runs.py rm and gc: what is removed, and what never is."""
 
 import os
 import shutil
+import time
 
 import pytest
 
-from bn.compare import removal
+from bn.compare import leftovers, removal
 from bn.errors import UserError
+from bn.files import whole
 from bn.run.lock import introduction
 from tests.compare.made import config_text, line, said
 from tests.compare.test_terminal import in_a_terminal, plain
@@ -97,7 +99,7 @@ def test_from_inside(run, listed, monkeypatch):
 
 
 def test_killed_in_between(run, listed, monkeypatch, tmp_path):
-    """It is in no list."""
+    """It is in no list, and gc removes the rest."""
     path = run("mnist_bn/a/seed_0")
 
     def killed(_):
@@ -107,4 +109,92 @@ def test_killed_in_between(run, listed, monkeypatch, tmp_path):
         patch.setattr(shutil, "rmtree", killed)
         listed("rm", path, "--yes")
     assert not path.exists()
+    (rest,) = path.parent.iterdir()
+    (path.parent / ".removed-notes").mkdir()  # not of this program
     assert listed(tmp_path / "runs") == ["0 runs"]
+    assert listed("gc", tmp_path / "runs", "--yes") == [f"{os.path.relpath(rest)}: of a run that was removed"]
+    assert [other.name for other in path.parent.iterdir()] == [".removed-notes"]
+
+
+def test_runs_without_a_step(run, make, listed, tmp_path):
+    gone = [
+        run("mnist_bn/a/seed_0", status=said("failed", 0, "no data"), metrics=None),
+        run("mnist_bn/a/seed_1", status=said("running", 0), metrics=""),  # lost
+    ]
+    kept = [
+        run("mnist_bn/a/seed_2"),
+        run("mnist_bn/a/seed_3", status=said("failed", 0), metrics=line(100)),
+        run("mnist_bn/a/seed_4", status=said("running", 0), metrics=None, lock=introduction()),
+        run("mnist_bn/a/seed_5", status=said("interrupted", 0), metrics=None),
+        run("mnist_bn/a/seed_6", submitted={"job": "1"}, status=None, metrics=None, lock=None),
+        run("mnist_bn/a/seed_7", status=said("failed", 0), metrics=None),
+        make("mnist_bn/a/seed_8", config="mine: 1\n", status=said("failed", 0), lock=""),
+    ]
+    (kept[5] / "checkpoints").mkdir()
+    (kept[5] / "checkpoints" / "step_00000040.0123456789abcdef.pt").write_bytes(b"1")
+    lines = listed("gc", tmp_path / "runs", "--yes")
+    assert [line for line in lines if "no step is recorded" in line] == [
+        f"{os.path.relpath(gone[1])}: lost, step 0/400: no step is recorded",
+        f"{os.path.relpath(gone[0])}: failed, step 0/400: no step is recorded",
+    ]
+    assert not any(path.exists() for path in gone)
+    assert all(path.exists() for path in kept)
+    assert listed("gc", tmp_path / "runs") == ["nothing to remove"]
+
+
+def test_parts_whose_writers_are_gone(run, listed, tmp_path):
+    path = run("mnist_bn/a/seed_0")
+    left = path / ".status.json.part"
+    left.write_text("half")
+    mine = path / "download.part"
+    mine.write_text("not of this program")
+    with whole(path / "env.json") as file:
+        file.write(b"{}")
+        assert len(list(path.glob("*.part"))) == 3
+        lines = listed("gc", tmp_path / "runs", "--yes")
+        assert len(lines) == 1
+    assert (path / "env.json").read_text() == "{}"
+    assert (left.exists(), mine.exists()) == (False, True)
+
+
+def test_empty_folders_that_are_old(run, listed, tmp_path):
+    run("mnist_bn/a/seed_0")
+    old, new = tmp_path / "runs" / "x" / "y", tmp_path / "runs" / "z"
+    hidden = tmp_path / "runs" / ".sweeps" / "1"
+    for folder in (old, new, hidden):
+        folder.mkdir(parents=True)
+    then = time.time() - 2 * 3600
+    for folder in (old, old.parent, hidden):
+        os.utime(folder, (then, then))
+    listed("gc", tmp_path / "runs", "--yes")
+    assert (old.parent.exists(), new.exists(), hidden.exists()) == (False, True, True)
+
+
+def test_gc_removes_nothing_without_a_yes(run, snapshot, tmp_path):
+    run("mnist_bn/a/seed_0", status=said("failed", 0), metrics=None)
+    before = snapshot(tmp_path / "runs")
+    asked = "remove this? [y/N] "
+    in_a_terminal(["gc", tmp_path / "runs"], 200, 20, lambda text: asked in text, "\n")
+    assert snapshot(tmp_path / "runs") == before
+
+
+def test_a_run_that_was_started_again_while_gc_asked(run, listed, monkeypatch, tmp_path):
+    path, other = (run(f"mnist_bn/a/seed_{i}", status=said("failed", 0), metrics=None) for i in range(2))
+
+    def agreed(number):
+        assert number == 2
+        (path / "metrics.jsonl").write_text(line(100))
+        return True
+
+    monkeypatch.setattr(leftovers, "agreed", agreed)
+    listed("gc", tmp_path / "runs")
+    assert (path.exists(), other.exists()) == (True, False)
+
+
+def test_gc_with_conditions_is_about_runs(run, listed, tmp_path):
+    failed = run("mnist_bn/a/seed_0", status=said("failed", 0), metrics=None)
+    lost = run("mnist_bn/a/seed_1", status=said("running", 0), metrics=None)
+    part = lost / ".status.json.part"
+    part.write_text("half")
+    listed("gc", tmp_path / "runs", "state=failed", "--yes")
+    assert (failed.exists(), part.exists()) == (False, True)

@@ -4,7 +4,7 @@ import os
 
 from bn.compare.filters import chosen
 from bn.compare.runs import runs_in
-from bn.compare.settings import differing_keys, one_of_each_seed, settings, short_names, shown, without_config
+from bn.compare.settings import differing_keys, samples, settings, short_names, shown
 from tests.compare.made import config_text, said
 
 
@@ -21,7 +21,7 @@ def test_a_seed_counts_once(grid, make, monkeypatch):
     monkeypatch.chdir(grid)
     make("again/seed_0", status=said("done", 400), lock="", config=config_text("mnist_bn", 0, lr=1.0))
     make("a/seed_1", status=said("interrupted", 9), lock="", config=config_text("mnist_bn", 1, lr=1.0))
-    groups, lines = one_of_each_seed(settings(chosen([grid])))
+    groups, lines = samples(chosen([grid], []))
     assert [[run.config["seed"] for run in group.runs] for group in groups] == [[0, 1]] * 3
     assert lines == [
         "left out: mnist_bn/optim.lr-1.0/seed_0: the setting and seed of again/seed_0",
@@ -34,12 +34,6 @@ def test_the_experiment_explains_what_two_experiments_differ_in(grid):
     assert {run.config["model.norm"] for run in runs} == {"batch", "none"}
     assert differing_keys(runs) == []
     assert [group.name() for group in settings(runs)] == ["mnist_baseline", "mnist_bn"]
-
-
-def test_alone_the_experiment_is_left_out_where_there_is_something_to_say(grid):
-    runs = [run for run in runs_in([grid]) if run.state.experiment == "mnist_bn"]
-    assert [group.name(alone=True) for group in settings(runs)] == ["lr=0.1", "lr=1"]
-    assert [group.name(alone=True) for group in settings(runs[:1])] == ["mnist_bn"]
 
 
 def test_a_key_that_a_run_lacks_tells_it_apart(make, tmp_path):
@@ -77,7 +71,9 @@ def test_a_name_has_the_keys_in_which_settings_of_its_scale_differ(make, tmp_pat
         make(f"{name}/{lr}/seed_0", config=config.replace("experiment: mnist_bn", f"experiment: {name}"),
              status=said("done", 1), lock="")  # fmt: skip
     groups = settings(runs_in([tmp_path]))
-    assert [group.name() for group in groups] == ["bn_x5, scale=smoke", "mnist_bn, lr=0.1", "mnist_bn, lr=1"]
+    assert [group.name() for group in groups] == [
+        "bn_x5, scale=smoke, lr=0.1", "mnist_bn, lr=0.1", "mnist_bn, lr=1",
+    ]  # fmt: skip
     assert [group.values for group in groups] == [
         {"scale": "smoke", "optim.lr": "0.1"}, {"scale": "null", "optim.lr": "0.1"},
         {"scale": "null", "optim.lr": "1"},
@@ -86,5 +82,5 @@ def test_a_name_has_the_keys_in_which_settings_of_its_scale_differ(make, tmp_pat
 
 def test_a_run_without_a_config_is_named(make, tmp_path):
     path = make("mnist_bn/a/seed_0", config="{", status=said("done", 1), lock="")
-    (line,) = without_config(runs_in([tmp_path]))
+    _, (line,) = samples(runs_in([tmp_path]))
     assert line == f"left out: {os.path.relpath(path)}: its config is missing or damaged"

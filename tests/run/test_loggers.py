@@ -139,11 +139,15 @@ def test_without_a_logger_no_histogram_is_made(trained, monkeypatch):
 def test_a_histogram_is_numpys_of_the_finite_values():
     values = torch.randn(3000, 7, generator=torch.Generator().manual_seed(1))
     values[0] = torch.tensor([np.nan, np.inf, -np.inf, 0, 0, 0, 0])
-    counts, edges = histogram_of(values)
+    found = histogram_of(values)
+    assert found is not None
+    counts, edges = found
     expected, expected_edges = np.histogram(values[values.isfinite()].numpy(), 64)
     assert np.abs(counts - expected).sum() <= 4  # what lies on an edge, in float32
     np.testing.assert_allclose(edges, expected_edges, atol=1e-6)
-    counts, edges = histogram_of(torch.full((5, 2), 3.0))
+    found = histogram_of(torch.full((5, 2), 3.0))
+    assert found is not None
+    counts, edges = found
     assert counts.sum() == 10
     assert (edges[0], edges[-1]) == (2.5, 3.5)
     assert histogram_of(torch.full((2, 2), torch.nan)) is None
