@@ -117,6 +117,7 @@ def parse_record(content: bytes, shape: Shape, parse: Callable[[str], Any] = jso
     """The value in `content`. ValueError, which says in a few words why, where there is none of `shape`."""
     try:
         value = parse(content.decode())
+        json.dumps(value, ensure_ascii=False, default=str).encode()  # what could not be printed either
     except Exception as error:  # a parser may stumble over anything: depth, numbers, dates
         raise ValueError(f"not {'YAML' if parse is parse_yaml else 'JSON'}") from error
     if wrong := misfit(value, shape):
@@ -124,7 +125,16 @@ def parse_record(content: bytes, shape: Shape, parse: Callable[[str], Any] = jso
     return value
 
 
-parse_yaml = yaml.safe_load
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML document without aliases, with which a few lines could grow without end."""
+    return yaml.load(text, _NoAliases)
+
+
+class _NoAliases(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("an alias")
+        return super().compose_node(parent, index)
 
 
 def misfit(value: Any, shape: Shape, where: str = "it") -> str | None:

@@ -26,17 +26,18 @@ from experiments import collected
 
 RUN = "experiment=mnist_bn"
 VALUES = (
-    None, True, -1, 17, 1.5, float("nan"), float("inf"), 10**400, "", "x", "two\nlines",
+    None, True, -1, 17, 1.5, float("nan"), float("inf"), 10**400, "", "x", "\ud800", "two\nlines",
     [], [1], [[]], {}, {"a": 1}, {"state": "done"}, {"state": "done", "step": "1"}, {"job": 1}, {"id": 7},
     {"commit": None}, {"resumed": [1]}, {"steps": {"a": []}}, {"config": 1}, {"step": 10**30},
 )  # fmt: skip
 TEXTS = (
-    b"", b"\0" * 100, b"\xff\xfe", b"{", b"[" * 100_000, b'{"a":' * 100_000, b"- " * 5_000,
+    b"", b"\0" * 100, b"\xff\xfe", b"{", b"[" * 100_000, b'{"a":' * 100_000, b"- " * 5_000, b"&a [*a]",
+    b"&a {a: *a}", b"a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]",
     b"{? [a] : b}", b"{? {a: b} : c}", b"when: 2026-99-99", b"!!python/object:os.system {}",
     b"- !!binary x", b"<<: 1", b"a: 0b", b"%YAML 9.9",
     b"9" * 10_000,
     *(json.dumps(value).encode() for value in VALUES),
-    *(yaml.safe_dump(value).encode("utf-8", "replace") for value in VALUES),
+    *(yaml.safe_dump(value).encode("utf-8", "replace") for value in VALUES if value != "\ud800"),
 )  # fmt: skip
 
 
