@@ -54,7 +54,7 @@ def test_killed_told_to_stop_and_stopped_for_good(
     codes, ((_, err), (silent, _)) = ranks.wait()
     assert codes == [1, -signal.SIGKILL]
     assert run.status["state"] == "interrupted"
-    assert run.status["reason"].startswith("rank 0 has lost the others, or has waited 600 s (rank_timeout_s)")
+    assert run.status["reason"] == "rank 1 is gone, or has not answered for 600 s (rank_timeout_s)"
     (line,) = err.splitlines()
     assert line.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it")
     assert silent == ""
@@ -77,7 +77,7 @@ def test_killed_told_to_stop_and_stopped_for_good(
     codes, ((_, err), _) = ranks.wait()
     assert codes == [1, -signal.SIGKILL]
     (line,) = err.splitlines()
-    assert "has waited 3 s (rank_timeout_s)" in line
+    assert "/seed_0: rank 1 is gone, or has not answered for 3 s (rank_timeout_s): " in line
 
     codes, _ = start_ranks(2, arguments).wait()
     assert codes == [0, 0]
@@ -94,7 +94,7 @@ def test_rank_0_is_killed(start_ranks, typed, planned, until):
     codes, (_, (_, err)) = ranks.wait()
     assert codes == [-signal.SIGKILL, 1]
     (line,) = err.splitlines()
-    assert "/seed_0: rank 1 has lost the others, " in line
+    assert "/seed_0: rank 0 is gone, or has not answered for 600 s " in line
     assert line.endswith(": the same command resumes it")
     assert run.status["state"] == "running"  # nobody is left who may write
 
@@ -133,24 +133,24 @@ def test_another_number_of_processes_goes_on_and_says_so(
     assert run.status["state"] == "done"
 
 
-def test_a_rank_that_raises_says_so_and_ends_the_others(start_ranks, typed, planned):
+def test_a_rank_that_raises_fails_the_run_with_its_reason(start_ranks, typed, planned):
     run = planned(*NETWORK)
     codes, ((out, err), (_, its_err)) = start_ranks(2, typed(*NETWORK), trouble=["raise", 1, 7]).wait()
     assert codes == [1, 1]
-    assert run.status["state"] == "interrupted"
-    for said, reason in ((err, "the same command resumes it"), (its_err, "/seed_0: a disk is broken")):
+    assert (run.status["state"], run.status["reason"]) == ("failed", "rank 1: a disk is broken")
+    for said, reason in ((err, "rank 1: a disk is broken"), (its_err, "a disk is broken")):
         (line,) = said.splitlines()
-        assert line.endswith(reason)
+        assert line.endswith(f"/seed_0: {reason}")
     assert len(out.splitlines()) == 6  # its first lines
 
 
 def test_rank_0_that_raises_fails_the_run(start_ranks, typed, planned):
     run = planned(*NETWORK)
-    codes, ((_, err), (_, other)) = start_ranks(2, typed(*NETWORK), trouble=["raise", 0, 7]).wait()
+    codes, ((_, err), (_, silent)) = start_ranks(2, typed(*NETWORK), trouble=["raise", 0, 7]).wait()
     assert codes == [1, 1]
     assert (run.status["state"], run.status["reason"]) == ("failed", "a disk is broken")
     assert err.endswith("/seed_0: a disk is broken\n")
-    assert "/seed_0: rank 1 has lost the others, " in other
+    assert silent == ""
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -160,9 +160,11 @@ def test_a_rank_that_runs_out_of_memory_is_as_a_killed_one(start_ranks, typed, p
     assert codes == [1, 1]
     assert run.status["state"] == "interrupted"
     asked = "out of memory (can't allocate memory: you tried to allocate 4503599627370496 bytes"
-    assert asked in texts[rank][1]
-    for _, err in texts:
+    assert asked in run.status["reason"]
+    assert rank == 0 or run.status["reason"].startswith("rank 1: ")
+    for _, err in texts[: rank + 1]:
         assert err.count("\n") == 1
+        assert asked in err
         assert err.endswith(": the same command resumes it\n")
 
 
@@ -172,9 +174,10 @@ def test_a_rank_that_stands_still_ends_the_training(start_ranks, typed, planned,
     ranks = start_ranks(3, typed(*overrides, "rank_timeout_s=4"), trouble=["stand still", 1, 7])
     until(lambda: run.status.get("state") == "interrupted")
     ranks.kill(ranks=[1])  # as torchrun does
-    codes, ((_, err), _, _) = ranks.wait()
+    codes, ((_, err), _, (_, silent)) = ranks.wait()
     assert codes == [1, -signal.SIGKILL, 1]
-    assert "has waited 4 s (rank_timeout_s)" in run.status["reason"]
+    assert run.status["reason"] == "rank 1 is gone, or has not answered for 4 s (rank_timeout_s)"
+    assert silent == ""
     assert err.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it\n")
 
 
@@ -185,6 +188,17 @@ def test_a_rank_that_does_not_come(start_ranks, typed, planned):
     assert run.status["state"] == "interrupted"
     (line,) = err.splitlines()
     assert line.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it")
+
+
+def test_told_to_stop_before_all_have_come(start_ranks, typed, planned, until):
+    run = planned(*NETWORK)
+    ranks = start_ranks(2, typed(*NETWORK), only=[0])
+    until(lambda: (run.path / "config.yaml").exists())
+    ranks.kill(signal.SIGTERM)
+    codes, _ = ranks.wait()
+    assert codes == [1]
+    assert run.status["state"] == "interrupted"
+    assert run.status["reason"].endswith(": told to stop before all ranks had come")
 
 
 @pytest.fixture
