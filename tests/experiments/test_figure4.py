@@ -134,7 +134,7 @@ def test_a_record_of_evaluate_is_one_that_is_taken(ended_run):
     for run in runs:
         state = {"step": 300, "config": to_dict(run.config), "model": build_model(run.config).state_dict()}
         save_checkpoint(run.checkpoints, 300, state)
-    with initialize_config_dir(cli.CONFIGS, version_base="1.3"):
+    with initialize_config_dir(str(cli.CONFIGS), version_base="1.3"):
         composed = compose("evaluate", [*figure4.evaluation(runs, 1), "device=cpu", "threads=1"])
     mapping: Any = OmegaConf.to_container(composed, resolve=True)
     data = mapping.pop("data")
