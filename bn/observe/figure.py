@@ -39,6 +39,8 @@ def percentiles_figure(activations: Path) -> np.ndarray | None:
                     f"{which:g}%", (steps[-1], last), (4, 0), textcoords="offset points", va="center"
                 )
             axis.set_title(f"{name}, unit {unit}", fontsize="medium")
+            axis.margins(x=0)
+            axis.spines[["top", "right"]].set_visible(False)
             axis.grid(alpha=0.3)
         fig.supxlabel("training step")
         fig.supylabel("input to the nonlinearity")
