@@ -48,14 +48,14 @@ from bn.data.order import ImageOrder
 from bn.data.photometric import MEAN, STD, distort, normalize
 from bn.data.pictures import ArrayPictures
 from bn.data.resident import Resident
-from bn.data.stream import PREFETCH, TrainingSteps
+from bn.data.stream import PREFETCH, training_step
 from bn.run.environment import environment
 from bn.train import device_name
 
 BATCH = 32
 SECONDS = 0.6  # of a turn
 PHOTOGRAPHS = 32  # different ones, half of them in each of two classes
-SIZES = ((375, 500), (960, 1280))  # of files; the second are decoded at half their size
+SIZES = ((375, 500), (960, 1280))  # of files
 SMALL = {"CIFAR-10": (32, 28), "Tiny ImageNet": (64, 56)}  # side, and side of a crop
 STRENGTHS = ("none", "reduced", "googlenet")
 
@@ -119,8 +119,7 @@ def of_files(root: Path, device: torch.device, workers: int) -> dict[str, Run]:
     pictures = find_pictures(data)["train"]
     order = ImageOrder(len(pictures), BATCH, 0, data.shuffle, data.shard_size)
     if not workers:
-        part = TrainingSteps(pictures, data, order, 0)
-        runs["ours, as far as workers do it"] = counting(part.__getitem__)
+        runs["ours, as far as workers do it"] = counting(partial(training_step, pictures, data, order, 0))
     for strength in STRENGTHS:
         images = open_images(
             dataclasses.replace(data, distortion=strength), Plan(steps=1 << 40, batch=BATCH, seed=0), device

@@ -74,11 +74,30 @@ def open_locked(path: Path, wait: bool = False) -> BinaryIO:
         file.close()  # somebody removed or replaced it between the opening and the locking: once more
 
 
+@contextlib.contextmanager
+def no_empty_folders(path: Path) -> Iterator[None]:
+    """The folders on the way to `path`, and it, that the block makes and leaves empty are removed again."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the first that is not empty
+            for folder in missing:
+                if folder.exists():
+                    folder.rmdir()
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read. OSError for a pipe, whose reader would wait for ever, a device or a folder."""
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
+
+
 def read_regular(path: Path) -> bytes:
-    """The content of a file. OSError for a pipe, whose reader would wait for ever, a device or a folder."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open_regular(path) as file:
         return file.read()
 
 

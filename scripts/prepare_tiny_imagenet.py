@@ -5,51 +5,36 @@
 
 The tree is {train,val}/<wnid>/*.JPEG: 200 classes of ImageNet at 64x64, with 500 training and 50 validation
 images each. The test images have no public labels and are left out. The tree takes about 450 MB in 110,000
-files, and a minute. If the command is killed, the same command continues where it stopped; if the tree is
-complete, it says so.
+files, and a minute. Each of the two folders appears when it is complete.
 """
 
 import argparse
-import contextlib
 import lzma
 import re
 import sys
-import urllib.request
 import zipfile
 import zlib
-from collections import defaultdict
 from http.client import HTTPException
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from tqdm import tqdm
+from torchvision.datasets.utils import download_url
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
-from bn.data.archives import (
-    byte_bar,
-    require_space,
-    sole_writer,
-    verify_md5,
-    verify_tree,
-    whole_folder,
-    write_member,
-)
-from bn.errors import Arguments, UserError
-from bn.files import whole
+from bn.errors import Arguments, UserError, reason_of
+from bn.files import no_empty_folders
 from bn.run.directory import REPOSITORY
+from scripts.prepared import Counts, is_complete, publish, unfinished_tree, verify, write_image
 
 ZIP = "tiny-imagenet-200.zip"
 URL = f"http://cs231n.stanford.edu/{ZIP}"
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"  # not Stanford's word, but that of all who publish one
-CLASSES, TRAIN, VALIDATION = 200, 500, 50  # the images of each class
-
+COUNTS = Counts(classes=200, train=100_000, val=10_000)
 LONGEST_ANNOTATIONS = 1 << 22  # bytes; the published ones are 0.4 MB
 # RuntimeError: encrypted, or of a method that Python does not know. OSError: bz2's, without a number.
 DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, ValueError, RuntimeError, OSError,
 )  # fmt: skip
-
-Members = dict[str, list[str]]  # of each class, the names in the zip
 
 
 def main() -> None:
@@ -66,92 +51,69 @@ def main() -> None:
     arguments = parser.parse_args()
     archive = arguments.archive or arguments.root / ZIP
     try:
-        prepare(archive, arguments.root, arguments.download, verify=not arguments.no_verify)
-    except UserError as error:
-        sys.exit(f"prepare_tiny_imagenet.py: {error}")
+        prepare(archive, arguments.root, arguments.download, md5=not arguments.no_verify)
+    except (UserError, OSError) as error:
+        sys.exit(f"prepare_tiny_imagenet.py: {reason_of(error)}")
     except KeyboardInterrupt:
-        print("prepare_tiny_imagenet.py: stopped; the same command continues", file=sys.stderr)
         sys.exit(130)
 
 
-def prepare(archive: Path, root: Path, download_it: bool = False, verify: bool = True) -> None:
-    """Make the tree `root`, or what is missing of it, from the zip. UserError with one line."""
-    expected = (CLASSES, CLASSES * TRAIN, CLASSES * VALIDATION)
-    with contextlib.suppress(UserError):
-        verify_tree(root, *expected)
-        print(f"{root}: is complete; nothing to do")
-        return
-    with sole_writer(root) as unfinished:
-        if not archive.is_file():
-            if not download_it:
-                raise UserError(f"{archive}: not there: --download gets it from {URL}")
+def prepare(archive: Path, root: Path, download_it: bool = False, md5: bool = True) -> None:
+    """Make the tree `root` from the zip. UserError with one line."""
+    if not is_complete(root, COUNTS):
+        if download_it and not archive.is_file():
             download(archive)
-        if verify:
-            verify_md5(archive, MD5)
-        extract(archive, root, unfinished)
-    verify_tree(root, *expected)
-    print("{}: complete: {} classes, {} training and {} validation images".format(root, *expected))
+        if not archive.is_file():
+            raise UserError(f"{archive}: not there: --download gets it from {URL}")
+        if md5:
+            verify(archive, MD5)
+        with unfinished_tree(root) as unfinished:
+            extract(archive, unfinished)
+            publish(unfinished, "train", root, COUNTS, archive)
+            publish(unfinished, "val", root, COUNTS, archive)
+        if not is_complete(root, COUNTS):
+            raise UserError(f"{root}: incomplete: remove it and run again")
+    print(f"{root}: complete: {COUNTS}")
 
 
 def download(archive: Path) -> None:
     """The zip under its name when all of it is there. UserError with one line if that fails."""
+    part = archive.with_name(f"{archive.name}.part")
     try:
-        with urllib.request.urlopen(URL, timeout=60) as source, whole(archive) as file:
-            length = source.headers["Content-Length"]
-            with byte_bar(int(length) if length else None, f"download of {archive.name}") as bar:
-                while chunk := source.read(1 << 20):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-            if length and file.tell() != int(length):
-                raise OSError(f"cut off after {file.tell()} of {length} bytes")
-    except (OSError, HTTPException) as error:
+        with no_empty_folders(archive.parent):
+            try:
+                download_url(URL, part.parent, part.name, MD5)
+                part.rename(archive)
+            finally:
+                part.unlink(missing_ok=True)
+    except (OSError, RuntimeError, HTTPException) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{URL}: download failed ({reason}): download it another way and name it") from error
 
 
-def extract(archive: Path, root: Path, unfinished: Path) -> None:
-    """Each class of each split; those whose folder is there are passed over."""
+def extract(archive: Path, unfinished: Path) -> None:
+    """Of the zip tiny-imagenet-200/{train/<wnid>/images,val/images}/*.JPEG; a text has the classes of val.
+
+    Only names of these two forms are taken, so none leads out of the tree.
+    """
     try:
         with zipfile.ZipFile(archive) as zipped:
-            train, val = listing(zipped)
-            images = [image for of_class in (*train.values(), *val.values()) for image in of_class]
-            require_space(unfinished, sum(zipped.getinfo(image).file_size for image in images))
-            folders = [*((root / "train", *entry) for entry in train.items())]
-            folders += ((root / "val", *entry) for entry in val.items())
-            for split, wnid, images in tqdm(folders, unit=" folders", disable=None, leave=False):
-                if not (split / wnid).is_dir():
-                    with whole_folder(split / wnid, unfinished) as folder:
-                        for image in images:
-                            with zipped.open(image) as content:
-                                write_member(content, folder / PurePosixPath(image).name)
+            with zipped.open("tiny-imagenet-200/val/val_annotations.txt") as file:
+                annotations = file.read(LONGEST_ANNOTATIONS).decode()
+            labels = dict(re.findall(r"^(val_\d+\.JPEG)\t(n\d{8})\t", annotations, re.MULTILINE))
+            for name in zipped.namelist():
+                if named := re.fullmatch(r"tiny-imagenet-200/train/(n\d{8})/images/(\1_\d+\.JPEG)", name):
+                    path = unfinished / "train" / named[1] / named[2]
+                elif named := re.fullmatch(r"tiny-imagenet-200/val/images/(val_\d+\.JPEG)", name):
+                    path = unfinished / "val" / labels[named[1]] / named[1]
+                else:
+                    continue
+                with zipped.open(name) as content:
+                    write_image(content, path)
     except DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's
         raise UserError(f"{archive}: damaged ({error}): download it again") from error
-
-
-def listing(zipped: zipfile.ZipFile) -> tuple[Members, Members]:
-    """The training and the validation images of each class. UserError if it is not what Stanford's zip holds.
-
-    Only names of these two forms are taken from the zip, so none leads out of the tree.
-    """
-    with zipped.open("tiny-imagenet-200/val/val_annotations.txt") as file:
-        annotations = file.read(LONGEST_ANNOTATIONS).decode()
-    labels = dict(line.split("\t")[:2] for line in annotations.splitlines())  # image, class, box
-    train: Members = defaultdict(list)
-    val: Members = defaultdict(list)
-    for member in zipped.namelist():
-        if match := re.fullmatch(r"tiny-imagenet-200/train/(n\d{8})/images/\1_\d+\.JPEG", member):
-            train[match[1]].append(member)
-        elif match := re.fullmatch(r"tiny-imagenet-200/val/images/(val_\d+\.JPEG)", member):
-            val[labels[match[1]]].append(member)
-    found = {len(images) for images in train.values()}, {len(images) for images in val.values()}
-    if len(train) != CLASSES or train.keys() != val.keys() or found != ({TRAIN}, {VALIDATION}):
-        raise UserError(
-            f"{zipped.filename}: not Tiny ImageNet, which has {CLASSES} classes, each of {TRAIN} training "
-            f"and {VALIDATION} validation images"
-        )
-    return train, val
 
 
 if __name__ == "__main__":

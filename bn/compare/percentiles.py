@@ -6,7 +6,6 @@ seed's, the bands the range of the seeds' typical units.
 """
 
 import functools
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from bn.compare.rows import readable
 from bn.compare.runs import Run
 from bn.compare.settings import samples
 from bn.errors import UserError
-from bn.files import Damaged, read_regular
+from bn.files import Damaged, open_regular
 from bn.observe.typical import typical_unit
 
 LONGEST_TITLE = 38  # characters, that fit above a panel
@@ -30,7 +29,7 @@ def observed(path: Path) -> Observed:
     """activations.npz of the run at `path`; empty before it is written. Damaged where it is."""
     file = path / "activations.npz"
     try:
-        with np.load(io.BytesIO(read_regular(file))) as arrays:
+        with open_regular(file) as opened, np.load(opened) as arrays:
             found = dict(arrays)
     except FileNotFoundError:
         return {}

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from bn.data.pictures import ArrayPictures
-from bn.data.tree import Split, no_empty_folders
+from bn.data.tree import Split
 from bn.errors import UserError
+from bn.files import no_empty_folders
 
 
 def cifar10_pictures(folder: Path) -> dict[Split, ArrayPictures]:

@@ -3,6 +3,7 @@
 The config's names, docs/extending.md adds one. No torch here, since the schema reads this table.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -39,3 +40,8 @@ IDX_SETS = {
         "dataset-fashion-mnist: data.root=/usr/share/datasets/fashion-mnist)",
     ),
 }
+
+
+def places(root: Path, name: str) -> tuple[Path, Path, Path]:
+    """Where a file of that name may be: unpacked at an earlier use, or as it came, gzipped or not."""
+    return root / "unpacked" / name, root / f"{name}.gz", root / name

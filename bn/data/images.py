@@ -16,14 +16,14 @@ from bn.config import ImageData
 from bn.data.cifar10 import cifar10_pictures
 from bn.data.order import ImageOrder
 from bn.data.photometric import changes, network_input, normalize
-from bn.data.pictures import ArrayPictures, FolderPictures, Pictures
+from bn.data.pictures import ArrayPictures, Pictures, read_tree
 from bn.data.resident import Resident
 from bn.data.seeds import generator
 from bn.data.smoke import TRAIN, smoke_pictures
 from bn.data.source import VALIDATION_BATCH
 from bn.data.stream import Stream
 from bn.data.there import check_validation, how_to_prepare, in_arrays
-from bn.data.tree import Split, read_tree
+from bn.data.tree import Split
 from bn.run.directory import REPOSITORY
 
 RESIDENT_LIMIT = 4 << 30  # bytes that feed=auto keeps on the device
@@ -111,8 +111,7 @@ def _find(data: ImageData, training: bool) -> Splits:
         found = _smoke() if data.name == "smoke" else cifar10_pictures(root)
         return found if training else {"val": found["val"]}
     splits: tuple[Split, ...] = ("train", "val") if training else ("val",)
-    tree = read_tree(root, data.classes, how_to_prepare(data), splits)
-    return {split: FolderPictures(listing) for split, listing in tree.items()}
+    return read_tree(root, data.classes, how_to_prepare(data), splits)
 
 
 def _smoke() -> dict[Split, ArrayPictures]:
@@ -130,8 +129,8 @@ class Images:
     """
 
     def __init__(self, data: ImageData, pictures: Splits, source: Resident | Stream, plan: Plan) -> None:
+        self.data = data
         self.pictures = pictures["val"]
-        self._distortion = data.distortion
         self._source = source
         self._share = plan.share  # of this process, of a mini-batch
         self.training_count = len(pictures.get("train", ()))
@@ -140,7 +139,7 @@ class Images:
     def feed(self, n: int, finish: Finish = network_input) -> Batch:
         """The mini-batch of step `n`, from 0; `finish` is `network_input`, compiled or not."""
         cropped = self._source.training(n)
-        colors = changes(cropped.colour, self._distortion, cropped.images.device)
+        colors = changes(cropped.colour, self.data.distortion, cropped.images.device)
         return Batch(finish(cropped.images, *colors), cropped.labels)
 
     def validation(self) -> Iterator[Batch]:

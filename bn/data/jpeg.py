@@ -1,16 +1,15 @@
-"""Image files: opened first, and decoded once it is known which part is needed, and at which scale.
+"""Image files: opened first, and decoded once it is known which part is needed.
 
-libjpeg-turbo decodes JPEG straight into an array, at 1/2, 1/4 or 1/8 of its size where that is enough: it
-then transforms 4, 2 or 1 of 8 coefficients in each direction. PIL decodes everything else: the other formats
-of `FORMATS`, whatever the file's name says; CMYK; and files that libjpeg-turbo rejects although no pixels are
+libjpeg-turbo decodes JPEG straight into an array. PIL decodes everything else: the other formats of
+`FORMATS`, whatever the file's name says; CMYK; and files that libjpeg-turbo rejects although no pixels are
 lost. Orientations that EXIF states are not applied, as torchvision's ImageFolder does not.
 """
 
 import io
 import os
-import stat
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -18,8 +17,8 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from bn.errors import UserError
+from bn.files import open_regular
 
-REDUCTIONS = (8, 4, 2)
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")  # PIL knows others, one of which starts Ghostscript
 LIMIT = 1 << 26  # pixels, which are 200 MB in memory; an image of more is refused before it is decoded
 
@@ -31,58 +30,51 @@ class BrokenImage(UserError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: cannot be read ({reason}): restore it, or remove it")
-        self.name = name
-        self.reason = reason
 
 
 class Decoded:
-    """An image that is an array (h, w, 3) already. `size` is height and width, as of the other classes."""
+    """An image that is an array (h, w, 3) already. `size` is height and width, as of `Encoded`."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
         self.size = (array.shape[0], array.shape[1])
 
-    def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
-        """(h, w, 3) uint8 RGB, reduced in size by the integer that comes with it, which is at most `shrink`.
-
-        A point (y, x) of the image is at (y, x) / reduction in the array. BrokenImage if it cannot be read.
-        """
-        return self._array, 1
+    def pixels(self) -> np.ndarray:
+        """(h, w, 3) uint8 RGB. BrokenImage if it cannot be read."""
+        return self._array
 
 
-class Jpeg:
-    """The content of a JPEG file in gray or in colours that become RGB."""
+class Encoded:
+    """The content of a file, whose size is known and whose pixels are not decoded yet.
 
-    def __init__(self, content: bytes, size: tuple[int, int], name: str) -> None:
+    BrokenImage if it is no image, or too large.
+    """
+
+    def __init__(self, content: bytes, name: str) -> None:
         self._content = content
         self._name = name
-        self.size = size
-
-    def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
-        reduction = next((r for r in REDUCTIONS if r <= shrink), 1)
-        height, width = (-(-side // reduction) for side in self.size)
         try:
-            return simplejpeg.decode_jpeg(self._content, min_height=height, min_width=width), reduction
+            height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+        except ValueError:
+            height, width, colours = 0, 0, ""
+        self._is_jpeg = colours not in ("", "CMYK", "YCCK")
+        if not self._is_jpeg:
+            width, height = self._from_pil(lambda image: image.size)
+        self.size = int(height), int(width)
+        if self.size[0] * self.size[1] > LIMIT:
+            raise BrokenImage(name, f"{width}x{height} pixels; accepted: at most {LIMIT} in all")
+
+    def pixels(self) -> np.ndarray:
+        if not self._is_jpeg:
+            return self._from_pil(_rgb)
+        try:
+            return simplejpeg.decode_jpeg(self._content)
         except ValueError as error:
             if "nsufficient memory" in str(error):  # and not the file's fault
                 raise MemoryError(str(error)) from error
             if "Premature end" in str(error):  # PIL takes it for gray, if as many bytes are there
                 raise BrokenImage(self._name, "a truncated JPEG file") from error
-            return Other(self._content, self._name).pixels()
-
-
-class Other:
-    """The content of a file that PIL decodes. BrokenImage if it is none, or none that is taken."""
-
-    def __init__(self, content: bytes, name: str) -> None:
-        self._content = content
-        self._name = name
-        width, height = self._from_pil(lambda image: image.size)
-        self.size = (height, width)
-        _check_size(self.size, name)
-
-    def pixels(self, shrink: float = 1.0) -> tuple[np.ndarray, int]:
-        return self._from_pil(_rgb), 1
+            return self._from_pil(_rgb)
 
     def _from_pil(self, take: Callable[[Image.Image], T]) -> T:
         try:
@@ -98,43 +90,20 @@ class Other:
             raise BrokenImage(self._name, str(error) or type(error).__name__) from error
 
 
-Picture = Decoded | Jpeg | Other
+Picture = Decoded | Encoded
 
 
-def open_picture(path: str) -> Picture:
-    """BrokenImage if the file cannot be read, is empty, or is no image."""
+def open_picture(path: str) -> Encoded:
+    """BrokenImage if the file cannot be read, is no image, or is larger than any."""
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise BrokenImage(path, "not a regular file")
-            if found.st_size > 8 * LIMIT:  # 16 bits for each of four channels, not compressed
-                raise BrokenImage(path, f"{found.st_size} bytes; accepted: at most {8 * LIMIT}")
+        with open_regular(Path(path)) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > 8 * LIMIT:  # 16 bits for each of four channels, not compressed
+                raise BrokenImage(path, f"{size} bytes; accepted: at most {8 * LIMIT}")
             content = file.read()
     except OSError as error:
         raise BrokenImage(path, error.strerror or type(error).__name__) from error
-    if not content:
-        raise BrokenImage(path, "an empty file")
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
-        size = int(height), int(width)
-    except ValueError:
-        return Other(content, path)
-    if colours in ("CMYK", "YCCK"):
-        return Other(content, path)
-    _check_size(size, path)
-    return Jpeg(content, size, path)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """A pipe without a writer would hold its reader up for ever."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _check_size(size: tuple[int, int], name: str) -> None:
-    height, width = size
-    if height * width > LIMIT:
-        raise BrokenImage(name, f"{width}x{height} pixels; accepted: at most {LIMIT} in all")
+    return Encoded(content, path)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

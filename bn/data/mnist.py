@@ -18,13 +18,9 @@ import torch
 from torch import Tensor
 
 from bn.config.choices import INPUTS, load
-from bn.data.idx_sets import IDX_SETS, IdxSet
-from bn.data.there import check_idx_root
-from bn.data.tree import no_empty_folders
+from bn.data.idx_sets import IDX_SETS, IdxSet, places
 from bn.errors import UserError
-from bn.files import write_whole
-
-LONGEST = 1 << 26  # bytes; the training images are 47 MB
+from bn.files import no_empty_folders, read_regular, write_whole
 
 
 class Split(NamedTuple):
@@ -64,7 +60,6 @@ def load_mnist(
     Raises UserError with one line naming the file if one is damaged, or missing and not to be had.
     """
     source = IDX_SETS[name]
-    check_idx_root(root, name)
     files = {name: _read(root, name, source) for name in source.sha256}
     train = _split(files["train-images-idx3-ubyte"], files["train-labels-idx1-ubyte"], threshold)
     test = _split(files["t10k-images-idx3-ubyte"], files["t10k-labels-idx1-ubyte"], threshold)
@@ -98,72 +93,45 @@ def _split(images: bytes, labels: bytes, threshold: float) -> Split:
 
 def _read(root: Path, name: str, source: IdxSet) -> bytes:
     """The verified content of one IDX file: unpacked, else as it came (gzipped or not), else downloaded."""
-    unpacked = root / "unpacked" / name
-    if unpacked.is_file():
-        content = _content(unpacked)
-        if _verified(content, name, source):
+    unpacked, *came = places(root, name)
+    with contextlib.suppress(OSError):
+        if _is_verified(content := read_regular(unpacked), source.sha256[name]):
             return content  # else it was cut short: unpack it again
-    for came in (root / f"{name}.gz", root / name):
-        if came.exists():
-            content = _content(came)
-            if not _verified(content, name, source):
-                raise UserError(f"{came}: {_instead(content, name, source)}")
-            break
-    else:
-        content = _download(root, name, source)
-    _keep(unpacked, content)
+    path = next((path for path in came if path.exists()), None) or _download(root, name, source)
+    content = _content(path)
+    if not _is_verified(content, source.sha256[name]):
+        raise UserError(f"{path}: damaged, or of another data set (checksum differs): {source.elsewhere}")
+    with contextlib.suppress(OSError):  # a read-only disk is no error
+        unpacked.parent.mkdir(exist_ok=True)
+        write_whole(unpacked, content)
     return content
 
 
+def _is_verified(content: bytes, sha256: str) -> bool:
+    return hashlib.sha256(content).hexdigest() == sha256
+
+
 def _content(path: Path) -> bytes:
-    """Empty where it is damaged; cut off where it is longer than any file of these sets."""
-    if not path.is_file():
-        raise UserError(f"{path}: not a regular file; accepted: an IDX file, gzipped or not")
+    """Of a file that may be gzipped; empty where it is damaged."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return file.read(LONGEST)
+        content = read_regular(path)
+        return gzip.decompress(content) if path.suffix == ".gz" else content
     except (EOFError, zlib.error, gzip.BadGzipFile):
         return b""
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _instead(content: bytes, name: str, source: IdxSet) -> str:
-    """What a file with another content is, and what to do."""
-    found = hashlib.sha256(content).hexdigest()
-    for other, idx_set in IDX_SETS.items():
-        for file, digest in idx_set.sha256.items():
-            if digest == found and idx_set is source:
-                return f"holds {file}; accepted: {name}"
-            if digest == found:
-                return f"of data={other}, which reads it"
-    return f"damaged, or of another data set (checksum differs): {source.elsewhere}"
-
-
-def _verified(content: bytes, name: str, source: IdxSet) -> bool:
-    return hashlib.sha256(content).hexdigest() == source.sha256[name]
-
-
-def _keep(path: Path, content: bytes) -> None:
-    """Leave the unpacked file for the next use, whole or not at all; a read-only disk is no error."""
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
-        write_whole(path, content)
-
-
-def _download(root: Path, name: str, source: IdxSet) -> bytes:
+def _download(root: Path, name: str, source: IdxSet) -> Path:
     from torchvision import datasets  # costs a second, and only the fallback needs it
 
     downloaded = root / source.torchvision / "raw" / name
     try:
         with no_empty_folders(downloaded.parent):
             getattr(datasets, source.torchvision)(str(root), download=True)
-        content = downloaded.read_bytes()
     except (OSError, RuntimeError, HTTPException) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{root / name}.gz: missing, and the download failed ({reason}): {source.elsewhere}"
         ) from error
-    if not _verified(content, name, source):
-        raise UserError(f"{downloaded}: downloaded, but the checksum differs: remove it")
-    return content
+    return downloaded

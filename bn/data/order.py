@@ -50,9 +50,8 @@ class ImageOrder:
     - "complete": the order of all examples, as in EpochOrder.
 
     What is left over at an epoch's end, fewer than a mini-batch, is not used; except as said of "by_shard" it
-    is another few examples each epoch. Process `rank` of `ranks` gets its consecutive share of each
-    mini-batch. UserError if there are fewer examples than a mini-batch holds, or if they cannot be shared
-    evenly.
+    is another few examples each epoch. Process `rank` of `ranks`, of which `batch` is a multiple, gets its
+    consecutive share of each mini-batch. UserError if there are fewer examples than a mini-batch holds.
     """
 
     def __init__(
@@ -67,8 +66,6 @@ class ImageOrder:
     ) -> None:
         if examples < batch:
             raise UserError(f"optim.batch={batch}: accepted: at most the {examples} training examples")
-        if batch % ranks:
-            raise UserError(f"optim.batch={batch}: accepted: a multiple of the {ranks} processes")
         self.batches_per_epoch = examples // batch
         self.share = batch // ranks  # examples of this process, of a mini-batch
         self._examples = examples

@@ -5,12 +5,18 @@ Of either kind, `labels` is (N,) int64, `names` says what a message calls each i
 bn.data.jpeg.BrokenImage for an image that cannot be read.
 """
 
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from bn.data import tree
 from bn.data.jpeg import Decoded, Picture, open_picture
-from bn.data.tree import Listing
+from bn.data.tree import Split
 
 
 class ArrayPictures:
@@ -38,25 +44,53 @@ class ArrayPictures:
 
 
 class FolderPictures:
-    """Images in files, each of a size of its own."""
+    """Images in files, each of a size of its own.
 
-    def __init__(self, listing: Listing) -> None:
-        self.names = listing
-        self.labels = listing.labels
+    `files` (N,) are their paths below `folder`, as bytes: a million paths are one array and not a million
+    objects, so that processes forked from this one go on sharing it.
+    """
+
+    def __init__(self, folder: Path, files: Sequence[str] | np.ndarray, labels: np.ndarray) -> None:
+        self.folder = folder
+        self.files = files if isinstance(files, np.ndarray) else np.array([os.fsencode(f) for f in files])
+        self.labels = labels
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        return [self._path(i) for i in range(len(self))]
 
     def subset(self, chosen: np.ndarray) -> "FolderPictures":
         """Those of these indices, in their order."""
-        return FolderPictures(self.names.subset(chosen))
+        return FolderPictures(self.folder, self.files[chosen], self.labels[chosen])
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> Tensor:
-        pixels, _ = self.open(index).pixels()
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        return torch.from_numpy(np.ascontiguousarray(self.open(index).pixels().transpose(2, 0, 1)))
 
     def open(self, index: int) -> Picture:
-        return open_picture(self.names[index])
+        return open_picture(self._path(index))
+
+    def _path(self, index: int) -> str:
+        return os.path.join(self.folder, os.fsdecode(bytes(self.files[index])))
 
 
 Pictures = ArrayPictures | FolderPictures
+
+
+def read_tree(
+    root: Path, classes: int, prepare: str, splits: Sequence[Split] = ("train", "val")
+) -> dict[Split, FolderPictures]:
+    """The images of the folders `splits` of `root`: by the names of their classes, then by their own.
+
+    UserError as of `tree.class_folders`, or for a class folder without images.
+    """
+    names = tree.class_folders(root, classes, prepare, splits)
+    found: dict[Split, FolderPictures] = {}
+    for split in splits:
+        images = [tree.images(root / split / name, prepare) for name in names]
+        files = [f"{name}/{file}" for name, of_class in zip(names, images, strict=True) for file in of_class]
+        labels = np.repeat(np.arange(classes), [len(of_class) for of_class in images])
+        found[split] = FolderPictures(root / split, files, labels)
+    return found

@@ -8,7 +8,8 @@ import signal
 import sys
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from multiprocessing.util import Finalize
 from typing import Any, NamedTuple
 
@@ -43,55 +44,38 @@ class Prepared(NamedTuple):
     colour: Tensor  # (N, photometric.DRAWS) float64
 
 
-class TrainingSteps(Dataset[Prepared]):
-    """Step n -> its mini-batch."""
-
-    def __init__(self, pictures: Pictures, data: ImageData, order: ImageOrder, seed: int) -> None:
-        self._pictures = pictures
-        self._data = data
-        self._order = order
-        self._seed = seed
-
-    def __getitem__(self, n: int) -> Prepared:
-        epoch, examples = self._order(n)
-        opened = [self._pictures.open(example) for example in examples.tolist()]
-        heights, widths = np.array([picture.size for picture in opened]).T
-        drawn = draws(self._seed, epoch, examples)
-        boxes = random_boxes(drawn.box, heights, widths, self._data.area, self._data.aspect)
-        images = torch.empty(len(examples), 3, self._data.crop, self._data.crop, dtype=torch.uint8)
-        for image, picture, box, mirror in zip(images, opened, boxes, drawn.mirror, strict=True):
-            crop = random_crop(picture, box, self._data.crop)
-            image.copy_(crop.flip(2) if mirror < 0.5 else crop)
-        labels = torch.from_numpy(self._pictures.labels[examples])
-        return Prepared(images, labels, torch.from_numpy(drawn.colour))
+def training_step(pictures: Pictures, data: ImageData, order: ImageOrder, seed: int, n: int) -> Prepared:
+    """The mini-batch of step `n`: random crops, mirrored with probability 1/2."""
+    epoch, examples = order(n)
+    opened = [pictures.open(example) for example in examples.tolist()]
+    heights, widths = np.array([picture.size for picture in opened]).T
+    drawn = draws(seed, epoch, examples)
+    boxes = random_boxes(drawn.box, heights, widths, data.area, data.aspect)
+    images = torch.empty(len(examples), 3, data.crop, data.crop, dtype=torch.uint8)
+    for image, picture, box, mirror in zip(images, opened, boxes, drawn.mirror, strict=True):
+        crop = random_crop(picture, box, data.crop)
+        image.copy_(crop.flip(2) if mirror < 0.5 else crop)
+    return Prepared(images, torch.from_numpy(pictures.labels[examples]), torch.from_numpy(drawn.colour))
 
 
-class CentralCrops(Dataset[Prepared]):
-    """Indices -> the central crops of their images."""
-
-    def __init__(self, pictures: Pictures, data: ImageData) -> None:
-        self._pictures = pictures
-        self._data = data
-
-    def __getitem__(self, examples: np.ndarray) -> Prepared:
-        images = torch.empty(len(examples), 3, self._data.crop, self._data.crop, dtype=torch.uint8)
-        for image, example in zip(images, examples.tolist(), strict=True):
-            picture = self._pictures.open(example)
-            box = central_box(*picture.size, self._data.resize, self._data.crop)
-            image.copy_(central_crop(picture, box, self._data.crop))
-        labels = torch.from_numpy(self._pictures.labels[examples])
-        return Prepared(images, labels, torch.empty(len(examples), 0))
+def central_crops(pictures: Pictures, data: ImageData, examples: np.ndarray) -> Prepared:
+    images = torch.empty(len(examples), 3, data.crop, data.crop, dtype=torch.uint8)
+    for image, example in zip(images, examples.tolist(), strict=True):
+        picture = pictures.open(example)
+        box = central_box(*picture.size, data.resize, data.crop)
+        image.copy_(central_crop(picture, box, data.crop))
+    return Prepared(images, torch.from_numpy(pictures.labels[examples]), torch.empty(len(examples), 0))
 
 
 class InWorkers(Dataset["Prepared | str"]):
-    """What `dataset` gives, or the line of a UserError, which a worker could only raise as a traceback."""
+    """What `prepare` gives, or the line of a UserError, which a worker could only raise as a traceback."""
 
-    def __init__(self, dataset: Dataset[Prepared]) -> None:
-        self._dataset = dataset
+    def __init__(self, prepare: Callable[[Any], Prepared]) -> None:
+        self._prepare = prepare
 
     def __getitem__(self, index: Any) -> Prepared | str:
         try:
-            return self._dataset[index]
+            return self._prepare(index)
         except UserError as error:
             return str(error)
 
@@ -116,8 +100,8 @@ class Stream:
         # Twice: beside those of training, which wait meanwhile, there are those of validation.
         self._workers = worker_count(data.workers, 2 * PREFETCH * largest)
         self._device = device
-        self._steps = None if order is None else TrainingSteps(pictures["train"], data, order, seed)
-        self._central = {split: CentralCrops(found, data) for split, found in pictures.items()}
+        self._steps = order and partial(training_step, pictures["train"], data, order, seed)
+        self._central = {split: partial(central_crops, found, data) for split, found in pictures.items()}
         self._end = end
         self._next: int | None = None
         if first < end:
@@ -131,7 +115,7 @@ class Stream:
     def training(self, n: int) -> Cropped:
         assert self._steps is not None
         if n >= self._end:
-            return self._on_device(self._steps[n])
+            return self._on_device(self._steps(n))
         if n != self._next:
             self._start(n)
         self._next = n + 1
@@ -143,9 +127,9 @@ class Stream:
     def close(self) -> None:
         self._ahead = iter(())  # its workers end with the iterator
 
-    def _in_order(self, dataset: Dataset[Prepared], indices: Iterable) -> Iterator[Prepared | str]:
+    def _in_order(self, prepare: Callable[[Any], Prepared], indices: Iterable) -> Iterator[Prepared | str]:
         loader = DataLoader(
-            InWorkers(dataset),
+            InWorkers(prepare),
             batch_size=None,  # an index is a whole mini-batch already
             sampler=indices,
             num_workers=self._workers,

@@ -6,7 +6,8 @@ No torch here, which a refused config does without.
 from pathlib import Path
 
 from bn.config import Config, ImageData, MnistData
-from bn.data.idx_sets import IDX_SETS
+from bn.data import tree
+from bn.data.idx_sets import IDX_SETS, places
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 
@@ -23,26 +24,37 @@ def check_data(config: Config) -> None:
     """UserError with one line if the data of `config` are not there, or not what it says."""
     data = config.data
     if isinstance(data, MnistData):
-        return check_idx_root(REPOSITORY / data.root, data.name)
+        root = REPOSITORY / data.root
+        if not root.is_dir() and root != REPOSITORY / "data" / data.name:  # which a download makes
+            raise UserError(f"data.root={data.root}: no such folder: {IDX_SETS[data.name].elsewhere}")
+        return
     needed = data.validation + config.optim.batch
     if in_arrays(data):
         found = EXAMPLES[data.name]
     else:
-        from bn.data.tree import check_tree  # imports numpy
-
-        found = check_tree(REPOSITORY / data.root, data.classes, how_to_prepare(data), needed)
+        found = _images_in_tree(REPOSITORY / data.root, data.classes, how_to_prepare(data), needed)
     check_validation(data, found)
     if found < needed:
         left = found - data.validation
         raise UserError(f"optim.batch={config.optim.batch}: accepted: at most the {left} training examples")
 
 
+def _images_in_tree(root: Path, classes: int, prepare: str, enough: int) -> int:
+    """How many training images there are, as far as `enough`. UserError if it is no such tree."""
+    found = 0
+    for name in tree.class_folders(root, classes, prepare):
+        found += len(tree.images(root / "train" / name, prepare))
+        if found >= enough:
+            break
+    return found
+
+
 def fetch_data(config: Config) -> None:
     """Download what is not there and can be had, once for all who need it. UserError if that fails."""
     data, root = config.data, REPOSITORY / config.data.root
     if isinstance(data, MnistData):
-        came = [(f"{name}.gz", name, f"unpacked/{name}") for name in IDX_SETS[data.name].sha256]
-        if not all(any((root / path).exists() for path in paths) for paths in came):
+        files = [places(root, name) for name in IDX_SETS[data.name].sha256]
+        if not all(any(path.exists() for path in of_file) for of_file in files):
             from bn.data.mnist import load_mnist
 
             load_mnist(root, data.threshold, data.validation, data.name)
@@ -50,12 +62,6 @@ def fetch_data(config: Config) -> None:
         from bn.data.cifar10 import cifar10_pictures
 
         cifar10_pictures(root)
-
-
-def check_idx_root(root: Path, name: str) -> None:
-    """UserError where there is no such folder, unless it is the one that a download makes."""
-    if not root.is_dir() and root != REPOSITORY / "data" / name:
-        raise UserError(f"data.root={root}: no such folder: {IDX_SETS[name].elsewhere}")
 
 
 def check_validation(data: ImageData, found: int) -> None:

@@ -4,44 +4,39 @@ import hashlib
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 from tqdm import tqdm
 
-from bn.config import ImageData, to_dict
+from bn.config import to_dict
 from bn.data.images import EVALUATION, Images, find_pictures, open_images
-from bn.data.photometric import normalize
 from bn.data.pictures import Pictures
 from bn.evaluate.config import Evaluation
-from bn.evaluate.crops import multicrop
-from bn.evaluate.networks import load_networks, take_to
+from bn.evaluate.crops import crops_of
+from bn.evaluate.networks import device_of, load_networks, take_to
 from bn.evaluate.prediction import best_classes, class_probabilities
-from bn.evaluate.records import make_folder, read_record, record_path, summary, write_record
+from bn.evaluate.records import read_record, record_path, summary, write_record, writing
 from bn.evaluate.trained import Trained
 from bn.run.directory import REPOSITORY
 from bn.run.environment import environment
 from bn.tasks.precision import precision_on
-from bn.train import device_name, take_device
+from bn.train import device_name
 
 WHEREABOUTS = ("root", "feed", "workers")  # of the data, and not what they are
 
 
-def evaluate_checkpoints(
-    evaluation: Evaluation, chosen: Mapping[str, Any], progress: bool | None = None
-) -> str:
+def evaluate_checkpoints(evaluation: Evaluation, chosen: Mapping[str, Any]) -> str:
     """Evaluate, leave a record and say the result in one line; what is on record is only said.
 
     `chosen` data (what of them is not null) stand in place of the checkpoints' own. UserError if a file, the
-    data, or the networks together are not what an evaluation takes. `progress`: a bar on stderr; None: where
-    it is a terminal.
+    data, or the networks together are not what an evaluation takes.
     """
     began = time.perf_counter()
-    device = take_device(evaluation.device)
-    if evaluation.threads is not None:
-        torch.set_num_threads(evaluation.threads)
+    device = device_of(evaluation)
     networks, data, statistics = load_networks(evaluation, chosen)
     settings = {
         "crops": evaluation.crops,
@@ -57,16 +52,15 @@ def evaluate_checkpoints(
         "pictures": _listing_digest(pictures["val"], data[0].root),
     }
     path = record_path(REPOSITORY / evaluation.output, [network.name for network in networks], subject)
-    make_folder(path.parent)
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     if (record := read_record(path)) is not None:
         return f"{summary(record, path)} (of {record['time']}: remove the file to evaluate again)"
 
     take_to(device, networks, data, statistics, settings["precision"])
-    images = open_images(data[0], EVALUATION, device, pictures)
-    try:
-        counts = _count(networks, images, data[0], settings, evaluation.batch, device, progress)
-    finally:
-        images.close()
+    models = [network.model for network in networks]
+    with closing(open_images(data[0], EVALUATION, device, pictures)) as images:
+        counts = _count(models, images, settings, evaluation.batch, device)
     record = {
         **counts[0],
         **settings,
@@ -104,55 +98,24 @@ def _listing_digest(pictures: Pictures, folder: str) -> str:
 
 
 def _count(
-    networks: Sequence[Trained],
-    images: Images,
-    data: ImageData,
-    settings: Mapping[str, Any],
-    batch: int,
-    device: torch.device,
-    progress: bool | None,
+    models: Sequence[nn.Module], images: Images, settings: Mapping[str, Any], batch: int, device: torch.device
 ) -> list[dict[str, int]]:
-    """The correct answers of the mean of all networks' class probabilities, then those of each network."""
-    labels: list[Tensor] = []
-    bar = tqdm(
-        total=len(images.pictures), unit=" images", disable=None if progress is None else not progress,
-        desc=f"{len(networks)} x {settings['crops']}", dynamic_ncols=True,
-    )  # fmt: skip
-
-    def crops() -> Iterator[Tensor]:
-        for pixels, its_labels in _crops(images, data, settings["crops"], device):
-            labels.append(its_labels)
-            yield pixels
-            bar.update(len(its_labels))
-
-    models = [network.model for network in networks]
+    """The correct answers of the mean of all models' class probabilities, then those of each model."""
+    crops, precision = settings["crops"], settings["precision"]
     best = []  # (images, 1 + models, 5)
-    with bar:
-        for probabilities in class_probabilities(
-            models, crops(), settings["crops"], batch, settings["precision"]
-        ):
+    with tqdm(
+        total=len(images.pictures), unit=" images", disable=None, desc=f"{len(models)} x {crops}",
+        dynamic_ncols=True,
+    ) as bar:  # fmt: skip
+        blocks = crops_of(images, crops, device)
+        for probabilities in class_probabilities(models, blocks, crops, batch, precision):
             mean = probabilities.mean(1, keepdim=True)
             best.append(best_classes(torch.cat([mean, probabilities], 1)))
+            bar.update(len(probabilities))
     answers = torch.cat(best)
-    right = answers == torch.cat(labels)[:, None, None]
+    right = answers == torch.from_numpy(images.pictures.labels).to(device)[:, None, None]
     found = torch.stack([right[..., 0].sum(0), right.any(-1).sum(0), (answers[..., 0] < 0).sum(0)], 1)
     return [
         {"n": len(answers), "top1_correct": top1, "top5_correct": top5, "not_finite": not_finite}
         for top1, top5, not_finite in found.tolist()  # the first wait for the device
     ]
-
-
-def _crops(
-    images: Images, data: ImageData, crops: int, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """(Crops of some images as the network sees them, the images' labels)."""
-    if crops == 1:
-        yield from images.validation()
-        return
-    labels = torch.from_numpy(images.pictures.labels).to(device)
-    for i in range(len(labels)):
-        picture = images.pictures[i]
-        if device.type == "cuda":
-            picture = picture.pin_memory()  # the copy then does not wait for the network
-        picture = picture.to(device, non_blocking=True)
-        yield normalize(multicrop(picture, data.resize, data.crop)), labels[i : i + 1]

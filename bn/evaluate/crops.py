@@ -7,11 +7,15 @@ to 224. Each of these is also mirrored: 4 * 3 * 6 * 2 = 144. Other sizes are in 
 8, 9, 10 and 11 eighths of `resize`, and `crop` instead of 224.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from bn.data.images import Images
+from bn.data.photometric import normalize
 
 CROPS = 144
 
@@ -67,6 +71,19 @@ def multicrop(picture: Tensor, resize: int, crop: int) -> Tensor:
             crops.append(square if side == crop else _resized(square, (crop, crop)))
     unmirrored = torch.cat(crops)
     return torch.cat([unmirrored, unmirrored.flip(-1)])
+
+
+def crops_of(images: Images, crops: int, device: torch.device) -> Iterator[Tensor]:
+    """1 or 144 crops of each validation image, as the network sees them, (k, 3, S, S) at a time."""
+    if crops == 1:
+        yield from (batch.images for batch in images.validation())
+        return
+    for i in range(len(images.pictures)):
+        picture = images.pictures[i]
+        if device.type == "cuda":
+            picture = picture.pin_memory()  # the copy then does not wait for the network
+        picture = picture.to(device, non_blocking=True)
+        yield normalize(multicrop(picture, images.data.resize, images.data.crop))
 
 
 def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:

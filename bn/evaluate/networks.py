@@ -1,6 +1,7 @@
 """The networks of an evaluation, which may be one, and what each was trained with."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,46 @@ from bn.evaluate.trained import Trained, load_trained
 from bn.norm import population_statistics
 from bn.run.directory import REPOSITORY
 from bn.tasks.precision import InPrecision
+from bn.train import take_device
 
 SEEN = ("name", "root", "classes", "resize", "crop")  # of the data: which images are seen, and what of them
+
+
+def device_of(evaluation: Evaluation) -> torch.device:
+    """Where it runs, with as many threads of this process as it says."""
+    if evaluation.threads is not None:
+        torch.set_num_threads(evaluation.threads)
+    return take_device(evaluation.device)
 
 
 def load_networks(
     evaluation: Evaluation, chosen: Mapping[str, Any]
 ) -> tuple[list[Trained], list[ImageData], str]:
-    """The networks, what each is evaluated on, and the statistics that BN normalizes by (`statistics_of`).
+    """The networks, what each is evaluated on, and the statistics that BN normalizes by; "none" without BN.
 
     `chosen` data (what of them is not null) stand in place of the checkpoints' own. UserError if a file, the
     data, or the networks together are not what an evaluation takes.
     """
     networks = [load_trained(Path(path)) for path in evaluation.checkpoint]
     data = [_data_of(network, chosen) for network in networks]
-    _check_together(networks, data)
-    return networks, data, statistics_of(networks, evaluation.statistics)
+    seen: dict[str, Trained] = {}
+    for network, its_data in zip(networks, data, strict=True):
+        if (same := seen.setdefault(network.sha256, network)) is not network:
+            raise UserError(
+                f"checkpoint: {network.path} and {same.path} are the same network; "
+                "accepted: each network once"
+            )
+        for key in SEEN:
+            mine, first = getattr(its_data, key), getattr(data[0], key)
+            if mine != first:
+                raise UserError(
+                    f"data.{key}: {first} of {networks[0].path}, {mine} of {network.path}; accepted: "
+                    "networks on the same data, or what to evaluate all of them on (data=..., data.root=...)"
+                )
+        if evaluation.statistics == "population":
+            check_population(network)
+    normalized = any(network.normalized for network in networks)
+    return networks, data, evaluation.statistics if normalized else "none"
 
 
 def take_to(
@@ -67,36 +92,15 @@ def _data_of(network: Trained, chosen: Mapping[str, Any]) -> ImageData:
     return data
 
 
-def _check_together(networks: Sequence[Trained], data: Sequence[ImageData]) -> None:
-    """UserError if networks see different images, or one of them is there twice."""
-    for i, (network, its_data) in enumerate(zip(networks, data, strict=True)):
-        for other in networks[:i]:
-            if other.sha256 == network.sha256:
-                raise UserError(
-                    f"checkpoint: {network.path} and {other.path} are the same network; "
-                    "accepted: each network once"
-                )
-        for key in SEEN:
-            mine, first = getattr(its_data, key), getattr(data[0], key)
-            if mine != first:
-                raise UserError(
-                    f"data.{key}: {first} of {networks[0].path}, {mine} of {network.path}; accepted: "
-                    "networks on the same data, or what to evaluate all of them on (data=..., data.root=...)"
-                )
-
-
-def statistics_of(networks: Sequence[Trained], wanted: str) -> str:
-    """Those that BN normalizes by; "none" without any BN. UserError if Algorithm 2 cannot be run."""
-    if wanted == "population":
-        for network in networks:
-            if network.config is None:
-                raise UserError(
-                    f"statistics=population: {network.path} does not say what mini-batches it was trained "
-                    "with; accepted with public weights: moving (the statistics that are in the file)"
-                )
-            if not network.normalized:
-                raise UserError(f"statistics=population: {network.path} has no BN; accepted: moving")
-    return wanted if any(network.normalized for network in networks) else "none"
+def check_population(network: Trained) -> None:
+    """UserError if Algorithm 2 cannot be run."""
+    if network.config is None:
+        raise UserError(
+            f"statistics=population: {network.path} does not say what mini-batches it was trained "
+            "with; accepted with public weights: moving (the statistics that are in the file)"
+        )
+    if not network.normalized:
+        raise UserError(f"statistics=population: {network.path} has no BN; accepted: moving")
 
 
 def take_population_statistics(
@@ -108,20 +112,19 @@ def take_population_statistics(
     assert first is not None
     last = first + config.evaluate.population_batches
     if isinstance(data, MnistData):
-        train = load_mnist(REPOSITORY / data.root, data.threshold, data.validation, data.name).train.to(
-            device
-        )
+        root = REPOSITORY / data.root
+        train = load_mnist(
+            root, data.threshold, data.validation, data.name, data.examples, data.inputs
+        ).train.to(device)
         order = EpochOrder(len(train.labels), config.optim.batch, config.seed, device)
         population_statistics(network.model, (train.batch(order(n))[0] for n in range(first, last)))
         return
     plan = Plan(steps=last, batch=config.optim.batch, seed=config.seed, first=first)
-    images = open_images(data, plan, device)
-    try:
+    with closing(open_images(data, plan, device)) as images:
         # Each process normalized its share of a mini-batch; in groups that makes no difference.
         shares = network.processes if config.model.norm == "batch" else 1
         batches = (share for n in range(first, last) for share in images.feed(n).images.chunk(shares))
-        population_statistics(InPrecision(network.model, precision), batches)
-    except ValueError as error:
-        raise UserError(f"statistics=population: {network.path}: {error}") from error
-    finally:
-        images.close()
+        try:
+            population_statistics(InPrecision(network.model, precision), batches)
+        except ValueError as error:
+            raise UserError(f"statistics=population: {network.path}: {error}") from error

@@ -1,134 +1,107 @@
 """Trained networks classify the user's own images: the most probable classes of each."""
 
+import dataclasses
 import json
-import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from bn.config import ImageData
-from bn.data.class_names import class_names
-from bn.data.crops import central_box
-from bn.data.jpeg import BrokenImage, open_picture
-from bn.data.photometric import normalize
-from bn.data.resize import central_crop
-from bn.data.tree import EXTENSIONS
+from bn.data.images import EVALUATION, open_images
+from bn.data.pictures import FolderPictures
+from bn.data.tree import EXTENSIONS, folders
 from bn.errors import UserError, printable
 from bn.evaluate.config import Evaluation
-from bn.evaluate.crops import multicrop
-from bn.evaluate.networks import load_networks, take_to
+from bn.evaluate.crops import crops_of
+from bn.evaluate.networks import device_of, load_networks, take_to
 from bn.evaluate.prediction import class_probabilities
+from bn.run.directory import REPOSITORY
 from bn.tasks.precision import precision_on
-from bn.train import take_device
-
-
-class Answer(NamedTuple):
-    """The most probable classes of an image, the most probable first; none where one is NaN or inf."""
-
-    image: str
-    classes: list[tuple[int, str | None, float]]  # index, name, probability
-
-    def line(self) -> str:
-        shown = [f"{name or f'class {index}'} {100 * share:.1f}%" for index, name, share in self.classes]
-        return printable(f"{self.image}: {', '.join(shown) or 'the probabilities are NaN or inf'}")
-
-    def json(self) -> str:
-        keys = ("class", "name", "probability")
-        found = [dict(zip(keys, each, strict=True)) for each in self.classes]
-        return json.dumps({"image": self.image, "classes": found})
 
 
 def classify_images(evaluation: Evaluation, chosen: Mapping[str, Any]) -> None:
-    """Print a line for each of the images, in their order, as soon as it is known.
+    """Print a line for each of the images, in their order.
 
-    An image that cannot be read is named on stderr with the reason, and at the end a UserError counts them;
-    of an image alone the UserError gives the reason itself.
-    UserError, before anything is printed, of what `load_networks` refuses, or where there are no images.
+    UserError, before anything is printed, of what `load_networks` refuses, or where there are no images; and
+    for the first image that cannot be read.
     """
     paths = find_images(evaluation.images or ())
-    device = take_device(evaluation.device)
-    if evaluation.threads is not None:
-        torch.set_num_threads(evaluation.threads)
-    networks, data, statistics = load_networks(evaluation, chosen)
+    device = device_of(evaluation)
+    networks, (data, *others), statistics = load_networks(evaluation, chosen)
     precision = precision_on(device, evaluation.precision)
-    take_to(device, networks, data, statistics, precision)
-    names = class_names(data[0])
-    read: list[str] = []
-    broken = 0
-
-    def crops() -> Iterator[Tensor]:
-        nonlocal broken
-        for path in paths:
-            try:
-                block = _crops(path, data[0], evaluation.crops, device)
-            except BrokenImage as error:
-                line = f"{path}: cannot be read: {error.reason}"
-                if len(paths) == 1:
-                    raise UserError(line) from error
-                broken += 1
-                print(printable(line), file=sys.stderr, flush=True)
-                continue
-            read.append(path)
-            yield block
-
+    take_to(device, networks, (data, *others), statistics, precision)
     models = [network.model for network in networks]
-    done = 0
-    for probabilities in class_probabilities(models, crops(), evaluation.crops, evaluation.batch, precision):
-        for of_image in probabilities.mean(1).cpu():
-            answer = Answer(read[done], _most_probable(of_image, evaluation.top, names))
-            print(answer.json() if evaluation.json else answer.line(), flush=True)
-            done += 1
-    if broken:
-        raise UserError(f"{broken} of {len(paths)} images cannot be read")
+    names = class_names(data)
+    pictures = FolderPictures(Path(), paths, labels=np.zeros(len(paths), np.int64))
+    data = dataclasses.replace(data, feed="stream")  # of any size
+    with closing(open_images(data, EVALUATION, device, {"val": pictures})) as images:
+        crops = crops_of(images, evaluation.crops, device)
+        found = class_probabilities(models, crops, evaluation.crops, evaluation.batch, precision)
+        each = (of_image for probabilities in found for of_image in probabilities.mean(1).cpu())
+        for path, of_image in zip(paths, each, strict=True):
+            best = _most_probable(of_image, evaluation.top, names)
+            print(_as_json(path, best) if evaluation.json else _as_line(path, best), flush=True)
 
 
 def find_images(given: Sequence[str]) -> list[str]:
     """These files, and the images in these folders and the folders in them, by name. UserError if none."""
     found = []
     for path in map(Path, given):
-        if path.is_dir():
-            inside = (
-                os.path.join(folder, file)
-                for folder, _, files in os.walk(path)
-                for file in files
-                if file.lower().endswith(EXTENSIONS) and not file.startswith(".")
-            )
-            images = sorted(inside)
-            if not images:
-                raise UserError(f"images={path}: holds no images; accepted: {', '.join(EXTENSIONS)}")
-            found += images
-        elif path.exists():
-            found.append(str(path))
-        else:
+        inside = sorted(str(file) for file in path.rglob("*") if _is_image(file))
+        if not path.exists():
             raise UserError(f"images={path}: no such file or folder")
+        if path.is_dir() and not inside:
+            raise UserError(f"images={path}: holds no images; accepted: {', '.join(EXTENSIONS)}")
+        found += inside or [str(path)]
     return found
 
 
-def _crops(path: str, data: ImageData, crops: int, device: torch.device) -> Tensor:
-    """(crops, 3, S, S) of one image as the network sees them, as in an evaluation. BrokenImage."""
-    picture = open_picture(path)
-    if crops == 1:
-        box = central_box(*picture.size, data.resize, data.crop)
-        pixels = central_crop(picture, box, data.crop)[None].to(device).float()
-        return normalize(pixels)
-    decoded, _ = picture.pixels()
-    whole = torch.from_numpy(np.ascontiguousarray(decoded.transpose(2, 0, 1)))
-    return normalize(multicrop(whole.to(device), data.resize, data.crop))
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
 
 
 def _most_probable(
     probabilities: Tensor, top: int, names: Sequence[str] | None
 ) -> list[tuple[int, str | None, float]]:
+    """Index, name and probability of classes, the most probable first; of none where one is NaN or inf."""
     if not probabilities.isfinite().all():
         return []
-    best = probabilities.topk(min(top, len(probabilities)))
-    shares: list[float] = best.values.tolist()
-    indices: list[int] = best.indices.tolist()
-    return [
-        (index, names[index] if names else None, share) for share, index in zip(shares, indices, strict=True)
-    ]
+    shares, classes = probabilities.topk(min(top, len(probabilities)))
+    best = zip(classes.tolist(), shares.tolist(), strict=True)
+    return [(k, names[int(k)] if names else None, share) for k, share in best]
+
+
+def _as_line(path: str, best: Sequence[tuple[int, str | None, float]]) -> str:
+    """Such as "photo.jpg: cat 71.0%, dog 20.3%"."""
+    shown = [f"{name or f'class {k}'} {100 * share:.1f}%" for k, name, share in best]
+    return printable(f"{path}: {', '.join(shown) or 'the probabilities are NaN or inf'}")
+
+
+def _as_json(path: str, best: Sequence[tuple[int, str | None, float]]) -> str:
+    keys = ("class", "name", "probability")
+    return json.dumps({"image": path, "classes": [dict(zip(keys, each, strict=True)) for each in best]})
+
+
+def class_names(data: ImageData) -> Sequence[str] | None:
+    """A name for each class, in the order of the labels; None where the data set has none.
+
+    Those of the class folders. Without them torchvision's of ImageNet, which are in the order of its WordNet
+    ids, and CIFAR-10's.
+    """
+    names: Sequence[str] = ()
+    for folder in (REPOSITORY / data.root / split for split in ("train", "val")):
+        if not names and folder.is_dir():
+            names = folders(folder)
+    wordnet = all(re.fullmatch(r"n\d{8}", name) for name in names)
+    if data.name == "imagenet" and data.classes == 1000 and wordnet:
+        from torchvision.models import ResNet18_Weights  # costs a second
+
+        names = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
+    elif data.name == "cifar10" and not names:
+        names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    return names if len(names) == data.classes else None

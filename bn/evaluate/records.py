@@ -1,11 +1,12 @@
 """The results of evaluations: one JSON record each, and a table of all records in a folder."""
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,13 @@ def record_path(folder: Path, names: Sequence[str], subject: Mapping[str, Any]) 
     return folder / f"{name}__{size}__{subject['statistics']}__{digest}.json"
 
 
-def make_folder(folder: Path) -> None:
-    """Before anything is computed. UserError if it cannot be written."""
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """UserError for what cannot be written in the block."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
-        raise UserError(f"{os.path.relpath(folder)}: cannot be written ({error.strerror})") from error
+        raise UserError(f"{os.path.relpath(path)}: cannot be written ({error.strerror})") from error
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
@@ -53,11 +55,9 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write the record, and table.md beside it anew. UserError if that cannot be done."""
-    try:
+    with writing(path):
         write_whole(path, json.dumps(record, indent=2) + "\n")
         write_whole(path.parent / "table.md", _table(path.parent))
-    except OSError as error:
-        raise UserError(f"{os.path.relpath(path)}: cannot be written ({error.strerror})") from error
 
 
 def summary(record: Mapping[str, Any], path: Path) -> str:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from bn.config import Config, ImageData, config_from, recorded
+from bn.config import Config, config_from, recorded
 from bn.errors import UserError, is_out_of_memory
 from bn.files import read_regular
 from bn.models.build import build_model
-from bn.models.inception import inception
-from bn.models.pretrained import convert
+from bn.models.inception import Inception
+from bn.models.mlp import MLP
+from bn.models.pretrained import from_public
 from bn.norm.layers import is_normalization
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
 
@@ -23,16 +23,19 @@ from bn.run.checkpoint import list_checkpoints, load_checkpoint
 class Trained:
     path: Path
     sha256: str
-    step: int | None  # as `config`: None for public weights, which do not say
-    config: Config | None
-    classes: int
-    model: nn.Module  # on the CPU, in evaluation mode
+    model: MLP | Inception  # on the CPU, in evaluation mode
+    config: Config | None = None  # as `step`: None for public weights, which do not say
+    step: int | None = None
     processes: int = 1  # that trained it, each with its share of a mini-batch
 
     @property
     def name(self) -> str:
         """The experiment, or the file's name where there is none."""
         return self.config.experiment if self.config else self.path.stem
+
+    @property
+    def classes(self) -> int:
+        return self.model.classifier.out_features
 
     @property
     def normalized(self) -> bool:
@@ -60,12 +63,13 @@ def load_trained(path: Path) -> Trained:
         ) from error
     state = load_checkpoint(path) if path in list_checkpoints(path.parent) else _load(path)
     try:
-        if {"model", "config"} <= state.keys():
-            if not isinstance(state["config"], dict) or type(state.get("step")) is not int:
-                raise UserError("a checkpoint without its step or config: not one that train.py wrote")
-            processes = len(state["ranks"]["losses"]) if "ranks" in state else 1
-            return Trained(path, sha256, state["step"], *_ours(state), processes)
-        return Trained(path, sha256, None, None, *_public(state))
+        if not {"model", "config"} <= state.keys():
+            return Trained(path, sha256, from_public(state))
+        if not isinstance(state["config"], dict) or type(state.get("step")) is not int:
+            raise UserError("a checkpoint without its step or config: not one that train.py wrote")
+        config = config_from(recorded(state["config"]))
+        processes = len(state["ranks"]["losses"]) if "ranks" in state else 1
+        return Trained(path, sha256, _ours(config, state["model"]), config, state["step"], processes)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -77,28 +81,18 @@ def _load(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises whatever the reading of a file of another kind stumbles over
         if is_out_of_memory(error):
             raise
-        raise UserError(f"{path}: neither a checkpoint nor weights (torch cannot load it)") from error
+        state = None
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise UserError(
-            f"{path}: neither a checkpoint nor weights (a {type(state).__name__}, not a state dict)"
-        )
+        raise UserError(f"{path}: neither a checkpoint nor weights that torch can load")
     return state
 
 
-def _ours(state: Mapping[str, Any]) -> tuple[Config, int, nn.Module]:
-    config = config_from(recorded(state["config"]))
+def _ours(config: Config, weights: Mapping[str, Any]) -> MLP | Inception:
     model = build_model(config).eval()
     try:
-        model.load_state_dict(state["model"])
+        model.load_state_dict(weights)
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
         raise UserError("its weights do not fit the network that its config describes") from error
-    return config, config.data.classes if isinstance(config.data, ImageData) else 10, model
-
-
-def _public(state: Mapping[str, Any]) -> tuple[int, nn.Module]:
-    network, weights = convert(state)
-    model = inception(**network).eval()
-    model.load_state_dict(weights)
-    return network["classes"], model
+    return model

@@ -1,14 +1,12 @@
 """The network of a config."""
 
-from torch import nn
-
 from bn.config import Config, ImageData, MlpModel
 from bn.data.seeds import generator
-from bn.models.inception import inception
-from bn.models.mlp import mlp
+from bn.models.inception import Inception, inception
+from bn.models.mlp import MLP, mlp
 
 
-def build_model(config: Config) -> nn.Module:
+def build_model(config: Config) -> MLP | Inception:
     """The network that `config` describes, its initial weights drawn from the config's seed; on the CPU."""
     draws = generator(config.seed, "init")
     if isinstance(config.model, MlpModel):

@@ -1,20 +1,20 @@
 """The network of section 4.2: Figure 5 as a table, and the Inception network built from it."""
 
-from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bn.config import InceptionModel
+from bn.config.choices import NONLINEARITIES, load
+from bn.config.notation import checked
 from bn.data.photometric import STD
+from bn.errors import UserError
 from bn.models.lrn import LocalResponseNorm
-from bn.models.nonlinearity import check_names, nonlinearity
 from bn.models.separable import SeparableConv2d
 from bn.norm.build import normalization
 
-STEMS = ("separable", "dense")
 DEPTH_MULTIPLIER = 8  # of the separable stem: 3 -> 24 channels
 
 
@@ -94,6 +94,21 @@ class Unit(nn.Module):
         return self.nonlinearity(self.norm(self.conv(u)))
 
 
+def build_unit(
+    network: InceptionModel, row: str, channels: int, filters: int, patch: int, stride: int, side: int
+) -> Unit:
+    """A unit of the row of that name, from `channels` to `filters`; `side` is its input's."""
+    bias = network.norm == "none"
+    side = -(-side // stride)
+    if row == "conv1" and network.stem == "separable":
+        conv = SeparableConv2d(channels, filters, patch, stride, DEPTH_MULTIPLIER, bias)
+    else:
+        conv = nn.Conv2d(channels, filters, patch, stride, patch // 2, bias=bias)
+    features = (filters, side, side) if row in network.per_activation else filters
+    nonlinearity = load(NONLINEARITIES[network.nonlinearity].constructor)
+    return Unit(conv, normalization(features, network), nonlinearity(), side)
+
+
 class StridedMaxPool(nn.Module):
     """Max pool 3x3, stride 2, of a side n to ceil(n / 2), as TensorFlow's SAME and the 3x3 convolutions do.
 
@@ -106,12 +121,6 @@ class StridedMaxPool(nn.Module):
         return F.max_pool2d(x, 3, 2, padding, ceil_mode=True)
 
 
-class MakeUnit(Protocol):
-    def __call__(self, row: str, channels: int, filters: int, patch: int, stride: int, side: int) -> Unit:
-        """A unit of the row of that name, from `channels` to `filters`; `side` is its input's."""
-        ...
-
-
 class InceptionModule(nn.Module):
     """1x1, 3x3, two 3x3 in a row, and pool: the branches of one row, concatenated in this order.
 
@@ -120,11 +129,11 @@ class InceptionModule(nn.Module):
     (D) The pools are 3x3; an average counts the zeros of its padding.
     """
 
-    def __init__(self, row: Row, channels: int, side: int, make: MakeUnit) -> None:
+    def __init__(self, network: InceptionModel, row: Row, channels: int, side: int) -> None:
         super().__init__()
 
         def unit(fan_in: int, filters: int, patch: int, stride: int = 1) -> Unit:
-            return make(row.name, fan_in, filters, patch, stride, side)
+            return build_unit(network, row.name, fan_in, filters, patch, stride, side)
 
         self.conv_1x1 = unit(channels, row.conv_1x1, 1) if row.conv_1x1 else None
         self.conv_3x3_reduce = unit(channels, row.reduce, 1)
@@ -152,23 +161,23 @@ class Inception(nn.Module):
     """Maps images (N, 3, size, size) to logits (N, classes).
 
     `sides` are the outputs' by the names of FIGURE5's rows. Images of another side than `size` pass too,
-    unless there is BN per activation. `make` builds each unit.
+    unless there is BN per activation.
     """
 
-    def __init__(self, network: InceptionModel, classes: int, size: int, make: MakeUnit) -> None:
+    def __init__(self, network: InceptionModel, classes: int, size: int) -> None:
         super().__init__()
         conv1, _, conv2, _, *modules, _ = (_built(row, network.pool_proj, network.width) for row in FIGURE5)
         stem_stride, stem_pools = network.stem_stride, network.stem_pools
         self.sides = sides = size_of(size, stem_stride, stem_pools)
-        self.conv1 = make("conv1", 3, conv1.channels, conv1.patch, stem_stride, size)
+        self.conv1 = build_unit(network, "conv1", 3, conv1.channels, conv1.patch, stem_stride, size)
         self.pool1 = StridedMaxPool() if stem_pools >= 1 else nn.Identity()
         self.lrn1, self.lrn2 = _lrn(network), _lrn(network)
-        self.conv2_reduce = make("conv2", conv1.channels, conv2.reduce, 1, 1, sides["pool1"])
-        self.conv2 = make("conv2", conv2.reduce, conv2.conv_3x3, conv2.patch, 1, sides["conv2"])
+        self.conv2_reduce = build_unit(network, "conv2", conv1.channels, conv2.reduce, 1, 1, sides["pool1"])
+        self.conv2 = build_unit(network, "conv2", conv2.reduce, conv2.conv_3x3, 3, 1, sides["conv2"])
         self.pool2 = StridedMaxPool() if stem_pools == 2 else nn.Identity()
         channels, side = conv2.conv_3x3, sides["pool2"]
         for row in modules:
-            module = InceptionModule(row, channels, side, make)
+            module = InceptionModule(network, row, channels, side)
             self.add_module(f"inception_{row.name}", module)
             channels, side = module.channels, sides[row.name]
         self.dropout = nn.Dropout(network.dropout)
@@ -233,42 +242,17 @@ def inception(
     pointwise part, and so the whole. All is drawn from `generator`, and the draws depend on
     nothing but the shapes of the weights: a seed gives the same W with and without BN.
 
-    Raises ValueError for a name that is not accepted, and for `per_activation` where `norm` has none;
-    TypeError for a field that there is not.
+    UserError of one line for a field that there is not, and for a value that is not accepted.
     """
-    network = replace(network, **changes)
-    _check(network)
-
-    def make(row: str, channels: int, filters: int, patch: int, stride: int, side: int) -> Unit:
-        bias = network.norm == "none"
-        side = -(-side // stride)
-        if row == "conv1" and network.stem == "separable":
-            conv = SeparableConv2d(channels, filters, patch, stride, DEPTH_MULTIPLIER, bias)
-        else:
-            conv = nn.Conv2d(channels, filters, patch, stride, patch // 2, bias=bias)
-        features = (filters, side, side) if row in network.per_activation else filters
-        return Unit(conv, normalization(features, network), nonlinearity(network.nonlinearity), side)
-
-    built = Inception(network, classes, size, make)
+    network = checked(InceptionModel, {**vars(network), **changes})
+    if network.per_activation and network.norm not in ("batch", "ghost"):
+        raise UserError(f"per_activation: accepted with norm={network.norm}: ()")
+    built = Inception(network, classes, size)
     for unit in built.units.values():
         _initialize(unit.conv, network.init_scale, generator)
     nn.init.normal_(built.classifier.weight, std=0.01, generator=generator)
     nn.init.zeros_(built.classifier.bias)
     return built
-
-
-def _check(network: InceptionModel) -> None:
-    check_names(network)
-    modules = tuple(row.name for row in MODULES)
-    named = (("stem", network.stem, STEMS), *(("per_activation", m, modules) for m in network.per_activation))
-    for key, value, accepted in named:
-        if value not in accepted:
-            raise ValueError(f"{key}={value!r}: accepted: {', '.join(accepted)}")
-    if network.per_activation and network.norm not in ("batch", "ghost"):
-        raise ValueError(
-            f"per_activation={','.join(network.per_activation)} with norm={network.norm!r}: "
-            "accepted: batch, ghost"
-        )
 
 
 def _lrn(network: InceptionModel) -> nn.Module:

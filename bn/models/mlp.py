@@ -2,14 +2,14 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from bn.config import MlpModel
-from bn.models.nonlinearity import check_names, nonlinearity
+from bn.config.choices import NONLINEARITIES, load
+from bn.config.notation import checked
 from bn.norm.build import normalization
 
 Place = Literal["before", "after", "input"]  # of the normalization
@@ -90,16 +90,16 @@ def mlp(
     gamma at 1. The draws of W are the same with and without normalization, which leaves out the biases where
     it stands before the nonlinearity.
 
-    Raises ValueError for a name that is not accepted, TypeError for a field that there is not.
+    UserError of one line for a field that there is not, and for a value that is not accepted.
     """
-    network = replace(network, **changes)
-    check_names(network)
+    network = checked(MlpModel, {**vars(network), **changes})
+    nonlinearity = load(NONLINEARITIES[network.nonlinearity].constructor)
     sizes = (inputs, *(network.hidden if hidden is None else hidden))
     layers = [
         HiddenLayer(
             nn.Linear(fan_in, fan_out, bias=network.norm == "none" or network.norm_place != "before"),
             normalization(fan_in if network.norm_place == "input" else fan_out, network),
-            nonlinearity(network.nonlinearity),
+            nonlinearity(),
             network.norm_place,
             nn.Dropout(network.dropout) if network.dropout else None,
         )

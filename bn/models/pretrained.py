@@ -22,33 +22,29 @@ from torch import Tensor
 
 from bn.data.photometric import STD
 from bn.errors import UserError, listed
-from bn.models.inception import inception
+from bn.models.inception import Inception, inception
 
-NETWORK = {"stem": "dense", "pool_proj": 128}  # what sets it apart from the defaults of `inception`
 STEM = {"conv1": "conv1_7x7_s2", "conv2_reduce": "conv2_3x3_reduce", "conv2": "conv2_3x3"}
 NORM = ("weight", "bias", "running_mean", "running_var")
 NAMED = 3  # keys of each kind that an error names
 
 
-def convert(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """(Keyword arguments of `bn.models.inception`, the state dict of that network) for public weights.
+def from_public(state: Mapping[str, Any]) -> Inception:
+    """The network of public weights, in evaluation mode. Its number of classes is that of `state`.
 
-    The number of classes is that of `state`. UserError of one line if keys or shapes are not the layout's.
+    UserError of one line if keys or shapes are not the layout's.
     """
     last = state.get("last_linear.bias")
-    network = {"classes": last.numel() if isinstance(last, Tensor) else 1000, **NETWORK}
-    ours = inception(**network).state_dict()
-    units = {}  # our name of each convolution with its BN: theirs
-    for key in ours:
-        unit, is_unit, _ = key.partition(".conv.")
-        if is_unit:
-            units[unit] = STEM.get(unit, unit.replace(".conv_", "_").replace(".", "_"))
+    classes = last.numel() if isinstance(last, Tensor) else 1000
+    network = inception(classes, stem="dense", pool_proj=128)
+    own = network.state_dict()
+    units = {unit: STEM.get(unit) or unit.replace(".conv_", "_").replace(".", "_") for unit in network.units}
     names = {f"classifier.{part}": f"last_linear.{part}" for part in ("weight", "bias")}
     for unit, name in units.items():
         names[f"{unit}.conv.weight"] = f"{name}.weight"
         names |= {f"{unit}.norm.{part}": f"{name}_bn.{part}" for part in NORM}
-    shapes = {name: ours[key].shape for key, name in names.items()}
-    shapes |= {f"{name}.bias": ours[f"{unit}.norm.bias"].shape for unit, name in units.items()}
+    shapes = {name: own[key].shape for key, name in names.items()}
+    shapes |= {f"{name}.bias": own[f"{unit}.norm.bias"].shape for unit, name in units.items()}
     found = _checked(state, shapes)
 
     converted = {key: found[name] for key, name in names.items()}
@@ -56,7 +52,8 @@ def convert(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]
     for unit, name in units.items():
         converted[f"{unit}.norm.running_mean"] = found[f"{name}_bn.running_mean"] - found[f"{name}.bias"]
         converted[f"{unit}.norm.num_batches_tracked"] = torch.tensor(1)  # there are statistics
-    return network, converted
+    network.load_state_dict(converted)
+    return network.eval()
 
 
 def _checked(state: Mapping[str, Any], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from bn.data.crops import BOX_DRAWS, central_box, crop_and_resize, random_boxes
-from bn.data.keyed import uniform
+from bn.data.draws import uniform
 from bn.data.photometric import DRAWS, distort, normalize
 
 

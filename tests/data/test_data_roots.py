@@ -1,7 +1,6 @@
 """A `data.root` that is not what the config says: one true line, and nothing is made, not even a folder."""
 
 import gzip
-import itertools
 import os
 
 import pytest
@@ -58,8 +57,9 @@ ROOTS = {
     **{f"{name} alone is missing": lambda root, contents, n=name: copied(root, contents, {n: None})
        for name in FILES},
     **{f"{name} is empty": lambda root, contents, n=name: copied(root, contents, {n: b""}) for name in FILES},
-    **{f"{a} is {b}": lambda root, contents, a=a, b=b: copied(root, contents, {a: contents[b]})
-       for a, b in itertools.permutations(FILES, 2)},
+    "the test's labels are the training's": lambda root, contents: copied(
+        root, contents, {FILES[3]: contents[FILES[1]]}
+    ),
     "a pipe": in_the_way(os.mkfifo),
     "a folder of a file's name": in_the_way(lambda path: path.mkdir()),
     "a device": in_the_way(lambda path: path.symlink_to("/dev/zero")),
@@ -67,7 +67,7 @@ ROOTS = {
 
 
 def everything(folder):
-    return sorted(str(path) for path in folder.rglob("*") if path.parent.name != "unpacked")
+    return sorted(str(path) for path in folder.rglob("*") if "unpacked" not in (path.name, path.parent.name))
 
 
 @pytest.mark.parametrize("kind", [*list(ROOTS)[:4], *slowly(*list(ROOTS)[4:])])
@@ -81,25 +81,14 @@ def test_one_true_line_and_nothing_is_made(tmp_path, contents, kind):
     assert "\n" not in line
     assert str(root) in line
     assert f"git checkout -- {tmp_path}" not in line
-    assert [path for path in everything(tmp_path) if not path.endswith("unpacked")] == before
-    if " is t" in kind:
-        assert line == f"{root / kind.split()[0]}: holds {kind.split()[2]}; accepted: {kind.split()[0]}"
+    assert everything(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_the_files_of_another_set_are_called_by_their_name(tmp_path, contents, name, monkeypatch):
+def test_the_files_of_another_set(tmp_path, contents):
     copied(tmp_path / "set", contents, {})
     with pytest.raises(UserError) as error:
         load_mnist(tmp_path / "set", name="fashion_mnist")
-    assert str(error.value) == f"{tmp_path / 'set' / FILES[0]}: of data=mnist, which reads it"
-    sums = dict(zip(FILES, IDX_SETS["fashion_mnist"].sha256.values(), strict=True))
-    other = IDX_SETS["fashion_mnist"]._replace(sha256={**sums, name: IDX_SETS["mnist"].sha256[name]})
-    mine = IDX_SETS["mnist"]._replace(sha256={**IDX_SETS["mnist"].sha256, name: "0"})
-    monkeypatch.setitem(IDX_SETS, "mnist", mine)
-    monkeypatch.setitem(IDX_SETS, "fashion_mnist", other)
-    with pytest.raises(UserError) as error:
-        load_mnist(tmp_path / "set")
-    assert str(error.value) == f"{tmp_path / 'set' / name}: of data=fashion_mnist, which reads it"
+    assert str(error.value).startswith(f"{tmp_path / 'set' / FILES[0]}: damaged, or of another data set (")
 
 
 def tree(root, train=("a", "b"), val=("a", "b"), images=2):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from bn.data.keyed import uniform
+from bn.data.draws import uniform
 from bn.data.photometric import DRAWS, MEAN, STD, distort, lighting, normalize
 
 ALMOST_1 = 1 - 2.0**-53

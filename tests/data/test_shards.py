@@ -174,8 +174,3 @@ def test_a_step_of_imagenet_costs_next_to_nothing(shuffle):
 def test_a_mini_batch_larger_than_the_data_is_one_line():
     with pytest.raises(UserError, match=r"^optim.batch=33: accepted: at most the 32 training examples$"):
         ImageOrder(32, 33, 0, "complete", 8)
-
-
-def test_a_mini_batch_that_cannot_be_shared_out_is_one_line():
-    with pytest.raises(UserError, match=r"^optim.batch=30: accepted: a multiple of the 4 processes$"):
-        ImageOrder(100, 30, 0, "complete", 8, 0, 4)

@@ -89,7 +89,7 @@ def test_a_feed_can_be_sent_to_a_new_interpreter(make_tree, opened):
     """Where processes cannot be forked, what the workers need is pickled."""
     images = opened(make_tree(), feed="stream")
     steps = images._source._steps
-    assert torch.equal(pickle.loads(pickle.dumps(steps))[3].images, steps[3].images)
+    assert torch.equal(pickle.loads(pickle.dumps(steps))(3).images, steps(3).images)
 
 
 def test_workers_are_deaf_to_signals_and_end_when_closed(smoke):

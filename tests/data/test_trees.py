@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import ImageFolder
 
-from bn.data.tree import read_tree
+from bn.data.pictures import read_tree
 from bn.errors import UserError
 
 
@@ -20,8 +20,7 @@ def test_the_listing_is_that_of_torchvision(make_tree):
     (root / "train" / "dog" / "LOUD.JPEG").write_bytes(b"")
     for split, listing in read(root).items():
         reference = ImageFolder(str(root / split))
-        assert list(zip(listing, listing.labels.tolist(), strict=True)) == reference.samples
-        assert list(listing.classes) == reference.classes
+        assert list(zip(listing.names, listing.labels.tolist(), strict=True)) == reference.samples
         assert listing.labels.dtype == np.int64
 
 
@@ -30,15 +29,15 @@ def test_names_that_are_not_ascii(make_tree):
     names = ("Übergrößenträger.png", "写真.png")
     for name in names:
         shutil.copy(root / "train" / "cat" / "000.png", root / "train" / "cat" / name)
-    assert {path.rsplit("/", 1)[1] for path in read(root)["train"]} > set(names)
+    assert {path.rsplit("/", 1)[1] for path in read(root)["train"].names} > set(names)
 
 
 def test_hidden_files_and_folders_are_passed_over(make_tree):
     root = make_tree()
-    before = list(read(root)["train"])
+    before = list(read(root)["train"].names)
     (root / "train" / "cat" / "._000.png").write_bytes(b"left by another system")
     (root / "train" / ".ipynb_checkpoints").mkdir()
-    assert list(read(root)["train"]) == before
+    assert list(read(root)["train"].names) == before
 
 
 @pytest.mark.parametrize("missing", [".", "train", "val"])

@@ -25,7 +25,7 @@ def read(tmp_path):
         path = tmp_path / name
         path.write_bytes(content)
         picture = open_picture(str(path))
-        found, _ = picture.pixels()
+        found = picture.pixels()
         assert found.shape == (*picture.size, 3)
         return found
 
@@ -65,8 +65,8 @@ def test_gray_of_any_depth_is_scaled_by_its_range(read, kind):
 def test_floating_point_has_no_known_range_and_is_refused_by_name(read, tmp_path):
     with pytest.raises(BrokenImage) as error:
         read(b"Pf\n8 5\n-1.0\n" + RAMP.astype("<f4").tobytes())
-    assert error.value.name == str(tmp_path / "picture.png")
-    assert error.value.reason == "gray in floating point, of unknown range; accepted: 8 or 16 bits"
+    reason = "gray in floating point, of unknown range; accepted: 8 or 16 bits"
+    assert str(error.value).startswith(f"{tmp_path / 'picture.png'}: cannot be read ({reason})")
 
 
 OTHERS = sorted(set(Image.SAVE) - {*FORMATS, "JPEG2000", "PDF"})
@@ -138,13 +138,13 @@ def test_only_regular_files_are_read(tmp_path, monkeypatch, kind, name):
     SPECIAL[kind](path if kind != "a socket" else type(path)(name))
     with pytest.raises(BrokenImage) as error:
         open_picture(str(path))
-    assert error.value.name == str(path)
+    assert str(error.value).startswith(f"{path}: cannot be read (")
 
 
 def test_a_link_to_a_regular_file_is_read(tmp_path):
     (tmp_path / "kept").write_bytes(encoded(PIXELS))
     (tmp_path / "picture.png").symlink_to("kept")
-    assert np.array_equal(open_picture(str(tmp_path / "picture.png")).pixels()[0], PIXELS)
+    assert np.array_equal(open_picture(str(tmp_path / "picture.png")).pixels(), PIXELS)
 
 
 def headed(kind, width, height):
@@ -176,7 +176,7 @@ def test_an_image_of_too_many_pixels_is_refused_undecoded(tmp_path, monkeypatch,
     path.write_bytes(headed(kind, width, height))
     with pytest.raises(BrokenImage) as error:
         open_picture(str(path))
-    assert error.value.reason == f"{width}x{height} pixels; accepted: at most {LIMIT} in all"
+    assert f"({width}x{height} pixels; accepted: at most {LIMIT} in all)" in str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "bmp", "ppm"])

@@ -92,7 +92,7 @@ def evaluate(tmp_path, monkeypatch):
         before = {path: path.stat().st_mtime_ns for path in output.glob("*.json")}
         mapping = {**CHOICES, **choices, "checkpoint": [str(path) for path in paths]}
         empty = dict.fromkeys(to_dict(smoke_config("bn_x5").data))
-        line = module.evaluate_checkpoints(evaluation_from(mapping), empty | (data or {}), progress=False)
+        line = module.evaluate_checkpoints(evaluation_from(mapping), empty | (data or {}))
         monkeypatch.setattr(module, "best_classes", original)
         new = [path for path in output.glob("*.json") if before.get(path) != path.stat().st_mtime_ns]
         record = json.loads(new[0].read_text()) if new else {}

@@ -55,7 +55,7 @@ def test_a_damaged_checkpoint(refused, checkpoint):
 def test_a_file_of_something_else(refused, tmp_path, content):
     (tmp_path / "notes.pt").write_bytes(content)
     assert refused(tmp_path / "notes.pt") == (
-        "notes.pt: neither a checkpoint nor weights (torch cannot load it)"
+        "notes.pt: neither a checkpoint nor weights that torch can load"
     )
 
 
@@ -64,12 +64,10 @@ def test_a_file_that_would_run_code(refused, tmp_path):
     assert refused(tmp_path / "pickled.pt").startswith("pickled.pt: neither a checkpoint nor weights")
 
 
-@pytest.mark.parametrize(("saved", "shown"), [([1, 2], "a list"), ({3: torch.zeros(1)}, "a dict")])
-def test_no_state_dict(refused, tmp_path, saved, shown):
+@pytest.mark.parametrize("saved", [[1, 2], {3: torch.zeros(1)}])
+def test_no_state_dict(refused, tmp_path, saved):
     torch.save(saved, tmp_path / "saved.pt")
-    assert refused(tmp_path / "saved.pt").startswith(
-        f"saved.pt: neither a checkpoint nor weights ({shown}, not"
-    )
+    assert refused(tmp_path / "saved.pt") == "saved.pt: neither a checkpoint nor weights that torch can load"
 
 
 def test_weights_of_another_network(refused, tmp_path):

@@ -5,7 +5,7 @@ import torch
 
 from bn.errors import UserError
 from bn.models.inception import inception
-from bn.models.pretrained import convert
+from bn.models.pretrained import from_public
 
 CLASSES = 10
 
@@ -52,9 +52,7 @@ def data(on_tree):
 
 def test_public_weights(public, file, data, evaluate, pictures_of, probabilities_of, tmp_path):
     record = evaluate(file, data=data)
-    network, weights = convert(public)
-    model = inception(**network).eval()
-    model.load_state_dict(weights)
+    model = from_public(public)
     images, labels = pictures_of(tmp_path / "pictures")
     expected = probabilities_of(model, images, lambda image: image[None, :, 1:15, 1:15])
     torch.testing.assert_close(record["probabilities"][:, 0], expected, rtol=0, atol=1e-4)

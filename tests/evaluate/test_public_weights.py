@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from bn.errors import UserError
-from bn.models.inception import inception
-from bn.models.pretrained import convert
+from bn.models.pretrained import from_public
 
 # in, 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool projection; with 128 in 4c and 4d
 WIDTHS = {
@@ -102,18 +101,20 @@ def public_network(state, bgr):
     return F.linear(x.mean((2, 3)), state["last_linear.weight"], state["last_linear.bias"])
 
 
-def ours(state):
-    network, converted = convert(state)
-    model = inception(**network).double().eval()
-    model.load_state_dict(converted)
-    return model
+@pytest.fixture
+def _in_float64():
+    """Networks are built in it."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.usefixtures("_in_float64")
 @torch.no_grad()
 def test_the_converted_network_gives_the_same_outputs(weights):
     rgb = torch.randint(0, 256, (2, 3, 96, 96), generator=torch.Generator().manual_seed(1)).double()
     theirs = public_network(weights, rgb.flip(1) - torch.tensor([104.0, 117, 128]).view(3, 1, 1))
-    mine = ours(weights)((rgb - torch.tensor([128.0, 117, 104]).view(3, 1, 1)) / 58)
+    mine = from_public(weights)((rgb - torch.tensor([128.0, 117, 104]).view(3, 1, 1)) / 58)
     assert theirs.shape == (2, CLASSES)
     assert (theirs[0] - theirs[1]).abs().min() > 1e-3  # the pictures matter, to each output
     torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
@@ -125,11 +126,9 @@ def test_older_files_hold_rows_for_vectors(weights):
         for key, value in weights.items()
         if not key.endswith("num_batches_tracked")
     }
-    network, converted = convert(older)
-    expected = convert(weights)
-    assert network == expected[0] == {"classes": CLASSES, "stem": "dense", "pool_proj": 128}
-    assert converted.keys() == expected[1].keys()
-    assert all(torch.equal(converted[key], expected[1][key]) for key in converted)
+    converted, expected = from_public(older).state_dict(), from_public(weights).state_dict()
+    assert converted.keys() == expected.keys()
+    assert all(torch.equal(converted[key], expected[key]) for key in converted)
 
 
 def test_the_parameters_are_those_the_package_counts(weights):
@@ -142,7 +141,7 @@ def test_the_parameters_are_those_the_package_counts(weights):
 
 def test_an_unexpected_file(weights):
     with pytest.raises(UserError) as error:
-        convert({"conv1.weight": torch.zeros(64, 3, 7, 7), "bn1.weight": torch.zeros(64)})
+        from_public({"conv1.weight": torch.zeros(64, 3, 7, 7), "bn1.weight": torch.zeros(64)})
     assert str(error.value) == (
         "not BN-Inception weights in the layout of pretrainedmodels: missing or of another shape: "
         "last_linear.weight, last_linear.bias, conv1_7x7_s2.weight, and 413 more; "
@@ -156,7 +155,7 @@ def test_a_key_that_is_missing_and_shapes_that_differ(weights):
     changed["inception_4d_1x1.weight"] = torch.zeros(96, 576, 1, 1)  # as if 4c had 96 in its projection
     changed["last_linear.weight"] = [1.0]
     with pytest.raises(UserError) as error:
-        convert(changed)
+        from_public(changed)
     assert str(error.value) == (
         "not BN-Inception weights in the layout of pretrainedmodels: missing or of another shape: "
         "last_linear.weight, inception_4d_1x1.weight, inception_3c_3x3.bias; unexpected: none"

@@ -138,7 +138,7 @@ def test_a_record_of_evaluate_is_one_that_is_taken(ended_run):
         composed = compose("evaluate", [*figure4.evaluation(runs, 1), "device=cpu", "threads=1"])
     mapping: Any = OmegaConf.to_container(composed, resolve=True)
     data = mapping.pop("data")
-    evaluate_checkpoints(evaluation_from(mapping), data, progress=False)
+    evaluate_checkpoints(evaluation_from(mapping), data)
     found = figure4.record_of(runs, "bn_x30", 1)
     assert (found["n"], found["crops"], found["statistics"]) == (500, 1, "population")
     assert {"top1_correct", "top5_correct", "time", "commit"} <= found.keys()

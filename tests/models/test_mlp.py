@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from bn.data.seeds import generator
+from bn.errors import UserError
 from bn.models import mlp
 from bn.norm import BatchNorm
 
@@ -56,7 +57,7 @@ def test_layers_and_nonlinearities() -> None:
 
 
 def test_unknown_norm_is_refused() -> None:
-    with pytest.raises(ValueError, match="norm='weight': accepted: none, batch, ghost, layer, group"):
+    with pytest.raises(UserError, match="norm='weight': accepted: none, batch, ghost, layer, group"):
         mlp(norm="weight")
 
 

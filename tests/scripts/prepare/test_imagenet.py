@@ -1,43 +1,54 @@
 """scripts/prepare_imagenet.py: the tree is right, however often it was interrupted."""
 
-import contextlib
-import errno
-import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from small_lsvrc2012 import DEVKIT, EXPECTED, INNER, TRAIN, VAL, WNIDS, assert_whole, contents
+from small_lsvrc2012 import DEVKIT, EXPECTED, TRAIN, VAL, WNIDS, contents
 from torchvision.datasets.imagenet import ARCHIVE_META
 
-from bn.data import archives as shared
-from bn.data.tree import read_tree
+from bn.data.pictures import read_tree
+from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from scripts import prepare_imagenet
+
+pytestmark = pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")  # of torchvision
+
+
+def complete(root):
+    return f"{root}: complete: 3 classes, 12 training and 7 validation images\n"
+
+
+def refused(archives, root, **options):
+    """The line with which the preparation is refused; nothing half-written stays."""
+    with pytest.raises(UserError) as error:
+        prepare_imagenet.prepare(archives, root, **options)
+    assert "\n" not in str(error.value)
+    assert not (root / ".unfinished").exists()
+    return str(error.value)
 
 
 def test_the_tree_holds_each_image_in_its_class_and_nothing_else(archives, root, capfd):
     prepare_imagenet.prepare(archives, root)
     assert contents(root) == EXPECTED
-    assert sorted(path.name for path in root.iterdir()) == [".verified", "train", "val"]
-    assert capfd.readouterr() == (f"{root}: complete: 3 classes, 12 training and 7 validation images\n", "")
+    assert sorted(path.name for path in root.iterdir()) == ["train", "val"]
+    out, err = capfd.readouterr()
+    assert out.endswith(complete(root))
+    assert err == ""
 
 
 def test_the_tree_is_what_training_reads(archives, root):
     prepare_imagenet.prepare(archives, root)
-    tree = read_tree(root, len(WNIDS), "")
-    for split, listing in (("train", tree["train"]), ("val", tree["val"])):
-        assert listing.classes == tuple(sorted(WNIDS))
-        found = {
-            f"{split}/{listing.classes[label]}/{Path(path).name}": Path(path).read_bytes()
-            for path, label in zip(listing, listing.labels, strict=True)
-        }
-        assert found == {name: image for name, image in EXPECTED.items() if name.startswith(split)}
+    classes = sorted(WNIDS)
+    for split, listing in read_tree(root, len(WNIDS), "").items():
+        found = {path.removeprefix(f"{root}/") for path in listing.names}
+        assert found == {name for name in EXPECTED if name.startswith(split)}
+        for path, label in zip(listing.names, listing.labels, strict=True):
+            assert path.split("/")[-2] == classes[label]
 
 
 def test_a_finished_tree_is_said_and_left_alone_without_the_archives(archives, root, snapshot, capfd):
@@ -46,176 +57,82 @@ def test_a_finished_tree_is_said_and_left_alone_without_the_archives(archives, r
     shutil.rmtree(archives)
     capfd.readouterr()
     prepare_imagenet.prepare(archives, root)
-    assert capfd.readouterr() == (f"{root}: is complete; nothing to do\n", "")
+    assert capfd.readouterr() == (complete(root), "")
     assert snapshot(root) == before
-
-
-def finished(root):
-    """Each finished class folder of the training images, with what must not change of it."""
-    return {
-        folder.name: [
-            (folder.stat().st_mtime_ns, path.name, path.stat().st_mtime_ns) for path in folder.iterdir()
-        ]
-        for folder in (root / "train").glob("*")
-    }
-
-
-@pytest.mark.parametrize("folders", range(len(WNIDS) + 1))
-def test_interrupted_as_a_folder_is_about_to_get_its_name(archives, root, monkeypatch, folders):
-    syncs = iter(range(99))
-
-    def sync():
-        if next(syncs) == folders:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "sync", sync)
-        with pytest.raises(KeyboardInterrupt):
-            prepare_imagenet.prepare(archives, root)
-    before = finished(root)
-    assert len(before) == folders
-    assert not (root / "val").exists()
-    assert_whole(root)
-    assert not (root / ".unfinished").exists()
-
-    prepare_imagenet.prepare(archives, root)
-    assert contents(root) == EXPECTED
-    assert before.items() <= finished(root).items()
 
 
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from scripts import prepare_imagenet
+from scripts.prepared import Counts
 
-constants, meta, archives, root = map(json.loads, sys.argv[1:])
-vars(prepare_imagenet).update(constants)
+counts, meta, archives, root = map(json.loads, sys.argv[1:])
+prepare_imagenet.COUNTS = Counts(*counts)
 prepare_imagenet.ARCHIVE_META.update(meta)
-write, images = prepare_imagenet.write, iter(range(99))
-
-def write_and_die(*arguments):
-    write(*arguments)
-    if next(images) == 5:  # in the second class
-        os.kill(os.getpid(), signal.SIGKILL)
-
-prepare_imagenet.write = write_and_die
+os.sync = lambda: (Path(root) / "train").exists() and os.kill(os.getpid(), signal.SIGKILL)
 prepare_imagenet.prepare(Path(archives), Path(root))
 """
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_of_a_class_the_same_command_goes_on(archives, root):
-    constants = {name: getattr(prepare_imagenet, name) for name in ("CLASSES", "TRAIN", "VALIDATION")}
-    arguments = (constants, ARCHIVE_META, str(archives), str(root))
+def test_killed_half_way_the_same_command_does_what_is_missing(archives, root, snapshot):
+    arguments = (prepare_imagenet.COUNTS, ARCHIVE_META, str(archives), str(root))
     done = subprocess.run(
         [sys.executable, "-c", KILLED, *map(json.dumps, arguments)],
         cwd=REPOSITORY, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert [path.name for path in (root / ".unfinished" / WNIDS[1]).iterdir()]  # what it left behind
-    before = finished(root)
-    assert [*before] == [WNIDS[0]]
-    assert_whole(root)
-
+    assert sorted(path.name for path in root.iterdir()) == [".unfinished", "train"]
+    before = snapshot(root / "train")
+    with pytest.raises(UserError, match=rf"^{root}/\.unfinished: left by a command that was killed, or one"):
+        prepare_imagenet.prepare(archives, root)
+    shutil.rmtree(root / ".unfinished")
     prepare_imagenet.prepare(archives, root)
     assert contents(root) == EXPECTED
-    assert before.items() <= finished(root).items()
+    assert snapshot(root / "train") == before
 
 
-def test_the_large_archives_are_verified_once_and_again_when_they_change(archives, root, monkeypatch):
-    verified = []
-
-    def verify(archive, expected):
-        verified.append(archive.name)
-        shared.verify_md5(archive, expected)
-
-    monkeypatch.setattr(prepare_imagenet, "verify_md5", verify)
-
-    def run(broken):
-        verified.clear()
-        with monkeypatch.context() as patch:
-            if broken:
-                patch.setattr(prepare_imagenet, "extract_train", lambda *_: (_ for _ in ()).throw(KeyError))
-            with pytest.raises(KeyError) if broken else contextlib.nullcontext():
-                prepare_imagenet.prepare(archives, root)
-        return verified
-
-    assert run(broken=True) == [DEVKIT, TRAIN, VAL]
-    os.utime(archives / VAL, (1, 1))
-    assert run(broken=True) == [DEVKIT, VAL]
-    assert run(broken=False) == [DEVKIT]
-    assert contents(root) == EXPECTED
+@pytest.mark.parametrize("name", [TRAIN, VAL, DEVKIT])
+def test_an_archive_that_is_damaged_or_missing_is_named(archives, root, name):
+    (archives / name).write_bytes((archives / name).read_bytes()[:-1])
+    line = refused(archives, root)
+    assert line.startswith(f"{archives / name}: damaged, or not the published file (MD5): ")
+    assert root.exists() == (root / "train").exists() == (name == VAL)
+    (archives / name).unlink()
+    assert refused(archives, root).startswith(f"{archives}: no {name} there")
 
 
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on(archives, root, refused, monkeypatch):
-    images = iter(range(99))
-    whole = prepare_imagenet.write
-
-    def write(*arguments):
-        if next(images) == 5:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        whole(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(prepare_imagenet, "write", write)
-        assert refused() == (f"{root}: No space left on device: fix this, then run the same command again")
-    assert [path.name for path in (root / "train").iterdir()] == [WNIDS[0]]
+def test_an_image_removed_from_a_finished_tree_is_missed(archives, root):
     prepare_imagenet.prepare(archives, root)
-    assert contents(root) == EXPECTED
+    next((root / "train" / WNIDS[2]).iterdir()).unlink()
+    assert refused(archives, root) == f"{root}: incomplete: remove it and run again"
 
 
-def test_too_little_room_is_said_before_anything_is_extracted(archives, root, refused, monkeypatch):
-    usage = shutil.disk_usage(archives)
-    needed = sum(map(len, INNER.values()))
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed - 1))
-    assert "GB needed" in refused()
-    assert not (root / "train").exists()
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed))
-    prepare_imagenet.prepare(archives, root)
+def test_the_command(archives, root, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
 
-
-def test_two_at_a_time_are_refused(archives, root, refused):
-    root.mkdir(parents=True)
-    with (root / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "in use by another process" in refused()
-    prepare_imagenet.prepare(archives, root)
-
-
-@pytest.fixture
-def command(monkeypatch, capfd):
-    """Exit code and standard error of the command with these arguments."""
-
-    def run(*arguments):
+    def command(*arguments):
         monkeypatch.setattr(sys, "argv", ["prepare_imagenet.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            prepare_imagenet.main()
-        return stop.value.code, capfd.readouterr().err
+        prepare_imagenet.main()
 
-    return run
-
-
-def test_the_command(archives, root, command, monkeypatch):
-    line, err = command(root.parent, "--root", root)  # a string is printed, and exits with 1
-    assert line.startswith(f"prepare_imagenet.py: {root.parent}: no {TRAIN}")
-    assert err == ""
+    with pytest.raises(SystemExit, match=rf"^prepare_imagenet.py: {root.parent}: no {TRAIN}"):
+        command(root.parent, "--root", root)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "sync", lambda: signal.raise_signal(signal.SIGINT))
-        assert command(archives, "--root", root) == (
-            130, "prepare_imagenet.py: stopped; the same command continues\n"
-        )  # fmt: skip
-    (archives / TRAIN).write_bytes((archives / TRAIN).read_bytes() + bytes(512))  # another MD5, as good
-    assert "MD5" in command(archives, "--root", root)[0]
-    monkeypatch.setattr(sys, "argv", ["", str(archives), "--root", str(root), "--no-verify"])
-    prepare_imagenet.main()
+        patch.setattr(os, "sync", interrupt)
+        with pytest.raises(SystemExit) as stop:
+            command(archives, "--root", root)
+        assert stop.value.code == 130
+    assert not root.exists()
+    monkeypatch.setitem(ARCHIVE_META, "train", (TRAIN, "another"))
+    command(archives, "--root", root, "--no-verify")
     assert contents(root) == EXPECTED
 
 
 def test_what_is_published():
     """The sizes of the real thing, from the LSVRC2012 paper (arXiv 1409.0575, Table 2)."""
-    assert (prepare_imagenet.CLASSES, prepare_imagenet.TRAIN, prepare_imagenet.VALIDATION) == (
-        1000, 1281167, 50000
-    )  # fmt: skip
+    assert prepare_imagenet.COUNTS == (1000, 1281167, 50000)
     assert {name: md5 for name, (_, md5) in ARCHIVE_META.items()} == {
         "train": "1d675b47d978889d74fa0da5fadfb00e",
         "val": "29b22e2961454d5413ddabcf34fc5622",

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from bn.data.keyed import splitmix64, uniform
+from bn.data.draws import splitmix64, uniform
 
 PUBLISHED = {  # the generator's first outputs, as its public-domain code and its ports print them
     0: [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F],
