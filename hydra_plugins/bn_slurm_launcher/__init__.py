@@ -68,11 +68,8 @@ class SlurmLauncher(Submitit):
             self._submit(new)
         from bn.cluster.jobs import Member, watch  # Hydra imports this module for --help too
 
-        outcomes = watch(
-            [Member(run, submission(run)["job"]) for _, run in members],
-            job_overrides,
-            [state for state, _ in cli.outcomes],
-        )
+        over = [state for state, _ in cli.outcomes]
+        outcomes = watch([Member(run, submission(run)["job"]) for _, run in members], over)
         results = [JobReturn(status=JobStatus.COMPLETED) for _ in outcomes]
         for result, outcome in zip(results, outcomes, strict=True):
             result.return_value = outcome

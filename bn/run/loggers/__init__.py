@@ -1,8 +1,103 @@
 """The numbers of a run to W&B and TensorBoard as well, while it trains; neither can hurt the run.
 
-`logger` in the config says which, and each has a file here. The run's own records do not depend on them.
+`logger` in the config says which, and each has a file here. The run's own records do not depend on them: one
+that fails is dropped with a line, and the run and the other one continue.
 """
 
-from bn.run.loggers.chosen import Loggers, check_loggers, open_loggers
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
-__all__ = ["Loggers", "check_loggers", "open_loggers"]
+from bn.config import Config
+from bn.run.directory import ENDED, RunDirectory
+from bn.run.loggers.tensorboard import Tensorboard, check_tensorboard
+from bn.run.loggers.wandb import Wandb, check_wandb
+
+if TYPE_CHECKING:  # what imports torch, which a refused config does without
+    from bn.observe.observation import Observer, Shown
+
+NAMES = {"wandb": "W&B", "tensorboard": "TensorBoard"}
+Logger = Wandb | Tensorboard
+
+
+class Loggers:
+    """All loggers of a run, possibly none.
+
+    They take what becomes known of it, by name, at steps that rise. After a resume the steps since the
+    checkpoint come once more, with the same numbers.
+    """
+
+    def __init__(self, run: RunDirectory, constructors: Mapping[str, Callable[[], Logger]]) -> None:
+        self.run = run
+        self.loggers: dict[str, Logger] = {}
+        for name, construct in constructors.items():
+            with self._letting_go(name):
+                self.loggers[name] = construct()
+
+    def log(self, values: Mapping[str, "Shown"], step: int) -> None:
+        self._each(lambda logger: logger.log(values, step))
+
+    def observe(self, observer: "Observer", step: int) -> None:
+        """Log what the observations of `step` show besides the numbers in metrics.jsonl."""
+        if self.loggers:
+            self.log(observer.views(step), step)
+
+    def finish(self) -> None:
+        """Report how this start of the run ended, as its status says; of an ended run also a figure."""
+        status = self.run.status if self.loggers else {}
+        state = status.get("state", "failed")
+        if state == "running":  # it has raised, which is recorded later
+            state = "failed"
+        if state in ENDED:
+            self._draw(status["step"])
+        self._each(lambda logger: logger.finish(state, status.get("reason")))
+
+    def _draw(self, step: int) -> None:
+        """Log the run's percentiles as an image, where they were observed."""
+        from bn.observe.figure import percentiles_figure  # imports matplotlib
+
+        try:
+            pixels = percentiles_figure(self.run.activations)
+        except Exception as error:
+            print(f"{self.run.name}: its percentiles are not drawn: {_line(error)}", file=sys.stderr)
+            return
+        if pixels is not None:
+            self.log({"percentiles/figure": pixels}, step)
+
+    def _each(self, use: Callable[[Logger], None]) -> None:
+        for name, logger in list(self.loggers.items()):
+            with self._letting_go(name):
+                use(logger)
+
+    @contextlib.contextmanager
+    def _letting_go(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.loggers.pop(name, None)
+            line = f"logger={name}: {_line(error)}: continuing without {NAMES[name]}"
+            print(f"{line}; the local records are complete", file=sys.stderr)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def open_loggers(config: Config, run: RunDirectory, first: int = 0) -> Loggers:
+    """The loggers of `config`, for a run that resumes after step `first`. `run` is open."""
+    constructors: dict[str, Callable[[], Logger]] = {}
+    wandb, tensorboard = config.logger.wandb, config.logger.tensorboard
+    if wandb is not None and wandb.mode != "disabled":
+        constructors["wandb"] = lambda: Wandb(config, wandb, run)
+    if tensorboard is not None:
+        constructors["tensorboard"] = lambda: Tensorboard(config, tensorboard, run, first)
+    return Loggers(run, constructors)
+
+
+def check_loggers(config: Config) -> None:
+    """UserError where a logger cannot be used as asked, such as one that is not installed."""
+    if config.logger.wandb is not None:
+        check_wandb(config.logger.wandb)
+    if config.logger.tensorboard is not None:
+        check_tensorboard()
