@@ -69,9 +69,10 @@ def test_a_killed_process_of_this_machine_is_gone_at_once(lock, other):
     assert holder_of(lock) == Holder(name, False)
 
 
-@pytest.mark.parametrize("name", [introduction().strip(), "process 7 on elsewhere"])
-def test_the_touches_tell_of_all(lock, name):
+@pytest.mark.parametrize("here", [True, False])
+def test_the_touches_tell_of_all(lock, here):
     """On another machine the number is somebody else's; on this one it may be, after a reboot."""
+    name = introduction().strip() if here else "process 7 on elsewhere"
     lock.write_text(f"{name}\n")
     assert holder_of(lock) == Holder(name, True)
     aged(lock, 60)
