@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bn.config import changes, to_dict
-from bn.errors import UserError
+from bn.errors import UserError, listed
 from bn.files import TEXT_OR_NONE, read_record, write_whole
 from bn.run.code_state import CodeState, code_state, short
 from bn.run.directory import NOT_COMPARED, RunDirectory
@@ -90,7 +90,7 @@ def check_submission(run: RunDirectory, job: str) -> None:
         if not key.startswith(NOT_COMPARED)
     ]
     if changed:
-        raise UserError(f"changed since it was submitted: {', '.join(changed)}: submit it again; {ANYWAY}")
+        raise UserError(f"changed since it was submitted: {listed(changed)}: submit it again; {ANYWAY}")
 
 
 def _write(run: RunDirectory, submitted: Mapping[str, Any]) -> None:

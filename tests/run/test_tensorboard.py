@@ -150,7 +150,7 @@ def test_tensorboard_serves_it(trained, tmp_path):
         (picture,) = ask("plugin/images/images", run=name, tag="percentiles/figure", sample=0)
         assert picture["step"] == 120
         distributions = ask("plugin/histograms/histograms", run=name, tag="inputs/layer1")
-        assert [step for step, _, _ in distributions] == [0, 30, 60, 120]
+        assert [step for _, step, _ in distributions] == [0, 30, 60, 120]
     finally:
         server.terminate()
         server.wait()
