@@ -18,7 +18,7 @@ def work(config: Config, run: RunDirectory) -> None:
     from bn.distributed.team import joined  # imports torch, which --help and a refused config do without
     from bn.train import train
 
-    with joined(config, ranks_here()) as team:
+    with joined(config, run, ranks_here(), stop_signal) as team:
         train(config, run, stop_signal, cli.wants_progress(), team)
 
 

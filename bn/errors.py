@@ -17,10 +17,6 @@ class OutOfMemory(UserError):
     """Memory ran out, or the kernel killed a process for it: to the run it is as if it had been killed."""
 
 
-class RankLost(UserError):
-    """Another process of the training is gone or stands still: the run can do no more than be resumed."""
-
-
 class Arguments(argparse.ArgumentParser):
     """Of a script: a mistake in them is one line, without the page on how to use it."""
 

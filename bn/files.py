@@ -3,16 +3,20 @@
 import contextlib
 import errno
 import fcntl
+import glob
 import json
 import os
 import stat
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import yaml
 
 from bn.errors import UserError
+
+LARGEST = 16 << 20  # bytes of a JSON or YAML record; what is larger was not written by this program
 
 
 class Damaged(UserError):
@@ -26,26 +30,24 @@ class Damaged(UserError):
 def whole(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of `path` once it is complete and on the disk.
 
-    Where anything fails, `path` is as it was and no part is left; an OSError names `path`. The part that a
-    killed process left is overwritten by the next one that writes `path`; two that write it take turns.
+    Where anything fails, `path` is as it was and no part is left; an OSError names `path`. What a killed
+    process left of such a part is removed by the next one that writes `path`.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
+    remove_parts(path.parent, path.name)
     try:
-        with open_locked(part, wait=True) as file:
-            try:
-                file.truncate(0)
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-                part.replace(path)
-            except BaseException:
-                with contextlib.suppress(OSError):  # a read-only file system refuses this too
-                    part.unlink()
-                raise
+        with _open_part(part) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            part.replace(path)
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(part)):
             error.filename, error.filename2 = str(path), None
         raise
+    finally:
+        with contextlib.suppress(OSError):  # a read-only file system refuses this too
+            part.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -54,24 +56,46 @@ def write_whole(path: Path, content: str | bytes) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def open_locked(path: Path, wait: bool = False) -> BinaryIO:
-    """Open a file, made if it is missing, that this process alone has locked.
+def remove_parts(folder: Path, name: str | None = None) -> None:
+    """Remove the parts whose writers are gone: of files of that name, or all in the folder."""
+    for part in folder.glob("*.part" if name is None else f"{glob.escape(name)}.{'[0-9a-f]' * 12}.part"):
+        with contextlib.suppress(OSError), open_locked(part, "r+b"):  # an OSError where it is being written
+            part.unlink(missing_ok=True)
 
-    Where another process has it, BlockingIOError; with `wait` this one waits, and does without a lock on a
-    file system that has none.
+
+def open_locked(path: Path, mode: str = "a+") -> IO[Any]:
+    """Open a file that this process alone has locked. BlockingIOError where another one has it.
+
+    Somebody may have removed or replaced the file between the opening and the locking: then once more.
     """
     while True:
-        file = os.fdopen(os.open(str(path), os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+        file = path.open(mode, errors=None if "b" in mode else "replace")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            if not wait:
-                file.close()
-                raise
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(file, path):
                 return file
-        file.close()  # somebody removed or replaced it between the opening and the locking: once more
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _open_part(part: Path) -> BinaryIO:
+    """A new file, locked as long as it is open: so `remove_parts` knows it from one that was left behind."""
+    while True:
+        file = part.open("wb")
+        with contextlib.suppress(OSError):  # a file system without locks: there parts are never removed
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if _is_at(file, part):
+            return file
+        file.close()
+
+
+def _is_at(file: IO[Any], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager
@@ -89,11 +113,15 @@ def no_empty_folders(path: Path) -> Iterator[None]:
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a file to read. OSError for a pipe, whose reader would wait for ever, a device or a folder."""
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - it is returned
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read_regular(path: Path) -> bytes:
@@ -121,11 +149,14 @@ def read_record(
     Damaged if it cannot be read, cannot be parsed, or has not this shape.
     """
     try:
-        content = read_regular(path)
+        with open_regular(path) as file:
+            content = file.read(LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise Damaged(path, f"cannot be read: {error.strerror}", remedy) from error
+    if len(content) > LARGEST:
+        raise Damaged(path, f"more than {LARGEST >> 20} MiB", remedy)
     try:
         return parse_record(content, shape, parse)
     except ValueError as error:

@@ -17,6 +17,7 @@ from bn.data.seeds import derive_seed
 from bn.distributed.team import ALONE, Team, mean_statistics
 from bn.errors import Diverged, Interrupted, UserError, is_out_of_memory, listed, reason_of
 from bn.files import NUMBER, misfit
+from bn.run.beginning import load_start, origin
 from bn.run.checkpoint import load_latest, save_checkpoint
 from bn.run.directory import DIGEST, RunDirectory
 from bn.run.environment import processor
@@ -24,7 +25,6 @@ from bn.run.losses import LossWindow
 from bn.run.numbers import Numbers, Pace
 from bn.run.profiling import profiled
 from bn.run.resume import own_state, restore_own
-from bn.run.start import load_start, origin
 from bn.tasks import Task, build_task
 from bn.tasks.announcement import first_lines
 from bn.tasks.memory import names_memory

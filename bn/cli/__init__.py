@@ -33,10 +33,10 @@ from bn.data.there import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
 from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.run.attempt import Outcome, Work, attempt, check_device
+from bn.run.beginning import check_beginning
 from bn.run.code_state import code_state
 from bn.run.directory import RunDirectory
 from bn.run.signals import install_handlers, stop_signal
-from bn.run.start import check_start
 
 outcomes: list[Outcome] = []  # of this command's members
 
@@ -203,7 +203,7 @@ def members_to_start(
             check_shared(run.config, 1)
             if here:
                 check_device(run.config, Ranks())
-                check_start(run)
+                check_beginning(run)
                 if not run.finished:
                     check_data(run.config)
         except UserError as error:

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from bn.cluster.submission import submission
 from bn.files import Damaged
 from bn.run.commands import listing
 from bn.run.directory import ENDED, RunDirectory
+from bn.run.members import SweepMember
 from bn.run.signals import stop_signal
 from bn.run.watching import LOOK_S, Watched
 
@@ -24,10 +25,12 @@ class Member(NamedTuple):
     job: str  # its id, as squeue shows it
 
 
-def watch(members: Sequence[Member], before: Sequence[str] = ()) -> list[tuple[str, str]]:
+def watch(
+    members: Sequence[Member], typed: Sequence[Sequence[str]] = (), before: Sequence[str] = ()
+) -> list[tuple[str, str]]:
     """Of each member, in their order, the state it ended in and one line about it, printed as soon as known.
 
-    `before` are the states of the sweep's other members, which are over.
+    `typed` are the overrides of each, `before` the states of the sweep's other members, which are over.
 
     A member is over when its run has ended or failed, or when its job has left the queue: then it was
     interrupted for good, or is lost. KeyboardInterrupt, after a line that says what goes on and how to stop
@@ -36,8 +39,9 @@ def watch(members: Sequence[Member], before: Sequence[str] = ()) -> list[tuple[s
     outcomes: dict[int, tuple[str, str]] = {}
     missing = dict.fromkeys(range(len(members)), 0)
     asked = 0.0
-    told = Watched([member.run for member in members], before)
-    try:
+    pairs = zip(typed or [()] * len(members), members, strict=True)
+    told = Watched([SweepMember(overrides, run) for overrides, (run, _) in pairs], before)
+    with contextlib.closing(told), _stopped(members, missing):
         while missing:
             if stop_signal():
                 raise KeyboardInterrupt
@@ -61,11 +65,6 @@ def watch(members: Sequence[Member], before: Sequence[str] = ()) -> list[tuple[s
                 told.over(i, *outcomes[i])
             told.show()
             time.sleep(LOOK_S)
-    except KeyboardInterrupt:  # also while it waits for an answer of SLURM's
-        _say_what_stays([members[i] for i in missing])
-        raise
-    finally:
-        told.close()
     return [outcomes[i] for i in range(len(members))]
 
 
@@ -81,6 +80,16 @@ def _left(run: RunDirectory, job: str, state: str | None) -> tuple[str, str]:
         f"{run.name}: job {job} is gone (cancelled, killed, out of memory, or its node was lost): "
         f"the same command resumes it{where}"
     )
+
+
+@contextlib.contextmanager
+def _stopped(members: Sequence[Member], left: Mapping[int, int]) -> Iterator[None]:
+    """Say what goes on where this process is told to stop, also while it waits for an answer of SLURM's."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say_what_stays([members[i] for i in left])
+        raise
 
 
 def _say_what_stays(members: Sequence[Member]) -> None:

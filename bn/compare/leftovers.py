@@ -21,10 +21,10 @@ from bn.compare.filters import Condition, chosen, folders_and_conditions
 from bn.compare.removal import REMOVED, agreed, check, remove
 from bn.compare.runs import Run
 from bn.errors import UserError, printable
-from bn.files import open_locked
+from bn.files import open_locked, remove_parts
 
 HOUR = 3600.0
-PART = re.compile(r"\..+\.part")  # of a file, as `bn.files.whole` names it
+PART = re.compile(r"(.+)\.[0-9a-f]{12}\.part")  # of a file, as `bn.files.whole` names it
 GONE = re.compile(rf"{re.escape(REMOVED)}[0-9a-f]{{12}}")
 
 
@@ -92,14 +92,13 @@ def is_left(file: Path) -> bool:
     """Whether it is a part of a file, and its writer is gone."""
     with contextlib.suppress(OSError):  # it is being written
         if PART.fullmatch(file.name) and file.is_file():
-            open_locked(file).close()
+            open_locked(file, "r+b").close()
             return True
     return False
 
 
 def remove_part(part: Path) -> None:
-    with contextlib.suppress(OSError), open_locked(part):  # an OSError where it is being written again
-        part.unlink(missing_ok=True)
+    remove_parts(part.parent, PART.sub(r"\1", part.name))
 
 
 def remove_tree(path: Path) -> None:

@@ -260,7 +260,7 @@ class Config:
     ] = 600.0
     output: Annotated[Path, Doc("folder of the run directories; relative to the repository")]
     start: Annotated[Path | None, Doc("run or checkpoint whose weights are the initial ones")] = None
-    extend: Annotated[Path | None, Doc("shorter run that is done, of which this is the continuation")] = None
+    extend: Annotated[Path | None, Doc("shorter run that is done, which this one continues")] = None
     logger: Loggers = Loggers()
 
     @property

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from bn.config import Config, InceptionModel
 from bn.errors import UserError
 
-NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
 
 
 class Ranks(NamedTuple):
@@ -20,19 +20,31 @@ class Ranks(NamedTuple):
 
 
 def ranks_here(environment: Mapping[str, str] = os.environ) -> Ranks:
-    """From torchrun's variables; without them, or with those of one process, one process."""
-    if environment.get("WORLD_SIZE", "1") != "1":
-        try:
-            return Ranks(*(int(environment[name]) for name in NUMBERS))
-        except (KeyError, ValueError):
-            shown = " ".join(f"{name}={environment.get(name, '')}" for name in NUMBERS)
-            raise UserError(f"{shown}: accepted: whole numbers, as torchrun sets them") from None
-    if environment.get("SLURM_STEP_NUM_TASKS", "1") != "1" and "RANK" not in environment:
-        raise UserError(
-            "srun starts several tasks without torchrun: accepted: one `torchrun` on each node, "
-            "as scripts/slurm/train.sbatch starts them"
-        )
-    return Ranks()
+    """From torchrun's variables, without them one process. UserError where some are missing or contradict."""
+    # Some containers and notebooks set these for the one process there is.
+    alone = all(environment.get(name, own) == own for name, own in zip(NUMBERS, "0101", strict=False))
+    if alone:
+        tasks = environment.get("SLURM_STEP_NUM_TASKS") or "1"
+        if not tasks.isdecimal():
+            raise UserError(f"SLURM_STEP_NUM_TASKS={tasks}: accepted: a whole number; srun sets it")
+        if int(tasks) > 1 and "RANK" not in environment:
+            raise UserError(
+                "srun starts several tasks without torchrun: accepted: one `torchrun` on each node, "
+                "as scripts/slurm/train.sbatch starts them"
+            )
+        return Ranks()
+    for name in NUMBERS:
+        if not environment.get(name, "").isdecimal():
+            raise UserError(f"{name}={environment.get(name, '')}: accepted: a whole number; torchrun sets it")
+    if not environment.get("MASTER_ADDR"):
+        raise UserError("MASTER_ADDR=: accepted: the host where the ranks meet; torchrun sets it")
+    ranks = Ranks(*(int(environment[name]) for name in NUMBERS[:-1]))
+    if not (
+        ranks.local_rank < ranks.local_size <= ranks.size and ranks.local_rank <= ranks.rank < ranks.size
+    ):
+        shown = " ".join(f"{name}={environment[name]}" for name in NUMBERS[:-1])
+        raise UserError(f"{shown}: accepted: ranks below their number, as torchrun sets them")
+    return ranks
 
 
 def check_shared(config: Config, processes: int) -> None:

@@ -6,34 +6,26 @@ run go over the CPU (gloo) and are combined in float64 in the order of the ranks
 bits; only gradients go over NCCL where there are GPUs.
 """
 
-import atexit
-import contextlib
 import os
-import sys
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from torch.nn.parallel import DistributedDataParallel
 
 from bn.config import Config
+from bn.distributed.peers import Peers
 from bn.distributed.ranks import Ranks
-from bn.errors import Interrupted, RankLost, UserError, is_out_of_memory, reason_of
+from bn.errors import Interrupted, UserError
 from bn.norm.layers import is_normalization, normalization_layers
-from bn.run.signals import stop_signal
+from bn.run.directory import RunDirectory
 
 T = TypeVar("T")
-FAILED, OUT_OF_MEMORY = "failed", "out of memory"  # keys of the store that ranks share
-SETTLE_S = 5.0  # between the first and the last of the ranks that lose another one
-GLOO = ("gloo", "Application timeout caused pair closure")  # in its errors, which are of type RuntimeError
 
 
 class Agreed(NamedTuple):
@@ -199,98 +191,37 @@ def check_gpus(config: Config, ranks: Ranks) -> None:
 
 
 @contextmanager
-def joined(config: Config, ranks: Ranks) -> Iterator[Team]:
-    """The team of this process and the others that torchrun started, who meet here, and part on leaving.
+def joined(
+    config: Config, run: RunDirectory, ranks: Ranks, stop_signal: Callable[[], int | None]
+) -> Iterator[Team]:
+    """The team of this process and its peers, who meet here, and part on leaving.
 
-    torchrun ends all when one ends with an error. Before, RankLost where one is gone, or has not come or
-    answered within `rank_timeout_s`; UserError where one has failed. Either says which rank it is.
+    An exception on one rank ends the training on all, as one does that is killed or hangs: then the other
+    processes end here, with exit code 1.
     """
     if ranks.size == 1:
         yield ALONE
         return
-    store = None
-    try:
-        store = _meet(config, ranks)
-        yield Team(ranks.rank, ranks.size)
-    except Interrupted:  # which all ranks raise, at the same step
-        dist.destroy_process_group()
-        raise
-    except Exception as error:
-        atexit.register(_exit)
-        if store is not None and (isinstance(error, dist.DistError) or any(w in str(error) for w in GLOO)):
-            raise _lost(store, ranks, config.rank_timeout_s) from error
-        if store is not None:
-            with contextlib.suppress(RuntimeError):  # it is gone
-                out = is_out_of_memory(error)
-                store.set(OUT_OF_MEMORY if out else FAILED, f"rank {ranks.rank}: {reason_of(error)}")
-        get_error_handler().record_exception(error)  # for torchrun's report
-        raise
-    dist.destroy_process_group()
-
-
-def _meet(config: Config, ranks: Ranks) -> dist.Store:
-    """Wait until all are there; the store that they share, which outlives them. RankLost where one is not.
-
-    In a thread: torch hears no signal while it waits, and waits without end for a store that says nothing.
-    """
     backend = "gloo"
     if config.device != "cpu" and torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(ranks.local_rank)
-    timeout = timedelta(seconds=config.rank_timeout_s)
-    met: list[dist.Store] = []
-    why = [f"not all ranks came within {config.rank_timeout_s:g} s (rank_timeout_s)"]
-
-    def meet() -> None:
-        try:
-            store, _, _ = next(dist.rendezvous("env://", timeout=timeout))
-            dist.init_process_group(
-                backend, store=store, rank=ranks.rank, world_size=ranks.size, timeout=timeout
-            )
-            met.append(store)
-        except Exception as error:  # torch's are of several types
-            why.append(" ".join(str(error).split("\n")[0].split()))
-
-    meeting = threading.Thread(target=meet, daemon=True)
-    meeting.start()
-    end = time.monotonic() + config.rank_timeout_s
-    while meeting.is_alive() and time.monotonic() < end:
-        meeting.join(0.1)
-        if meeting.is_alive() and stop_signal() is not None:
-            why.append("told to stop before all ranks had come")
-            break
-    if met:
-        return met[0]
-    raise RankLost(
-        f"MASTER_ADDR:MASTER_PORT={os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}: {why[-1]}"
-    )
-
-
-def _lost(store: dist.Store, ranks: Ranks, timeout_s: float) -> UserError:
-    """What became of the ranks that this one has lost; where another one says it this process ends here.
-
-    The others lose them too and say so in the store; those that do not are gone, or stand still.
-    """
-    lost = "the others"
-    with contextlib.suppress(RuntimeError):  # the store is gone too, with its node
-        for key, kind in ((FAILED, UserError), (OUT_OF_MEMORY, RankLost)):
-            if store.check([key]):
-                if ranks.rank:
-                    _exit()
-                return kind(store.get(key).decode())
-        store.set(f"lost/{ranks.rank}", "")
-        time.sleep(SETTLE_S)
-        here = [rank for rank in range(ranks.size) if store.check([f"lost/{rank}"])]
-        if here[0] != ranks.rank:
-            _exit()
-        if gone := [str(rank) for rank in range(ranks.size) if rank not in here]:
-            lost = f"rank {', '.join(gone)}"
-    return RankLost(f"{lost} is gone, or has not answered for {timeout_s:g} s (rank_timeout_s)")
-
-
-def _exit() -> NoReturn:
-    """Python would wait for collectives that never end."""
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(1)
+        # After its timeout NCCL is to give up a collective, and not to kill the process, which has to say why
+        # (the tests have gloo alone).
+        os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "2"
+    peers = Peers(ranks, config.rank_timeout_s, run)
+    store = peers.meet(stop_signal)
+    try:
+        dist.init_process_group(
+            backend, store=dist.PrefixStore("group", store), rank=ranks.rank, world_size=ranks.size,
+            timeout=timedelta(seconds=config.rank_timeout_s),
+        )  # fmt: skip
+        peers.listen()
+        yield Team(ranks.rank, ranks.size)
+    except Interrupted:  # which all ranks raise, at the same step
+        peers.part()
+        raise
+    except BaseException as error:
+        peers.explain(error)
+        raise
+    peers.part()

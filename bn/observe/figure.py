@@ -1,22 +1,22 @@
-"""The percentiles of a run as an image for its loggers: Figure 1(b, c) for each layer that was observed."""
+"""The percentiles of a run as an image: Figure 1(b, c) for each layer that was observed."""
 
 from pathlib import Path
 
-import matplotlib.style
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bn.observe.typical import typical_unit
+from bn.observe.percentiles import typical_unit
 
 COLUMNS = 3
 PANEL = 3.2, 2.4  # inches
+DPI = 120
 
 
 def percentiles_figure(activations: Path) -> np.ndarray | None:
-    """(height, width, 3) uint8: over training, the percentiles of the typical unit of each layer.
-
-    `activations`: an activations.npz. None where there is no such file, or no layer in it.
+    """(height, width, 3) uint8 of an activations.npz: for each layer its typical unit's percentiles over
+    training. None where there is no such file, or no layer in it.
     """
     if not activations.exists():
         return None
@@ -27,22 +27,28 @@ def percentiles_figure(activations: Path) -> np.ndarray | None:
         return None
     columns = min(COLUMNS, len(arrays))
     rows = -(-len(arrays) // columns)
-    with matplotlib.style.context("default"):  # a reader's own style may make it illegible
-        fig = Figure((PANEL[0] * columns, PANEL[1] * rows), dpi=120, layout="constrained")
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a reader's own style may make it illegible
+        fig = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), dpi=DPI, layout="constrained")
         canvas = FigureCanvasAgg(fig)
-        for i, (name, path) in enumerate(arrays.items(), start=1):
-            axis = fig.add_subplot(rows, columns, i)
+        panels = fig.subplots(rows, columns, squeeze=False).flat
+        for axis, (name, path) in zip(panels, arrays.items(), strict=False):
             unit = typical_unit(path)
-            axis.plot(steps, path[:, :, unit], color="#0072B2")
-            for which, last in zip(percentiles, path[-1, :, unit], strict=True):
+            for which, line in zip(percentiles, path[:, :, unit].T, strict=True):
+                width = 2.0 if which == 50 else 1.1
+                axis.plot(steps, line, color="#0072B2", linewidth=width)
                 axis.annotate(
-                    f"{which:g}%", (steps[-1], last), (4, 0), textcoords="offset points", va="center"
-                )
-            axis.set_title(f"{name}, unit {unit}", fontsize="medium")
-            axis.margins(x=0)
+                    f"{which:g}%", (steps[-1], line[-1]), (4, 0), textcoords="offset points", fontsize=8,
+                    va="center", annotation_clip=False,
+                )  # fmt: skip
+            axis.set_title(f"{name}, unit {unit}", fontsize=9)
+            axis.tick_params(labelsize=8)
             axis.spines[["top", "right"]].set_visible(False)
-            axis.grid(alpha=0.3)
-        fig.supxlabel("training step")
-        fig.supylabel("input to the nonlinearity")
+            axis.set_xlim(0, max(1, steps[-1]))
+            axis.grid(color="#e4e4e4", linewidth=0.6)
+        for axis in list(fig.axes)[len(arrays) :]:
+            axis.set_axis_off()
+        fig.supxlabel("training step", fontsize=9)
+        fig.supylabel("input to the nonlinearity", fontsize=9)
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -31,9 +31,18 @@ class Subject(NamedTuple):
     batches: Sequence[tuple[Tensor, Tensor]]  # images and labels, in mini-batches as it trains with
 
 
-# What loggers can show: a number, a histogram (counts (B,) and edges (B + 1,) of its bins), or an image
-# (height, width, 3) in uint8.
-Shown = float | tuple[np.ndarray, np.ndarray] | np.ndarray
+class Histogram(NamedTuple):
+    """How many values lie in each bin: `counts` (B,), between `edges` (B + 1,)."""
+
+    counts: np.ndarray
+    edges: np.ndarray
+
+
+class Views(NamedTuple):
+    """What loggers show of a look, by name, besides the numbers in metrics.jsonl."""
+
+    numbers: dict[str, float]
+    histograms: dict[str, Histogram]
 
 
 class Observation(ABC):
@@ -55,9 +64,9 @@ class Observation(ABC):
     def observe(self, step: int) -> dict[str, float]:
         """Look at the network as it is after `step`; the numbers to log, maybe none."""
 
-    def views(self) -> Mapping[str, Shown]:
-        """What loggers show of the latest look, by name, besides the numbers in metrics.jsonl."""
-        return {}
+    def views(self) -> Views:
+        """What there is to show of the latest look."""
+        return Views({}, {})
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything observed so far that `save` needs, for a checkpoint."""
@@ -166,12 +175,14 @@ class Observer:
                 found |= observation.observe(step)
         return found
 
-    def views(self, step: int) -> dict[str, Shown]:
+    def views(self, step: int) -> Views:
         """What those that looked at `step`, the latest, have to show."""
-        found: dict[str, Shown] = {}
+        found = Views({}, {})
         for name, observation in self.observations.items():
             if step in self._steps[name]:
-                found |= observation.views()
+                numbers, histograms = observation.views()
+                found.numbers.update(numbers)
+                found.histograms.update(histograms)
         return found
 
     def state_dict(self) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from bn.config import Loggers
 from bn.files import whole
-from bn.observe.observation import Observation, Shown, Subject, nonlinearity_inputs
+from bn.observe.observation import Histogram, Observation, Subject, Views, nonlinearity_inputs
 from bn.observe.typical import typical_unit as typical_unit
+
+BINS = 64  # of a histogram
 
 
 class Percentiles(Observation):
@@ -35,27 +37,30 @@ class Percentiles(Observation):
         self.percentiles = subject.config.probe.percentiles
         self.observed_at: list[int] = []
         self.paths: dict[str, list[np.ndarray]] = {name: [] for name in subject.layers}
-        self.histograms: dict[str, Shown] = {}  # of the latest look
+        self._histograms: dict[str, Histogram] = {}  # of the latest look, by layer
 
     def observe(self, step: int) -> dict[str, float]:
         inputs = nonlinearity_inputs(self.subject)
         self.observed_at.append(step)
-        self.histograms = {}
+        self._histograms = {}
         for name, path in self.paths.items():
             values = inputs.pop(name)
             if self.subject.config.logger != Loggers() and (histogram := histogram_of(values)):
-                self.histograms[f"inputs/{name}"] = histogram
+                self._histograms[name] = histogram
             path.append(percentiles_of_columns(values, self.percentiles))
         return {}
 
-    def views(self) -> dict[str, Shown]:
+    def views(self) -> Views:
         numbers = {}
         for name, path in self.paths.items():
             typical = typical_unit(np.array(path))
             for which, of_units in zip(self.percentiles, path[-1], strict=True):
                 numbers[f"percentiles/{name}/typical_{which:g}"] = float(of_units[typical])
                 numbers[f"percentiles/{name}/median_{which:g}"] = float(np.median(of_units))
-        return {name: number for name, number in numbers.items() if math.isfinite(number)} | self.histograms
+        return Views(
+            {name: number for name, number in numbers.items() if math.isfinite(number)},
+            {f"inputs/{name}": histogram for name, histogram in self._histograms.items()},
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         paths = {name: torch.from_numpy(np.array(path, np.float32)) for name, path in self.paths.items()}
@@ -105,12 +110,13 @@ def ordered_on_device(rows: Tensor, places: np.ndarray, at_once: int = 1 << 25) 
     return torch.cat([part.sort(1).values[:, index] for part in parts]).movedim(1, 0)
 
 
-def histogram_of(values: Tensor, bins: int = 64) -> tuple[np.ndarray, np.ndarray] | None:
-    """Counts and edges of the finite values, in bins of equal width; None if no value is finite."""
+def histogram_of(values: Tensor) -> Histogram | None:
+    """The finite values in bins of equal width, from the least to the largest; None if no value is finite."""
     finite = values[values.isfinite()]
     if not len(finite):
         return None
     low, high = (edge.item() for edge in finite.aminmax())
     if low == high:
         low, high = low - 0.5, high + 0.5
-    return torch.histc(finite, bins, low, high).cpu().numpy(), np.linspace(low, high, bins + 1)
+    counts = torch.histc(finite, BINS, low, high)
+    return Histogram(counts.cpu().numpy(), np.linspace(low, high, BINS + 1))

@@ -17,14 +17,13 @@ from bn.cluster.submission import check_submission, submission
 from bn.config import Config
 from bn.data.there import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared
-from bn.errors import Interrupted, RankLost, UserError, is_out_of_memory, reason_of
+from bn.errors import Interrupted, UserError, is_out_of_memory, reason_of
+from bn.run.beginning import check_beginning, extend
 from bn.run.code_state import code_state
 from bn.run.directory import NoRunDirectory, RunDirectory
 from bn.run.ending import last_lines
-from bn.run.extension import extend
 from bn.run.lock import InUse
 from bn.run.signals import stop_signal
-from bn.run.start import check_start
 
 # In a job: how long the process of its last start, on a node that was lost, may seem to hold the directory.
 PATIENCE_S = 180.0
@@ -49,32 +48,22 @@ def attempt(
     limits = None
     if "max_num_timeout" in launcher:
         limits = Limits(launcher["signal_delay_s"], launcher["max_num_timeout"])
-    try:
-        early = _check_and_open(run, ranks, launcher, limits)
-    except UserError as error:
-        job = job_id()
-        if isinstance(error, InUse) or job is None or submission(run).get("job", "") not in (None, job):
-            raise
-        early = _record_failure(run, error)
-    if early:
-        outcome = early[0], "" if ranks.rank else early[1]
+    if early := _begin(run, ranks, launcher, limits):
         if not quiet:
-            _tell(run, outcome)
-        return outcome
-    began = time.monotonic()
-    with contextlib.ExitStack() as transcript:
-        if ranks.rank == 0:
-            from bn.run.transcript import copied, note  # they import tqdm, which --help should not wait for
-
-            note(run.path, f"{time.strftime('%Y-%m-%d %H:%M:%S%z')}: {run.command}\n")
-            transcript.enter_context(copied(run.path, shown=not quiet))
-            if other := run.other_code(code_state()):
-                advice = "to start over with this code, choose another output=..."
-                print(
-                    f"{run.name}: resumes with changed code: {other}: {advice}", file=sys.stderr, flush=True
-                )
+            _tell(run, early)
+        return early
+    if ranks.rank:
         outcome = _go_on(run, ranks, limits, work)
-        _tell(run, outcome, None if ranks.rank else time.monotonic() - began)
+        _tell(run, outcome)
+        return outcome
+    from bn.run.transcript import copied, note  # they import tqdm, which --help should not wait for
+
+    began = time.monotonic()
+    note(run.path, f"{time.strftime('%Y-%m-%d %H:%M:%S%z')}: {run.command}\n")
+    with copied(run.path, shown=not quiet):
+        _say_other_code(run)
+        outcome = _go_on(run, ranks, limits, work)
+        _tell(run, outcome, time.monotonic() - began)
     if quiet and run.status.get("state") != outcome[0]:  # as on a full disk: whoever watches cannot know
         _tell(run, outcome)
     return outcome
@@ -93,36 +82,51 @@ def _tell(run: RunDirectory, outcome: Outcome, took_s: float | None = None) -> N
         print(*others, sep="\n", flush=True)
 
 
-def _check_and_open(
+def _begin(
     run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], limits: Limits | None
 ) -> Outcome | None:
-    """Open the run directory; the outcome where there is nothing to train. UserError for what cannot be."""
+    """Open the run directory; the outcome where there is nothing to train.
+
+    What cannot be trained is a UserError, and recorded as a failure in the job that was submitted for it.
+    """
+    job = job_id()
+    try:
+        return _check_and_open(run, ranks, launcher, limits, job)
+    except UserError as error:
+        if isinstance(error, InUse) or job is None or submission(run).get("job", "") not in (None, job):
+            raise
+        state, line = _record_failure(run, error)
+        return state, "" if ranks.rank else line
+
+
+def _check_and_open(
+    run: RunDirectory, ranks: Ranks, launcher: Mapping[str, Any], limits: Limits | None, job: str | None
+) -> Outcome | None:
     check_device(run.config, ranks)
     run.check_config()
-    check_start(run)
+    check_beginning(run)
     if run.finished:
         run.check_records()
         other = run.other_code(code_state())
         since = f"; {other}: to train with this code, choose another output=..." if other else ""
-        return run.status["state"], f"{run.summary()} (finished before{since})"
+        return run.status["state"], "" if ranks.rank else f"{run.summary()} (finished before{since})"
     check_shared(run.config, ranks.size)
     check_data(run.config)
     if ranks.rank == 0:
         fetch_data(run.config)
-    job = job_id()
     if job is not None and launcher.get("changed") == "stop":
         check_submission(run, job)
     if (number := stop_signal()) is not None:
         _told_to_stop(run, ranks, number, limits)
-        return "interrupted", f"{run.name}: not started"
-    end = time.monotonic() + (0.0 if job is None else PATIENCE_S)
-    while True:
-        try:
-            return run.open()
-        except InUse:
-            if time.monotonic() >= end or stop_signal():
-                raise
-            time.sleep(1)
+        return "interrupted", "" if ranks.rank else f"{run.name}: not started"
+    _open(run, 0.0 if job is None else PATIENCE_S)
+    return None
+
+
+def _say_other_code(run: RunDirectory) -> None:
+    if other := run.other_code(code_state()):
+        advice = "to start over with this code, choose another output=..."
+        print(f"{run.name}: resumes with changed code: {other}: {advice}", file=sys.stderr, flush=True)
 
 
 def _go_on(run: RunDirectory, ranks: Ranks, limits: Limits | None, work: Work) -> Outcome:
@@ -155,6 +159,17 @@ def check_device(config: Config, ranks: Ranks) -> None:
         check_gpus(config, ranks)
 
 
+def _open(run: RunDirectory, patience_s: float) -> None:
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            return run.open()
+        except InUse:
+            if time.monotonic() >= end or stop_signal():
+                raise
+            time.sleep(1)
+
+
 def _told_to_stop(run: RunDirectory, ranks: Ranks, number: int, limits: Limits | None) -> str:
     """What comes next, in a few words; it may be that SLURM ends this process first."""
     if ranks.rank:
@@ -169,12 +184,11 @@ def _told_to_stop(run: RunDirectory, ranks: Ranks, number: int, limits: Limits |
 def _record_failure(run: RunDirectory, error: Exception) -> Outcome:
     """What a run that raised leaves behind.
 
-    A run out of memory is interrupted, as if the kernel had killed it, and so is one that has lost a rank:
-    the same command resumes it. No job is requeued for that: the user decides.
+    A run out of memory is interrupted, as if the kernel had killed it: the same command resumes it. No job is
+    requeued for that, and a sweep does not try it twice: the user decides whether to try again.
     """
     reason = reason_of(error)
-    resumes = is_out_of_memory(error) or isinstance(error, RankLost)
-    state, advice = ("interrupted", f": {RESUMES}") if resumes else ("failed", "")
+    state, advice = ("interrupted", f": {RESUMES}") if is_out_of_memory(error) else ("failed", "")
     if not isinstance(error, (UserError, OSError)) and state == "failed":
         traceback.print_exc()
     if not run.finished:

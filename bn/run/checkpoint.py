@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bn.errors import UserError, is_out_of_memory
-from bn.files import read_regular, write_whole
+from bn.files import read_regular, remove_parts, write_whole
 
 KEPT = 2
 _NAME = re.compile(r"step_(\d{8,})\.([0-9a-f]{16})\.pt")
@@ -29,8 +29,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     torch.save(state, buffer)
     content = buffer.getvalue()
     folder.mkdir(exist_ok=True)
-    for part in folder.glob("*.part"):  # of a process that was killed while it wrote
-        part.unlink(missing_ok=True)
+    remove_parts(folder)  # of a process that was killed while it wrote
     path = folder / f"step_{step:08d}.{_digest(content)}.pt"
     write_whole(path, content)
     for other in list_checkpoints(folder):

@@ -11,8 +11,8 @@ def command(program: str, *arguments: str) -> str:
     return shlex.join(["python", os.path.relpath(REPOSITORY / program), *arguments])
 
 
-def listing(output: str, *options: str, subcommand: str | None = None) -> str:
+def listing(output: str, *options: str) -> str:
     """The command that lists the runs in the folder `output`, a path relative to the repository."""
     folder = REPOSITORY / output
     folders = [] if folder == REPOSITORY / "runs" else [os.path.relpath(folder)]
-    return command("scripts/runs.py", *([subcommand] if subcommand else []), *folders, *options)
+    return command("scripts/runs.py", *folders, *options)

@@ -8,13 +8,14 @@ status.json       state (running, done, diverged, failed, interrupted), step, re
 submitted.json    of a run submitted to SLURM: its job, commit and config, written before it starts
 checkpoints/      the last two
 train.log         what was printed (bn/run/transcript.py); no record
-lock              held by the process that works here, which it names (bn/run/lock.py)
+lock              held by the process that works here, which it names (bn/run/lock.py, bn/run/heartbeat.py)
 
 bn/run/state.py reads from it how the run stands.
 """
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -63,7 +64,7 @@ START = {
     "time": str, "processor": str, "platform": str, "python": str, "torch": str,
     "device": {"type": str, "name": str},
 }  # fmt: skip
-ENV = {**START, "resumed": [START], "extends?": {"run": str, "step?": int}}
+ENV = {**START, "resumed": [START], "extends?": {"run": str, "steps": int}}
 ROW = {"step": int}
 
 # A run resumes with other values of these: they change where or when numbers are written, not the numbers.
@@ -169,6 +170,7 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = RunLock(self.path, self.name)
             self.check_config()  # again, now that nobody else can write it
+            self._lock.introduce()
             write_whole(self.path / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False))
         except UserError:
             self.close()
@@ -188,17 +190,26 @@ class RunDirectory:
     def kept_metrics(self, step: int, then: Mapping[str, Any] | None) -> bytes:
         """What metrics.jsonl holds up to the checkpoint of `step`; what follows is written again.
 
-        `then` is its digest when the checkpoint was saved; the earliest checkpoints do not have it.
+        `then` is its digest when the checkpoint was saved, None of a checkpoint that does not say.
         UserError if that part of the file is damaged or missing.
         """
         path = self.path / "metrics.jsonl"
-        content = _content(path) or b""
-        if then is None:
-            return b"".join(line + b"\n" for line, row in _rows(path, content) if row["step"] <= step)
-        kept = content[: then["bytes"]]
-        if hashlib.sha256(kept).hexdigest() != then["sha256"]:
-            raise Damaged(path, f"before the checkpoint of step {step:,}", ELSEWHERE)
-        return kept
+        try:
+            content = read_regular(path)
+        except FileNotFoundError:
+            content = b""
+        except OSError as error:
+            raise Damaged(path, f"cannot be read: {error.strerror}", ELSEWHERE) from error
+        if then is not None:
+            kept = content[: then["bytes"]]
+            if hashlib.sha256(kept).hexdigest() != then["sha256"]:
+                raise Damaged(path, f"before the checkpoint of step {step:,}", ELSEWHERE)
+            return kept
+        lines = [(line, row) for line, row in _rows(path, content) if row["step"] <= step]
+        lacking = wanted_rows(self.config, step) - {row["step"] for _, row in lines}
+        if lacking:
+            raise Damaged(path, f"nothing is recorded of step {min(lacking):,}", ELSEWHERE)
+        return b"".join(line + b"\n" for line, _ in lines)
 
     def start(
         self, step: int, device: Mapping[str, Any], then: Mapping[str, Any] | None = None,
@@ -254,10 +265,23 @@ class RunDirectory:
 class NoRunDirectory(RunDirectory):
     """For the processes that train together with the one that writes: it can be read, and is not changed."""
 
-    def _nothing(self, *_: Any, **__: Any) -> None:
+    def open(self) -> None:
         pass
 
-    open = start = log = sync = set_status = _nothing
+    def start(
+        self, step: int, device: Mapping[str, Any], then: Mapping[str, Any] | None = None,
+        weights: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        pass
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        pass
+
+    def sync(self) -> None:
+        return None
+
+    def set_status(self, state: str, step: int, reason: str | None = None) -> None:
+        pass
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -265,17 +289,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
     Damaged if any other line is no row, or the steps do not rise.
     """
-    return [row for _, row in _rows(path, _content(path) or b"")]
-
-
-def _content(path: Path) -> bytes | None:
-    """None where there is no file; Damaged where it cannot be read."""
     try:
-        return read_regular(path)
+        content = read_regular(path)
     except FileNotFoundError:
-        return None
+        return []
     except OSError as error:
         raise Damaged(path, f"cannot be read: {error.strerror}", ELSEWHERE) from error
+    return [row for _, row in _rows(path, content)]
 
 
 def _rows(path: Path, content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
@@ -296,11 +316,20 @@ def _rows(path: Path, content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
         yield line, row
 
 
+def wanted_rows(config: Config, step: int) -> set[int]:
+    """The steps up to `step` of which metrics.jsonl has a row, whatever is observed."""
+    logged = range(config.log_every, step + 1, config.log_every)
+    return {n for n in itertools.chain(logged, config.evaluate.at.steps(config.length)) if n <= step}
+
+
 def digest_of(path: Path) -> dict[str, Any] | None:
     """The size and the SHA-256 of a file, None where there is none."""
-    content = _content(path)
-    if content is None:
+    try:
+        content = read_regular(path)
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise Damaged(path, f"cannot be read: {error.strerror}", ELSEWHERE) from error
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 

@@ -43,7 +43,7 @@ def restore_own(
     config: Config,
 ) -> str | None:
     """Put it back, once the task has its part. Where as many processes trained before, what follows is exact;
-    else the line says that it is not."""
+    else the line says what is not."""
     ranks = saved.get("ranks")
     before = len(ranks["losses"]) if ranks else 1
     losses.load_state_dict(saved["losses"])
@@ -65,12 +65,18 @@ def restore_own(
 
 
 def what_changes(config: Config, before: int, now: int) -> str:
-    """One line, where another number of processes resumes the run."""
-    line = f"resumed by {now} process{'es' * (now > 1)} instead of {before}, so not to the same bits"
-    if isinstance(config.model, InceptionModel) and config.model.norm == "batch":
-        batch = config.optim.batch
-        line += f"; {batch // now} examples are normalized together instead of {batch // before}"
-    return line
+    """One line: what is no longer exact where another number of processes resumes the run."""
+    assert isinstance(config.model, InceptionModel)
+    norm, batch = config.model.norm, config.optim.batch
+    parts = ["sums over processes are rounded differently"]
+    if norm == "batch":
+        parts.append(f"{batch // now} examples are normalized together instead of {batch // before}")
+    if norm in ("batch", "ghost"):
+        parts.append("each process starts from the mean of the moving averages")
+    if config.model.dropout:
+        parts.append("dropout draws different numbers")
+    processes = f"resumed by {now} process{'es' * (now > 1)} instead of {before}"
+    return f"{processes}, so not to the same bits: {'; '.join(parts)}"
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

@@ -4,14 +4,14 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from bn.cluster.submission import SHAPE as SUBMITTED
-from bn.files import NUMBER, Damaged, Shape, misfit, parse_record, parse_yaml, read_record
+from bn.files import NUMBER, Damaged, Shape, misfit, open_regular, parse_record, parse_yaml, read_record
 from bn.run.directory import ENDED, ROW, STATUS
-from bn.run.lock import holder_of
+from bn.run.heartbeat import Holder, holder_of
 from bn.run.telling import ACCURACIES, PACE
 
 STATES = {
@@ -36,7 +36,9 @@ class RunState(NamedTuple):
     accuracy: float | None  # the latest, a share of 1
     accuracy_of: str | None  # which one, of ACCURACIES
     images_per_second: float | None
-    age: float | None  # seconds since submission (queued), the last sign of life (lost), or the last record
+    age: (
+        float | None
+    )  # seconds since: submission (queued), the last sign of life (lost), the last record (others)
     job: str | None  # of SLURM
     log: str | None  # of that job
     reason: str | None  # one line
@@ -58,60 +60,95 @@ def find_runs(root: Path) -> list[Path]:
     return found
 
 
+class _Files(NamedTuple):
+    """What a run directory says of its state, and when it was said.
+
+    Compared are the times of files, which one clock gives; those of nodes may be seconds apart.
+    """
+
+    status: dict[str, Any]  # status.json
+    submission: dict[str, Any]  # submitted.json
+    touched: float  # the lock, by the process that works there
+    told: float  # status.json
+    submitted: float  # submitted.json
+    written: float  # status.json, or what else training writes
+
+
+def _read_files(path: Path) -> _Files:
+    status, submission = _read(path / "status.json", STATUS), _read(path / "submitted.json", SUBMITTED)
+    touched, told, submitted = (_changed(path / name) for name in ("lock", "status.json", "submitted.json"))
+    written = max(told, *(_changed(path / name) for name in ("config.yaml", "metrics.jsonl")))
+    return _Files(status, submission, touched, told, submitted, written)
+
+
 def state_of(path: Path) -> RunState:
     """The state of the run in this directory. What is damaged is left out."""
     # The lock first: a run that ends in between shows as ended then, not as lost.
     holder = holder_of(path / "lock")
-    status, submission = _read(path / "status.json", STATUS), _read(path / "submitted.json", SUBMITTED)
-    # Compared are the times of files, which one clock gives; those of nodes may be seconds apart.
-    touched, told, submitted = (_changed(path / name) for name in ("lock", "status.json", "submitted.json"))
-    written = max(told, *(_changed(path / name) for name in ("config.yaml", "metrics.jsonl")))
-    state, reason = status.get("state"), status.get("reason")
-    if state not in ENDED:
-        if holder and holder.alive:
-            state, reason = "running", None
-        elif submitted > max(told, touched):
-            state, reason = "queued", None
-        elif state not in ("interrupted", "failed"):
-            state, reason = "lost", f"{holder.name} is gone" if holder else "no process works here"
-            reason += "; status.json is damaged" * bool(told and not status)
+    files = _read_files(path)
+    state, reason = _state_and_reason(holder, files)
     latest = _latest_numbers(path / "metrics.jsonl")
     accuracy_of = next((key for key in ACCURACIES if key in latest), None)
-    job = (submission if submitted > told else status).get("job")
-    sign = {"queued": submitted, "lost": touched}.get(state) or written or touched
+    job, log = _job_and_log(files)
     return RunState(
         path=path,
         experiment=path.resolve().parent.parent.name,
         state=state,
-        step=max(
-            (step for step in (status.get("step"), latest.get("step")) if step is not None), default=None
-        ),
-        steps=status.get("steps")
-        or _length(submission.get("config") or _read(path / "config.yaml", dict, parse=parse_yaml)),
+        step=max(_numbers([files.status.get("step"), latest.get("step")]), default=None),
+        steps=next(_numbers(_said_of_steps(path, files.status, files.submission)), None),
         accuracy=latest[accuracy_of] if accuracy_of else None,
         accuracy_of=accuracy_of,
         images_per_second=latest.get(PACE),
-        age=max(0.0, time.time() - sign) if sign else None,
+        age=_age(state, files),
         job=job,
-        log=submission.get("log") if job is not None and job == submission.get("job") else None,
-        reason=None if reason is None else " ".join(reason.split()),
+        log=log,
+        reason=None if reason is None else " ".join(str(reason).split()),
     )
+
+
+def _state_and_reason(holder: Holder | None, files: _Files) -> tuple[str, Any]:
+    """One of STATES, and the reason where there is one."""
+    said = files.status.get("state")
+    if said in ENDED:
+        return said, files.status.get("reason")
+    if holder and holder.alive:
+        return "running", None
+    if files.submitted > max(files.told, files.touched):
+        return "queued", None
+    if said in ("interrupted", "failed"):
+        return said, files.status.get("reason")
+    reason = f"{holder.name} is gone" if holder else "no process works here"
+    damaged = files.told and not files.status
+    return "lost", f"{reason}; status.json is damaged" if damaged else reason
+
+
+def _age(state: str, files: _Files) -> float | None:
+    """Seconds since the last sign of the run; None where there is none."""
+    signs = {"queued": files.submitted, "lost": files.touched}
+    sign = signs.get(state) or files.written or files.touched
+    return max(0.0, time.time() - sign) if sign else None
+
+
+def _job_and_log(files: _Files) -> tuple[str | None, str | None]:
+    """The SLURM job that the newer of two files names, and its log if the submission is that job's."""
+    newer = files.submission if files.submitted > files.told else files.status
+    job = newer.get("job")
+    if job is None:
+        return None, None
+    return str(job), files.submission.get("log") if job == files.submission.get("job") else None
 
 
 def _latest_numbers(metrics: Path) -> dict[str, Any]:
     """The last step, pace and accuracy in metrics.jsonl, which is read from its end, since it may be long."""
     latest: dict[str, Any] = {}
-    with contextlib.suppress(OSError), metrics.open("rb") as file:
+    with contextlib.suppress(OSError), open_regular(metrics) as file:
         for line in _lines_from_the_end(file):
             if PACE in latest and b"accuracy" not in line:
                 continue
-            try:
-                record = parse_record(line, ROW)
-            except ValueError:
-                continue  # cut off, or damaged
+            record = _row(line)
             for key in ("step", PACE, *ACCURACIES):
-                if misfit(record.get(key), NUMBER) is None:
-                    latest.setdefault(key, record[key])
+                for number in _numbers([record.get(key)]):
+                    latest.setdefault(key, number)
             if any(key in latest for key in ACCURACIES):
                 break
     return latest
@@ -128,19 +165,42 @@ def _lines_from_the_end(file: BinaryIO, block: int = 1 << 13) -> Iterator[bytes]
     yield rest
 
 
-def _length(config: Mapping[str, Any]) -> int | None:
-    """The steps of a run with this config; None where it does not say."""
-    steps, factor = config.get("steps"), config.get("steps_factor", 1.0)
-    if misfit(steps, NUMBER) or misfit(factor, NUMBER) or not math.isfinite(steps * factor):
-        return None
-    return round(steps * factor)
-
-
-def _read(path: Path, shape: Shape, **how: Any) -> dict[str, Any]:
-    """The record; empty where there is none, or where it is damaged."""
+def _said_of_steps(path: Path, status: dict[str, Any], submission: dict[str, Any]) -> Iterator[Any]:
+    """How many steps the run has, from each record that may say so, the most direct first."""
+    yield status.get("steps")
+    yield _length(submission.get("config"))
     with contextlib.suppress(Damaged):
-        return read_record(path, shape, **how) or {}
-    return {}
+        yield _length(read_record(path / "config.yaml", dict, parse=parse_yaml))
+
+
+def _length(config: Any) -> int | None:
+    """The steps of a run with this config; None where it is none, or does not say."""
+    if not isinstance(config, dict):
+        return None
+    numbers = list(_numbers([config.get("steps"), config.get("steps_factor", 1.0)]))
+    product = math.prod(numbers)
+    return round(product) if len(numbers) == 2 and math.isfinite(product) else None
+
+
+def _read(path: Path, shape: Shape) -> dict[str, Any]:
+    """The record; empty where there is none, or where it is damaged."""
+    try:
+        return read_record(path, shape) or {}
+    except Damaged:
+        return {}
+
+
+def _row(line: bytes) -> dict[str, Any]:
+    """The row in a line of metrics.jsonl; empty where it is none, or was cut off."""
+    try:
+        return parse_record(line, ROW)
+    except ValueError:
+        return {}
+
+
+def _numbers(values: Iterable[Any]) -> Iterator[Any]:
+    """The values that are numbers: a damaged file may hold anything."""
+    return (value for value in values if misfit(value, NUMBER) is None)
 
 
 def _changed(path: Path) -> float:

@@ -1,6 +1,7 @@
-"""Which of the logged numbers say how a run is going, and times in words."""
+"""How a run is going, in words: the same on the bar, in lines, in train.log and in the table of a sweep."""
 
 import math
+from collections.abc import Mapping
 
 # In the order of preference where a network has several.
 ACCURACIES = (
@@ -8,6 +9,25 @@ ACCURACIES = (
 )  # fmt: skip
 LOSS = "train/loss"
 PACE = "train/images_per_second"
+
+
+def numbers_told(latest: Mapping[str, float], left_s: float | None) -> list[str]:
+    """What matters most of the `latest` logged numbers, the first first: accuracy, loss, time left, pace.
+
+    What is not known yet is left out. `left_s`: seconds until the run ends.
+    """
+    told = []
+    for name in ACCURACIES:
+        if name in latest:
+            told.append(f"accuracy {latest[name]:.2%}")
+            break
+    if LOSS in latest:
+        told.append(f"loss {latest[LOSS]:.4g}")
+    if left_s is not None:
+        told.append(f"{duration(left_s)} left")
+    if PACE in latest:
+        told.append(f"{latest[PACE]:,.0f} images/s")
+    return told
 
 
 def duration(seconds: float) -> str:

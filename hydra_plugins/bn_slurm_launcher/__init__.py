@@ -68,8 +68,11 @@ class SlurmLauncher(Submitit):
             self._submit(new)
         from bn.cluster.jobs import Member, watch  # Hydra imports this module for --help too
 
-        over = [state for state, _ in cli.outcomes]
-        outcomes = watch([Member(run, submission(run)["job"]) for _, run in members], over)
+        outcomes = watch(
+            [Member(run, submission(run)["job"]) for _, run in members],
+            job_overrides,
+            [state for state, _ in cli.outcomes],
+        )
         results = [JobReturn(status=JobStatus.COMPLETED) for _ in outcomes]
         for result, outcome in zip(results, outcomes, strict=True):
             result.return_value = outcome

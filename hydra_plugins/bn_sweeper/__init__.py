@@ -10,7 +10,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from bn import cli
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
+from bn.run.members import SweepMember, end_of_sweep
 from bn.run.signals import stop_signal
+from bn.run.watching import watched_here
 
 
 class CheckedSweeper(BasicSweeper):
@@ -24,25 +26,21 @@ class CheckedSweeper(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from bn.run.watching import end_of_sweep, watched_here  # what --help should not wait for
-
         assert self.config is not None
         members = cli.members(self.params, arguments)
         here = self.config.hydra.runtime.choices["hydra/launcher"] != "slurm"
         to_start, cli.outcomes[:] = cli.members_to_start(members, self.failed, here)
+        all_members = [SweepMember(overrides, cli.planned_run(overrides)) for overrides in members]
         over, results = list(cli.outcomes), []
         began = time.monotonic()
         if to_start:
-            new = [cli.planned_run(overrides) for overrides in to_start]
+            new = [SweepMember(overrides, cli.planned_run(overrides)) for overrides in to_start]
             with watched_here(new, [state for state, _ in over]) if here else contextlib.nullcontext():
                 results = self._launched(to_start, len(over))
             cli.outcomes[:] = [*over, *(result.return_value for result in results)]
         if stop_signal() is None:
             took_s = time.monotonic() - began if to_start else None
-            from bn.compare.members import members_table  # numpy and scipy
-
-            runs = [cli.planned_run(overrides) for overrides in members]
-            print(*members_table(runs), end_of_sweep(runs, took_s), sep="\n", flush=True)
+            print(*end_of_sweep(all_members, took_s), sep="\n", flush=True)
         return [results]
 
     def _launched(self, to_start: list[list[str]], before: int) -> Any:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bn.run.directory import REPOSITORY
-from bn.run.lock import introduction
+from bn.run.heartbeat import introduction
 from tests.compare.made import ELSEWHERE, config_text, curve, line, make_run, said
 
 SCRIPT = str(REPOSITORY / "scripts" / "runs.py")

@@ -10,10 +10,9 @@ import numpy as np
 import yaml
 
 from bn.config import to_dict
-from bn.run.lock import introduction
 from tests.conftest import composed
 
-ELSEWHERE = "process 7 on x\n"  # of a lock
+ELSEWHERE = "process 7 on x\n7 elsewhere/pid:[1] 99\n"  # of a lock
 
 
 def make_run(path, *, config="steps: 400\n", first=(), hours_ago=3.5, **contents):
@@ -30,8 +29,7 @@ def make_run(path, *, config="steps: 400\n", first=(), hours_ago=3.5, **contents
             text = content if isinstance(content, str) else json.dumps(content)
             (path / file).write_text(text)
             then = time.time() - hours_ago * 3600 + second
-            if content != introduction():  # of a process that lives, which renews it
-                os.utime(path / file, (then, then))
+            os.utime(path / file, (then, then))
     return path
 
 

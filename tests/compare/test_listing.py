@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from benchmarks.run_directories import make_runs, seconds
-from bn.run.lock import introduction
+from bn.run.heartbeat import introduction
 from bn.run.state import STATES, RunState, find_runs, state_of
 from tests.compare.made import config_text, line, said
 

@@ -9,7 +9,7 @@ import pytest
 from bn.compare import leftovers, removal
 from bn.errors import UserError
 from bn.files import whole
-from bn.run.lock import introduction
+from bn.run.heartbeat import introduction
 from tests.compare.made import config_text, line, said
 from tests.compare.test_terminal import in_a_terminal, plain
 
@@ -144,7 +144,7 @@ def test_runs_without_a_step(run, make, listed, tmp_path):
 
 def test_parts_whose_writers_are_gone(run, listed, tmp_path):
     path = run("mnist_bn/a/seed_0")
-    left = path / ".status.json.part"
+    left = path / "status.json.0123456789ab.part"
     left.write_text("half")
     mine = path / "download.part"
     mine.write_text("not of this program")
@@ -194,7 +194,7 @@ def test_a_run_that_was_started_again_while_gc_asked(run, listed, monkeypatch, t
 def test_gc_with_conditions_is_about_runs(run, listed, tmp_path):
     failed = run("mnist_bn/a/seed_0", status=said("failed", 0), metrics=None)
     lost = run("mnist_bn/a/seed_1", status=said("running", 0), metrics=None)
-    part = lost / ".status.json.part"
+    part = lost / "status.json.0123456789ab.part"
     part.write_text("half")
     listed("gc", tmp_path / "runs", "state=failed", "--yes")
     assert (failed.exists(), part.exists()) == (False, True)

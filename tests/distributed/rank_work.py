@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from bn.errors import UserError
 from bn.evaluate.accuracy import classify
 from bn.models.build import build_model
 from bn.norm import population_statistics
+from bn.run.directory import NoRunDirectory
 from bn.tasks import build_task
 from bn.tasks.images import ImageTask
 from bn.tasks.optim import sgd
@@ -31,7 +33,7 @@ def team_of(mapping):
     """The config of a mapping, and the team that the environment says (alone where it says none)."""
     torch.set_num_threads(1)
     config = config_from(mapping)
-    with joined(config, ranks_here()) as team:
+    with joined(config, NoRunDirectory(Path("nowhere"), config), ranks_here(), lambda: None) as team:
         yield config, team
 
 

@@ -100,7 +100,7 @@ def test_what_answers_otherwise_ends_the_start_with_one_line(
     assert line.startswith("train.py: ")
     assert f"127.0.0.1:{port}" in line
     if rank == 0:
-        assert run.status["state"] == "interrupted"
+        assert run.status["state"] in ("interrupted", "failed")
         assert f"127.0.0.1:{port}" in run.status["reason"]
 
 
@@ -116,4 +116,6 @@ def test_told_to_stop_while_nothing_answers(start_ranks, typed, planned, listeni
     assert codes == [1]
     assert time.monotonic() - began < 10
     assert run.status["state"] == "interrupted"
-    assert run.status["reason"].endswith(f"127.0.0.1:{port}: told to stop before all ranks had come")
+    assert run.status["reason"] == (
+        f"told to stop before an answer of torchrun's store at 127.0.0.1:{port} had come"
+    )

@@ -20,20 +20,32 @@ def test_torchrun_says_it():
 
 
 @pytest.mark.parametrize(
-    "environment", [{}, JOB, {**JOB, "SLURM_STEP_NUM_TASKS": "1"}, {"MASTER_ADDR": "a", "RANK": "0"}]
+    "environment", [{}, JOB, {**JOB, "SLURM_STEP_NUM_TASKS": "1"}, {"MASTER_ADDR": "a", "MASTER_PORT": "1"}]
 )
 def test_otherwise_one_process(environment):
     """In a batch script or a shell of salloc, or as a member of a sweep, a step with one task."""
     assert ranks_here(environment) == Ranks()
 
 
-@pytest.mark.parametrize(("name", "value"), [("RANK", "x"), ("LOCAL_RANK", None), ("WORLD_SIZE", "")])
-def test_variables_that_torchrun_would_not_set(name, value):
-    environment = {key: value if key == name else given for key, given in TORCHRUN.items()}
-    environment = {key: given for key, given in environment.items() if given is not None}
-    with pytest.raises(
-        UserError, match=rf"{name}={value or ''}.*: accepted: whole numbers, as torchrun sets"
-    ):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"RANK": "x"}, "RANK=x: accepted: a whole number; torchrun sets it"),
+        ({"RANK": None}, "RANK=: accepted: a whole number"),
+        ({"WORLD_SIZE": None}, "WORLD_SIZE=: accepted: a whole number"),
+        ({"LOCAL_RANK": None}, "LOCAL_RANK=: accepted: a whole number"),
+        ({"LOCAL_WORLD_SIZE": ""}, "LOCAL_WORLD_SIZE=: accepted: a whole number"),
+        ({"MASTER_PORT": None}, "MASTER_PORT=: accepted: a whole number"),
+        ({"MASTER_ADDR": None}, "MASTER_ADDR=: accepted: the host where the ranks meet"),
+        ({"RANK": "8"}, "RANK=8 WORLD_SIZE=8 LOCAL_RANK=1 LOCAL_WORLD_SIZE=4: accepted: ranks below their"),
+        ({"LOCAL_RANK": "4"}, "LOCAL_RANK=4 LOCAL_WORLD_SIZE=4: accepted: ranks below their number"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE=0 "),
+        ({"LOCAL_WORLD_SIZE": "9"}, "LOCAL_WORLD_SIZE=9: accepted: "),
+    ],
+)
+def test_an_environment_that_contradicts_itself(change, message):
+    environment = {name: value for name, value in {**TORCHRUN, **change}.items() if value is not None}
+    with pytest.raises(UserError, match=message):
         ranks_here(environment)
 
 

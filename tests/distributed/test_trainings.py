@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,13 +51,15 @@ def test_killed_told_to_stop_and_stopped_for_good(
     run, arguments = planned(*LONG), typed(*LONG, "checkpoint_minutes=1e-5")
     ranks = start_ranks(2, arguments)
     until(lambda: has_passed(run, 10))
+    (_, killed) = ranks.pids
     ranks.kill(ranks=[1])
     codes, ((_, err), (silent, _)) = ranks.wait()
     assert codes == [1, -signal.SIGKILL]
-    assert run.status["state"] == "interrupted"
-    assert run.status["reason"] == "rank 1 is gone, or has not answered for 600 s (rank_timeout_s)"
+    reason = run.status["reason"]
+    assert (run.status["state"], reason.startswith(f"rank 1 (process {killed} on ")) == ("interrupted", True)
+    assert reason.endswith(" is gone")
     (line,) = err.splitlines()
-    assert line.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it")
+    assert line.endswith(f"/seed_0: {reason}: the same command resumes it")
     assert silent == ""
 
     ranks = start_ranks(2, arguments)
@@ -71,13 +74,16 @@ def test_killed_told_to_stop_and_stopped_for_good(
 
     ranks = start_ranks(2, [*arguments, "rank_timeout_s=3"])
     until(lambda: has_passed(run, 30))
-    os.kill(ranks.pids[1], signal.SIGSTOP)
+    (first, hangs) = ranks.pids
+    os.kill(hangs, signal.SIGSTOP)
     until(lambda: run.status["state"] == "interrupted")
+    assert run.status["reason"].startswith(f"rank 1 (process {hangs} on ")
+    until(lambda: not os.path.exists(f"/proc/{first}/fd/0"))
     ranks.kill(ranks=[1])
     codes, ((_, err), _) = ranks.wait()
     assert codes == [1, -signal.SIGKILL]
     (line,) = err.splitlines()
-    assert "/seed_0: rank 1 is gone, or has not answered for 3 s (rank_timeout_s): " in line
+    assert line.endswith(" stands still since 3 s (rank_timeout_s): the same command resumes it")
 
     codes, _ = start_ranks(2, arguments).wait()
     assert codes == [0, 0]
@@ -90,12 +96,13 @@ def test_rank_0_is_killed(start_ranks, typed, planned, until):
     run = planned(*LONG)
     ranks = start_ranks(2, typed(*LONG))
     until(lambda: has_passed(run, 10))
+    (killed, _) = ranks.pids
     ranks.kill(ranks=[0])
     codes, (_, (_, err)) = ranks.wait()
     assert codes == [-signal.SIGKILL, 1]
     (line,) = err.splitlines()
-    assert "/seed_0: rank 0 is gone, or has not answered for 600 s " in line
-    assert line.endswith(": the same command resumes it")
+    assert f"/seed_0: rank 0 (process {killed} on " in line
+    assert line.endswith(" is gone: the same command resumes it")
     assert run.status["state"] == "running"  # nobody is left who may write
 
 
@@ -111,7 +118,7 @@ def test_four_ranks_go_on_exactly(start_ranks, typed, planned, until, bits, undi
     assert bits(run) == bits(undisturbed_ranks(4, FOUR))
 
 
-def test_another_number_of_processes_goes_on_and_says_so(
+def test_another_number_of_processes_goes_on_and_says_what_is_not_exact(
     start_ranks, typed, planned, trained, stop_after, until, capsys
 ):
     """2, then 1, then 2 again."""
@@ -124,8 +131,9 @@ def test_another_number_of_processes_goes_on_and_says_so(
     with pytest.raises(Interrupted):
         trained(*overrides, stop_signal=stop_after(2))
     assert (
-        "resumed by 1 process instead of 2, so not to the same bits; 16 examples are normalized together "
-        "instead of 8" in capsys.readouterr().err
+        "resumed by 1 process instead of 2, so not to the same bits: sums over processes are rounded "
+        "differently; 16 examples are normalized together instead of 8; each process starts from the mean of "
+        "the moving averages; dropout draws different numbers" in capsys.readouterr().err
     )
     codes, ((_, err), _) = start_ranks(2, typed(*overrides)).wait()
     assert codes == [0, 0]
@@ -137,47 +145,75 @@ def test_a_rank_that_raises_fails_the_run_with_its_reason(start_ranks, typed, pl
     run = planned(*NETWORK)
     codes, ((out, err), (_, its_err)) = start_ranks(2, typed(*NETWORK), trouble=["raise", 1, 7]).wait()
     assert codes == [1, 1]
-    assert (run.status["state"], run.status["reason"]) == ("failed", "rank 1: a disk is broken")
-    for said, reason in ((err, "rank 1: a disk is broken"), (its_err, "a disk is broken")):
+    assert run.status["state"] == "failed"
+    assert run.status["reason"].startswith("rank 1 (process ")
+    assert run.status["reason"].endswith("): a disk is broken")
+    for said, reason in ((err, run.status["reason"]), (its_err, "a disk is broken")):
         (line,) = said.splitlines()
         assert line.endswith(f"/seed_0: {reason}")
     assert len(out.splitlines()) == 6  # its first lines
 
 
-def test_rank_0_that_raises_fails_the_run(start_ranks, typed, planned):
-    run = planned(*NETWORK)
-    codes, ((_, err), (_, silent)) = start_ranks(2, typed(*NETWORK), trouble=["raise", 0, 7]).wait()
-    assert codes == [1, 1]
-    assert (run.status["state"], run.status["reason"]) == ("failed", "a disk is broken")
-    assert err.endswith("/seed_0: a disk is broken\n")
-    assert silent == ""
-
-
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_runs_out_of_memory_is_as_a_killed_one(start_ranks, typed, planned, rank):
     run = planned(*NETWORK)
-    codes, texts = start_ranks(2, typed(*NETWORK), trouble=["allocate", rank, 7]).wait()
+    ranks = start_ranks(2, typed(*NETWORK), trouble=["allocate", rank, 7])
+    pids = ranks.pids
+    codes, texts = ranks.wait()
     assert codes == [1, 1]
     assert run.status["state"] == "interrupted"
+    assert rank == 0 or run.status["reason"].startswith(f"rank 1 (process {pids[1]} on ")
     asked = "out of memory (can't allocate memory: you tried to allocate 4503599627370496 bytes"
     assert asked in run.status["reason"]
-    assert rank == 0 or run.status["reason"].startswith("rank 1: ")
-    for _, err in texts[: rank + 1]:
-        assert err.count("\n") == 1
-        assert asked in err
-        assert err.endswith(": the same command resumes it\n")
+    for _, err in texts:
+        assert "Traceback" not in err
+        assert err.count("\n") <= 1
+    assert any(err.endswith(": the same command resumes it\n") for _, err in texts)
 
 
-def test_a_rank_that_stands_still_ends_the_training(start_ranks, typed, planned, until):
+def test_a_rank_that_stands_still_ends_the_training(start_ranks, typed, planned):
+    """Its process lives; where its main thread is stuck is on its stderr."""
     overrides = (*NETWORK, "optim.batch=24")
     run = planned(*overrides)
     ranks = start_ranks(3, typed(*overrides, "rank_timeout_s=4"), trouble=["stand still", 1, 7])
-    until(lambda: run.status.get("state") == "interrupted")
-    ranks.kill(ranks=[1])  # as torchrun does
-    codes, ((_, err), _, (_, silent)) = ranks.wait()
-    assert codes == [1, -signal.SIGKILL, 1]
-    assert run.status["reason"] == "rank 1 is gone, or has not answered for 4 s (rank_timeout_s)"
+    (_, stuck, _) = ranks.pids
+    codes, ((_, err), (_, its_err), (_, silent)) = ranks.wait()
+    assert codes == [1, 1, 1]
+    assert run.status["state"] == "interrupted"
+    assert run.status["reason"].startswith(f"rank 1 (process {stuck} on ")
+    assert run.status["reason"].endswith(") stands still since 4 s (rank_timeout_s)")
+    (line,) = err.splitlines()
+    assert line.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it")
+    assert "in troubled" in its_err
     assert silent == ""
+
+
+def test_rank_0_stands_still(start_ranks, typed, planned):
+    """The others say it, and it records it."""
+    run = planned(*NETWORK)
+    ranks = start_ranks(2, typed(*NETWORK, "rank_timeout_s=3"), trouble=["stand still", 0, 7])
+    (stuck, _) = ranks.pids
+    codes, ((_, its_err), (_, err)) = ranks.wait()
+    assert codes == [1, 1]
+    assert run.status["state"] == "interrupted"
+    assert run.status["reason"].startswith(f"rank 0 (process {stuck} on ")
+    assert run.status["reason"].endswith(") stands still since 3 s (rank_timeout_s)")
+    assert "in troubled" in its_err
+    (line,) = err.splitlines()
+    assert line.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it")
+
+
+def test_a_rank_is_killed_while_the_others_cannot_find_out(start_ranks, typed, planned, until):
+    """As they wait for a GPU: it is recorded within seconds all the same."""
+    run = planned(*NETWORK)
+    ranks = start_ranks(2, typed(*NETWORK), trouble=["stand still", 0, 7])
+    (_, killed) = ranks.pids
+    until(lambda: run.status.get("state") == "running")
+    ranks.kill(ranks=[1])
+    codes, ((_, err), _) = ranks.wait()
+    assert codes == [1, -signal.SIGKILL]
+    assert run.status["state"] == "interrupted"
+    assert run.status["reason"].startswith(f"rank 1 (process {killed} on ")
     assert err.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it\n")
 
 
@@ -186,6 +222,7 @@ def test_a_rank_that_does_not_come(start_ranks, typed, planned):
     codes, ((_, err),) = start_ranks(2, typed(*NETWORK, "rank_timeout_s=1"), only=[0]).wait()
     assert codes == [1]
     assert run.status["state"] == "interrupted"
+    assert run.status["reason"] == "rank 1 did not come within 1 s (rank_timeout_s)"
     (line,) = err.splitlines()
     assert line.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it")
 
@@ -197,8 +234,7 @@ def test_told_to_stop_before_all_have_come(start_ranks, typed, planned, until):
     ranks.kill(signal.SIGTERM)
     codes, _ = ranks.wait()
     assert codes == [1]
-    assert run.status["state"] == "interrupted"
-    assert run.status["reason"].endswith(": told to stop before all ranks had come")
+    assert re.fullmatch("told to stop before (rank 1|an answer of .*) had come", run.status["reason"])
 
 
 @pytest.fixture
@@ -240,7 +276,7 @@ def test_torchrun_is_told_to_stop(torchrun, start_ranks, typed, planned, until, 
     assert bits(run) == bits(undisturbed_ranks(2, LONG))
 
 
-def test_torchrun_names_a_killed_rank(torchrun, typed, planned, until):
+def test_torchrun_and_the_run_directory_name_a_killed_rank(torchrun, typed, planned, until):
     overrides = (*LONG, "steps=4000")
     run = planned(*overrides)
     process = torchrun(typed(*overrides))
@@ -249,9 +285,12 @@ def test_torchrun_names_a_killed_rank(torchrun, typed, planned, until):
     (killed,) = [int(pid) for pid in children if int(pid) != run.status["pid"]]
     assert b"\0RANK=1\0" in Path(f"/proc/{killed}/environ").read_bytes()
     os.kill(killed, signal.SIGKILL)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 1
     assert run.status["state"] == "interrupted"
+    assert run.status["reason"].startswith(f"rank 1 (process {killed} on ")
+    (line,) = [line for line in err.splitlines() if line.startswith("train.py: ")]
+    assert line.endswith(f"{run.status['reason']}: the same command resumes it")
     _, _, root = err.partition("Root Cause (first observed failure):")
     assert f"exitcode  : -9 (pid: {killed})" in root
 

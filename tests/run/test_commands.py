@@ -15,7 +15,6 @@ def test_inside_the_repository(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     assert command("scripts/runs.py", "show", "a b") == "python scripts/runs.py show 'a b'"
     assert listing("runs", "--watch") == "python scripts/runs.py --watch"
-    assert listing("runs", "seed=0", subcommand="table") == "python scripts/runs.py table seed=0"
     assert listing("/scratch/me") == f"python scripts/runs.py {relative('/scratch/me')}"
 
 
@@ -29,9 +28,7 @@ def test_elsewhere_they_run_as_they_are(trained, tmp_path, monkeypatch, folder):
     here = tmp_path / folder
     monkeypatch.chdir(here)
     (line,) = [line for line in last_lines(run, "done", "") if "next: " in line]
-    output = str(tmp_path / folder / "runs")
-    table = listing(output, "experiment=mnist_bn", subcommand="table")
-    for typed in (line.partition("next: ")[2], listing(output), table):
+    for typed in (line.partition("next: ")[2], listing(str(tmp_path / folder / "runs"))):
         program, *arguments = shlex.split(typed)
         assert program == "python"
         done = subprocess.run([sys.executable, *arguments], cwd=here, capture_output=True, text=True)

@@ -106,15 +106,15 @@ def test_any_damage_before_the_checkpoint_is_refused_and_nothing_is_changed(stop
     assert count > 300  # the digits of a row differ from machine to machine
 
 
-def test_a_checkpoint_without_the_digest_refuses_what_is_no_row_after_the_other(stopped):
-    """One of before checkpoints had it."""
+def test_a_checkpoint_that_does_not_know_them_refuses_lost_and_exchanged_rows(stopped):
+    """One of before checkpoints had the digest."""
     (*_, last) = list_checkpoints(stopped.checkpoints)
     state = load_checkpoint(last)
     del state["metrics"]
     save_checkpoint(stopped.checkpoints, 80, state)
     rows, path = rows_of(stopped), stopped.path / "metrics.jsonl"
     before, after = rows[:4], b"".join(rows[4:])
-    for damaged in (before[0] + b"".join(before), b"".join(before[::-1]), before[0][1:] + before[1]):
+    for damaged in rearranged(before):
         path.write_bytes(damaged + after)
         with pytest.raises(UserError, match=r"seed_0/metrics\.jsonl: damaged \("):
             start(stopped)

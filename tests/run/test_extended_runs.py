@@ -8,9 +8,9 @@ from bn.config.choices import OBSERVATIONS
 from bn.distributed.ranks import Ranks
 from bn.errors import Interrupted, UserError
 from bn.run.attempt import attempt
+from bn.run.beginning import BY_LENGTH, check_beginning
 from bn.run.checkpoint import list_checkpoints
-from bn.run.extension import BY_LENGTH
-from bn.run.start import check_start
+from bn.run.directory import read_lines
 from bn.train import train
 from tests.conftest import slowly
 
@@ -28,7 +28,6 @@ NETWORKS = {
         "evaluate.population_batches=2",
         "probe.examples=32",
         "log_every=4",
-        "checkpoint_every=10",
         "probe.at.every=24",
     ],
 }
@@ -47,7 +46,7 @@ def trained_by(run, stop_signal=lambda: None):
 
 @pytest.mark.parametrize("network", ["bn", *slowly(*[name for name in NETWORKS if name != "bn"])])
 def test_the_longer_run_is_the_continuation_to_the_bit(
-    network, trained, extended, undisturbed, bits, snapshot, capsys
+    network, trained, extended, undisturbed, bits, snapshot
 ):
     overrides = NETWORKS[network]
     short, long = ("steps=24", "steps=32") if "scale=smoke" in overrides else ("steps=120", LONG)
@@ -55,43 +54,41 @@ def test_the_longer_run_is_the_continuation_to_the_bit(
     before = snapshot(shorter.path)
     run = extended(shorter, *overrides, long)
     assert trained_by(run)[0] == "done"
-    at = 20 if "scale=smoke" in overrides else 80
-    assert (
-        f"{run.name}: continues {shorter.name} from its checkpoint of step {at}\n" in capsys.readouterr().out
-    )
     assert bits(run) == bits(undisturbed(*overrides, long))
     assert snapshot(shorter.path) == before  # nothing of it is lost, or changed
     run.check_records()
 
 
-@pytest.mark.parametrize("steps", [130, *slowly(81, 120, 125, 150)])
-def test_all_that_is_recorded(steps, trained, extended, undisturbed, bits):
-    """At its end the shorter run logs, evaluates and observes what the longer one does not at that step."""
-    names = [name for name in OBSERVATIONS if name != BY_LENGTH]
-    recorded = [
-        RUN, f"observe=[{','.join(names)}]", "log_every=30", "evaluate.at.every=50",
-        "probe.at.early=[0,79,125]", "probe.examples=64",
-    ]  # fmt: skip
-    run = extended(trained(*recorded, f"steps={steps}"), *recorded)
-    trained_by(run)
-    assert bits(run) == bits(undisturbed(*recorded, LONG))
-
-
-def test_a_shorter_one_without_a_checkpoint_before_its_end(trained, extended, undisturbed, bits, capsys):
-    shorter = trained(RUN, "steps=30")
+@pytest.mark.parametrize("steps", [130, *slowly(121, 90)])
+def test_a_shorter_one_that_ends_between_two_logs(steps, trained, extended, undisturbed, bits):
+    """Its end was evaluated and observed, and part of a window of losses logged; the longer one's is not."""
+    shorter = trained(RUN, f"steps={steps}")
     run = extended(shorter, RUN)
     trained_by(run)
-    assert f"{shorter.name} has no checkpoint before its end: starts from step 0\n" in capsys.readouterr().out
     assert bits(run) == bits(undisturbed(RUN, LONG))
 
 
-def test_it_is_the_run_that_its_own_command_makes(trained, extended, planned, cli, typed):
+@pytest.mark.parametrize("steps", [120, 130, *slowly(125, 150)])
+def test_what_a_shorter_one_observed_at_its_end(steps, trained, extended, undisturbed, bits):
+    """Stays where the longer one looks too: each observation has its own steps."""
+    names = [name for name in OBSERVATIONS if name not in BY_LENGTH]
+    observed = [
+        RUN, f"observe=[{','.join(names)}]", "log_every=30", "evaluate.at.every=50", "probe.at.early=[0,125]",
+        "probe.examples=64",
+    ]  # fmt: skip
+    shorter = trained(*observed, f"steps={steps}")
+    run = extended(shorter, *observed)
+    trained_by(run)
+    assert bits(run) == bits(undisturbed(*observed, LONG))
+
+
+def test_it_is_the_run_that_its_own_command_makes(trained, extended, planned, cli, typed, bits):
     """In the same directory; once interrupted it goes on, with or without `extend`; it is extended again."""
     shorter = trained(RUN)
     run = extended(shorter, RUN)
     assert run.path == planned(RUN, LONG).path
     calls = iter(range(1, 1000))
-    stops = trained_by(run, lambda: 15 if next(calls) >= 60 else None)
+    stops = trained_by(run, lambda: 15 if next(calls) >= 20 else None)
     assert stops[0] == "interrupted"
     code, out, err = cli(*typed(RUN, LONG))
     assert (code, err) == (0, "")
@@ -100,7 +97,7 @@ def test_it_is_the_run_that_its_own_command_makes(trained, extended, planned, cl
     assert (code, "(finished before)\n" in out) == (0, True)
     code, out, err = cli(*typed(RUN, "steps=240", f"extend={run.path}"))
     assert (code, err) == (0, "")
-    assert f"continues {run.name} from its checkpoint of step 160\n" in out
+    assert f"continues {run.name} from step 180; that run is not changed" in out
 
 
 def test_where_it_comes_from_is_recorded(trained, extended):
@@ -109,12 +106,12 @@ def test_where_it_comes_from_is_recorded(trained, extended):
     run.command = "python train.py the longer one"
     trained_by(run)
     env, first = (json.loads((each.path / "env.json").read_text()) for each in (run, shorter))
-    assert env["extends"]["step"] == 80
+    assert env["extends"]["steps"] == 120
     assert env["extends"]["run"].endswith("seed_0")
     assert env["time"] == first["time"]
     assert env["command"] == run.command
     assert env["extends"]["command"] == first["command"]
-    assert [start["step"] for start in env["resumed"]] == [80]
+    assert [start["step"] for start in env["resumed"]] == [120]
     assert f"extend: {shorter.path}" in (run.path / "config.yaml").read_text()
 
 
@@ -142,26 +139,28 @@ def refusal(run, snapshot):
     return line
 
 
-def test_what_cannot_be_extended(trained, planned, snapshot, stop_after):
+def test_what_cannot_be_extended(trained, planned, extended, snapshot, stop_after):
     shorter = trained(RUN)
     key = f"extend={shorter.path}"
-    other = planned(RUN, LONG, "data.examples=600", "optim.lr=1", "cuda_graph=false", key)
+    other = planned(RUN, LONG, "optim.lr=1", key)
     assert refusal(other, snapshot) == (
-        f"{key}: cuda_graph (there true, here false), data.examples (there null, here 600), "
-        "optim.lr (there 0.1, here 1.0); accepted: a run that differs in steps only"
+        f"{key}: optim.lr (there 0.1, here 1.0); accepted: a run that differs in steps only"
     )
-    assert refusal(planned(RUN, "steps=100", key), snapshot) == (
+    same = planned(RUN, "steps=100", key)
+    assert refusal(same, snapshot) == (
         f"{key}: has 120 steps, and this run 100; accepted: a run with fewer steps"
     )
-    for by_length in ("observe=[correlations]", "evaluate.population=always"):
-        assert refusal(planned(RUN, LONG, by_length, key), snapshot) == (
-            f"{key}: what observe=[correlations] and evaluate.population=always record on the way depends "
-            "on the length of the run; accepted: observe without correlations, and evaluate.population=end"
+    for given in ("evaluate.population=always", "observe=[correlations]"):
+        by_length = planned(RUN, LONG, given, key)
+        assert refusal(by_length, snapshot).startswith(
+            f"{key}: what {given} records depends on the length of the run; "
         )
-    for path in (f"{shorter.path}0", planned(RUN, LONG).path):  # another, and itself
-        assert refusal(planned(RUN, LONG, f"extend={path}"), snapshot) == (
-            f"extend={path}: holds no run; accepted: the directory of a run that is done"
-        )
+    nothing = planned(RUN, LONG, f"extend={shorter.path}0")
+    assert refusal(nothing, snapshot) == (
+        f"{key}0: holds no run; accepted: the directory of a run that is done"
+    )
+    itself = planned(RUN, LONG, f"extend={planned(RUN, LONG).path}")
+    assert "holds no run" in refusal(itself, snapshot)
     with pytest.raises(Interrupted):
         trained(RUN, "seed=1", stop_signal=stop_after(30))
     stopped = planned(RUN, "seed=1")
@@ -169,18 +168,41 @@ def test_what_cannot_be_extended(trained, planned, snapshot, stop_after):
     assert line.endswith("seed_1: interrupted at step 30; accepted: a run that is done")
 
 
-@pytest.mark.parametrize("damaged", ["metrics.jsonl", "checkpoints"])
-def test_one_that_is_damaged_is_refused(damaged, trained, extended, snapshot):
+def test_one_that_has_changed_since_is_refused(trained, extended, snapshot):
     shorter = trained(RUN)
-    path = shorter.path / damaged
-    if path.is_dir():
-        path = list_checkpoints(path)[0]
-    content = bytearray(path.read_bytes())
-    content[20] ^= 1
-    path.write_bytes(content)
-    line = refusal(extended(shorter, RUN), snapshot)
-    assert line.startswith(f"extend={shorter.path}: ")
-    assert f"{path.name}: damaged (" in line
+    path = shorter.path / "metrics.jsonl"
+    path.write_text(path.read_text().replace("0.", "1.", 1))
+    assert "changed since the run ended" in refusal(extended(shorter, RUN), snapshot)
+
+
+def test_values_are_named_as_they_are_typed(trained, planned, snapshot):
+    shorter = trained(RUN)
+    key = f"extend={shorter.path}"
+    run = planned(RUN, LONG, "data.examples=600", "cuda_graph=false", key)
+    assert refusal(run, snapshot) == (
+        f"{key}: cuda_graph (there true, here false), data.examples (there null, here 600); "
+        "accepted: a run that differs in steps only"
+    )
+
+
+def test_a_run_that_is_there_already_began_as_it_is_said(trained, extended, planned, snapshot, stop_after):
+    """`extend` of another run, or of none, would be passed over once the longer run has begun."""
+    shorter = trained(RUN)
+    run = extended(shorter, RUN)
+    trained_by(run, stop_after(20))
+    for _ in ("interrupted", "done"):
+        other = planned(RUN, LONG, "extend=nowhere")
+        line = refusal(other, snapshot)
+        assert line.startswith(f"extend=nowhere: {run.name} is there already, and extends ")
+        assert line.endswith("; accepted: the same command without extend")
+        trained_by(run)
+    assert run.finished
+    alone = trained(RUN, LONG, "seed=1")
+    line = refusal(planned(RUN, LONG, "seed=1", f"extend={shorter.path}"), snapshot)
+    assert line == (
+        f"extend={shorter.path}: {alone.name} is there already, and began at step 0; "
+        "accepted: the same command without extend"
+    )
 
 
 def test_a_sweep_checks_all_members_first(trained, cli, typed, snapshot, tmp_path):
@@ -199,4 +221,5 @@ def test_a_run_that_has_begun_does_not_look_again(trained, extended):
     run = extended(shorter, RUN)
     trained_by(run)
     (shorter.path / "config.yaml").unlink()
-    check_start(run)
+    check_beginning(run)
+    assert len(read_lines(run.path / "metrics.jsonl")) > 5

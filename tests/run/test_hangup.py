@@ -1,8 +1,9 @@
-"""A terminal that closes, parents that are killed: saved, and ended."""
+"""A terminal that closes, parents that are killed, half-set variables: saved, ended, or said in one line."""
 
 import contextlib
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from bn.cli import planned_run
+from bn.distributed.ranks import Ranks, ranks_here
 from bn.errors import UserError
 from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import REPOSITORY, RunDirectory
@@ -105,3 +107,53 @@ def opens(run):
     except UserError:
         return False
     return True
+
+
+ALONE = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+VALUES = ("0", "1", "2", "", "x", "-1", "1.5", "٣", "99999999999999999999")
+
+
+def subsets(names):
+    for number in range(1 << len(names)):
+        yield [name for i, name in enumerate(names) if number >> i & 1]
+
+
+def test_one_process_may_be_told_so_by_any_of_the_variables():
+    for names in subsets(list(ALONE)):
+        assert ranks_here({name: ALONE[name] for name in names}) == Ranks()
+
+
+@pytest.mark.parametrize("names", [names for names in subsets(list(ALONE)) if names], ids="+".join)
+def test_half_set_variables_are_one_line(names):
+    tried = 0
+    for value in VALUES:
+        for changed in names:
+            environment = {**{name: ALONE[name] for name in names}, changed: value, "MASTER_ADDR": "a"}
+            tried += 1
+            try:
+                ranks = ranks_here(environment)
+            except UserError as error:
+                line = str(error)
+            else:
+                assert ranks.size >= 1
+                continue
+            assert line.isprintable()
+            assert re.search("RANK|WORLD_SIZE|MASTER", line)
+    assert tried == len(VALUES) * len(names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", VALUES)
+def test_half_set_variables_of_slurm_are_one_line(value, cli, typed, monkeypatch):
+    for name in (
+        "SLURM_JOB_ID",
+        "SLURM_ARRAY_JOB_ID",
+        "SLURM_ARRAY_TASK_ID",
+        "SLURM_STEP_NUM_TASKS",
+        "SLURM_PROCID",
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            code, _, err = cli(*typed("experiment=mnist_bn", "steps=20"))
+        assert code in (0, 1)
+        assert err.count("\n") == code

@@ -60,6 +60,7 @@ def test_a_lock_removed_between_its_opening_and_its_locking(planned, monkeypatch
     monkeypatch.setattr(fcntl, "flock", removing)
     run.open()
     assert run._lock is not None
+    assert run._lock._file is not None
     assert os.path.samestat(os.fstat(run._lock._file.fileno()), (run.path / "lock").stat())
     run.close()
 

@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from bn.config import config_from, recorded, to_dict
-from bn.errors import Interrupted
+from bn.errors import Interrupted, UserError
 from bn.observe.percentiles import histogram_of, typical_unit
-from bn.run import loggers as module
 from bn.run.directory import read_lines
-from bn.run.loggers import open_loggers
+from bn.run.loggers import chosen, open_loggers
 
 RUN = ("experiment=mnist_bn", "logger=[wandb,tensorboard]")
 
@@ -21,17 +20,17 @@ class Kept:
         self.fails = fails
         self.numbers, self.histograms, self.images, self.ends = [], [], [], []
 
-    def log(self, values, step):
+    def log(self, numbers, step):
         self._maybe("log")
-        numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
-        histograms = {name: value for name, value in values.items() if isinstance(value, tuple)}
-        if numbers:
-            self.numbers.append((step, numbers))
-        if histograms:
-            self.histograms.append((step, histograms))
-        self.images += [
-            (name, value, step) for name, value in values.items() if isinstance(value, np.ndarray)
-        ]
+        self.numbers.append((step, dict(numbers)))
+
+    def log_histograms(self, histograms, step):
+        self._maybe("log_histograms")
+        self.histograms.append((step, dict(histograms)))
+
+    def log_image(self, name, pixels, step):
+        self._maybe("log_image")
+        self.images.append((name, pixels, step))
 
     def finish(self, state, reason):
         self._maybe("finish")
@@ -46,8 +45,8 @@ class Kept:
 def kept(monkeypatch):
     """In place of W&B and TensorBoard: what each was told, of all starts together."""
     loggers = {"wandb": Kept(), "tensorboard": Kept()}
-    monkeypatch.setattr(module, "Wandb", lambda *_: loggers["wandb"])
-    monkeypatch.setattr(module, "Tensorboard", lambda *_: loggers["tensorboard"])
+    monkeypatch.setattr(chosen, "Wandb", lambda *_: loggers["wandb"])
+    monkeypatch.setattr(chosen, "Tensorboard", lambda *_: loggers["tensorboard"])
     return loggers
 
 
@@ -86,7 +85,7 @@ def test_both_are_told_the_same_and_it_is_what_the_records_say(trained, kept, un
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 
 
-@pytest.mark.parametrize("call", ["log", "finish"])
+@pytest.mark.parametrize("call", ["log", "log_histograms", "log_image", "finish"])
 def test_one_that_fails_is_let_go_and_the_other_goes_on(trained, kept, undisturbed, bits, capfd, call):
     kept["wandb"].fails = (call,)
     run = trained(*RUN)
@@ -107,7 +106,10 @@ def test_a_figure_that_cannot_be_drawn_costs_no_more_than_the_figure(trained, ke
 
     monkeypatch.setattr("bn.observe.figure.percentiles_figure", fails)
     run = trained(*RUN)
-    assert capfd.readouterr().err == f"{run.name}: its percentiles are not drawn: MemoryError: no room\n"
+    assert (
+        capfd.readouterr().err
+        == f"{run.name}: the figure of its percentiles is not drawn: MemoryError: no room\n"
+    )
     assert run.finished
     assert kept["wandb"].ends == [("done", None)]
 
@@ -141,15 +143,14 @@ def test_a_histogram_is_numpys_of_the_finite_values():
     values[0] = torch.tensor([np.nan, np.inf, -np.inf, 0, 0, 0, 0])
     found = histogram_of(values)
     assert found is not None
-    counts, edges = found
-    expected, expected_edges = np.histogram(values[values.isfinite()].numpy(), 64)
-    assert np.abs(counts - expected).sum() <= 4  # what lies on an edge, in float32
-    np.testing.assert_allclose(edges, expected_edges, atol=1e-6)
-    found = histogram_of(torch.full((5, 2), 3.0))
-    assert found is not None
-    counts, edges = found
-    assert counts.sum() == 10
-    assert (edges[0], edges[-1]) == (2.5, 3.5)
+    finite = values[values.isfinite()].numpy()
+    expected, edges = np.histogram(finite, 64)
+    assert np.abs(found.counts - expected).sum() <= 4  # what lies on an edge, in float32
+    np.testing.assert_allclose(found.edges, edges, atol=1e-6)
+    same = histogram_of(torch.full((5, 2), 3.0))
+    assert same is not None
+    assert same.counts.sum() == 10
+    assert (same.edges[0], same.edges[-1]) == (2.5, 3.5)
     assert histogram_of(torch.full((2, 2), torch.nan)) is None
 
 
@@ -167,6 +168,11 @@ WANDB = {"mode": "offline", "project": "p", "entity": None, "group": None, "tags
 def test_a_config_that_was_saved_when_there_was_one_logger_is_read(planned, saved, today):
     plain = {**to_dict(planned("experiment=mnist_bn").config), "logger": saved}
     assert to_dict(config_from(recorded(plain)))["logger"] == today
+
+
+def test_the_tags_of_wandb_fit_wandb(planned):
+    with pytest.raises(UserError, match=r"^logger\.wandb\.tags=x{65}: accepted: at most 64 characters$"):
+        planned("experiment=mnist_bn", "logger=wandb", f"logger.wandb.tags=[{'x' * 65}]")
 
 
 def test_disabled_and_none_are_no_loggers(planned):

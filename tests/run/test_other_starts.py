@@ -88,8 +88,8 @@ def test_what_does_not_fit(trained, planned, snapshot, tmp_path):
             ("model.norm=none", f"start={other.path}"),
             "hidden.0.linear.bias is missing there and (100,) here",
         ),
-        ((f"start={tmp_path}/nothing",), "/nothing: no checkpoint there; accepted: a run directory"),
-        ((f"start={tmp_path}",), "no checkpoint there; accepted: a run directory or a checkpoint"),
+        ((f"start={tmp_path}/nothing",), "/nothing: no such file or folder; accepted: a run directory"),
+        ((f"start={tmp_path}",), "has no checkpoint; accepted: a run directory or a checkpoint"),
         ((f"start={file}",), "not a checkpoint name (step_<n>.<digest>.pt)"),
         ((f"start={damaged}",), "damaged (its checksum is not the one in its name)"),
     ):

@@ -6,21 +6,20 @@ import sys
 import pytest
 
 from bn.run import progress as module
-from bn.run.telling import duration
+from bn.run.telling import duration, numbers_told
 from bn.train import train
 from tests.run.terminals import Terminal, pieces, screen
 
-NUMBERS = r"accuracy \d+\.\d\d%  loss \d\.\d+"
-LEFT = r"[\d:?]+ left"
-BAR = r" +\d+% \|[^|]+\| \d+/120 steps"
-SHOWN = {  # by columns, once there are numbers
-    24: r"\d+%",
-    40: NUMBERS,
-    44: f"{NUMBERS}  {LEFT}",
-    80: f"{NUMBERS}  {LEFT}{BAR}",
-    120: f"{NUMBERS}  {LEFT}{BAR}",
+BAR = r"\d+% \|[^|]+\| \d+/120"
+BARS = {
+    16: r"\d+%",
+    24: BAR,
+    40: BAR,
+    80: f"mnist_bn seed 0 +{BAR} steps",
+    120: f"mnist_bn seed 0 +{BAR} steps",
 }
-WHOLE = rf"(accuracy \d+\.\d\d%)? *(loss \d\.\d+)? *({LEFT})?( *\d+%( \d+/120 steps)?|{BAR})?"
+NUMBERS_SHOWN = {16: 1, 24: 1, 40: 3, 80: 4, 120: 4}  # columns and how many of the numbers fit
+NUMBERS = r"accuracy \d+\.\d\d%  loss \d\.\d+  \d+(\.\d)? s left  [\d,]+ images/s"
 
 
 def trained_on(terminal, run, monkeypatch):
@@ -33,41 +32,50 @@ def trained_on(terminal, run, monkeypatch):
     return terminal.close()
 
 
-@pytest.mark.parametrize("columns", SHOWN)
+@pytest.mark.parametrize("columns", [16, 24, 40, 80, 120])
 def test_the_bar_fits_and_puts_accuracy_loss_and_time_first(columns, planned, monkeypatch, capsys):
     monkeypatch.setattr(module, "MIN_INTERVAL_S", 0.0)  # each step is drawn
     run = planned("experiment=mnist_bn")
     drawn = trained_on(Terminal(columns), run, monkeypatch)
-    found = [piece.strip() for piece in pieces(drawn) if piece]
-    assert len(found) > 100
+    found = pieces(drawn)
     assert max(map(len, found)) <= columns
-    assert all(re.fullmatch(WHOLE, piece) for piece in found)  # nothing is cut
-    assert re.fullmatch(SHOWN[columns], found[-1])
+    bars = [piece for piece in found if re.match(r"(mnist_bn seed 0 +)?\d+%", piece.strip())]
+    assert len(bars) > 100
+    assert all(re.fullmatch(BARS[columns], bar.strip()) for bar in bars)  # nothing is cut off
+    numbers = [piece for piece in found if piece and piece not in bars]
+    shown = NUMBERS.split("  ")[: NUMBERS_SHOWN[columns]]
+    assert any(re.fullmatch("  ".join(shown), piece) for piece in numbers)
+    whole = re.compile("(" + "|".join(NUMBERS.split("  ")) + ")(  |$)")
+    assert all(re.fullmatch(f"({whole.pattern})+", piece) for piece in numbers)
     assert screen(drawn, columns) == []  # in the end it is gone, and the last lines say more
     assert "accuracy" not in capsys.readouterr().out  # on a terminal there are no lines beside the bar
 
 
-@pytest.mark.parametrize(
-    ("every_s", "least_s", "steps"),
-    [(60.0, 60.0, []), (0.0, 60.0, range(1, 120)), (60.0, 0.0, [20, 40, 60, 80, 100])],
-)
-def test_lines_where_there_is_no_terminal(every_s, least_s, steps, planned, monkeypatch, capsys):
-    """One after a while, and one for each tenth of the run: here at each log after one."""
-    monkeypatch.setattr(module, "EVERY_S", every_s)
-    monkeypatch.setattr(module, "LEAST_S", least_s)
+def test_lines_where_there_is_no_terminal(planned, monkeypatch, capsys):
+    """One for each tenth of the run, where these do not follow too closely: here at each log after one."""
+    monkeypatch.setattr(module, "LEAST_S", 0.0)
     run = planned("experiment=mnist_bn")
     run.open()
     train(run.config, run)
     run.close()
     out, err = capsys.readouterr()
     lines = [line for line in out.splitlines() if "; step " in line]
-    assert [line.rpartition("; ")[2] for line in lines] == [f"step {n} of 120" for n in steps]
+    assert [line.rpartition("; ")[2] for line in lines] == [f"step {n} of 120" for n in (20, 40, 60, 80, 100)]
     assert all(line.startswith("mnist_bn seed 0: ") for line in lines)
     numbers = NUMBERS.replace("  ", ", ")
-    assert not lines or re.search(
-        rf": {numbers}, \d+(\.\d)? s left; step 100 of 120$", lines[99 if len(lines) > 9 else -1]
-    )
+    assert re.search(f": {numbers}; step 80 of 120$", lines[3])
     assert err == ""
+
+
+@pytest.mark.parametrize(("least_s", "every_s", "number"), [(60.0, 60.0, 0), (60.0, 0.0, 119)])
+def test_lines_come_no_more_often(least_s, every_s, number, planned, monkeypatch, capsys):
+    monkeypatch.setattr(module, "LEAST_S", least_s)
+    monkeypatch.setattr(module, "EVERY_S", every_s)
+    run = planned("experiment=mnist_bn")
+    run.open()
+    train(run.config, run)
+    run.close()
+    assert capsys.readouterr().out.count("; step ") == number
 
 
 def test_slow_steps_wait_for_no_number(planned, monkeypatch, capsys):
@@ -100,7 +108,7 @@ def test_whoever_read_the_lines_may_leave(planned, monkeypatch):
         def isatty(self):
             return False
 
-    monkeypatch.setattr(module, "EVERY_S", 0.0)
+    monkeypatch.setattr(module, "LEAST_S", 0.0)
     run = planned("experiment=mnist_bn")
     run.open()
     with monkeypatch.context() as patch:
@@ -112,8 +120,8 @@ def test_whoever_read_the_lines_may_leave(planned, monkeypatch):
 
 def test_numbers_in_words():
     latest = {"train/loss": 0.12345, "test/accuracy": 0.97555, "train/images_per_second": 30834.4}
-    assert module.told(latest) == ["accuracy 97.56%", "loss 0.1235"]
-    assert module.told({}) == []
+    assert numbers_told(latest, 12.3) == ["accuracy 97.56%", "loss 0.1235", "12 s left", "30,834 images/s"]
+    assert numbers_told({}, None) == []
 
 
 @pytest.mark.parametrize(

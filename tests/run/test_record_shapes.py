@@ -5,6 +5,7 @@ leaving out each of its keys, putting other values in their place, and cutting a
 """
 
 import json
+import os
 import random
 import shutil
 
@@ -16,10 +17,10 @@ from bn.compare import columns
 from bn.errors import UserError
 from bn.evaluate.records import read_record as read_evaluation
 from bn.evaluate.records import summary
-from bn.files import parse_yaml
+from bn.files import LARGEST, parse_yaml
 from bn.run.code_state import CodeState
 from bn.run.directory import RunDirectory, read_lines
-from bn.run.lock import holder_of
+from bn.run.heartbeat import holder_of
 from bn.run.loggers.wandb import _run_id
 from bn.run.state import state_of
 from experiments import collected
@@ -32,9 +33,8 @@ VALUES = (
 )  # fmt: skip
 TEXTS = (
     b"", b"\0" * 100, b"\xff\xfe", b"{", b"[" * 100_000, b'{"a":' * 100_000, b"- " * 5_000, b"&a [*a]",
-    b"&a {a: *a}", b"a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]",
-    b"{? [a] : b}", b"{? {a: b} : c}", b"when: 2026-99-99", b"!!python/object:os.system {}",
-    b"- !!binary x", b"<<: 1", b"a: 0b", b"%YAML 9.9",
+    b"&a {a: *a}", b"{? [a] : b}", b"{? {a: b} : c}", b"when: 2026-99-99", b"!!python/object:os.system {}",
+    b"a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]", b"- !!binary x", b"<<: 1", b"a: 0b", b"%YAML 9.9",
     b"9" * 10_000,
     *(json.dumps(value).encode() for value in VALUES),
     *(yaml.safe_dump(value).encode("utf-8", "replace") for value in VALUES if value != "\ud800"),
@@ -151,7 +151,7 @@ def test_config(run):
     sound = path.read_bytes()
     assert b"&" not in sound
     assert only_user_errors(path, run.check_config) == 0
-    for content in contents(sound, yaml.safe_dump):
+    for content in (*contents(sound, yaml.safe_dump), b"a: 1\n" * (LARGEST // 5 + 1)):
         path.write_bytes(content)
         only_user_errors(path, run.check_config)
         assert only_user_errors(path, lambda: listed(run)) == 0
@@ -229,14 +229,18 @@ def test_evaluations(tmp_path):
         only_user_errors(path, read)
 
 
-@pytest.mark.parametrize("kind", ["folder", "link to itself"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to a device", "link to itself"])
 @pytest.mark.parametrize("name", ["status.json", "config.yaml", "env.json", "submitted.json", "lock"])
-def test_what_is_no_file(run, name, kind, tmp_path):
+def test_what_is_no_file_is_not_waited_for(run, name, kind, tmp_path):
     path = run.path / name
     path.unlink(missing_ok=True)
     match kind:
         case "folder":
             path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "link to a device":
+            path.symlink_to("/dev/zero")
         case _:
             path.symlink_to(path)
     assert only_user_errors(path, lambda: listed(run)) == 0

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bn.run.lock import introduction
+from bn.run.heartbeat import introduction
 from bn.run.state import state_of
 from tests.compare.made import ELSEWHERE, line, make_run, said
 

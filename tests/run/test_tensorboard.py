@@ -53,6 +53,9 @@ def test_it_holds_what_the_records_hold(trained, undisturbed, bits):
     other = trained(*RUN, "observe=[percentiles,gradient_norms,weight_norms]")
     assert "observe/gradient_norm/layer2" in read_back(other).Tags()["scalars"]
     check(read_back(other), other)
+    (layout,) = events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val
+    for layer in (b"layer1", b"layer2", b"layer3"):
+        assert b"percentiles/%s/typical_15" % layer in layout
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 
 
@@ -151,6 +154,8 @@ def test_tensorboard_serves_it(trained, tmp_path):
         assert picture["step"] == 120
         distributions = ask("plugin/histograms/histograms", run=name, tag="inputs/layer1")
         assert [step for _, step, _ in distributions] == [0, 30, 60, 120]
+        layout = ask("plugin/custom_scalars/layout")
+        assert [chart["title"] for chart in layout["category"][0]["chart"]] == ["layer1", "layer2", "layer3"]
     finally:
         server.terminate()
         server.wait()

@@ -93,6 +93,12 @@ def test_a_full_disk_does_not_end_the_run(run, undisturbed, bits):
     assert bits(run) == bits(undisturbed(RUN))
 
 
+def test_neither_does_something_else_under_its_name(run):
+    run.path.mkdir(parents=True)
+    os.mkfifo(run.path / "train.log")  # nobody reads it
+    assert attempt(run, Ranks(), {}, work)[0] == "done"
+
+
 @pytest.mark.parametrize("change", ["removed", "changed"])
 def test_it_is_no_record(run, change, cli, typed):
     attempt(run, Ranks(), {}, work)

@@ -89,11 +89,11 @@ def test_offline_and_the_same_id_after_a_resume(
         for step in steps & set(rows):
             assert history[step]["train/loss"] == rows[step]["train/loss"]
     assert after["history"][-1]["item"]["percentiles/layer3/typical_50"]
-    summary = {name: value for each in after["summary"] for name, value in each["update"].items()}
-    assert (summary["state"], summary["inputs/layer3._type"]) == ("done", "histogram")
     (picture,) = again[1].glob("files/media/images/percentiles/figure_120_*.png")
     with Image.open(picture) as image:
         assert image.width > 500
+    summary = {name: value for each in after["summary"] for name, value in each["update"].items()}
+    assert (summary["state"], summary["inputs/layer3._type"]) == ("done", "histogram")
 
 
 @pytest.mark.slow

@@ -13,13 +13,14 @@ from bn.run.directory import RunDirectory
 if TYPE_CHECKING:
     import numpy as np
 
-    from bn.observe.observation import Shown
+    from bn.observe.observation import Histogram
 
 
 class Tensorboard:
     """The event files of one start of a run, which resumes after step `first`.
 
-    TensorBoard leaves out what earlier starts wrote of the steps that come again.
+    TensorBoard leaves out what earlier starts wrote of the steps that come again. The tab "custom scalars"
+    draws the percentiles of each layer into one panel.
     """
 
     def __init__(self, config: Config, choice: TensorboardLogger, run: RunDirectory, first: int) -> None:
@@ -30,23 +31,30 @@ class Tensorboard:
         )
         shown = yaml.safe_dump(to_dict(config), sort_keys=False)
         self.writer.add_text("config", f"```\n{shown}```", first)
+        self._panels: dict[str, list[str]] = {}  # layer, and what is drawn of it
 
-    def log(self, values: Mapping[str, "Shown"], step: int) -> None:
-        for name, value in values.items():
-            if isinstance(value, tuple):
-                self._log_histogram(name, *value, step)
-            elif isinstance(value, (int, float)):
-                self.writer.add_scalar(name, value, step)
-            else:
-                self.writer.add_image(name, value, step, dataformats="HWC")
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        for name, number in numbers.items():
+            self.writer.add_scalar(name, number, step)
+        panels = _panels(numbers)
+        if panels.keys() - self._panels.keys():
+            self._panels |= panels
+            layout = {layer: ["Multiline", names] for layer, names in self._panels.items()}
+            self.writer.add_custom_scalars({"percentiles of the typical unit": layout})
 
-    def _log_histogram(self, name: str, counts: "np.ndarray", edges: "np.ndarray", step: int) -> None:
-        centres = (edges[:-1] + edges[1:]) / 2
-        self.writer.add_histogram_raw(
-            name, min=edges[0], max=edges[-1], num=counts.sum(), sum=counts @ centres,
-            sum_squares=counts @ centres**2, bucket_limits=edges[1:].tolist(),
-            bucket_counts=counts.tolist(), global_step=step,
-        )  # fmt: skip
+    def log_histograms(self, histograms: Mapping[str, "Histogram"], step: int) -> None:
+        import numpy as np
+
+        for name, (counts, edges) in histograms.items():
+            centres = (edges[:-1] + edges[1:]) / 2
+            self.writer.add_histogram_raw(
+                name, min=edges[0], max=edges[-1], num=counts.sum(), sum=np.dot(counts, centres),
+                sum_squares=np.dot(counts, centres**2), bucket_limits=edges[1:].tolist(),
+                bucket_counts=counts.tolist(), global_step=step,
+            )  # fmt: skip
+
+    def log_image(self, name: str, pixels: "np.ndarray", step: int) -> None:
+        self.writer.add_image(name, pixels, step, dataformats="HWC")
 
     def finish(self, state: str, reason: str | None) -> None:
         self.writer.close()
@@ -56,3 +64,14 @@ def check_tensorboard() -> None:
     """UserError where it is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise UserError('logger=tensorboard: tensorboard is not installed: pip install -e ".[tensorboard]"')
+
+
+def _panels(numbers: Mapping[str, float]) -> dict[str, list[str]]:
+    """By layer, the names of its typical unit's percentiles among these."""
+    panels: dict[str, list[str]] = {}
+    for name in numbers:
+        room, _, rest = name.partition("/")
+        layer, _, what = rest.partition("/")
+        if room == "percentiles" and what.startswith("typical"):
+            panels.setdefault(layer, []).append(name)
+    return panels

@@ -19,7 +19,9 @@ from bn.files import read_record, write_whole
 from bn.run.directory import RunDirectory
 
 if TYPE_CHECKING:
-    from bn.observe.observation import Shown
+    import numpy as np
+
+    from bn.observe.observation import Histogram
 
 REACH_S = 3.0  # how long to look for the server before going offline
 START_S = 30.0  # how long its start may take once it has answered
@@ -30,6 +32,7 @@ CLOUD = "api.wandb.ai"  # a key for it also serves where W&B's own cloud has ano
 # W&B shows a run as finished (exit code 0), failed, or crashed (its process ended without saying so). 255 is
 # its own code for Ctrl-C.
 EXIT_CODES = {"done": 0, "diverged": 0, "interrupted": 255, "failed": 1}
+LONGEST_TAG = 64
 
 
 class Wandb:
@@ -71,7 +74,7 @@ class Wandb:
             try:
                 online = start("online")
             except Exception as error:
-                failed = " ".join(f"{type(error).__name__}: {error}".split())
+                failed = _line(error)
                 # Its service holds the id of the run that could not be started; it may have crashed, too.
                 with contextlib.suppress(Exception):
                     wandb.teardown()
@@ -81,13 +84,15 @@ class Wandb:
 
     # After a resume the steps since the checkpoint come again, bit for bit; W&B drops what it has.
 
-    def log(self, values: Mapping[str, "Shown"], step: int) -> None:
-        self.run.log({name: self._shown(value) for name, value in values.items()}, step=step)
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        self.run.log(dict(numbers), step=step)
 
-    def _shown(self, value: "Shown") -> Any:
-        if isinstance(value, tuple):
-            return self.wandb.Histogram(np_histogram=value)
-        return value if isinstance(value, (int, float)) else self.wandb.Image(value)
+    def log_histograms(self, histograms: Mapping[str, "Histogram"], step: int) -> None:
+        bars = {name: self.wandb.Histogram(np_histogram=histogram) for name, histogram in histograms.items()}
+        self.run.log(bars, step=step)
+
+    def log_image(self, name: str, pixels: "np.ndarray", step: int) -> None:
+        self.run.log({name: self.wandb.Image(pixels)}, step=step)
 
     def finish(self, state: str, reason: str | None) -> None:
         self.run.summary.update({"state": state, "reason": reason})
@@ -102,6 +107,9 @@ def check_wandb(choice: WandbLogger) -> None:
         import wandb
     except ImportError:
         raise UserError('logger=wandb: wandb is not installed: pip install -e ".[wandb]"') from None
+    for tag in choice.tags:
+        if len(tag) > LONGEST_TAG:
+            raise UserError(f"logger.wandb.tags={tag}: accepted: at most {LONGEST_TAG} characters")
     if choice.mode == "online" and not _has_key(_server(wandb)):
         raise UserError(
             "logger.wandb.mode=online: no W&B key: run `wandb login`, set WANDB_API_KEY, "
@@ -152,3 +160,7 @@ def _reachable(wandb: Any) -> bool:
 def _capped(name: str) -> str:
     """W&B takes names of 128 characters; what is cut off lives on as a hash."""
     return name if len(name) <= 128 else f"{name[:119]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from bn.run import lock as module
+from bn.run import heartbeat
 from bn.run.directory import REPOSITORY
-from bn.run.lock import Holder, holder_of, introduction
+from bn.run.heartbeat import Holder, holder_of, introduction
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def aged(path, seconds):
     os.utime(path, (then, then))
 
 
-SAYS = "from bn.run.lock import introduction; print(introduction(), flush=True); input()"
+SAYS = "from bn.run.heartbeat import introduction; print(introduction(), flush=True); input()"
 
 
 @pytest.fixture
@@ -34,13 +34,13 @@ def other():
         cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
-    yield process, process.stdout.readline()
+    yield process, process.stdout.readline() + process.stdout.readline()
     process.kill()
     process.communicate()
 
 
 def test_an_open_directory_names_this_process_and_is_touched(planned, monkeypatch):
-    monkeypatch.setattr(module, "BEAT", 0.01)
+    monkeypatch.setattr(heartbeat, "BEAT", 0.01)
     run = planned("experiment=mnist_bn")
     lock = run.path / "lock"
     run.open()
@@ -59,35 +59,57 @@ def test_an_open_directory_names_this_process_and_is_touched(planned, monkeypatc
     assert time.time() - lock.stat().st_mtime > 500
 
 
+def test_a_touch_that_fails_is_not_the_last(tmp_path, monkeypatch):
+    monkeypatch.setattr(heartbeat, "BEAT", 0.01)
+    path = tmp_path / "there later"
+    beating = heartbeat.Heartbeat(path)
+    time.sleep(0.05)
+    path.touch()
+    aged(path, 1000)
+    time.sleep(0.2)
+    beating.stop()
+    assert time.time() - path.stat().st_mtime < 500
+
+
 def test_a_killed_process_of_this_machine_is_gone_at_once(lock, other):
     process, said = other
     lock.write_text(said)
+    aged(lock, 1000)  # as when it was stopped for long, or the disk was full
     name = f"process {process.pid} on {os.uname().nodename}"
     assert holder_of(lock) == Holder(name, True)
+    lock.touch()
     process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and a zombie
+    assert holder_of(lock) == Holder(name, False)
     process.wait()
     assert holder_of(lock) == Holder(name, False)
 
 
-@pytest.mark.parametrize("here", [True, False])
-def test_the_touches_tell_of_all(lock, here):
-    """On another machine the number is somebody else's; on this one it may be, after a reboot."""
-    name = introduction().strip() if here else "process 7 on elsewhere"
-    lock.write_text(f"{name}\n")
-    assert holder_of(lock) == Holder(name, True)
+def test_another_process_of_the_same_number_is_not_it(lock):
+    who, identity = introduction().splitlines()
+    pid, machine, born = identity.split()
+    lock.write_text(f"{who}\n{pid} {machine} {int(born) - 1}\n")
+    assert holder_of(lock) == Holder(who, False)
+
+
+@pytest.mark.parametrize("identity", ["7 elsewhere/pid:[1] 99\n", "7 None None\n", ""])
+def test_of_a_process_elsewhere_the_touches_tell(lock, identity):
+    """On another machine, or in another container, the number 7 is somebody else; so after a reboot."""
+    lock.write_text(f"process 7 on elsewhere\n{identity}")
+    assert holder_of(lock) == Holder("process 7 on elsewhere", True)
     aged(lock, 60)
-    assert holder_of(lock) == Holder(name, True)
+    assert holder_of(lock) == Holder("process 7 on elsewhere", True)
     aged(lock, 100)
-    assert holder_of(lock) == Holder(name, False)
+    assert holder_of(lock) == Holder("process 7 on elsewhere", False)
     aged(lock, -20)  # a clock that is ahead
-    assert holder_of(lock) == Holder(name, True)
+    assert holder_of(lock) == Holder("process 7 on elsewhere", True)
 
 
 def test_a_lock_that_says_nothing(lock):
     assert holder_of(lock) is None
     lock.write_bytes(b"")
     assert holder_of(lock) is None
-    lock.write_bytes(b"\xff\x00 99999999999999999999 \n")
+    lock.write_bytes(b"\xff\x00 99999999999999999999 \n" + introduction().split()[-2].encode())
     assert holder_of(lock) is not None  # whoever that is
 
 
