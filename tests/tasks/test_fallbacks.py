@@ -23,7 +23,9 @@ SAID = (
 
 
 @pytest.fixture
-def task(planned):
+def task(planned, monkeypatch):
+    """A task of a small network, where compiling changes nothing."""
+    monkeypatch.setattr(torch, "compile", lambda function: function)
     made = []
 
     def make(*overrides):
@@ -90,6 +92,20 @@ def test_compiling_that_was_asked_for_is_not_left_out(task, graph):
     graph(RuntimeError("no kernel"))
     one = task("compile=always")
     with pytest.raises(UserError, match=r"^compile=always: RuntimeError: no kernel; accepted: auto, never$"):
+        one.capture()
+
+
+def test_the_inputs_are_compiled_with_the_step_or_it_is_said(task, graph, monkeypatch):
+    def broken(_):
+        def raises(*_, **__):
+            raise RuntimeError("no compiler")
+
+        return raises
+
+    graph()
+    monkeypatch.setattr(torch, "compile", broken)
+    one = task("compile=always")
+    with pytest.raises(UserError, match=r"^compile=always: RuntimeError: no compiler; "):
         one.capture()
 
 
