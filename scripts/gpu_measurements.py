@@ -39,6 +39,7 @@ TESTS = (
     "-m", "pytest", "-vv", "-n", "6", "--dist", "load", "-p", "no:cacheprovider", "-p", "no:benchmark",
     "--durations=8",
 )  # fmt: skip
+COLLECT = ("-n", "0", "--collect-only")
 GPU = ("-m", "gpu", "tests/integration/gpu", "tests/data/test_crops.py", "tests/evaluate/test_on_a_gpu.py")
 COMPILED = "always or default"
 
@@ -56,11 +57,11 @@ MEASUREMENTS = {
     "first": Measurement(
         4, "capture, random states, resuming, waits and numbers, without compiling",
         (*TESTS, *GPU, "-k", f"not ({COMPILED})"),
-        (*TESTS, *GPU, "-k", f"not ({COMPILED})", "--collect-only"),
+        (*TESTS, *GPU, "-k", f"not ({COMPILED})", *COLLECT),
     ),
     "compiled": Measurement(
         5, "the same of compiled steps, and of the default path of scale=imagenet",
-        (*TESTS, *GPU, "-k", COMPILED), (*TESTS, *GPU, "-k", COMPILED, "--collect-only"),
+        (*TESTS, *GPU, "-k", COMPILED), (*TESTS, *GPU, "-k", COMPILED, *COLLECT),
     ),
     "parts": Measurement(
         8, "milliseconds of the parts of a step at 224, DistributedDataParallel included",
