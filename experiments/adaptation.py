@@ -19,7 +19,7 @@ shift alone, which BN takes out exactly but for eps, so that it proves nothing. 
 change counts if the mean share is above one half.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -61,14 +61,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
     The networks of the original images are taken from their last checkpoints, and evaluated here.
     """
-    collected.check_all_ended(runs)
-    runs = collected.ended(runs)
-    trained: dict[tuple[str, int], float] = {}
-    for run in runs:
-        if run.status["state"] != "done":
-            raise UserError(f"{run.name}: {run.status['state']}: the table needs complete runs")
-        last = read_lines(run.path / "metrics.jsonl")[-1]
-        trained[_inputs(run.config), run.config.seed] = last["test/accuracy_population"]
+    runs, trained = complete(runs, _inputs, "test/accuracy_population")
     forms = {}
     rows = []
     for run in runs:
@@ -80,6 +73,20 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
             rows.append((name, run.config.seed, old, new, trained[name, run.config.seed]))
     collected.write_csv(folder / "accuracy.csv", HEADER, rows)
     collected.write_provenance(folder / "runs.json", runs)
+
+
+def complete(
+    runs: Sequence[RunDirectory], inputs_of: Callable[[Config], str], number: str
+) -> tuple[Sequence[RunDirectory], dict[tuple[str, int], float]]:
+    """The runs, and what each logged last as `number`, by inputs and seed. UserError if one is not done."""
+    collected.check_all_ended(runs)
+    runs = collected.ended(runs)
+    last: dict[tuple[str, int], float] = {}
+    for run in runs:
+        if run.status["state"] != "done":
+            raise UserError(f"{run.name}: {run.status['state']}: the table needs complete runs")
+        last[inputs_of(run.config), run.config.seed] = read_lines(run.path / "metrics.jsonl")[-1][number]
+    return runs, last
 
 
 def forms_of(config: Config) -> dict[str, Mnist]:

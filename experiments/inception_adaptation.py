@@ -36,11 +36,10 @@ from torch import Tensor
 
 from bn.config import Config, ImageData
 from bn.data.images import Images, Plan, Splits, find_pictures, open_images
-from bn.errors import UserError
 from bn.evaluate.accuracy import classify
 from bn.evaluate.trained import load_trained
 from bn.norm import population_statistics
-from bn.run.directory import RunDirectory, read_lines
+from bn.run.directory import RunDirectory
 from experiments import adaptation, collected, networks, style
 from experiments.adaptation import CHANGES, HEADER, LABEL, Seeds, recovered
 from experiments.verdicts.judged import clearly
@@ -55,14 +54,9 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
     The networks of the original images are taken from their last checkpoints, and evaluated here.
     """
-    collected.check_all_ended(runs)
-    runs = collected.ended(runs)
-    trained: dict[tuple[str, int], float] = {}
-    for run in runs:
-        if run.status["state"] != "done":
-            raise UserError(f"{run.name}: {run.status['state']}: the table needs complete runs")
-        last = read_lines(run.path / "metrics.jsonl")[-1]
-        trained[_data(run.config).inputs, run.config.seed] = last["validation/accuracy_population"]
+    runs, trained = adaptation.complete(
+        runs, lambda config: _data(config).inputs, "validation/accuracy_population"
+    )
     data = _data(runs[0].config)
     pictures = {name: find_pictures(replace(data, inputs=name)) for name in FORMS}
     rows = [
