@@ -90,8 +90,8 @@ def in_turns(
 class Growing:
     """A record that grows in a file: an interrupted benchmark loses only the current measurement.
 
-    `<folder>/<name>.part.json` until all is measured, then `<name>.json`. Without a folder, no file. What
-    another device or other `facts` gave is not taken up.
+    `<folder>/<name>.part.json` until all is measured, then `<name>.json`, which says at which commit each
+    number was measured. Without a folder, no file. What another device or other `facts` gave is not taken up.
     """
 
     def __init__(self, folder: Path | None, name: str, facts: Mapping[str, Any]) -> None:
@@ -99,20 +99,22 @@ class Growing:
         self._name = name
         self._facts = dict(facts)
         self._found: dict[str, Any] = {}
-        self._environment = environment()
+        self._commits: dict[str, str | None] = {}
+        self._commit = environment()["commit"]
         if folder is not None:
-            shape = {"facts": dict, "found": dict}
+            shape = {"facts": dict, "found": dict, "commits": dict}
             kept = read_record(self._part(folder), shape, "remove it to measure anew")
             if kept and kept["facts"] == self._facts:
-                self._found = kept["found"]
+                self._found, self._commits = kept["found"], kept["commits"]
 
     def once(self, key: str, measure: Callable[[], T]) -> T:
         """What was kept under `key`, else what `measure` gives, which is kept and printed."""
         if key not in self._found:
             self._found[key] = measure()
+            self._commits[key] = self._commit
             print(f"{key}: {json.dumps(self._found[key])}", flush=True)
             if self._folder is not None:
-                kept = {"facts": self._facts, "found": self._found, "environment": self._environment}
+                kept = {"facts": self._facts, "found": self._found, "commits": self._commits}
                 _write(self._part(self._folder), json.dumps(kept) + "\n")
         return self._found[key]
 
@@ -120,6 +122,7 @@ class Growing:
         """Write the whole record; in results/, also draw its table."""
         if self._folder is None:
             return
+        document = {**document, "commits": self._commits}
         _write(self._folder / f"{self._name}.json", json.dumps(document, indent=1) + "\n")
         self._part(self._folder).unlink(missing_ok=True)
         if self._folder.resolve() == COMMITTED.resolve():
@@ -139,7 +142,9 @@ def measured_on(document: Mapping[str, Any], *details: str) -> str:
     """What a table says last: where, how and when it was measured."""
     env = document["environment"]
     where = ", ".join((document["device"], *details, f"torch {env['torch']}", env["time"][:10]))
-    return f"{where}; median of {document['rounds']} rounds"
+    commits = sorted({str(commit)[:7] for commit in document.get("commits", {}).values()})
+    several = f"; commits {', '.join(commits)}" if len(commits) > 1 else ""
+    return f"{where}{several}; median of {document['rounds']} rounds"
 
 
 def threads_of(document: Mapping[str, Any]) -> str:

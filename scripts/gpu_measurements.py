@@ -36,7 +36,7 @@ DONE = "exit code 0"
 # their time is compiling, more than a minute and a half for a network. Where pytest-benchmark is installed,
 # it warns of our options, and a warning is an error here.
 TESTS = (
-    "-m", "pytest", "-vv", "-n", "6", "--dist", "load", "-p", "no:cacheprovider", "-p", "no:benchmark",
+    "-m", "pytest", "-vv", "-n", "8", "--dist", "load", "-p", "no:cacheprovider", "-p", "no:benchmark",
     "--durations=8",
 )  # fmt: skip
 COLLECT = ("-n", "0", "--collect-only")
@@ -55,12 +55,12 @@ class Measurement(NamedTuple):
 # In this order: first what everything else depends on.
 MEASUREMENTS = {
     "first": Measurement(
-        4, "capture, random states, resuming, waits and numbers, without compiling",
+        1, "capture, random states, resuming, waits and numbers, without compiling",
         (*TESTS, *GPU, "-k", f"not ({COMPILED})"),
         (*TESTS, *GPU, "-k", f"not ({COMPILED})", *COLLECT),
     ),
     "compiled": Measurement(
-        5, "the same of compiled steps, and of the default path of scale=imagenet",
+        6, "the same of compiled steps, and of the default path of scale=imagenet",
         (*TESTS, *GPU, "-k", COMPILED), (*TESTS, *GPU, "-k", COMPILED, *COLLECT),
     ),
     "parts": Measurement(
@@ -78,7 +78,7 @@ MEASUREMENTS = {
         ("benchmarks/loaders.py", "--tiny"), "data-DEVICE",
     ),
     "steps": Measurement(
-        5, "milliseconds a step of the MNIST network, and both trainings",
+        2, "milliseconds a step of the MNIST network, and both trainings",
         ("benchmarks/mnist.py", "--device", "cuda", "--compiled"),
         ("benchmarks/mnist.py", "--tiny", "--no-full"), "DEVICE",
     ),

@@ -108,6 +108,8 @@ def data_parallel(network: nn.Module, size: int) -> nn.Module:
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     on_gpu = next(network.parameters()).is_cuda
     # Gradients are accumulated on the stream that is current here, and the default one cannot be captured.
+    # The backward pass runs on another, with which torch synchronizes this one.
+    warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
     with warnings.catch_warnings(), torch.cuda.stream(torch.cuda.Stream() if on_gpu else None):
         # Deprecated since 2.14, but its successor is too young.
         warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)

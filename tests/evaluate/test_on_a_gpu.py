@@ -11,7 +11,9 @@ pytestmark = [
 
 @pytest.mark.parametrize("crops", [1, 144])
 @pytest.mark.parametrize("statistics", ["moving", "population"])
-def test_the_numbers_are_the_cpus(checkpoint, evaluate, on_tree, tmp_path, crops, statistics):
+def test_the_numbers_are_the_cpus(checkpoint, evaluate, on_tree, tmp_path, monkeypatch, crops, statistics):
+    """Without TF32, torch's default in convolutions: with it, probabilities differed by up to 0.018."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     path, data = checkpoint(), on_tree(each=4)
     cpu, gpu = (
         evaluate(
@@ -21,7 +23,7 @@ def test_the_numbers_are_the_cpus(checkpoint, evaluate, on_tree, tmp_path, crops
         for device in ("cpu", "cuda")
     )  # fmt: skip
     assert (cpu["device"]["type"], gpu["device"]["type"]) == ("cpu", "cuda")
-    torch.testing.assert_close(gpu["probabilities"].cpu(), cpu["probabilities"], rtol=0, atol=0.01)  # TF32
+    torch.testing.assert_close(gpu["probabilities"].cpu(), cpu["probabilities"], rtol=0, atol=1e-3)
 
 
 def test_auto_is_bf16(checkpoint, evaluate, on_tree):
