@@ -102,10 +102,10 @@ class Growing:
         self._commits: dict[str, str | None] = {}
         self._commit = environment()["commit"]
         if folder is not None:
-            shape = {"facts": dict, "found": dict, "commits": dict}
+            shape = {"facts": dict, "found": dict, "commits?": dict}
             kept = read_record(self._part(folder), shape, "remove it to measure anew")
             if kept and kept["facts"] == self._facts:
-                self._found, self._commits = kept["found"], kept["commits"]
+                self._found, self._commits = kept["found"], kept.get("commits", {})
 
     def once(self, key: str, measure: Callable[[], T]) -> T:
         """What was kept under `key`, else what `measure` gives, which is kept and printed."""
