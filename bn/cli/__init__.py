@@ -5,8 +5,10 @@ there would end the sweep for the others) but returns an outcome of plain string
 """
 
 import contextlib
+import dataclasses
 import functools
 import os
+import re
 import shlex
 import signal
 import sys
@@ -162,12 +164,21 @@ def planned_runs(sweep: str, arguments: Sequence[str] = ()) -> list[RunDirectory
 
 
 def planned_run(overrides: Sequence[str]) -> RunDirectory:
-    """The run directory of one command. The same object for the same overrides: composing takes its time."""
+    """The run directory of one command. The same object for the same overrides: composing takes its time.
+
+    Members of a sweep that differ only in the seed are composed once.
+    """
     return _planned_run(tuple(overrides))
 
 
 @functools.cache
 def _planned_run(overrides: tuple[str, ...]) -> RunDirectory:
+    seeds = [override for override in overrides if re.fullmatch(r"seed=[0-9]{1,9}", override)]
+    if len(seeds) == 1 and not any("${" in override for override in overrides):
+        seed = int(seeds[0].removeprefix("seed="))
+        run = _planned_run(tuple(override for override in overrides if override not in seeds))
+        config = dataclasses.replace(run.config, seed=seed)
+        return RunDirectory(run.path.with_name(f"seed_{seed}"), config)
     for override in overrides:
         checked_key(override)
     composed = composed_config(overrides)

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from bn.cli import planned_run
-from bn.cli.composing import NAME_LENGTH, run_name
+from bn.cli.composing import NAME_LENGTH, composed_config, run_name, run_of
 from bn.run.directory import REPOSITORY
 
 
@@ -18,6 +18,22 @@ def test_the_path_of_a_run():
     assert planned_run(["experiment=mnist_bn"]).path == REPOSITORY / "runs/mnist_bn/default/seed_0"
     run = planned_run(["experiment=mnist_baseline", "seed=3", "optim.lr=1", "output=/elsewhere"])
     assert str(run.path) == "/elsewhere/mnist_baseline/optim.lr-1.0/seed_3"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["experiment=mnist_bn", "seed=4", "optim.lr=1"],
+        ["seed=2", "experiment=bn_x5", "scale=smoke", "ablation=lrn"],
+        ["experiment=ensemble", "scale=cifar10", "member=3", "seed=1"],
+        ["experiment=mnist_bn", "seed=7", "start='runs/mnist_bn/default/seed_${seed}'"],
+    ],
+)
+def test_members_that_differ_in_the_seed_are_composed_once_and_are_as_if_each_were(overrides):
+    composed = composed_config(overrides)
+    alone = run_of(composed, dict(composed.hydra.runtime.choices))
+    found = planned_run(overrides)
+    assert (found.path, found.config) == (alone.path, alone.config)
 
 
 @pytest.mark.parametrize(
