@@ -74,6 +74,14 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _signals_are_heard():
+    """Where pytest runs in the background or under nohup, the shell has it ignore some, children included."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _mnist_is_read_once():
     """By the runs in this process, so that one of them takes half a second."""
     with pytest.MonkeyPatch.context() as patch:

@@ -2,13 +2,14 @@
 
 import json
 import re
-import subprocess
+import runpy
 import sys
 
 import pytest
 
 import bn.run
 from bn.compare.command import SUBCOMMANDS
+from bn.run.directory import read_lines
 from bn.run.state import state_of
 from tests.compare.conftest import SCRIPT
 
@@ -51,8 +52,8 @@ def test_wrong_use_is_one_line(refused, words, line):
 
 
 @pytest.mark.slow
-def test_every_subcommand_on_a_run_that_is_being_written(start, typed, planned, tmp_path):
-    """Twice from its first moment on, and after a kill."""
+def test_every_subcommand_on_a_run_that_is_being_written(start, typed, planned, tmp_path, monkeypatch, capfd):
+    """From its first moment on, in the middle, and after a kill."""
     overrides = (
         "experiment=mnist_bn",
         "steps=1000000",
@@ -62,7 +63,6 @@ def test_every_subcommand_on_a_run_that_is_being_written(start, typed, planned, 
     )
     path, folder = planned(*overrides).path, tmp_path / "runs"
     process = start(*typed(*overrides))
-    process.until(path.exists)
     commands = (
         ["list", folder], ["list", "--json", folder], ["table", folder, "--level", "0.5"], ["show", path],
         ["diff", path, path], ["plot", folder, "--y", "train/loss", "--out", tmp_path / "a.png"],
@@ -71,23 +71,31 @@ def test_every_subcommand_on_a_run_that_is_being_written(start, typed, planned, 
     )  # fmt: skip
 
     def runs_py(words):
-        return subprocess.run(
-            [sys.executable, SCRIPT, *map(str, words)], capture_output=True, text=True, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        """In this process: exit code and stderr."""
+        monkeypatch.setattr(sys, "argv", ["runs.py", *map(str, words)])
+        try:
+            runpy.run_path(SCRIPT, run_name="__main__")
+        except SystemExit as stop:
+            if isinstance(stop.code, str):
+                return 1, stop.code
+        return 0, capfd.readouterr().err
 
-    for _ in range(2):
+    def trains():
+        return any("test/accuracy" in row for row in read_lines(path / "metrics.jsonl"))
+
+    for begun in (path.exists, trains):
+        process.until(begun)
         for words in commands:
             done = runs_py(words)
-            early = re.fullmatch(r"runs\.py: --(y|value|percentiles).*: no run here has .*\n", done.stderr)
-            assert early or (done.returncode, done.stderr) == (0, ""), words
+            early = re.fullmatch(r"runs\.py: --(y|value|percentiles).*: no run here has .*", done[1])
+            assert early or done == (0, ""), words
         bn.run.frame(folder)
     assert state_of(path).state == "running"
-    assert runs_py(["rm", path, "--yes"]).stderr.endswith(": running: stop it first\n")
+    assert runs_py(["rm", path, "--yes"])[1].endswith(": running: stop it first")
     process.process.kill()
     process.wait()
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()[:-1]]
     assert bn.run.frame(folder)["step"].tolist()[: len(rows)] == [row["step"] for row in rows]
     for words in (*commands[:-1], ["gc", folder, "--yes"]):  # a kill may leave a part of a file
-        assert runs_py(words).returncode == 0, words
+        assert runs_py(words)[0] == 0, words
     assert state_of(path).state == "lost"
