@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from bn.run.directory import REPOSITORY
-from tests.conftest import slowly
 
 SCRIPTS = ("make_figures", "prepare_imagenet", "prepare_tiny_imagenet", "reproduce", "runs")
 
 
-@pytest.mark.parametrize("option", ["--no-such", *slowly("-z", "--help=3")])
-@pytest.mark.parametrize("script", [SCRIPTS[0], *slowly(*SCRIPTS[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["--no-such", "-z", "--help=3"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_one_line(script, option, tmp_path):
     done = subprocess.run(
         [sys.executable, REPOSITORY / "scripts" / f"{script}.py", option], cwd=tmp_path, capture_output=True,

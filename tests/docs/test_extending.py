@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from bn.run.directory import REPOSITORY
-from tests.conftest import slowly
 
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text()
 BLOCKS = re.findall(r"^```(python|yaml|bash)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -73,7 +72,8 @@ def test_the_page_has_the_five():
     assert len([1 for kind, _ in BLOCKS if kind != "bash"]) == 10
 
 
-@pytest.mark.parametrize("command", [COMMANDS[0], *slowly(*COMMANDS[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_trains(extended, command):
     python, *arguments = shlex.split(command)
     assert python == "python"

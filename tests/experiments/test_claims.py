@@ -41,6 +41,7 @@ def test_the_committed_ledger_has_a_verdict_wherever_there_are_records(tmp_path)
         assert verdict in claims.VERDICTS
 
 
+@pytest.mark.slow
 def test_the_tests_that_prove_a_claim_run_with_all_others():
     """They are collected by default, and nothing in them skips or expects a failure."""
     tests = sorted({test for claim in claims.read_claims() for test in claim.get("tests", ())})

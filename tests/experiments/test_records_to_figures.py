@@ -19,7 +19,6 @@ def figure1_results(tmp_path_factory, undisturbed) -> Path:
     results = tmp_path_factory.mktemp("results")
     runs = [undisturbed(f"experiment={n}", f"seed={s}") for n in figure1.NETWORKS for s in (0, 1)]
     figure1.collect(runs, results / "figure1")
-    make("figure1", figure1, results)
     return results
 
 
@@ -65,6 +64,7 @@ def test_figures_on_mnist_need_all_their_runs(undisturbed, planned, tmp_path, ex
 
 @pytest.mark.slow
 def test_drawing_figure1_gives_the_same_bytes(figure1_results) -> None:
+    make("figure1", figure1, figure1_results)
     assert differences("figure1", figure1, figure1_results) == []
     made = {path.name for path in (figure1_results / "figure1").glob("figure1*")}
     stems = ("figure1", "figure1_all_units")

@@ -5,7 +5,6 @@ import re
 import pytest
 
 from bn.run.directory import REPOSITORY
-from tests.conftest import slowly
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("nbclient")
@@ -32,7 +31,8 @@ def test_each_is_run_here() -> None:
     assert NOTEBOOKS.keys() == SHOWN.keys()
 
 
-@pytest.mark.parametrize("name", ["figure1", *slowly(*(name for name in SHOWN if name != "figure1"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHOWN)
 def test_notebook_runs(name: str, monkeypatch) -> None:
     """It shows what its committed outputs show; the same words, where these follow from records."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))

@@ -4,8 +4,6 @@ import shlex
 import subprocess
 import sys
 
-import pytest
-
 from bn.run.commands import command, listing
 from bn.run.directory import REPOSITORY
 from bn.run.ending import last_lines
@@ -22,13 +20,12 @@ def relative(path):
     return "../" * (len(REPOSITORY.parts) - 1) + path.removeprefix("/")
 
 
-@pytest.mark.parametrize("folder", ["elsewhere", "with spaces and 'quotes'"])
-def test_elsewhere_they_run_as_they_are(trained, tmp_path, monkeypatch, folder):
-    run = trained("experiment=mnist_bn", output=tmp_path / folder / "runs")
-    here = tmp_path / folder
+def test_elsewhere_they_run_as_they_are(trained, tmp_path, monkeypatch):
+    here = tmp_path / "with spaces and 'quotes'"
+    run = trained("experiment=mnist_bn", output=here / "runs")
     monkeypatch.chdir(here)
     (line,) = [line for line in last_lines(run, "done", "") if "next: " in line]
-    for typed in (line.partition("next: ")[2], listing(str(tmp_path / folder / "runs"))):
+    for typed in (line.partition("next: ")[2], listing(str(here / "runs"))):
         program, *arguments = shlex.split(typed)
         assert program == "python"
         done = subprocess.run([sys.executable, *arguments], cwd=here, capture_output=True, text=True)

@@ -1,6 +1,7 @@
 """A run that is done goes on as a longer one: to the bits of one that was as long from the start."""
 
 import json
+import shutil
 
 import pytest
 
@@ -40,17 +41,29 @@ def extended(planned):
     return lambda shorter, *overrides: planned(LONG, *overrides, f"extend={shorter.path}")
 
 
+@pytest.fixture
+def finished(planned, undisturbed):
+    """A run that is done: a copy of one that was trained once."""
+
+    def copied(*overrides):
+        run = planned(*overrides)
+        shutil.copytree(undisturbed(*overrides).path, run.path)
+        return run
+
+    return copied
+
+
 def trained_by(run, stop_signal=lambda: None):
     return attempt(run, Ranks(), {}, lambda config, run: train(config, run, stop_signal, progress=False))
 
 
 @pytest.mark.parametrize("network", ["bn", *slowly(*[name for name in NETWORKS if name != "bn"])])
 def test_the_longer_run_is_the_continuation_to_the_bit(
-    network, trained, extended, undisturbed, bits, snapshot
+    network, finished, extended, undisturbed, bits, snapshot
 ):
     overrides = NETWORKS[network]
     short, long = ("steps=24", "steps=32") if "scale=smoke" in overrides else ("steps=120", LONG)
-    shorter = trained(*overrides, short)
+    shorter = finished(*overrides, short)
     before = snapshot(shorter.path)
     run = extended(shorter, *overrides, long)
     assert trained_by(run)[0] == "done"
@@ -60,31 +73,32 @@ def test_the_longer_run_is_the_continuation_to_the_bit(
 
 
 @pytest.mark.parametrize("steps", [130, *slowly(121, 90)])
-def test_a_shorter_one_that_ends_between_two_logs(steps, trained, extended, undisturbed, bits):
+def test_a_shorter_one_that_ends_between_two_logs(steps, finished, extended, undisturbed, bits):
     """Its end was evaluated and observed, and part of a window of losses logged; the longer one's is not."""
-    shorter = trained(RUN, f"steps={steps}")
+    shorter = finished(RUN, f"steps={steps}")
     run = extended(shorter, RUN)
     trained_by(run)
     assert bits(run) == bits(undisturbed(RUN, LONG))
 
 
-@pytest.mark.parametrize("steps", [120, 130, *slowly(125, 150)])
-def test_what_a_shorter_one_observed_at_its_end(steps, trained, extended, undisturbed, bits):
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [120, 125, 130, 150])
+def test_what_a_shorter_one_observed_at_its_end(steps, finished, extended, undisturbed, bits):
     """Stays where the longer one looks too: each observation has its own steps."""
     names = [name for name in OBSERVATIONS if name not in BY_LENGTH]
     observed = [
         RUN, f"observe=[{','.join(names)}]", "log_every=30", "evaluate.at.every=50", "probe.at.early=[0,125]",
         "probe.examples=64",
     ]  # fmt: skip
-    shorter = trained(*observed, f"steps={steps}")
+    shorter = finished(*observed, f"steps={steps}")
     run = extended(shorter, *observed)
     trained_by(run)
     assert bits(run) == bits(undisturbed(*observed, LONG))
 
 
-def test_it_is_the_run_that_its_own_command_makes(trained, extended, planned, cli, typed, bits):
+def test_it_is_the_run_that_its_own_command_makes(finished, extended, planned, cli, typed, bits):
     """In the same directory; once interrupted it goes on, with or without `extend`; it is extended again."""
-    shorter = trained(RUN)
+    shorter = finished(RUN)
     run = extended(shorter, RUN)
     assert run.path == planned(RUN, LONG).path
     calls = iter(range(1, 1000))
@@ -100,8 +114,8 @@ def test_it_is_the_run_that_its_own_command_makes(trained, extended, planned, cl
     assert f"continues {run.name} from step 180; that run is not changed" in out
 
 
-def test_where_it_comes_from_is_recorded(trained, extended):
-    shorter = trained(RUN)
+def test_where_it_comes_from_is_recorded(finished, extended):
+    shorter = finished(RUN)
     run = extended(shorter, RUN)
     run.command = "python train.py the longer one"
     trained_by(run)
@@ -115,8 +129,8 @@ def test_where_it_comes_from_is_recorded(trained, extended):
     assert f"extend: {shorter.path}" in (run.path / "config.yaml").read_text()
 
 
-def test_killed_while_it_takes_over(trained, extended, undisturbed, bits, monkeypatch):
-    shorter = trained(RUN)
+def test_killed_while_it_takes_over(finished, extended, undisturbed, bits, monkeypatch):
+    shorter = finished(RUN)
     run = extended(shorter, RUN)
 
     def killed(*_):
@@ -139,8 +153,8 @@ def refusal(run, snapshot):
     return line
 
 
-def test_what_cannot_be_extended(trained, planned, extended, snapshot, stop_after):
-    shorter = trained(RUN)
+def test_what_cannot_be_extended(finished, trained, planned, extended, snapshot, stop_after):
+    shorter = finished(RUN)
     key = f"extend={shorter.path}"
     other = planned(RUN, LONG, "optim.lr=1", key)
     assert refusal(other, snapshot) == (
@@ -168,15 +182,15 @@ def test_what_cannot_be_extended(trained, planned, extended, snapshot, stop_afte
     assert line.endswith("seed_1: interrupted at step 30; accepted: a run that is done")
 
 
-def test_one_that_has_changed_since_is_refused(trained, extended, snapshot):
-    shorter = trained(RUN)
+def test_one_that_has_changed_since_is_refused(finished, extended, snapshot):
+    shorter = finished(RUN)
     path = shorter.path / "metrics.jsonl"
     path.write_text(path.read_text().replace("0.", "1.", 1))
     assert "changed since the run ended" in refusal(extended(shorter, RUN), snapshot)
 
 
-def test_values_are_named_as_they_are_typed(trained, planned, snapshot):
-    shorter = trained(RUN)
+def test_values_are_named_as_they_are_typed(finished, planned, snapshot):
+    shorter = finished(RUN)
     key = f"extend={shorter.path}"
     run = planned(RUN, LONG, "data.examples=600", "cuda_graph=false", key)
     assert refusal(run, snapshot) == (
@@ -185,9 +199,9 @@ def test_values_are_named_as_they_are_typed(trained, planned, snapshot):
     )
 
 
-def test_a_run_that_is_there_already_began_as_it_is_said(trained, extended, planned, snapshot, stop_after):
+def test_a_run_that_is_there_already_began_as_it_is_said(finished, extended, planned, snapshot, stop_after):
     """`extend` of another run, or of none, would be passed over once the longer run has begun."""
-    shorter = trained(RUN)
+    shorter = finished(RUN)
     run = extended(shorter, RUN)
     trained_by(run, stop_after(20))
     for _ in ("interrupted", "done"):
@@ -197,7 +211,7 @@ def test_a_run_that_is_there_already_began_as_it_is_said(trained, extended, plan
         assert line.endswith("; accepted: the same command without extend")
         trained_by(run)
     assert run.finished
-    alone = trained(RUN, LONG, "seed=1")
+    alone = finished(RUN, LONG, "seed=1")
     line = refusal(planned(RUN, LONG, "seed=1", f"extend={shorter.path}"), snapshot)
     assert line == (
         f"extend={shorter.path}: {alone.name} is there already, and began at step 0; "
@@ -205,9 +219,8 @@ def test_a_run_that_is_there_already_began_as_it_is_said(trained, extended, plan
     )
 
 
-def test_a_sweep_checks_all_members_first(trained, cli, typed, snapshot, tmp_path):
-    trained(RUN)
-    shorter = trained(RUN).path.parent
+def test_a_sweep_checks_all_members_first(finished, cli, typed, snapshot, tmp_path):
+    shorter = finished(RUN).path.parent
     before = snapshot(tmp_path)
     arguments = ("-m", RUN, "seed=0,1", LONG, f"extend='{shorter}/seed_${{seed}}'")
     code, out, err = cli(*typed(*arguments))
@@ -216,8 +229,8 @@ def test_a_sweep_checks_all_members_first(trained, cli, typed, snapshot, tmp_pat
     assert snapshot(tmp_path) == before
 
 
-def test_a_run_that_has_begun_does_not_look_again(trained, extended):
-    shorter = trained(RUN)
+def test_a_run_that_has_begun_does_not_look_again(finished, extended):
+    shorter = finished(RUN)
     run = extended(shorter, RUN)
     trained_by(run)
     (shorter.path / "config.yaml").unlink()
