@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bn.norm.module import BatchNorm, counted_together
+from bn.norm.module import BatchNorm, count_batches_at_once
 
 
 class Step(Protocol):
@@ -46,7 +46,7 @@ class AutogradStep:
         self.rate: float | None = None  # what set_rate wrote last
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        with counted_together(self.norms):
+        with count_batches_at_once(self.norms):
             logits = self.model(images)
         loss = F.cross_entropy(logits, labels)
         self.optimizer.zero_grad()

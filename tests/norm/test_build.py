@@ -1,4 +1,4 @@
-"""The normalizations of `model.norm`, in both networks."""
+"""The normalizations that `model.norm` can name, in both networks."""
 
 import pytest
 import torch

@@ -70,7 +70,7 @@ def test_groups_of_a_large_mini_batch_are_normalized_apart(planned, monkeypatch,
     other.capture()
     assert other.describe().startswith(described)
     found = [other.step(*other.draw(n)).clone() for n in range(1, 6)]
-    monkeypatch.setattr("bn.norm.module.ghost_norm_in_one_call", ghost_norm)
+    monkeypatch.setattr("bn.norm.module.ghost_norm_one_call", ghost_norm)
     apart = task_of(planned, *batch, "precision=float32", "compile=never")
     expected = [apart.step(*apart.draw(n)).clone() for n in range(1, 6)]
     tolerance = TOLERANCE[described.partition(",")[0]]
