@@ -11,8 +11,8 @@ from bn.distributed.ranks import Ranks
 from bn.errors import CaptureFailed, UserError
 from bn.run.attempt import attempt
 from bn.tasks import build_task, compiling, cuda_graph
-from bn.tasks.compiling import wants_compiling
-from bn.tasks.memory import names_memory
+from bn.tasks.compiling import should_compile
+from bn.tasks.memory import report_out_of_memory
 
 importlib.import_module("bn.tasks.images")  # before a test replaces what it imports
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -62,7 +62,7 @@ def test_a_step_that_cannot_be_captured_is_taken_as_it_is(task, graph, capfd):
     one.capture()
     assert one.step is step
     assert capfd.readouterr().err == (
-        "no CUDA graph, steps are launched one by one: RuntimeError: it is not permitted\n"
+        "no CUDA graph, kernels are launched one by one: RuntimeError: it is not permitted\n"
     )
 
 
@@ -79,12 +79,12 @@ def test_what_cannot_be_compiled_is_captured_as_it_is(task, graph, capfd):
     graph(RuntimeError("no\nkernel"))
     one = task("compile=never")
     one.step(*one.draw(1))
-    momenta = [tensor.clone() for tensor in one.step.tensors()]
+    momenta = [tensor.clone() for tensor in one.step.state_tensors()]
     compiled, one.compiled = one.step, True
     one.capture()
     assert one.step is not compiled
     assert not one.compiled
-    assert all(map(torch.equal, one.step.tensors(), momenta))
+    assert all(map(torch.equal, one.step.state_tensors(), momenta))
     assert capfd.readouterr().err == "not compiled: RuntimeError: no kernel\n"
 
 
@@ -117,7 +117,7 @@ def test_out_of_memory_is_no_reason_to_try_another_way(task, graph, compile):
 
 
 def test_out_of_memory_is_a_line_that_names_batch_and_memory(planned, capfd):
-    @names_memory
+    @report_out_of_memory
     def work(*_):
         raise torch.cuda.OutOfMemoryError(SAID)
 
@@ -126,16 +126,16 @@ def test_out_of_memory_is_a_line_that_names_batch_and_memory(planned, capfd):
     assert state == "interrupted"
     assert line == (
         f"{run.name}: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 "
-        "GiB of which 1.00 GiB is free; less than optim.batch=60, or more processes (torchrun), which share "
-        "it, need less: the same command resumes it"
+        "GiB of which 1.00 GiB is free; reduce optim.batch=60 or share it among more processes (torchrun): "
+        "the same command resumes it"
     )
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_auto_compiles_on_a_gpu_where_all_is_there(monkeypatch):
-    monkeypatch.setattr(compiling, "missing_for_compiling", lambda device: None)
-    assert [wants_compiling(CUDA, wanted) for wanted in ("auto", "always", "never")] == [True, True, False]
-    assert [wants_compiling(CPU, wanted) for wanted in ("auto", "always", "never")] == [False, True, False]
+    monkeypatch.setattr(compiling, "missing_requirement", lambda device: None)
+    assert [should_compile(CUDA, wanted) for wanted in ("auto", "always", "never")] == [True, True, False]
+    assert [should_compile(CPU, wanted) for wanted in ("auto", "always", "never")] == [False, True, False]
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def complete(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(compiling.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(Path, "exists", lambda path: True)
-    assert compiling.missing_for_compiling(CUDA) is None
+    assert compiling.missing_requirement(CUDA) is None
 
 
 LACKING = {
@@ -160,6 +160,6 @@ LACKING = {
 @pytest.mark.parametrize("what", LACKING)
 def test_what_compiling_for_a_gpu_lacks_is_named(complete, monkeypatch, what):
     monkeypatch.setattr(*LACKING[what])
-    assert not wants_compiling(CUDA, "auto")
+    assert not should_compile(CUDA, "auto")
     with pytest.raises(UserError, match="^compile=always: needs " + what.replace("+", r"\+")):
-        wants_compiling(CUDA, "always")
+        should_compile(CUDA, "always")

@@ -7,7 +7,7 @@ import torch
 
 from bn.config.choices import NONLINEARITIES, NORMALIZATIONS
 from bn.errors import UserError
-from bn.fused_mlp import FusedStep, why_not
+from bn.fused_mlp import FusedStep, unsupported
 from bn.models import mlp
 from bn.run.directory import read_lines
 from bn.tasks import build_task
@@ -22,7 +22,7 @@ def test_the_step_trains_what_the_declaration_says(planned, norm, nonlinearity):
     """Of each network there is: what it declares it computes, what it does not it refuses to."""
     config = planned(*MLP, f"model.norm={norm}", f"model.nonlinearity={nonlinearity}").config
     network = mlp(network=config.model)
-    if why_not(config) is None:
+    if unsupported(config) is None:
         FusedStep(network, batch=60, lr=0.1)
     else:
         with pytest.raises(ValueError, match="cannot compute"):
@@ -40,7 +40,7 @@ def test_the_step_trains_what_the_declaration_says(planned, norm, nonlinearity):
 def test_anything_else_falls_back_with_a_word_or_is_refused(planned, override):
     task = build_task(planned(*MLP, override).config, torch.device("cpu"), 0)
     assert type(task.step) is AutogradStep
-    assert task.describe() == f"readable step, the fused one cannot {override}"
+    assert task.describe() == f"readable step, the fused step does not support {override}"
     with pytest.raises(UserError, match=f"^step_path=fused: {override} needs step_path=autograd or auto$"):
         planned(*MLP, override, "step_path=fused")
 

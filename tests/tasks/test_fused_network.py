@@ -209,7 +209,7 @@ def test_a_run_of_a_changed_network_takes_the_readable_step_and_says_so(planned,
     run = ("experiment=mnist_bn", f"model.norm={norm}")
     task = build_task(planned(*run).config, torch.device("cpu"), 0)
     assert type(task.step) is AutogradStep
-    assert task.describe() == "readable step, the fused one cannot this network"
+    assert task.describe() == "readable step, the fused step does not support this network"
     with pytest.raises(
         UserError, match=r"^step_path=fused: the fused step cannot compute Dropout; accepted: "
     ):

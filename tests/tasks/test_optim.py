@@ -5,7 +5,7 @@ import torch
 
 from bn.config import Decay, Optim
 from bn.models import inception
-from bn.tasks.optim import rate_of, sgd
+from bn.tasks.optim import lr_schedule, sgd
 
 BASE = Optim(
     lr=0.0015, lr_factor=1.0, lr_batch=32, decay=Decay(factor=0.96, every=100, speed=1.0), batch=32,
@@ -18,7 +18,7 @@ def optim(**changes):
 
 
 def test_the_first_step_has_the_initial_rate_and_the_decay_is_exponential():
-    rate = rate_of(BASE)
+    rate = lr_schedule(BASE)
     assert rate(1) == 0.0015
     assert rate(101) == pytest.approx(0.0015 * 0.96, rel=1e-14)
     assert rate(1001) == pytest.approx(0.0015 * 0.96**10, rel=1e-14)
@@ -26,20 +26,20 @@ def test_the_first_step_has_the_initial_rate_and_the_decay_is_exponential():
 
 
 def test_six_times_faster():
-    slow, fast = rate_of(BASE), rate_of(optim(decay=Decay(0.96, 100, 6.0)))
+    slow, fast = lr_schedule(BASE), lr_schedule(optim(decay=Decay(0.96, 100, 6.0)))
     for n in (1, 50, 700):
         assert fast(n) == pytest.approx(slow(6 * (n - 1) + 1), rel=1e-13)
 
 
 def test_a_larger_mini_batch_scales_the_rate_and_decays_with_the_examples_seen():
-    small, large = rate_of(BASE), rate_of(optim(batch=256))
+    small, large = lr_schedule(BASE), lr_schedule(optim(batch=256))
     for steps in (0, 10, 500):
         assert large(steps + 1) == pytest.approx(8 * small(8 * steps + 1), rel=1e-13)
-    assert rate_of(optim(batch=256, lr_batch=None))(1) == 0.0015
+    assert lr_schedule(optim(batch=256, lr_batch=None))(1) == 0.0015
 
 
 def test_a_factor_of_1_is_a_constant_rate():
-    rate = rate_of(optim(decay=Decay(1.0, 1, 1.0), lr_factor=5.0))
+    rate = lr_schedule(optim(decay=Decay(1.0, 1, 1.0), lr_factor=5.0))
     assert {rate(n) for n in (1, 2, 1_000_000)} == {0.0075}
 
 

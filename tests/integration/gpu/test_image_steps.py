@@ -44,7 +44,7 @@ def test_each_way_gives_the_eager_step(planned, experiment, precision, compile, 
         other.capture()
         for name, tensor in other.model.state_dict().items():
             assert torch.equal(tensor, before[name]), name
-        assert all(not tensor.any() for tensor in other.step.tensors())  # momentum
+        assert all(not tensor.any() for tensor in other.step.state_tensors())  # momentum
     for n in range(1, 6):
         expected = eager.step(*eager.draw(n)).clone()
         assert_close(
