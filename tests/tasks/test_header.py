@@ -1,4 +1,4 @@
-"""The first lines: the numbers in them are those of the network and the data that are trained."""
+"""The header of a run: its numbers are those of the network and the data."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_the_mlp(planned):
     ]
 
 
-def test_a_factor_says_where_the_steps_come_from(planned):
+def test_a_steps_factor_is_shown(planned):
     run = planned("experiment=mnist_bn", "steps=20", "steps_factor=0.5")
     assert lines(run)[0] == f"mnist_bn: seed 0, for 10 steps (steps=20 x 0.5) -> {run.name}"
 
@@ -60,11 +60,11 @@ def test_inception(planned):
     [("none", "no normalization"), ("batch", "batch normalization"), ("layer", "layer normalization"),
      ("ghost", "batch normalization in groups of 20"), ("group", "group normalization")],
 )  # fmt: skip
-def test_normalizations_have_their_names(norm, words, planned):
+def test_normalizations_are_named(norm, words, planned):
     config = planned("experiment=mnist_bn", f"model.norm={norm}").config
     assert network(config) == f"MLP 784-100-100-100-10, sigmoid, {words}"
 
 
-def test_a_rate_that_is_scaled_says_so(planned):
+def test_a_scaled_learning_rate_is_explained(planned):
     config = planned("experiment=bn_x5", "scale=smoke", "optim.batch=64").config
     assert learning_rate(config.optim) == "learning rate 0.015 = 0.0075 x 64/32, scaled with the mini-batch"
