@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bn.config import Optim
 from bn.config.choices import OPTIMIZERS, load
@@ -19,8 +19,9 @@ def build_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
 
 def sgd(model: nn.Module, lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> torch.optim.SGD:
     """SGD with classical momentum. Weight decay does not apply to gamma, beta and biases."""
-    options = {"lr": lr_on(model, lr), "momentum": momentum, **fused_option(model)}
-    optimizer = torch.optim.SGD(parameter_groups(model, weight_decay), **options)
+    optimizer = torch.optim.SGD(
+        parameter_groups(model, weight_decay), momentum=momentum, **device_options(model, lr)
+    )
     if momentum:
         # As the first step would create it, so that it exists when warm-up steps are undone.
         for parameter in model.parameters():
@@ -30,8 +31,7 @@ def sgd(model: nn.Module, lr: float, momentum: float = 0.0, weight_decay: float 
 
 def adam(model: nn.Module, lr: float, weight_decay: float = 0.0) -> torch.optim.Adam:
     """Adam (Kingma & Ba 2015) with torch's constants. `weight_decay` is L2, added to the gradient."""
-    options = {"lr": lr_on(model, lr), **fused_option(model)}
-    optimizer = torch.optim.Adam(parameter_groups(model, weight_decay), **options)
+    optimizer = torch.optim.Adam(parameter_groups(model, weight_decay), **device_options(model, lr))
     for parameter in model.parameters():  # as the first step would create it, as for SGD
         steps = torch.zeros((), device=parameter.device if parameter.is_cuda else None)
         optimizer.state[parameter] = {
@@ -55,15 +55,10 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def lr_on(model: nn.Module, lr: float) -> float | Tensor:
-    """Return `lr`, on a GPU as a tensor there, so that it can be changed in a captured step."""
+def device_options(model: nn.Module, lr: float) -> dict[str, Any]:
+    """On a GPU, select torch's fused kernels, and store `lr` in a tensor that a captured step reads."""
     device = next(model.parameters()).device
-    return torch.tensor(lr, device=device) if device.type == "cuda" else lr
-
-
-def fused_option(model: nn.Module) -> dict[str, Any]:
-    """Select torch's fused kernels on a GPU."""
-    return {"fused": True} if next(model.parameters()).is_cuda else {}
+    return {"lr": torch.tensor(lr, device=device), "fused": True} if device.type == "cuda" else {"lr": lr}
 
 
 def lr_schedule(optim: Optim) -> Callable[[int], float]:
