@@ -75,21 +75,21 @@ def train(
                 losses.add(loss)
                 profile_step()
 
-                found: dict[str, float] = {}
+                metrics: dict[str, float] = {}
                 if losses.full or n == last:
-                    found["train/loss"] = losses.mean(n, team)
+                    metrics["train/loss"] = losses.mean(n, team)
                     if not config.profile:  # the profiler takes most of the time
-                        found["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
-                    found |= task.step_metrics(n)
+                        metrics["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
+                    metrics |= task.step_metrics(n)
                 if n in evaluate_at:
                     with mean_statistics(task.model, team):
                         check_finite(task.model, n)
-                        found |= task.evaluate()
+                        metrics |= task.evaluate()
                 if n in task.observer.steps:
-                    found |= task.observer.observe(n)
+                    metrics |= task.observer.observe(n)
                 if n == last or (n in evaluate_at and config.evaluate.population == "always"):
-                    found |= task.evaluate_population()
-                numbers.log(n, found)
+                    metrics |= task.evaluate_population()
+                numbers.log(n, metrics)
                 if n in task.observer.steps:
                     numbers.loggers.observe(task.observer, n)
 
@@ -102,7 +102,7 @@ def train(
                 if stop is not None and n < last:
                     run.set_status("interrupted", n, signal.Signals(stop).name)
                     raise Interrupted(stop)
-                if found or saves or n in task.observer.steps:
+                if metrics or saves or n in task.observer.steps:
                     pace = Pace(n)
         run.set_status("done", n)
     except Diverged as divergence:

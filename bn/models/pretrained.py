@@ -45,12 +45,12 @@ def from_public(state: Mapping[str, Any]) -> Inception:
         names |= {f"{unit}.norm.{part}": f"{name}_bn.{part}" for part in NORM}
     shapes = {name: own[key].shape for key, name in names.items()}
     shapes |= {f"{name}.bias": own[f"{unit}.norm.bias"].shape for unit, name in units.items()}
-    found = _checked(state, shapes)
+    tensors = _checked(state, shapes)
 
-    converted = {key: found[name] for key, name in names.items()}
+    converted = {key: tensors[name] for key, name in names.items()}
     converted["conv1.conv.weight"] = converted["conv1.conv.weight"].flip(1) * STD
     for unit, name in units.items():
-        converted[f"{unit}.norm.running_mean"] = found[f"{name}_bn.running_mean"] - found[f"{name}.bias"]
+        converted[f"{unit}.norm.running_mean"] = tensors[f"{name}_bn.running_mean"] - tensors[f"{name}.bias"]
         converted[f"{unit}.norm.num_batches_tracked"] = torch.tensor(1)  # marks the statistics as present
     network.load_state_dict(converted)
     return network.eval()
@@ -58,10 +58,10 @@ def from_public(state: Mapping[str, Any]) -> Inception:
 
 def _checked(state: Mapping[str, Any], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
     """Return the tensors of `state`, [1, C] as [C]. Raises UserError unless they match `shapes`."""
-    found = {key: value for key, value in state.items() if not key.endswith(".num_batches_tracked")}
     flat = {
         key: value[0] if isinstance(value, Tensor) and value.shape == (1, *shapes.get(key, ())) else value
-        for key, value in found.items()
+        for key, value in state.items()
+        if not key.endswith(".num_batches_tracked")
     }
     missing = [key for key, shape in shapes.items() if getattr(flat.get(key), "shape", None) != shape]
     unexpected = [str(key) for key in flat if key not in shapes]

@@ -10,7 +10,7 @@ from bn.data.seeds import generator
 from bn.models.weights import weights
 from bn.observe.observation import Observation, at_nonlinearities, values_at
 
-SHARE = 0.01  # norm of the noise over norm of the weights
+RELATIVE_NOISE = 0.01  # norm of the noise over norm of the weights
 
 
 class Amplification(Observation):
@@ -30,7 +30,7 @@ class Amplification(Observation):
         try:
             for weight in matrices:
                 noise = torch.randn(weight.shape, generator=draws).to(weight.device)
-                weight.add_(noise * (SHARE * weight.norm() / noise.norm()))
+                weight.add_(noise * (RELATIVE_NOISE * weight.norm() / noise.norm()))
             after = self.outputs()
         finally:
             for weight, value in zip(matrices, saved, strict=True):

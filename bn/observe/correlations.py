@@ -11,7 +11,7 @@ from bn.observe.observation import Observation, Subject, nonlinearity_inputs
 
 
 class Correlations(Observation):
-    """Correlations between the inputs to each layer's nonlinearity, with the sign they have before gamma.
+    """Correlations between the inputs to each layer's nonlinearity, divided by the sign of gamma.
 
     - `observe/correlation/<layer>`: the mean absolute correlation over all pairs of units and all examples.
     - `observe/correlation_change/<layer>`: the root mean square over pairs of the change of the correlation
@@ -30,21 +30,21 @@ class Correlations(Observation):
 
     @torch.no_grad()
     def observe(self, step: int) -> dict[str, float]:
-        found, halves = {}, {}
+        numbers, halves = {}, {}
         for name, inputs in nonlinearity_inputs(self.subject).items():
             gamma = getattr(self.subject.layers[name].norm, "weight", None)
             xhat = inputs.double()
             if gamma is not None and gamma.shape == inputs.shape[1:]:  # one per unit
                 xhat = xhat * gamma.sign()
             one, other = (correlations(half) for half in xhat.tensor_split(2))
-            found[f"observe/correlation/{name}"] = correlations(xhat).abs().mean().item()
-            found[f"observe/correlation_sampling/{name}"] = root_mean_square(one - other)
+            numbers[f"observe/correlation/{name}"] = correlations(xhat).abs().mean().item()
+            numbers[f"observe/correlation_sampling/{name}"] = root_mean_square(one - other)
             halves[name] = one
         if step == self.reference_at:
             self.reference = halves
         for name, reference in self.reference.items():
-            found[f"observe/correlation_change/{name}"] = root_mean_square(halves[name] - reference)
-        return found
+            numbers[f"observe/correlation_change/{name}"] = root_mean_square(halves[name] - reference)
+        return numbers
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.reference

@@ -11,7 +11,7 @@ from bn.models.mlp import HiddenLayer
 from bn.observe.observation import Observation, training_mode
 
 EXAMPLES = 5  # of the first mini-batch
-LEAST = torch.finfo(torch.float32).tiny  # lower bound on singular values, since their logarithm is taken
+SMALLEST = torch.finfo(torch.float32).tiny  # lower bound on singular values, since their logarithm is taken
 PERCENTILES = (10, 50, 90)
 
 
@@ -27,7 +27,7 @@ class Jacobians(Observation):
 
     def observe(self, step: int) -> dict[str, float]:
         images, _ = self.subject.batches[0]
-        found: dict[str, float] = {}
+        numbers: dict[str, float] = {}
         with training_mode(self.subject.model):
             x, nonlinearity = images, nn.Identity()
             for name, layer in self.subject.layers.items():
@@ -36,10 +36,10 @@ class Jacobians(Observation):
                 examples = range(min(EXAMPLES, len(x)))
                 jacobians = torch.stack([own_jacobian(between, x, i) for i in examples]).double()
                 values = torch.linalg.svdvals(jacobians).flatten()
-                found |= summary(name, values.clamp(min=LEAST))
+                numbers |= summary(name, values.clamp(min=SMALLEST))
                 with torch.no_grad():
                     x, nonlinearity = between(x), layer.nonlinearity
-        return found
+        return numbers
 
 
 def own_jacobian(function: nn.Module, x: Tensor, i: int) -> Tensor:

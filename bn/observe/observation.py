@@ -161,7 +161,7 @@ def nonlinearity_inputs(subject: Subject) -> dict[str, Tensor]:
 
 
 class Observer:
-    """The observations of a run, by name, behind the interface of one."""
+    """The observations of a run, by name, called together."""
 
     def __init__(self, observations: Mapping[str, Observation]) -> None:
         self.observations = observations
@@ -169,21 +169,21 @@ class Observer:
         self.steps = frozenset[int]().union(*self._steps.values())  # of any observation
 
     def observe(self, step: int) -> dict[str, float]:
-        found: dict[str, float] = {}
+        numbers: dict[str, float] = {}
         for name, observation in self.observations.items():
             if step in self._steps[name]:
-                found |= observation.observe(step)
-        return found
+                numbers |= observation.observe(step)
+        return numbers
 
     def views(self, step: int) -> Views:
         """Return the views of the observations made at `step`, the latest."""
-        found = Views({}, {})
+        views = Views({}, {})
         for name, observation in self.observations.items():
             if step in self._steps[name]:
                 numbers, histograms = observation.views()
-                found.numbers.update(numbers)
-                found.histograms.update(histograms)
-        return found
+                views.numbers.update(numbers)
+                views.histograms.update(histograms)
+        return views
 
     def state_dict(self) -> dict[str, Any]:
         return {name: observation.state_dict() for name, observation in self.observations.items()}

@@ -36,9 +36,9 @@ class _OneStep(Observation):
 
     def observe(self, step: int) -> dict[str, float]:
         now = self.snapshot()
-        found = self.compare(self.before, now) if step - 1 in self.before_at else {}
+        numbers = self.compare(self.before, now) if step - 1 in self.before_at else {}
         self.before = now if step in self.before_at else {}
-        return found
+        return numbers
 
     def state_dict(self) -> Tensors:
         return self.before
@@ -98,7 +98,7 @@ class GradientShift(_OneStep):
     def compare(self, before: Tensors, after: Tensors) -> dict[str, float]:
         names = [name for name, _ in self.subject.model.named_parameters()]
         own = {id(p): name for name, p in self.subject.model.named_parameters()}
-        found = {}
+        numbers = {}
         for layer, module in self.subject.layers.items():
             of_layer = [own[id(weight)] for weight in weights(module)]
             first = min(map(names.index, of_layer))
@@ -106,9 +106,9 @@ class GradientShift(_OneStep):
                 continue
             earlier = {name: after[name] for name in names[:first]}
             old, new = self.gradient(before, of_layer), self.gradient({**before, **earlier}, of_layer)
-            found[f"observe/gradient_shift/{layer}"] = ((new - old).norm() / old.norm()).item()
-            found[f"observe/gradient_cosine/{layer}"] = F.cosine_similarity(new, old, dim=0).item()
-        return found
+            numbers[f"observe/gradient_shift/{layer}"] = ((new - old).norm() / old.norm()).item()
+            numbers[f"observe/gradient_cosine/{layer}"] = F.cosine_similarity(new, old, dim=0).item()
+        return numbers
 
     def gradient(self, parameters: Tensors, wanted: list[str]) -> Tensor:
         """Return the gradient of the loss with respect to the `wanted` parameters, as one float64 vector."""
