@@ -113,17 +113,12 @@ def recorded_at(
     """Record `transform` of the values at each place, by its name, once for each forward pass."""
     recorded: dict[str, list[Tensor]] = {name: [] for name in places}
 
-    def hook(into: list[Tensor], module: nn.Module, end: End) -> RemovableHandle:
-        def on_input(_module, args, named) -> None:  # before the module may change it in place
-            (value,) = (*args, *named.values())
-            into.append(transform(value))
-
-        def on_output(_module, _args, output: Tensor) -> None:
-            into.append(transform(output))
-
-        if end == "input":
-            return module.register_forward_pre_hook(on_input, with_kwargs=True)
-        return module.register_forward_hook(on_output)
+    def hook(values: list[Tensor], module: nn.Module, end: End) -> RemovableHandle:
+        if end == "output":
+            return module.register_forward_hook(lambda _, _args, output: values.append(transform(output)))
+        return module.register_forward_pre_hook(  # before the module may change its input in place
+            lambda _, args, named: values.append(transform(*args, *named.values())), with_kwargs=True
+        )
 
     with ExitStack() as hooks:
         for name, place in places.items():

@@ -9,12 +9,13 @@ from bn.tasks.task import Task
 def run_header(config: Config, run: RunDirectory, device: str, task: Task, first: int) -> str:
     """Return the header of a run that starts after step `first` (0 for a new run) on the named `device`."""
     start = f"from step {first:,} of" if first else "for"
+    factor = f" (steps={config.steps} x {config.steps_factor:g})" if config.steps_factor != 1 else ""
     parameters = sum(parameter.numel() for parameter in task.model.parameters())
     counts = f"{parameters:,} parameters, {_rounded(multiply_adds(task.model))} multiply-adds per image"
     threads = f"{config.threads} thread{'s' * (config.threads > 1)}"
     weights = [f"  weights  initialized from {config.start}"] if config.start and not first else []
     return "\n".join((
-        f"{config.experiment}: seed {config.seed}, {start} {_steps(config)} -> {run.name}",
+        f"{config.experiment}: seed {config.seed}, {start} {config.length:,} steps{factor} -> {run.name}",
         f"  network  {network(config)}",
         f"  size     {counts}",
         *weights,
@@ -22,12 +23,6 @@ def run_header(config: Config, run: RunDirectory, device: str, task: Task, first
         f"  step     {config.optim.name}, {learning_rate(config.optim)}; {task.describe()}",
         f"  device   {device} ({threads})",
     ))  # fmt: skip
-
-
-def _steps(config: Config) -> str:
-    """Format the number of steps, with the factor if there is one: "10 steps (steps=20 x 0.5)"."""
-    factor = config.steps_factor
-    return f"{config.length:,} steps" + f" (steps={config.steps} x {factor:g})" * (factor != 1)
 
 
 def network(config: Config) -> str:
