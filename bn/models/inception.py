@@ -224,8 +224,8 @@ def inception(
     - `norm`: the normalization before each nonlinearity: "batch", over the mini-batch; "ghost", over groups
       of `norm_group` examples; another name in `bn.config.choices.NORMALIZATIONS`; or "none", with biases.
     - `lrn`: local response normalization where GoogLeNet has it, after the first max pool and after conv2.
-      (D) Without BN its alpha is in units of the input, as in GoogLeNet: inputs here are divided by
-      `bn.data.photometric.STD`. With BN activations have unit variance whatever the input, and alpha is
+      (D) Without BN its alpha is scaled to the inputs, which here, unlike in GoogLeNet, are divided by
+      `bn.data.photometric.STD`. With BN activations have unit variance whatever the inputs, and alpha is
       GoogLeNet's number: LRN then is the identity to within 1e-3, so networks with BN do not need it.
     - `dropout`: the probability of dropping a feature before the classifier.
     - `stem`: the first convolution, "separable" (depth multiplier 8; (D) BN and nonlinearity after its 1x1

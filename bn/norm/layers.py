@@ -11,7 +11,7 @@ def is_normalization(module: nn.Module) -> bool:
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Return whether calling `module` runs only its class's forward: no hooks, no forward of the instance."""
+    """Return whether calling `module` runs only its class's forward: no hooks and no forward of its own."""
     hooks = (
         module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks,
     )  # fmt: skip

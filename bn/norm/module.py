@@ -30,7 +30,7 @@ class BatchNorm(nn.Module):
     normalizes each by its own mean and variance, with the same bits as if the group came alone (on a GPU and
     within torch.compile, to rounding). A large mini-batch then trains as the paper's many workers of 32
     examples each did. The moving averages are updated once a call, by the mean of the groups' means and
-    unbiased variances. None makes one group. Evaluation uses no groups.
+    unbiased variances. None means a single group. Evaluation ignores groups.
 
     Conventions:
 

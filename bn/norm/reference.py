@@ -47,7 +47,15 @@ def reference_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5)
 
 
 def reference_backward(dy: Tensor, x: Tensor, gamma: Tensor, eps: float = 1e-5) -> Gradients:
-    """Compute the gradients of section 3, before simplification, from `dy` = dl/dy, shaped like `x`."""
+    """Compute the gradients of section 3, before simplification, from `dy` = dl/dy, shaped like `x`.
+
+    dl/dxhat     = dl/dy * gamma
+    dl/dsigma2_B = sum dl/dxhat * (x - mu_B) * (-1/2) * (sigma2_B + eps)^(-3/2)
+    dl/dmu_B     = sum dl/dxhat * -1 / sqrt(sigma2_B + eps) + dl/dsigma2_B * 1/m sum -2 (x - mu_B)
+    dl/dx        = dl/dxhat / sqrt(sigma2_B + eps) + dl/dsigma2_B * 2 (x - mu_B) / m + dl/dmu_B / m
+    dl/dgamma    = sum dl/dy * xhat
+    dl/dbeta     = sum dl/dy
+    """
     dims, shape, m = _batch_of(x, gamma)
     _, xhat, mean, var = reference_forward(x, gamma, torch.zeros_like(gamma), eps)
     centered = x - mean.view(shape)

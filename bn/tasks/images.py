@@ -111,7 +111,7 @@ class ImageTask(Task):
         on_gpu = next(self.model.parameters()).is_cuda
         if self.config.compile == "auto" and on_gpu and not self.compiled:
             missing = missing_requirement(torch.device("cuda"))
-            parts += [f"not compiled (missing: {missing})"] * (missing is not None)
+            parts += [f"not compiled: missing {missing}"] * (missing is not None)
         parts += ["CUDA graph"] * isinstance(self.step, CudaGraphStep)
         if self.team.size > 1:
             share = o.batch // self.team.size

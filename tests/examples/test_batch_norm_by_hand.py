@@ -1,4 +1,4 @@
-"""examples/batch_norm_by_hand.py: by hand and torch's agree, and Algorithm 2 is that of bn.norm."""
+"""examples/batch_norm_by_hand.py agrees with torch, and its Algorithm 2 with bn.norm."""
 
 import re
 import runpy
@@ -33,7 +33,7 @@ def test_it_prints_equal_accuracies(example, capsys):
     assert population > 50
 
 
-def test_the_layer_is_that_of_torch(example):
+def test_the_layer_equals_torchs(example):
     x = torch.randn(60, 5)
     by_hand, torchs = example["BatchNorm"](5), nn.BatchNorm1d(5)
     torch.testing.assert_close(by_hand(x), torchs(x))
@@ -41,7 +41,7 @@ def test_the_layer_is_that_of_torch(example):
     torch.testing.assert_close(by_hand.eval()(x), torchs.eval()(x))
 
 
-def test_algorithm2_is_that_of_the_library(example):
+def test_algorithm2_equals_the_librarys(example):
     batches = torch.rand(240, 784).split(60)
     by_hand, torchs = (example["network"](norm) for norm in (example["BatchNorm"], nn.BatchNorm1d))
     example["algorithm2"](by_hand, batches)
@@ -50,5 +50,5 @@ def test_algorithm2_is_that_of_the_library(example):
     torch.testing.assert_close(by_hand.eval()(x), torchs.eval()(x))
 
 
-def test_it_fits_on_a_page():
+def test_it_has_fewer_than_100_lines():
     assert len(PATH.read_text().splitlines()) < 100
