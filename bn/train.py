@@ -193,8 +193,8 @@ def save(training: Training, n: int) -> None:
     run.set_status("running", n)
 
 
-def last_checkpoint(run: RunDirectory, besides: Container[int] = ()) -> dict[str, Any] | None:
-    """Load the newest valid checkpoint of this run, except those of the steps `besides`, or None.
+def last_checkpoint(run: RunDirectory, skip: Container[int] = ()) -> dict[str, Any] | None:
+    """Load the newest valid checkpoint of this run, except those of steps in `skip`, or None.
 
     Prints a line on stderr for each invalid one. Raises UserError if checkpoints exist but all are invalid.
     """
@@ -205,7 +205,7 @@ def last_checkpoint(run: RunDirectory, besides: Container[int] = ()) -> dict[str
         if different := run.differences(state["config"]):
             raise UserError(f"of another run: {listed(different)}")
 
-    saved, complaints = load_latest(run.checkpoints, check, besides)
+    saved, complaints = load_latest(run.checkpoints, check, skip)
     for complaint in complaints:
         print(f"{complaint}: using the one before", file=sys.stderr)
     return saved

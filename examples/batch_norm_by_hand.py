@@ -86,10 +86,10 @@ def mnist(split):
 def main(steps=3000):
     torch.set_num_threads(1)  # the matrices are small: more threads gain little
     (images, labels), test = mnist("train"), mnist("t10k")
-    by_hand, torchs = network(BatchNorm), network(nn.BatchNorm1d)
+    by_hand, by_torch = network(BatchNorm), network(nn.BatchNorm1d)
     train(by_hand, images, labels, steps)
-    train(torchs, images, labels, steps)
-    print(f"torch.nn.BatchNorm1d, moving averages: {accuracy(torchs, *test):.2%}")
+    train(by_torch, images, labels, steps)
+    print(f"torch.nn.BatchNorm1d, moving averages: {accuracy(by_torch, *test):.2%}")
     print(f"by hand, moving averages:              {accuracy(by_hand, *test):.2%}")
     algorithm2(by_hand, images[torch.randperm(len(images))[: 300 * BATCH]].split(BATCH))
     print(f"by hand, Algorithm 2:                  {accuracy(by_hand, *test):.2%}")

@@ -52,10 +52,10 @@ def test_module_passes_gradcheck(features, shape, _, training):
     assert torch.autograd.gradcheck(call, [t.requires_grad_() for t in inputs])
 
 
-@pytest.mark.parametrize(("features", "shape", "torchs"), FORMS[:2])
+@pytest.mark.parametrize(("features", "shape", "torch_norm"), FORMS[:2])
 @pytest.mark.parametrize(("eps", "momentum"), [(1e-5, 0.1), (1e-3, 0.01), (0.1, 1.0)])
-def test_equals_torch_bit_for_bit_over_several_steps(features, shape, torchs, eps, momentum):
-    theirs = randomize(torchs(features, eps=eps, momentum=momentum))
+def test_equals_torch_bit_for_bit_over_several_steps(features, shape, torch_norm, eps, momentum):
+    theirs = randomize(torch_norm(features, eps=eps, momentum=momentum))
     ours = BatchNorm(features, eps=eps, momentum=momentum)
     ours.load_state_dict(theirs.state_dict())
     for step in range(4):
@@ -73,9 +73,9 @@ def test_equals_torch_bit_for_bit_over_several_steps(features, shape, torchs, ep
     assert torch.equal(ours.eval()(x), theirs.eval()(x))
 
 
-@pytest.mark.parametrize(("features", "shape", "torchs"), FORMS[:2])
-def test_state_dict_is_torchs_both_ways(features, shape, torchs):
-    theirs, ours = torchs(features), BatchNorm(features)
+@pytest.mark.parametrize(("features", "shape", "torch_norm"), FORMS[:2])
+def test_state_dicts_are_interchangeable_with_torchs(features, shape, torch_norm):
+    theirs, ours = torch_norm(features), BatchNorm(features)
     for layer in (theirs, ours):
         state = layer.state_dict()
         assert {k: (tuple(v.shape), v.dtype) for k, v in state.items()} == {
@@ -87,7 +87,7 @@ def test_state_dict_is_torchs_both_ways(features, shape, torchs):
         }
     assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), theirs.buffers(), strict=True))
     x = draw(*shape)
-    for source, target in [(ours, torchs(features)), (theirs, BatchNorm(features))]:
+    for source, target in [(ours, torch_norm(features)), (theirs, BatchNorm(features))]:
         randomize(source)(x)
         target.load_state_dict(source.state_dict())
         assert torch.equal(source.eval()(x), target.eval()(x))

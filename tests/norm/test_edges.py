@@ -27,16 +27,16 @@ class Calling(nn.Module):
         return self.call(self.norm, x)
 
 
-OURS = {
+OUR_CALLS = {
     "positional": lambda norm, x: norm(x),
     "by keyword": lambda norm, x: norm(x=x),
     "unpacked": lambda norm, x: norm(**{"x": x}),
 }
-TORCHS = {"positional": lambda norm, x: norm(x), "by keyword": lambda norm, x: norm(input=x)}
+TORCH_CALLS = {"positional": lambda norm, x: norm(x), "by keyword": lambda norm, x: norm(input=x)}
 CALLS = [
-    *itertools.product(SHAPES, ["BatchNorm", "BatchNorm of groups", "per activation"], OURS),
-    *itertools.product(["vectors"], ["BatchNorm1d"], TORCHS),
-    *itertools.product(["maps"], ["BatchNorm2d"], TORCHS),
+    *itertools.product(SHAPES, ["BatchNorm", "BatchNorm of groups", "per activation"], OUR_CALLS),
+    *itertools.product(["vectors"], ["BatchNorm1d"], TORCH_CALLS),
+    *itertools.product(["maps"], ["BatchNorm2d"], TORCH_CALLS),
 ]
 
 
@@ -54,7 +54,7 @@ def layer(name, shape):
 
 @pytest.mark.parametrize(("shape", "name", "call"), CALLS)
 def test_population_statistics_do_not_depend_on_how_the_layer_is_called(shape, name, call):
-    calls = TORCHS if name.endswith("d") else OURS
+    calls = TORCH_CALLS if name.endswith("d") else OUR_CALLS
     batches = [torch.randn(SHAPES[shape], generator=torch.Generator().manual_seed(i)) for i in range(3)]
     found = []
     for way in ("positional", call):
@@ -115,19 +115,19 @@ TRAINED = ("weight", "bias", "running_mean", "running_var")
 @pytest.mark.parametrize("missing", [(), *itertools.combinations(("num_batches_tracked", *TRAINED), 1)])
 @pytest.mark.parametrize("plain", [False, True], ids=["as saved", "a plain dict"])
 @pytest.mark.parametrize("nested", [False, True], ids=["alone", "in a network"])
-@pytest.mark.parametrize("torchs", [nn.BatchNorm1d, nn.BatchNorm2d])
-def test_a_state_dict_loads_exactly_when_torch_loads_it(torchs, nested, plain, missing):
+@pytest.mark.parametrize("torch_norm", [nn.BatchNorm1d, nn.BatchNorm2d])
+def test_a_state_dict_loads_exactly_when_torch_loads_it(torch_norm, nested, plain, missing):
     def wrapped(norm):
         return nn.Sequential(nn.Identity(), norm) if nested else norm
 
-    source = torchs(3)
-    source(torch.randn(12, 3, *[2] * (2 if torchs is nn.BatchNorm2d else 0)))
+    source = torch_norm(3)
+    source(torch.randn(12, 3, *[2] * (2 if torch_norm is nn.BatchNorm2d else 0)))
     state = wrapped(source).state_dict()
     for name in missing:
         del state[f"1.{name}" if nested else name]
     state = dict(state) if plain else state  # a plain dict has no version metadata
     before = dict(state)
-    theirs, norm = wrapped(torchs(3)), BatchNorm(3)
+    theirs, norm = wrapped(torch_norm(3)), BatchNorm(3)
     ours = wrapped(norm)
     try:
         theirs.load_state_dict(state)
@@ -141,7 +141,7 @@ def test_a_state_dict_loads_exactly_when_torch_loads_it(torchs, nested, plain, m
         assert torch.equal(norm.state_dict()[name], source.state_dict()[name])
     assert norm.num_batches_tracked >= 1
     x = torch.randn(12, 3)
-    shaped = x if torchs is nn.BatchNorm1d else x[..., None, None]
+    shaped = x if torch_norm is nn.BatchNorm1d else x[..., None, None]
     assert torch.equal(ours.eval()(shaped), theirs.eval()(shaped))
 
 
