@@ -66,10 +66,10 @@ def train(
             numbers.loggers.observe(task.observer, 0)
         task.model.train()
         pace = Pace(first)
-        only = task.draw(1) if config.overfit else None  # debug=overfit trains on one mini-batch
+        fixed_batch = task.draw(1) if config.overfit else None  # debug=overfit trains on one mini-batch
         with profiled(run, 0 if team.rank else config.profile, training.device) as profile_step:
             for n in range(first + 1, last + 1):
-                images, labels = only or task.draw(n)
+                images, labels = fixed_batch or task.draw(n)
                 task.step.set_lr(task.lr(n))
                 loss = task.step(images, labels)  # forward, loss, backward, update: bn/tasks/steps.py
                 losses.add(loss)
@@ -93,16 +93,16 @@ def train(
                 if n in task.observer.steps:
                     numbers.loggers.observe(task.observer, n)
 
-                late = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
-                stop, due = team.agree(stop_signal(), late)
-                saves = stop is not None or due or n % config.checkpoint_every == 0 or n == last
-                if saves:
+                overdue = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
+                stop, due = team.agree(stop_signal(), overdue)
+                saving = stop is not None or due or n % config.checkpoint_every == 0 or n == last
+                if saving:
                     save(training, n)
                     saved_at = time.monotonic()
                 if stop is not None and n < last:
                     run.set_status("interrupted", n, signal.Signals(stop).name)
                     raise Interrupted(stop)
-                if metrics or saves or n in task.observer.steps:
+                if metrics or saving or n in task.observer.steps:
                     pace = Pace(n)
         run.set_status("done", n)
     except Diverged as divergence:
