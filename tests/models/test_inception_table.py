@@ -56,7 +56,7 @@ def test_the_first_convolution_is_googlenets_2712_weights():
     }
 
 
-def test_the_table_equals_the_papers():
+def test_the_table_in_the_code_is_the_papers():
     assert {row.name: (row.side, row.channels) for row in FIGURE5} == PRINTED
     assert {row.name: row.proj for row in MODULES if row.name in ("4c", "4d")} == {"4c": 128, "4d": 128}
 
@@ -126,7 +126,7 @@ def test_multiply_adds_equal_torchs_count(stem, total):
     assert sum(counted.values()) == total
 
 
-def test_counted_rows_equal_the_tables():
+def test_counted_rows_are_the_tables():
     rows = counts(built())
     assert [row.name for row in rows] == [*PRINTED, "classifier"]
     assert [row.channels for row in rows] == [*(channels for _, channels in PRINTED.values()), 1000]
@@ -149,7 +149,7 @@ def test_classes():
     assert outputs(built(classes=17), 2, 3, 64, 64)["classifier"] == (2, 17)
 
 
-def test_a_separable_stem_computes_less_and_stores_more():
+def test_a_separable_stem_computes_less_and_keeps_more():
     """The appendix: less computation, more memory in training.
 
     The backward pass needs the input of each convolution: the image, and in the separable stem also the 24

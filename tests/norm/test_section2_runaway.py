@@ -77,7 +77,7 @@ def test_ignoring_the_scale_too_makes_the_weight_grow_without_bound_at_a_fixed_l
     assert a[-1] > 4
 
 
-def test_ignoring_the_scale_blows_up_as_the_weight_shrinks():
+def test_ignoring_the_scale_blows_up_where_the_weight_shrinks():
     """In the other direction a falls from 1 towards 0, and its steps c / a grow from c to over sqrt(c)."""
     u, target = problem()
     a, loss = descend(lambda a: ignoring_scale(a, u), scalar(1.0), -target, 1000, rate=2e-4)
