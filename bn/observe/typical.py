@@ -4,7 +4,7 @@ import numpy as np
 
 
 def typical_unit(path: np.ndarray) -> int:
-    """Return "one typical activation" of a layer by a declared rule, since the paper gives none (D).
+    """Return the index of a layer's "typical activation", by a fixed rule since the paper gives none (D).
 
     `path` (T, P, units) holds the layer's percentiles over training. The typical unit is the one nearest to
     the layer's median path (the median over units at each step), by the sum of squares over steps and
