@@ -27,7 +27,7 @@ from benchmarks.processes import train, used
 from benchmarks.scaffold import COMMITTED, Growing, measured_on, options
 from bn.run.directory import REPOSITORY
 from bn.run.environment import environment
-from bn.train import device_name, take_device
+from bn.train import device_name, select_device
 from experiments import style
 
 MNIST = ("experiment=mnist_bn", "device=cpu")
@@ -64,7 +64,7 @@ def main() -> None:
         "kind": "growth",
         "found": found,
         "rounds": arguments.rounds,
-        "device": device_name(take_device("cpu")),
+        "device": device_name(select_device("cpu")),
         "environment": environment(),
     }
     if not arguments.tiny:

@@ -159,7 +159,7 @@ def fixed_step(
 ) -> Run:
     """A step on one mini-batch again and again. `apart`: BN by a call for each group; `search`: cuDNN's."""
     torch.backends.cudnn.benchmark = search
-    norm_module.ghost_norm_in_one_call = ghost_norm if apart else IN_ONE_CALL
+    norm_module.ghost_norm_one_call = ghost_norm if apart else ONE_CALL
     images, labels = mini_batch(setting)
     model = ours(setting, NHWC)
     step = make_step(model, compiled=compiled)
@@ -168,7 +168,7 @@ def fixed_step(
     return lambda: step(images, labels)
 
 
-IN_ONE_CALL = norm_module.ghost_norm_in_one_call
+ONE_CALL = norm_module.ghost_norm_one_call
 
 
 def fed_step(setting: Setting, inputs: Callable[[], Pair]) -> Run:

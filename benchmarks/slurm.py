@@ -26,7 +26,7 @@ from bn.run.code_state import REPOSITORY, code_state
 from bn.run.directory import RunDirectory
 from bn.run.environment import environment
 from bn.run.signals import end_with_parent
-from bn.train import device_name, take_device
+from bn.train import device_name, select_device
 
 RUN = ("experiment=mnist_bn", "steps=1", "probe.examples=60", "evaluate.population_batches=1", "device=cpu")
 FEW, MANY = 2, 8  # members
@@ -52,7 +52,7 @@ def main() -> None:
         "seconds": {what: statistics.median(values) for what, values in found.items()},
         "records_ms": {what: 1000 * seconds for what, seconds in records.items()},
         "rounds": arguments.rounds,
-        "device": device_name(take_device("cpu")),
+        "device": device_name(select_device("cpu")),
         "slurm": said("sinfo", "--version"),
         "environment": environment(),
     }

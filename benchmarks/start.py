@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 from benchmarks.processes import Cost, train, used
 from benchmarks.scaffold import COMMITTED, Growing, measured_on, options
 from bn.run.environment import environment
-from bn.train import device_name, take_device
+from bn.train import device_name, select_device
 
 RUN = ("experiment=mnist_bn", "steps=1", "device=cpu")
 SHORT = ("probe.examples=60", "evaluate.population_batches=1")
@@ -41,7 +41,7 @@ def main() -> None:
             for name, costs in found.items()
         },
         "rounds": arguments.rounds,
-        "device": device_name(take_device("cpu")),
+        "device": device_name(select_device("cpu")),
         "environment": environment(),
     }
     print(table(document))

@@ -1,11 +1,11 @@
-"""The MLP's training step, fused: forward, the paper's backward and update in one, on torch's own kernels.
+"""The fused training step of the MLP: forward, the paper's backward and the update, on torch's own kernels.
 
-It computes the numbers of the readable step, `bn.tasks.steps.AutogradStep`, in about half the time: with BN
-0.556 ms against 1.003 ms a step, without 0.443 ms against 0.843 ms, on one core (medians of 15 rounds;
-results/benchmark/cpu.md). What it saves is not arithmetic but everything around it: the autograd graph, the
-gradients' memory (the update W - lr dW happens inside the matrix product that makes dW) and the allocations.
+It computes the same numbers as the readable step, `bn.tasks.steps.AutogradStep`, in about half the time: with
+BN 0.556 ms against 1.003 ms a step, without BN 0.443 ms against 0.843 ms, on one core (medians of 15 rounds;
+results/benchmark/cpu.md). The arithmetic is the same. It saves the autograd graph, the memory of the
+gradients (the update W - lr dW happens inside the matrix product that computes dW) and allocations.
 
-`why_not` declares what it can do. Anything else is trained by the readable step.
+`unsupported` names what it cannot train; the readable step trains everything else.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,8 @@ aten = torch.ops.aten
 
 class _Nonlinearity(NamedTuple):
     module: type[nn.Module]
-    forward: Callable[[Tensor], Tensor]  # z = g(x), written over x
-    backward: Callable[[Tensor, Tensor], Tensor]  # dl/dx from dl/dz and z, written over dl/dz
+    forward: Callable[[Tensor], Tensor]  # z = g(x), in place
+    backward: Callable[[Tensor, Tensor], Tensor]  # dl/dx from dl/dz and z, in place of dl/dz
 
 
 NONLINEARITIES = {
@@ -42,11 +42,11 @@ NONLINEARITIES = {
 NORMS = ("none", "batch")
 
 
-def why_not(config: Config) -> str | None:
-    """None where `FusedStep` can train the MLP of `config`, else what it cannot: "optim.momentum=0.9"."""
+def unsupported(config: Config) -> str | None:
+    """Return a setting that `FusedStep` does not support, such as "optim.momentum=0.9", or None."""
     model, optim = config.model, config.optim
     assert isinstance(model, MlpModel)
-    beyond = {
+    settings = {
         f"model.norm={model.norm}": model.norm not in NORMS,
         f"model.norm_place={model.norm_place}": model.norm_place != "before",
         f"model.dropout={model.dropout:g}": model.dropout > 0,
@@ -55,11 +55,11 @@ def why_not(config: Config) -> str | None:
         f"optim.momentum={optim.momentum:g}": optim.momentum > 0,
         f"optim.decay.factor={optim.decay.factor:g}": optim.decay.factor < 1,
     }
-    return next((what for what, is_beyond in beyond.items() if is_beyond), None)
+    return next((setting for setting, is_unsupported in settings.items() if is_unsupported), None)
 
 
 class _Norm(NamedTuple):
-    """The tensors of a BatchNorm, looked up once."""
+    """The tensors of a BatchNorm, so that a step does not look up its attributes."""
 
     gamma: Tensor
     beta: Tensor
@@ -70,11 +70,11 @@ class _Norm(NamedTuple):
 
 
 class FusedStep:
-    """The MLP's step under SGD at a constant rate, without momentum; in place on the model's own tensors.
+    """A step of SGD on an MLP, at a constant learning rate without momentum, in place on the model's tensors.
 
-    Takes images (batch, inputs), of the type of the weights, and labels (batch,) int64.
-    Weight decay (on the matrices W; not on gamma, beta or b) is free: W <- (1 - lr decay) W - lr dW.
-    Raises ValueError for a network that it cannot compute.
+    Takes images (batch, inputs), with the dtype of the weights, and labels (batch,) int64. Weight decay, on
+    the matrices W but not on gamma, beta and b, costs nothing: W <- (1 - lr decay) W - lr dW. Raises
+    ValueError for a network that it cannot compute.
     """
 
     def __init__(self, model: MLP, *, batch: int, lr: float, decay: float = 0.0) -> None:
@@ -91,7 +91,7 @@ class FusedStep:
         self.nonlinearities = [by_type[type(layer.nonlinearity)] for layer in layers]
         self.batch_counts = [norm.num_batches_tracked for norm in norms if norm]
 
-        # Memory for each affine output and the gradient of each layer's input.
+        # Buffers for each affine output and the gradient of each layer's input.
         new = self.weights[0].new_empty
         self.affine = [new(batch, len(weight)) for weight in self.weights]
         self.input_gradients = [new(batch, weight.shape[1]) for weight in self.weights]
@@ -101,7 +101,7 @@ class FusedStep:
     @torch.no_grad()
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         inputs = [images]  # u of each layer
-        statistics = []  # of each BN, mu_B and 1 / sqrt(s2_B + eps)
+        statistics = []  # mu_B and 1 / sqrt(sigma2_B + eps) of each BN
         for i, norm in enumerate(self.norms):
             x = self._forward_affine(i, inputs[i])
             if norm is None:
@@ -121,6 +121,7 @@ class FusedStep:
         d = aten.nll_loss_backward.default(self.one, log_p, labels, None, 1, -100, count)
         d = aten._log_softmax_backward_data.default(d, log_p, 1, log_p.dtype)
 
+        # In turn, d is the gradient with respect to the logits and to z, y = BN(x) and x of each layer.
         d = self._backward_affine(len(self.norms), inputs[-1], d)
         for i in reversed(range(len(self.norms))):
             self.nonlinearities[i].backward(d, inputs[i + 1])
@@ -135,11 +136,11 @@ class FusedStep:
             d = self._backward_affine(i, inputs[i], d)
         return loss
 
-    def set_rate(self, rate: float) -> None:
-        assert rate == self.lr, "the rate of the fused step is constant"
+    def set_lr(self, lr: float) -> None:
+        assert lr == self.lr, "the learning rate of the fused step is constant"
 
-    def tensors(self) -> list[Tensor]:
-        return []  # plain SGD remembers nothing
+    def state_tensors(self) -> list[Tensor]:
+        return []  # plain SGD has no state
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -154,7 +155,7 @@ class FusedStep:
         return torch.addmm(bias, u, transposed, out=self.affine[i])
 
     def _backward_affine(self, i: int, u: Tensor, d: Tensor) -> Tensor:
-        """dl/du, then the update of W and b; the first layer's dl/du is needed by nobody."""
+        """Return dl/du, which the first layer does not need, and update W and b."""
         du = torch.mm(d, self.weights[i], out=self.input_gradients[i]) if i else d
         transposed = d.t()
         self.weights[i].addmm_(transposed, u, beta=self.keep, alpha=-self.lr)
@@ -165,7 +166,7 @@ class FusedStep:
 
 
 def _check(model: MLP) -> None:
-    """ValueError unless `model` is what `bn.models.mlp.mlp` makes: the step calls none of its modules."""
+    """Raise ValueError unless `model` is as `bn.models.mlp.mlp` builds it: the step calls no modules."""
     nonlinearities = [one.module for one in NONLINEARITIES.values()]
     parts = [(model, [MLP]), (model.hidden, [nn.Sequential]), (model.classifier, [nn.Linear])]
     parts += [(layer, [HiddenLayer]) for layer in model.hidden]

@@ -1,6 +1,6 @@
-"""The one training loop: draw, step, log, evaluate, observe, save.
+"""The training loop: draw, step, log, evaluate, observe, save.
 
-A step, from forward to update, is on one page: `AutogradStep` in bn/tasks/steps.py.
+The step itself, from forward pass to update, is `AutogradStep` in bn/tasks/steps.py.
 """
 
 import signal
@@ -26,10 +26,10 @@ from bn.run.numbers import Numbers, Pace
 from bn.run.profiling import profiled
 from bn.run.resume import own_state, restore_own
 from bn.tasks import Task, build_task
-from bn.tasks.announcement import first_lines
-from bn.tasks.memory import names_memory
+from bn.tasks.header import run_header
+from bn.tasks.memory import report_out_of_memory
 
-# The shape of a checkpoint (bn/files.py); what the task makes of its parts is for the task to say.
+# The structure of a checkpoint (bn/files.py). The task checks the contents of its own parts.
 CHECKPOINT = {
     "step": int, "wall_s": NUMBER, "config": dict, "model": dict, "optimizer": dict,
     "losses": {"losses": torch.Tensor, "count": int}, "random": {"cpu": torch.Tensor, "cuda?": torch.Tensor},
@@ -37,7 +37,7 @@ CHECKPOINT = {
 }  # fmt: skip
 
 
-@names_memory
+@report_out_of_memory
 def train(
     config: Config,
     run: RunDirectory,
@@ -45,13 +45,14 @@ def train(
     progress: bool | None = None,
     team: Team = ALONE,
 ) -> None:
-    """Train to the end, from the last checkpoint if there is one. `run` is open (its lock held).
+    """Train to the end, from the last checkpoint if there is one. `run` must be open (its lock held).
 
-    Ends with status done or diverged, or raises: Interrupted where `stop_signal` gave a signal (after a
-    checkpoint), UserError, or whatever went wrong. `progress`: a bar on stderr; None: where it is a terminal.
+    The run ends with status done or diverged. Raises Interrupted, after a checkpoint, if `stop_signal`
+    returns a signal; UserError; or the error that ended the training. `progress` shows a bar on stderr; None
+    shows it if stderr is a terminal.
 
-    Of a `team` of several processes every one calls this, and they take the same steps; rank 0 alone writes,
-    and the others' `run` is one that is not written to.
+    Every process of a `team` calls this and takes the same steps. Only rank 0 writes; the `run` of the others
+    ignores writes.
     """
     training = set_up(config, run, progress, team)
     task, losses, numbers, first = training.task, training.losses, training.numbers, training.first
@@ -65,43 +66,43 @@ def train(
             numbers.loggers.observe(task.observer, 0)
         task.model.train()
         pace = Pace(first)
-        only = task.draw(1) if config.overfit else None  # the one mini-batch of debug=overfit
+        fixed_batch = task.draw(1) if config.overfit else None  # debug=overfit trains on one mini-batch
         with profiled(run, 0 if team.rank else config.profile, training.device) as profile_step:
             for n in range(first + 1, last + 1):
-                images, labels = only or task.draw(n)
-                task.step.set_rate(task.rate(n))
+                images, labels = fixed_batch or task.draw(n)
+                task.step.set_lr(task.lr(n))
                 loss = task.step(images, labels)  # forward, loss, backward, update: bn/tasks/steps.py
                 losses.add(loss)
                 profile_step()
 
-                found: dict[str, float] = {}
+                metrics: dict[str, float] = {}
                 if losses.full or n == last:
-                    found["train/loss"] = losses.mean(n, team)
+                    metrics["train/loss"] = losses.mean(n, team)
                     if not config.profile:  # the profiler takes most of the time
-                        found["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
-                    found |= task.step_numbers(n)
+                        metrics["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
+                    metrics |= task.step_metrics(n)
                 if n in evaluate_at:
                     with mean_statistics(task.model, team):
                         check_finite(task.model, n)
-                        found |= task.evaluate()
+                        metrics |= task.evaluate()
                 if n in task.observer.steps:
-                    found |= task.observer.observe(n)
+                    metrics |= task.observer.observe(n)
                 if n == last or (n in evaluate_at and config.evaluate.population == "always"):
-                    found |= task.evaluate_population()
-                numbers.log(n, found)
+                    metrics |= task.evaluate_population()
+                numbers.log(n, metrics)
                 if n in task.observer.steps:
                     numbers.loggers.observe(task.observer, n)
 
-                late = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
-                stop, due = team.agree(stop_signal(), late)
-                saves = stop is not None or due or n % config.checkpoint_every == 0 or n == last
-                if saves:
+                overdue = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
+                stop, due = team.agree(stop_signal(), overdue)
+                saving = stop is not None or due or n % config.checkpoint_every == 0 or n == last
+                if saving:
                     save(training, n)
                     saved_at = time.monotonic()
                 if stop is not None and n < last:
                     run.set_status("interrupted", n, signal.Signals(stop).name)
                     raise Interrupted(stop)
-                if found or saves or n in task.observer.steps:
+                if metrics or saving or n in task.observer.steps:
                     pace = Pace(n)
         run.set_status("done", n)
     except Diverged as divergence:
@@ -114,7 +115,7 @@ def train(
 
 
 class Training(NamedTuple):
-    """What the loop works on, and a checkpoint holds."""
+    """The state of the loop, from which checkpoints are made."""
 
     config: Config
     run: RunDirectory
@@ -123,15 +124,15 @@ class Training(NamedTuple):
     task: Task  # the network, its data and its step
     losses: LossWindow
     numbers: Numbers
-    first: int  # the step of the checkpoint that it resumes from, else 0
+    first: int  # the step of the checkpoint that it resumes from, or 0
 
 
 def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team) -> Training:
-    """The network, its data and its step, new or from the last checkpoint; the first lines are printed."""
-    device = take_device(config.device)
+    """Build the network, its data and its step, restore the last checkpoint if any, and print the header."""
+    device = select_device(config.device)
     torch.set_num_threads(config.threads)
-    began: dict[str, Any] | None = None  # the checkpoint whose weights a new run has
-    unfit: list[int] = []  # steps of checkpoints whose content is not what this training needs
+    initial: dict[str, Any] | None = None  # the checkpoint that a new run takes its initial weights from
+    unfit: list[int] = []  # steps of checkpoints whose contents do not fit this training
     while True:
         saved = team.of_rank_0(lambda: last_checkpoint(run, unfit))
         first, earlier_s = (saved["step"], saved["wall_s"]) if saved else (0, 0.0)
@@ -140,8 +141,8 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
         losses = LossWindow(config.log_every, device)
         if saved is None:
             if config.start is not None:
-                began = team.of_rank_0(lambda: load_start(config))
-                task.model.load_state_dict(began["model"])
+                initial = team.of_rank_0(lambda: load_start(config))
+                task.model.load_state_dict(initial["model"])
             break
         try:
             task.load_state_dict(saved)
@@ -153,7 +154,7 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
             unfit.append(first)
             if team.rank == 0:
                 line = f"{run.checkpoints}: damaged (that of step {first:,} does not fit: {reason_of(error)})"
-                print(f"{line}: taking the one before", file=sys.stderr)
+                print(f"{line}: using the one before", file=sys.stderr)
             continue
         if inexact and team.rank == 0:
             print(f"{run.name}: {inexact}", file=sys.stderr, flush=True)
@@ -162,40 +163,40 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
         task.capture()
 
     facts = {"type": device.type, "name": device_name(device), "threads": config.threads}
-    weights = origin(began) if began and team.rank == 0 else None
+    weights = origin(initial) if initial and team.rank == 0 else None
     run.start(first, {**facts, "processes": team.size}, saved.get("metrics") if saved else None, weights)
     if saved is not None and team.rank == 0:
-        task.observer.save(run.path)  # as the checkpoint has it, whatever became of the file
+        task.observer.save(run.path)  # replaces the files by the checkpoint's state
     run.set_status("running", first)
     if team.rank == 0:
-        print(first_lines(config, run, device_name(device), task, first), flush=True)
+        print(run_header(config, run, device_name(device), task, first), flush=True)
     numbers = Numbers(config, run, first=first, earlier_s=earlier_s, writes=team.rank == 0, progress=progress)
     return Training(config, run, team, device, task, losses, numbers, first)
 
 
 def save(training: Training, n: int) -> None:
-    """A checkpoint of step `n`, and before it what belongs to it: numbers and observations on the disk."""
+    """Save a checkpoint of step `n`, after flushing its metrics and observations to disk."""
     config, run, team, task = training.config, training.run, training.team, training.task
     with mean_statistics(task.model, team) as statistics:
         state = {
             "step": n,
             "wall_s": training.numbers.wall_s,
-            "config": to_dict(config),  # so that the file alone says what network it holds
+            "config": to_dict(config),  # so that the file alone determines the network
             **own_state(team, training.losses, training.device, statistics),
             **task.state_dict(),
         }
         if team.rank == 0:
-            # First: a run that has its last checkpoint does nothing more.
+            # Before the checkpoint: a run whose last checkpoint exists writes nothing more.
             task.observer.save(run.path)
             state["metrics"] = run.sync()
             save_checkpoint(run.checkpoints, n, state)
     run.set_status("running", n)
 
 
-def last_checkpoint(run: RunDirectory, besides: Container[int] = ()) -> dict[str, Any] | None:
-    """The newest sound one of this run; a line on stderr for each other. UserError if none of several is.
+def last_checkpoint(run: RunDirectory, skip: Container[int] = ()) -> dict[str, Any] | None:
+    """Load the newest valid checkpoint of this run, except those of steps in `skip`, or None.
 
-    `besides`: the steps of those that turned out not to fit.
+    Prints a line on stderr for each invalid one. Raises UserError if checkpoints exist but all are invalid.
     """
 
     def check(state: dict[str, Any]) -> None:
@@ -204,26 +205,27 @@ def last_checkpoint(run: RunDirectory, besides: Container[int] = ()) -> dict[str
         if different := run.differences(state["config"]):
             raise UserError(f"of another run: {listed(different)}")
 
-    saved, complaints = load_latest(run.checkpoints, check, besides)
+    saved, complaints = load_latest(run.checkpoints, check, skip)
     for complaint in complaints:
-        print(f"{complaint}: taking the one before", file=sys.stderr)
+        print(f"{complaint}: using the one before", file=sys.stderr)
     return saved
 
 
 def check_finite(model: nn.Module, step: int) -> None:
-    """Diverged if a parameter or a kept statistic left the finite numbers (the paper: "machine infinity")."""
+    """Raise Diverged if a parameter or a moving average is not finite (the paper's "machine infinity")."""
     tensors = model.state_dict()
     if torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).all():
-        return  # as almost always: the device was waited for once
+        return  # the usual case synchronizes with the device only once
     for name, tensor in tensors.items():
         bad = tensor[~tensor.isfinite()]
         if len(bad):
             raise Diverged(f"{name} holds {bad[0].item()} at step {step}")
 
 
-def take_device(wanted: str) -> torch.device:
+def select_device(wanted: str) -> torch.device:
+    """Resolve `wanted`; `auto` is the GPU if there is one. Raises UserError if cuda is not available."""
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise UserError("device=cuda: no CUDA device here; accepted: auto, cpu")
+        raise UserError("device=cuda: no CUDA device is available; accepted: auto, cpu")
     use_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
     return torch.device("cuda" if use_cuda else "cpu")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bn.run.directory import RunDirectory
-from bn.tasks.optim import rate_of
+from bn.tasks.optim import lr_schedule
 from experiments import collected, networks
 
 SWEEPS = {"base_rate": ()}
@@ -38,7 +38,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     rows = []
     for run, training in zip(runs, networks.trainings(runs), strict=True):
         optim = run.config.optim
-        left = rate_of(optim)(run.config.length) / optim.initial_rate
+        left = lr_schedule(optim)(run.config.length) / optim.initial_rate
         accuracy = None if training.diverged else float(training.accuracy[-1])
         rows.append((
             optim.lr, optim.decay.every, training.seed, training.state, training.end, f"{left:.3g}", accuracy,

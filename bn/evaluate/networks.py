@@ -17,7 +17,7 @@ from bn.evaluate.trained import Trained, load_trained
 from bn.norm import population_statistics
 from bn.run.directory import REPOSITORY
 from bn.tasks.precision import InPrecision
-from bn.train import take_device
+from bn.train import select_device
 
 SEEN = (
     "name",
@@ -33,7 +33,7 @@ def device_of(evaluation: Evaluation) -> torch.device:
     """Where it runs, with as many threads of this process as it says."""
     if evaluation.threads is not None:
         torch.set_num_threads(evaluation.threads)
-    return take_device(evaluation.device)
+    return select_device(evaluation.device)
 
 
 def load_networks(

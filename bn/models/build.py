@@ -1,4 +1,4 @@
-"""The network of a config."""
+"""Build the network that a config describes."""
 
 from bn.config import Config, ImageData, MlpModel
 from bn.data.seeds import generator
@@ -7,9 +7,9 @@ from bn.models.mlp import MLP, mlp
 
 
 def build_model(config: Config) -> MLP | Inception:
-    """The network that `config` describes, its initial weights drawn from the config's seed; on the CPU."""
+    """Build the network of `config` on the CPU, with initial weights drawn from the config's seed."""
     draws = generator(config.seed, "init")
     if isinstance(config.model, MlpModel):
         return mlp(network=config.model, generator=draws)
-    assert isinstance(config.data, ImageData)  # as the schema pairs them
+    assert isinstance(config.data, ImageData)  # the schema pairs them
     return inception(config.data.classes, size=config.data.crop, network=config.model, generator=draws)

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds, counted from the network itself: of each row of Figure 5, and in all."""
+"""Count parameters and multiply-adds of a network, for each row of Figure 5 and in total."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from bn.models.inception import FIGURE5, MODULES, Inception, InceptionModule, Un
 
 
 class Count(NamedTuple):
-    """One row of Figure 5, or the classifier, of a network for one image."""
+    """The counts of one row of Figure 5, or of the classifier, for one image."""
 
     name: str
     side: int  # of the output, in pixels
@@ -18,11 +18,11 @@ class Count(NamedTuple):
 
 
 def counts(network: Inception) -> list[Count]:
-    """The rows of FIGURE5 and the classifier.
+    """Return the counts of the rows of FIGURE5 and of the classifier.
 
-    Multiply-adds are those of convolutions and classifier at inference, where BN is composed into them: each
-    weight once for each place of the output. A separable convolution counts as its two parts, depthwise and
-    pointwise, though it is computed as one (see `bn.models.separable`). A pool counts nothing.
+    Multiply-adds are those of the convolutions and the classifier at inference, with BN folded into them:
+    each weight counts once per output location. A separable convolution counts as its depthwise and
+    pointwise parts, although it is computed as one (see `bn.models.separable`). Pools count as zero.
     """
     layers: dict[str, list[Unit | InceptionModule]] = {
         "conv1": [network.conv1],
@@ -31,29 +31,21 @@ def counts(network: Inception) -> list[Count]:
     for row, module in zip(MODULES, network.inception_modules, strict=True):
         layers[row.name] = [module]
     channels = 0
-    found = []
+    rows = []
     for row in FIGURE5:
         modules = layers.get(row.name, [])
-        if modules:
-            channels = modules[-1].channels
+        channels = modules[-1].channels if modules else channels  # a pool keeps them
         units = [unit for module in modules for unit in module.modules() if isinstance(unit, Unit)]
-        found.append(
-            Count(
-                row.name,
-                network.sides[row.name],
-                channels,
-                sum(p.numel() for module in modules for p in module.parameters()),
-                sum(_weights(unit) * unit.side**2 for unit in units),
-            )
-        )
+        parameters = sum(p.numel() for module in modules for p in module.parameters())
+        multiply_adds = sum(_weights(unit) * unit.side**2 for unit in units)
+        rows.append(Count(row.name, network.sides[row.name], channels, parameters, multiply_adds))
     classifier = network.classifier
     parameters = sum(p.numel() for p in classifier.parameters())
-    found.append(Count("classifier", 1, classifier.out_features, parameters, classifier.weight.numel()))
-    return found
+    return [*rows, Count("classifier", 1, classifier.out_features, parameters, classifier.weight.numel())]
 
 
 def multiply_adds(model: nn.Module) -> int:
-    """Those of one image at inference: of an Inception network by `counts`, else of the linear layers."""
+    """Return the multiply-adds for one image at inference: `counts` for Inception, else the linear layers."""
     if isinstance(model, Inception):
         return sum(count.multiply_adds for count in counts(model))
     return sum(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))

@@ -19,7 +19,7 @@ DEPTH_MULTIPLIER = 8  # of the separable stem: 3 -> 24 channels
 
 
 class Row(NamedTuple):
-    """One row of Figure 5, as printed. A module's patches are 3x3; `proj` 0 is "pass through"."""
+    """One row of Figure 5, as printed. The patches of modules are 3x3; `proj` 0 means "pass through"."""
 
     name: str
     patch: int
@@ -35,8 +35,8 @@ class Row(NamedTuple):
     proj: int = 0
 
 
-# What contradicts what here: with the printed "+128" 4c and 4d have 608 channels and 4e has 1056; 3c's and
-# 4e's printed sides are those before their stride. `inception` builds pool_proj filters into 4c and 4d.
+# The table contradicts itself: with the printed "+128", 4c and 4d have 608 channels, 4e 1056. The printed
+# sides of 3c and 4e are those before their stride. `inception` replaces the 128 of 4c and 4d by `pool_proj`.
 FIGURE5 = (
     #   type   patch/stride   output      1x1  3x3red 3x3 d3x3red d3x3  pool + proj
     Row("conv1",  7, 2,     112,   64),
@@ -58,11 +58,11 @@ FIGURE5 = (
 MODULES = tuple(row for row in FIGURE5 if row.pool)
 
 
-def size_of(size: int, stem_stride: int = 2, stem_pools: int = 2) -> dict[str, int]:
-    """The output's side, in pixels, of each row of FIGURE5 by name, for images of side `size`.
+def output_sides(size: int, stem_stride: int = 2, stem_pools: int = 2) -> dict[str, int]:
+    """Return the side, in pixels, of each FIGURE5 row's output by name, for images of side `size`.
 
-    A stride of s takes a side n to ceil(n / s) everywhere. `stem_stride` is that of the first convolution;
-    `stem_pools` 2 keeps both max pools before 3a, 1 the first, 0 none; one that is left out passes through.
+    A stride of s maps a side n to ceil(n / s). `stem_stride` is the stride of the first convolution. Of the
+    two max pools before 3a, the first `stem_pools` are kept and the others are the identity.
     """
     strides = {row.name: row.stride for row in FIGURE5}
     strides |= {"conv1": stem_stride, **{f"pool{i}": 1 for i in (1, 2) if i > stem_pools}}
@@ -74,10 +74,10 @@ def size_of(size: int, stem_stride: int = 2, stem_pools: int = 2) -> dict[str, i
 
 
 class Unit(nn.Module):
-    """z = g(BN(W u)), or without batch normalization z = g(W u + b), of a convolution W (section 3.2).
+    """z = g(BN(W u)) for a convolution W (section 3.2), or z = g(W u + b) without BN.
 
-    `norm` is nn.Identity without BN. `channels` and `side` are the output's, the side in pixels for the
-    size of image that the network was built for.
+    Without BN `norm` is nn.Identity. `channels` and `side` describe the output; the side, in pixels, is that
+    for the image size that the network was built for.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Unit(nn.Module):
 def build_unit(
     network: InceptionModel, row: str, channels: int, filters: int, patch: int, stride: int, side: int
 ) -> Unit:
-    """A unit of the row of that name, from `channels` to `filters`; `side` is its input's."""
+    """Build a unit of the named row, `channels` -> `filters`. `side` is that of its input."""
     bias = network.norm == "none"
     side = -(-side // stride)
     if row == "conv1" and network.stem == "separable":
@@ -110,9 +110,9 @@ def build_unit(
 
 
 class StridedMaxPool(nn.Module):
-    """Max pool 3x3, stride 2, of a side n to ceil(n / 2), as TensorFlow's SAME and the 3x3 convolutions do.
+    """3x3 max pool of stride 2 that maps a side n to ceil(n / 2), as TensorFlow's SAME padding does.
 
-    An even side is not padded and its last window ends beyond the image (ceil mode); an odd one is padded
+    An even side is not padded and its last window extends beyond the image (ceil mode); an odd one is padded
     by 1 on both ends.
     """
 
@@ -122,11 +122,11 @@ class StridedMaxPool(nn.Module):
 
 
 class InceptionModule(nn.Module):
-    """1x1, 3x3, two 3x3 in a row, and pool: the branches of one row, concatenated in this order.
+    """The branches of one row, concatenated in this order: 1x1, 3x3, two 3x3 in a row, and pool.
 
-    (N, channels, H, W) -> (N, `self.channels`, H, W), or half the side with stride 2 (3c, 4e): there the
-    last 3x3 of each branch and the pool have the stride, there is no 1x1, and the pool is not projected.
-    (D) The pools are 3x3; an average counts the zeros of its padding.
+    (N, channels, H, W) -> (N, `self.channels`, H, W). With stride 2 (3c, 4e) the sides are halved by the last
+    3x3 of each branch and by the pool, which is not projected, and there is no 1x1 branch. (D) The pools are
+    3x3, and the average includes the zeros of the padding.
     """
 
     def __init__(self, network: InceptionModel, row: Row, channels: int, side: int) -> None:
@@ -158,17 +158,17 @@ class InceptionModule(nn.Module):
 
 
 class Inception(nn.Module):
-    """Maps images (N, 3, size, size) to logits (N, classes).
+    """The Inception network: maps images (N, 3, size, size) to logits (N, classes).
 
-    `sides` are the outputs' by the names of FIGURE5's rows. Images of another side than `size` pass too,
-    unless there is BN per activation.
+    `sides` holds the output side of each FIGURE5 row by name. Without per-activation BN the network also
+    accepts images of other sizes.
     """
 
     def __init__(self, network: InceptionModel, classes: int, size: int) -> None:
         super().__init__()
-        conv1, _, conv2, _, *modules, _ = (_built(row, network.pool_proj, network.width) for row in FIGURE5)
+        conv1, _, conv2, _, *modules, _ = (_scaled(row, network.pool_proj, network.width) for row in FIGURE5)
         stem_stride, stem_pools = network.stem_stride, network.stem_pools
-        self.sides = sides = size_of(size, stem_stride, stem_pools)
+        self.sides = sides = output_sides(size, stem_stride, stem_pools)
         self.conv1 = build_unit(network, "conv1", 3, conv1.channels, conv1.patch, stem_stride, size)
         self.pool1 = StridedMaxPool() if stem_pools >= 1 else nn.Identity()
         self.lrn1, self.lrn2 = _lrn(network), _lrn(network)
@@ -185,12 +185,12 @@ class Inception(nn.Module):
 
     @property
     def inception_modules(self) -> list[InceptionModule]:
-        """3a to 5b, in order."""
+        """The modules 3a to 5b, in order."""
         return [module for module in self.children() if isinstance(module, InceptionModule)]
 
     @property
     def units(self) -> dict[str, Unit]:
-        """Every convolution with its normalization and nonlinearity by name, in order."""
+        """Each convolution with its normalization and nonlinearity, by name, in order."""
         return {name: module for name, module in self.named_modules() if isinstance(module, Unit)}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -216,43 +216,44 @@ def inception(
     generator: torch.Generator | None = None,
     **changes: Any,
 ) -> Inception:
-    """The network of Figure 5, for images (N, 3, size, size).
+    """Build the network of Figure 5 for images (N, 3, size, size).
 
-    `network` says what it is made of, by default the paper's with batch normalization and neither LRN nor
-    dropout, and `changes` what is otherwise: any field of `bn.config.InceptionModel`, such as norm="none":
+    `network` is its config, by default the paper's network with batch normalization and neither LRN nor
+    dropout. `changes` replace fields of it (see `bn.config.InceptionModel`), such as norm="none":
 
-    - `norm`: before each nonlinearity: BN over the mini-batch ("batch") or over groups of `norm_group` of its
-      examples ("ghost"), what else `bn.config.choices.NORMALIZATIONS` has, or "none" and biases.
-    - `lrn`: local response normalization in GoogLeNet's places, after the first max pool and after conv2.
-      (D) Without BN its alpha is in units of the input, as GoogLeNet had it: inputs here are divided by
-      `bn.data.photometric.STD`. With BN activations have unit variance whatever the input, and alpha is
-      GoogLeNet's number: LRN is then the identity to within 1e-3, which is why these networks need none.
-    - `dropout`: of the features before the classifier.
-    - `stem`: the first convolution is "separable" (depth multiplier 8; BN and nonlinearity after its 1x1
-      only, (D)) or "dense". `stem_stride` is its stride; of the two max pools before 3a the first
-      `stem_pools` are there (for small images).
-    - `pool_proj`: filters of the pool projection in 4c and 4d: 96 gives the printed channels, 128 is printed.
-    - `width` multiplies every number of filters, to the nearest multiple of 8, at least 8.
-    - `per_activation`: modules, such as "5b", with one gamma and beta per activation; they need images of
+    - `norm`: the normalization before each nonlinearity: "batch", over the mini-batch; "ghost", over groups
+      of `norm_group` examples; another name in `bn.config.choices.NORMALIZATIONS`; or "none", with biases.
+    - `lrn`: local response normalization where GoogLeNet has it, after the first max pool and after conv2.
+      (D) Without BN its alpha is scaled to the inputs, which here, unlike in GoogLeNet, are divided by
+      `bn.data.photometric.STD`. With BN activations have unit variance whatever the inputs, and alpha is
+      GoogLeNet's number: LRN then is the identity to within 1e-3, so networks with BN do not need it.
+    - `dropout`: the probability of dropping a feature before the classifier.
+    - `stem`: the first convolution, "separable" (depth multiplier 8; (D) BN and nonlinearity after its 1x1
+      only) or "dense". `stem_stride` is its stride. Of the two max pools before 3a the first `stem_pools`
+      are kept, fewer for small images.
+    - `pool_proj`: the filters of the pool projection in 4c and 4d. 96 yields the printed numbers of channels;
+      the printed number of filters is 128.
+    - `width`: multiplies each number of filters, rounded to the nearest multiple of 8, at least 8.
+    - `per_activation`: modules, such as "5b", with one gamma and beta per activation. They require images of
       side `size`.
 
-    (D) He's normal initialization times `init_scale` for the convolutions, a Gaussian of standard deviation
-    0.01 for the classifier; biases and beta 0, gamma 1. The depthwise part of the separable convolution
-    has standard deviation 1 / 7 (it is linear, so He's rule has no factor 2); `init_scale` multiplies its
-    pointwise part, and so the whole. All is drawn from `generator`, and the draws depend on
-    nothing but the shapes of the weights: a seed gives the same W with and without BN.
+    (D) Convolutions have He's normal initialization times `init_scale`, the classifier a Gaussian of standard
+    deviation 0.01; biases and beta start at 0, gamma at 1. The depthwise part of a separable convolution has
+    standard deviation 1 / 7, since it is linear and He's factor of 2 is for ReLU; `init_scale` multiplies its
+    pointwise part only. All weights are drawn from `generator` and depend on their shapes alone: a seed gives
+    the same W with and without BN.
 
-    UserError of one line for a field that there is not, and for a value that is not accepted.
+    Raises UserError for an unknown field or a value that is not accepted.
     """
     network = checked(InceptionModel, {**vars(network), **changes})
     if network.per_activation and network.norm not in ("batch", "ghost"):
         raise UserError(f"per_activation: accepted with norm={network.norm}: ()")
-    built = Inception(network, classes, size)
-    for unit in built.units.values():
+    model = Inception(network, classes, size)
+    for unit in model.units.values():
         _initialize(unit.conv, network.init_scale, generator)
-    nn.init.normal_(built.classifier.weight, std=0.01, generator=generator)
-    nn.init.zeros_(built.classifier.bias)
-    return built
+    nn.init.normal_(model.classifier.weight, std=0.01, generator=generator)
+    nn.init.zeros_(model.classifier.bias)
+    return model
 
 
 def _lrn(network: InceptionModel) -> nn.Module:
@@ -261,8 +262,8 @@ def _lrn(network: InceptionModel) -> nn.Module:
     return LocalResponseNorm(STD if network.norm == "none" else 1.0)
 
 
-def _built(row: Row, pool_proj: int, width: float) -> Row:
-    """The row with the number of filters that the network gets."""
+def _scaled(row: Row, pool_proj: int, width: float) -> Row:
+    """Return `row` with its numbers of filters multiplied by `width`, and with `pool_proj` in 4c and 4d."""
 
     def filters(printed: int) -> int:
         return printed and max(8, 8 * int(printed * width / 8 + 0.5))

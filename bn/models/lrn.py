@@ -1,20 +1,20 @@
-"""Local response normalization, which batch normalization makes unnecessary (section 4.2.1)."""
+"""Local response normalization, which BN makes unnecessary (section 4.2.1)."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-ALPHA = 1e-4  # GoogLeNet's, for images whose pixels run over 0..255
+ALPHA = 1e-4  # GoogLeNet's, for pixels in 0..255
 
 
 class LocalResponseNorm(nn.Module):
-    """x / (1 + alpha / 5 * sum of x^2 over the 5 channels around)^0.75; (N, C, H, W).
+    """x / (1 + alpha / 5 * sum of x^2 over the 5 neighboring channels)^0.75, for x (N, C, H, W).
 
-    The constants are GoogLeNet's. Its alpha is in units of its input, pixels of 0..255. Where activations are
-    `scale` times smaller than they were in GoogLeNet, alpha is multiplied by scale^2, so that the layer does
-    what it did there: LRN_scale(x) = LRN_1(scale * x) / scale.
+    The constants are GoogLeNet's, whose inputs are pixels in 0..255. If activations are `scale` times smaller
+    than in GoogLeNet, alpha is multiplied by scale^2, so that the layer has the same effect:
+    LRN_scale(x) = LRN_1(scale * x) / scale.
 
-    Equal to torch.nn.LocalResponseNorm(5, alpha), whose pooling in three dimensions is slow on the CPU.
+    Equals torch.nn.LocalResponseNorm(5, alpha), whose three-dimensional pooling is slow on the CPU.
     """
 
     def __init__(self, scale: float = 1.0) -> None:
@@ -28,7 +28,7 @@ class LocalResponseNorm(nn.Module):
         return f"alpha={self.alpha:g}"
 
 
-@fx.wrap  # one operation to bn.norm.fold: a type of number cannot be asked for while tracing
+@fx.wrap  # one operation to bn.norm.fold: dtypes cannot be inspected during tracing
 def local_response_norm(x: Tensor, alpha: float = ALPHA) -> Tensor:
     # At least float32: in float16 the square of 256 is infinite.
     squares = x.to(torch.promote_types(x.dtype, torch.float32)).square()

@@ -1,4 +1,4 @@
-"""The network of section 4.1: fully connected, sigmoid, with or without batch normalization."""
+"""The network of section 4.1: fully connected layers with sigmoids, with or without BN."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ Place = Literal["before", "after", "input"]  # of the normalization
 
 
 class HiddenLayer(nn.Module):
-    """z = g(Wu + b), or with batch normalization z = g(BN(Wu)) (section 3.2).
+    """z = g(BN(Wu)) (section 3.2), or z = g(Wu + b) without BN.
 
-    With BN before g there is no bias b: the mean subtraction cancels it and beta takes its place. `place`
-    puts BN elsewhere, where b has an effect: "after" is z = BN(g(Wu + b)), "input" is z = g(W BN(u) + b).
+    With BN before g there is no bias b: the mean subtraction would cancel it, and beta takes its place. With
+    the other values of `place` b has an effect: "after" is z = BN(g(Wu + b)), "input" is z = g(W BN(u) + b).
     `dropout` acts on z.
     """
 
@@ -50,7 +50,7 @@ class HiddenLayer(nn.Module):
 
 
 class MLP(nn.Module):
-    """Hidden layers and a linear classifier; maps (N, inputs) to (N, classes) logits."""
+    """Hidden layers and a linear classifier: maps (N, inputs) to logits (N, classes)."""
 
     def __init__(self, hidden: Sequence[HiddenLayer], classifier: nn.Linear) -> None:
         super().__init__()
@@ -80,17 +80,17 @@ def mlp(
     generator: torch.Generator | None = None,
     **changes: Any,
 ) -> MLP:
-    """The MNIST network (section 4.1; hidden layers 100, 100, 100): (N, inputs) to logits (N, classes).
+    """Build the MNIST network of section 4.1, with hidden layers of 100 units: (N, inputs) -> (N, classes).
 
-    `network` says what it is made of, by default the paper's with batch normalization, and `changes` what is
-    otherwise: any field of `bn.config.MlpModel`, such as norm="none" or nonlinearity="relu". `hidden` are the
-    layers' sizes; None: those of `network`.
+    `network` is its config, by default the paper's network with batch normalization. `changes` replace fields
+    of it (see `bn.config.MlpModel`), such as norm="none" or nonlinearity="relu". `hidden` are the sizes of
+    the layers, by default those of `network`.
 
-    All W are Gaussian with standard deviation `init_std`, drawn from `generator`; biases and beta start at 0,
-    gamma at 1. The draws of W are the same with and without normalization, which leaves out the biases where
-    it stands before the nonlinearity.
+    All W are drawn from `generator`, Gaussian with standard deviation `init_std`; biases and beta start at 0,
+    gamma at 1. W is the same with and without normalization. A layer with normalization before its
+    nonlinearity has no bias.
 
-    UserError of one line for a field that there is not, and for a value that is not accepted.
+    Raises UserError for an unknown field or a value that is not accepted.
     """
     network = checked(MlpModel, {**vars(network), **changes})
     nonlinearity = load(NONLINEARITIES[network.nonlinearity].constructor)

@@ -5,12 +5,13 @@ from torch import Tensor, nn
 
 
 class SeparableConv2d(nn.Module):
-    """Depthwise `kernel` x `kernel`, `channels` -> `multiplier` * `channels`, then 1x1 -> `filters`.
+    """Depthwise `kernel` x `kernel` convolution to `multiplier` * `channels`, then 1x1 to `filters`.
 
-    Nothing stands between the two, so they are one dense convolution whose kernel is their product, and that
-    is how they are computed: the small weights are composed and one convolution runs, in place of a depthwise
-    one, for which no device has fast kernels, and its output, which is 8/3 the size of the input.
     Maps (N, channels, H, W) to (N, filters, ceil(H / stride), ceil(W / stride)); `kernel` is odd.
+
+    Nothing lies between the two parts, so together they are one dense convolution whose kernel is the product
+    of theirs, and `forward` computes that one. This avoids the depthwise convolution, for which no device has
+    fast kernels, and its output, 8/3 the size of the input.
     """
 
     def __init__(
@@ -25,11 +26,11 @@ class SeparableConv2d(nn.Module):
         self.pointwise = nn.Conv2d(inner, filters, 1, bias=bias)
 
     def kernel(self) -> Tensor:
-        """The dense kernel, (filters, channels, kernel, kernel)."""
+        """Return the dense kernel, (filters, channels, kernel, kernel)."""
         channels = self.depthwise.groups
         depthwise = self.depthwise.weight.unflatten(0, (channels, -1)).squeeze(2)  # (channels, 8, 7, 7)
         pointwise = self.pointwise.weight.unflatten(1, (channels, -1))  # (filters, channels, 8, 1, 1)
-        # Not einsum: a matrix product would be rounded to autocast's type.
+        # Not einsum: autocast would round a matrix product to its dtype.
         return (pointwise * depthwise).sum(2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ class SeparableConv2d(nn.Module):
         return F.conv2d(x, self.kernel(), self.pointwise.bias, self.stride, padding)
 
     def as_conv2d(self) -> nn.Conv2d:
-        """The same map as an ordinary convolution with parameters of its own."""
+        """Return the same map as an ordinary convolution with its own parameters."""
         weight, bias = self.kernel().detach(), self.pointwise.bias
         filters, channels, kernel, _ = weight.shape
         conv = nn.Conv2d(

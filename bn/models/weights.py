@@ -1,8 +1,8 @@
-"""The weights W of a network: what L2 shrinks, and what norms are taken of."""
+"""The weights W of a network, to which weight decay applies."""
 
 from torch import Tensor, nn
 
 
 def weights(module: nn.Module) -> list[Tensor]:
-    """Those of the linear and convolutional layers in it, in order; gamma, beta and biases are none."""
+    """Return the weights of the linear and convolutional layers, in order; no gamma, beta or biases."""
     return [m.weight for m in module.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]

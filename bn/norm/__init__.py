@@ -1,11 +1,14 @@
-"""Batch normalization: Algorithms 1 and 2 of Ioffe & Szegedy (2015), arXiv 1502.03167.
+"""Batch normalization, Algorithms 1 and 2 of Ioffe & Szegedy (2015), arXiv 1502.03167.
 
-- `batch_norm`: the transform of Algorithm 1 as a function, on torch's kernel.
+In training each feature is normalized by its mean and variance over the mini-batch, then scaled by gamma and
+shifted by beta, which are learned. At inference the statistics of the population take their place.
+
+- `batch_norm`: the transform of Algorithm 1 as a function, computed by torch's kernel.
 - `BatchNorm`: the same as a module, with moving averages for evaluation.
-- `population_statistics`: Algorithm 2, the statistics that inference uses.
-- `fold`: a network with each fixed BN map folded into the layer before it.
-- `reference_forward`, `reference_backward`: Algorithm 1 and the paper's gradients, written out; the tests
-  compare the fast ones with these.
+- `population_statistics`: Algorithm 2, which computes the statistics for inference.
+- `fold`: merges each BN of a trained network into the layer before it.
+- `reference_forward`, `reference_backward`: Algorithm 1 and the paper's gradients, written out. The tests
+  compare the fast implementations with them.
 """
 
 from bn.norm.algorithm1 import batch_norm

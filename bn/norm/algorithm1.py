@@ -1,4 +1,4 @@
-"""The batch normalizing transform of Algorithm 1 as a function, on torch's own kernel."""
+"""The batch normalizing transform (Algorithm 1) as a function, computed by torch's kernel."""
 
 import torch
 import torch.nn.functional as F
@@ -6,20 +6,21 @@ from torch import Size, Tensor
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Tensor:
-    """Normalize `x` by the statistics of this mini-batch: y = BN_{gamma,beta}(x), Algorithm 1.
+    """Return y = BN_{gamma,beta}(x): normalize `x` over the mini-batch B, then scale and shift it.
 
-        mu_B = mean of x;  sigma2_B = biased variance of x (over m, not m - 1)
-        y = gamma * (x - mu_B) / sqrt(sigma2_B + eps) + beta
+        mu_B     = 1/m sum x                              mini-batch mean
+        sigma2_B = 1/m sum (x - mu_B)^2                   mini-batch variance (biased)
+        xhat     = (x - mu_B) / sqrt(sigma2_B + eps)      normalize
+        y        = gamma * xhat + beta                    scale and shift
 
-    The shape of `gamma` and `beta` says over what B runs:
+    The shape of `gamma` and `beta` determines the m values of which each mean is taken:
 
-    - (C,), `x` is (N, C) or (N, C, H, W): one pair per channel, statistics over the batch and
-      all locations, m = N or N * H * W (section 3.2).
-    - the shape of one example, `x.shape[1:]`, such as (C, H, W): one pair per activation,
-      statistics over the batch alone, m = N.
+    - (C,), with `x` (N, C) or (N, C, H, W): one pair per channel; statistics over the batch and all
+      locations, m = N or N * H * W (section 3.2).
+    - `x.shape[1:]`, such as (C, H, W): one pair per activation; statistics over the batch alone, m = N.
 
-    `eps` is positive. Gradients flow through the statistics. Returns a tensor of the shape of `x`.
-    Raises ValueError for shapes that do not fit, and for m < 2, where xhat would be 0 whatever x.
+    `eps` must be positive. Gradients flow through the statistics. Raises ValueError if the shapes do not fit,
+    or if m < 2, for which xhat would be 0 whatever x is.
     """
     if beta.shape != gamma.shape:
         raise ValueError(f"gamma is {tuple(gamma.shape)} but beta is {tuple(beta.shape)}")
@@ -29,7 +30,7 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Ten
 
 
 def check_shape(x: Tensor, features: Size) -> None:
-    """Raise ValueError unless `x` can be normalized by pairs (gamma, beta) of shape `features`."""
+    """Raise ValueError unless gamma and beta of shape `features` can normalize `x`."""
     per_channel = x.dim() in (2, 4) and features == x.shape[1:2]
     per_activation = x.dim() >= 2 and features == x.shape[1:]
     if not (per_channel or per_activation):
@@ -42,7 +43,7 @@ def check_shape(x: Tensor, features: Size) -> None:
 
 
 def check_batch(x: Tensor, features: Size) -> None:
-    """Raise ValueError unless each mean and variance is taken over at least two values of `x`."""
+    """Raise ValueError unless each mean and variance is over at least two values of `x`."""
     if x.numel() < 2 * features.numel():
         raise ValueError(
             "batch statistics need more than one value per channel (per activation), "
@@ -51,9 +52,9 @@ def check_batch(x: Tensor, features: Size) -> None:
 
 
 def groups(x: Tensor, size: int | None) -> tuple[Tensor, ...]:
-    """`x` in consecutive groups of `size` examples, as views; None makes one of all.
+    """Split `x` into consecutive groups of `size` examples (views); None returns one group.
 
-    Raises ValueError unless they come out even.
+    Raises ValueError unless `size` divides the number of examples.
     """
     if size is None:
         return (x,)
@@ -72,14 +73,14 @@ def kernel(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """torch's batch normalization, in either form; all of `mean` to `beta` are of one shape.
+    """Call F.batch_norm for either form. `mean`, `var`, `gamma` and `beta` have the same shape.
 
     Per-activation normalization of (N, C, H, W) is per-channel normalization of (N, C * H * W).
-    The result has the memory format of `x`.
+    The result keeps the memory format of `x`.
     """
     if gamma.dim() == 1:
         return F.batch_norm(x, mean, var, gamma, beta, training, momentum, eps)
-    # view, not flatten: where no view is possible, flatten would copy and the update be lost
+    # view, not flatten: flatten may copy, and the update of the moving averages would be lost.
     mean = None if mean is None else mean.view(-1)
     var = None if var is None else var.view(-1)
     gamma, beta = gamma.flatten(), beta.flatten()

@@ -1,4 +1,4 @@
-"""Algorithm 2, steps 8 to 10: population statistics for inference."""
+"""Algorithm 2, steps 8 to 10: the population statistics that inference uses."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,46 +13,43 @@ from bn.norm.module import BatchNorm
 
 
 class NotFinite(ValueError):
-    """A statistic is NaN or inf: the network diverged. The caller made no mistake."""
+    """A population statistic is NaN or inf: the network has diverged; the arguments were valid."""
 
 
 def population_statistics(
-    model: nn.Module, batches: Iterable[Tensor], total: Callable[[Tensor], Tensor] = lambda mine: mine
+    model: nn.Module, batches: Iterable[Tensor], total: Callable[[Tensor], Tensor] = lambda sums: sums
 ) -> None:
-    """Replace, in place, the moving averages of each BN in `model` by population statistics.
+    """Replace the moving averages of each BN in `model`, in place, by population statistics.
 
-    Algorithm 2 passes several training mini-batches B of m values through the training network
-    (each BN normalizes by its mini-batch, so later ones see what they saw in training) and takes
+    Algorithm 2 passes several training mini-batches B of m values each through the training network, in which
+    each BN normalizes by its mini-batch, and averages their statistics:
 
         E[x] = E_B[mu_B],    Var[x] = m / (m - 1) * E_B[sigma2_B].
 
-    Var[x] is the mean of the unbiased *batch* variances. It is not the pooled variance around
-    E[x], which would add how much the means of the batches vary.
+    Var[x] is the mean of the unbiased *batch* variances. It is not the pooled variance around E[x], which
+    also contains the variance of the batch means.
 
-    For mini-batches of m_B values that differ in size, such as a shorter last one, the means are
-    weighted by m_B and the unbiased variances by their degrees of freedom m_B - 1. Both estimates
-    are unbiased with any weights; with these each value counts once in E[x], and each variance
-    for as much as it is worth (it scatters as 1 / (m_B - 1) for normal x). For equal sizes the
-    weights cancel, and what remains is Algorithm 2. A layer that a forward pass uses more than
-    once averages over all its uses, as its moving averages do. To a `BatchNorm` with a `group`
-    each group is a mini-batch.
+    If mini-batches differ in size, such as a shorter last one, mu_B is weighted by the number of its values
+    m_B, and the unbiased variance by its degrees of freedom m_B - 1: each value then counts once in E[x], and
+    each variance in proportion to its precision (for normal x its own variance is proportional to
+    1 / (m_B - 1)). The estimates are unbiased with any weights. For equal sizes the weights cancel, which
+    leaves Algorithm 2. A layer that is called several times in a forward pass averages over all calls, as its
+    moving averages do. Each group of a `BatchNorm` with a `group` counts as a mini-batch.
 
-    `batches` yields inputs, each passed as `model(batch)`. Any inputs do: those of a new
-    distribution adapt the network to it, as the paper's conclusion proposes. Where several
-    processes train together, each passes its own, as many as the others; `total` gives the sum over them
-    of a vector that each has, and all end with the same statistics. BN means both
-    `BatchNorm` and torch's own layers; with torch's SyncBatchNorm, mini-batches are this
-    process's. Only these layers are in training mode meanwhile: dropout is off, as the
-    inference network has none. Sums are in float64.
+    `batches` yields inputs, each passed as `model(batch)`. Inputs of a new distribution adapt the network to
+    it, as the paper's conclusion proposes. With several processes, each passes its own batches, the same
+    number in each, and `total` sums a vector over the processes; all obtain the same statistics. BN means
+    `BatchNorm` and torch's own layers; the mini-batches of torch's SyncBatchNorm are those of this process.
+    Only BN layers run in training mode: dropout is off, as in the inference network. Sums are in float64.
 
-    Afterwards `num_batches_tracked` is at least 1, so that evaluation is allowed. All else is as
-    before: training flags, parameters, gradients, torch's random state. If anything fails, here
-    or in `batches`, the statistics too are bit for bit as before.
+    Afterwards `num_batches_tracked` is at least 1, which allows evaluation. Training flags, parameters,
+    gradients and torch's random state are unchanged. On any error, in `batches` too, the statistics also stay
+    bit for bit as they were.
 
-    Raises ValueError if there is no BN in the model, one that keeps no statistics, one that no
-    forward pass reaches (hooks do not see into a compiled model: pass the original), no data, a
-    batch (group) with one value per channel, one that is no whole number of groups; NotFinite,
-    a ValueError, for statistics that are not finite.
+    Raises ValueError if the model has no BN, if a BN keeps no statistics, if no forward pass reaches it
+    (hooks do not see into a compiled model: pass the original), if there are no batches, if a batch (or
+    group) has one value per channel, or if a batch does not divide into whole groups. Raises NotFinite, a
+    ValueError, if a statistic is not finite.
     """
     observed = [_Sums(name, layer) for name, layer in normalization_layers(model).items()]
     passes = 0
@@ -64,9 +61,9 @@ def population_statistics(
     if passes == 0:
         raise ValueError("no data for population statistics: batches is empty")
     sums = torch.cat([each.sums for each in observed])
-    sums_of_all = total(sums).to(sums.device).split([len(each.sums) for each in observed])
-    # All are computed before the first is written: either every layer changes or none does.
-    population = [each.population(of_all) for each, of_all in zip(observed, sums_of_all, strict=True)]
+    totals = total(sums).to(sums.device).split([len(each.sums) for each in observed])
+    # Compute all before writing any: either every layer changes or none does.
+    population = [each.population(layer_total) for each, layer_total in zip(observed, totals, strict=True)]
     for each, (mean, var) in zip(observed, population, strict=True):
         each.layer.running_mean.copy_(mean)
         each.layer.running_var.copy_(var)
@@ -74,22 +71,23 @@ def population_statistics(
 
 
 class _Sums:
-    """The sums over mini-batches of which one layer's E[x] and Var[x] are made, float64, in one vector:
-    m, m - 1, m * mu_B for each feature, and (m - 1) * the unbiased variance.
+    """The sums over mini-batches that determine one layer's E[x] and Var[x], in one float64 vector.
+
+    Its parts are the sums of m, of m - 1, and for each feature of m * mu_B and (m - 1) * unbiased variance.
     """
 
     def __init__(self, name: str, layer: BatchNorm) -> None:
         self.name = name
         self.layer = layer
-        self.group = getattr(layer, "group", None)  # torch's have none
+        self.group = getattr(layer, "group", None)  # torch's layers have no groups
         self.sums = layer.running_mean.new_zeros(2 + 2 * layer.running_mean.numel(), dtype=torch.float64)
 
     def observe(self, _: nn.Module, args: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-        """Take in what the layer is about to normalize (a forward pre-hook)."""
-        (given,) = (*args, *named.values())
+        """Add the statistics of the layer's input to the sums (a forward pre-hook)."""
+        (layer_input,) = (*args, *named.values())
         features = self.layer.running_mean.shape
         try:
-            batches = groups(given, self.group)
+            batches = groups(layer_input, self.group)
             check_batch(batches[0], features)
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from None
@@ -105,7 +103,7 @@ class _Sums:
             variances += (m - 1) * var.flatten()
 
     def population(self, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """E[x] and Var[x] that follow from `sums`, in the shape and the type that the layer keeps."""
+        """Return E[x] and Var[x] from `sums`, in the shape and dtype of the layer's buffers."""
         values, freedom, means, variances = self._parts(sums)
         if values == 0:
             raise ValueError(f"{self.name} was not reached by any forward pass")
@@ -123,16 +121,16 @@ class _Sums:
 
 @contextmanager
 def _as_training_network(model: nn.Module, observed: list[_Sums]) -> Iterator[None]:
-    """`model` with only its BN in training mode, each observed; on leaving all is as before."""
+    """Observe the BN layers of `model` in training mode, all else in evaluation mode; restore it on exit."""
     flags = [(module, module.training) for module in model.modules()]
-    # Passes in training mode move the moving averages, which must not end up among the results.
-    kept = [(tensor, tensor.clone()) for each in observed for tensor in each.layer.buffers(recurse=False)]
+    # Forward passes in training mode change the moving averages.
+    saved = [(tensor, tensor.clone()) for each in observed for tensor in each.layer.buffers(recurse=False)]
     devices = {t.device for t in chain(model.parameters(), model.buffers()) if t.is_cuda}
     with ExitStack() as stack:
-        # Drawing the batches may use random numbers: a loader that shuffles does.
+        # A loader that shuffles draws random numbers.
         stack.enter_context(torch.random.fork_rng(devices, device_type="cuda"))
         try:
-            # The flags themselves, as train() and eval() are often overridden, to freeze BN say.
+            # Set the flags directly: train() and eval() are often overridden, for example to freeze BN.
             for module, _ in flags:
                 module.training = False
             for each in observed:
@@ -142,5 +140,5 @@ def _as_training_network(model: nn.Module, observed: list[_Sums]) -> Iterator[No
         finally:
             for module, training in flags:
                 module.training = training
-            for tensor, value in kept:
+            for tensor, value in saved:
                 tensor.copy_(value)

@@ -1,7 +1,7 @@
-"""The normalization that `model.norm` names, of one layer.
+"""The normalization layers that `model.norm` can name.
 
-Each takes the features, an int C or the shape (C, H, W) of an example, and the model's config; the layer that
-it makes has a gamma and a beta for each feature, and is placed just before the nonlinearity.
+Each function takes the features, an int C or the shape (C, H, W) of an example, and the model's config. The
+layer has a gamma and a beta for each feature and is placed just before the nonlinearity.
 """
 
 from torch import nn
@@ -16,7 +16,7 @@ Model = InceptionModel | MlpModel
 
 
 def normalization(features: Features, model: Model) -> nn.Module:
-    """That of `model.norm`. ValueError if it cannot normalize these features."""
+    """Build the layer named by `model.norm`. Raises ValueError if it cannot normalize these features."""
     return load(NORMALIZATIONS[model.norm])(features, model)
 
 

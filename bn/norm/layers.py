@@ -1,4 +1,4 @@
-"""Finds the batch normalization layers of a network, this package's and torch's own; tells hooked modules."""
+"""Find the batch normalization layers of a network, both this package's and torch's."""
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -11,7 +11,7 @@ def is_normalization(module: nn.Module) -> bool:
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Whether a call of `module` is the forward of its class and no more: no hooks, no forward of its own."""
+    """Return whether calling `module` runs only its class's forward: no hooks and no forward of its own."""
     hooks = (
         module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks,
     )  # fmt: skip
@@ -19,10 +19,10 @@ def is_plain(module: nn.Module) -> bool:
 
 
 def normalization_layers(model: nn.Module) -> dict[str, BatchNorm]:
-    """The batch normalization layers of `model` by name, each once.
+    """Return the batch normalization layers of `model` by name, each once.
 
-    Torch's have the tensors of a `BatchNorm`, by the same names, but their gamma and beta may be None.
-    Raises ValueError if there are none or one of them keeps no statistics.
+    torch's layers have the tensors of a `BatchNorm` under the same names, but gamma and beta may be None.
+    Raises ValueError if there are no such layers, or if one keeps no statistics.
     """
     layers = {name: module for name, module in model.named_modules() if is_normalization(module)}
     if not layers:

@@ -1,4 +1,4 @@
-"""Normalization by the population's statistics while training: BN without the noise of the mini-batch."""
+"""Normalization by the population statistics in training: BN without the noise of the mini-batch."""
 
 import torch
 from torch import Tensor
@@ -8,18 +8,22 @@ from bn.norm.module import BatchNorm
 
 
 class PopulationNorm(BatchNorm):
-    """BN that normalizes by its moving averages in training too, so that an output depends on its own input
-    alone (section 3.4 sees a regularizer in that BN's does not).
+    """BN that normalizes by its moving averages in training too.
 
-    y = gamma * (x - E[x]) / sqrt(Var[x] + eps) + beta, with the averages of the mini-batches before this one.
-    The gradient is BN's: the same y is written with the mini-batch's xhat,
+    An output then depends on its own input alone. With BN it also depends on the rest of the mini-batch, in
+    which section 3.4 sees a regularizer.
+
+        y = gamma * (x - E[x]) / sqrt(Var[x] + eps) + beta
+
+    E[x] and Var[x] are the averages over the mini-batches before this one. The gradient is that of BN: with
+    the mini-batch's xhat, the same y is
 
         y = gamma * (r * xhat + d) + beta,    r = sqrt((sigma2_B + eps) / (Var[x] + eps)),
                                               d = (mu_B - E[x]) / sqrt(Var[x] + eps),
 
-    and r and d count as constants, as in batch renormalization (Ioffe 2017, arXiv 1702.03275), here without
-    limits to them. To count E[x] and Var[x] as constants would be to leave the normalization out of the
-    gradient, which section 2 warns of.
+    where r and d are treated as constants, as in batch renormalization (Ioffe 2017, arXiv 1702.03275), here
+    without limits on them. Treating E[x] and Var[x] as constants instead would leave the normalization out of
+    the gradient, which section 2 warns against.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -27,17 +31,14 @@ class PopulationNorm(BatchNorm):
             return super().forward(x)
         check_shape(x, self.weight.shape)
         check_batch(x, self.weight.shape)
-        gamma, beta = self._equivalent(x.detach())
-        kept = self.running_mean, self.running_var
-        y = kernel(x, *kept, gamma, beta, True, self.momentum, self.eps)
-        self._count()
+        dims = (0,) if self.weight.dim() > 1 else (0, *range(2, x.dim()))
+        wide = x.detach().to(torch.promote_types(x.dtype, torch.float32))
+        var, mean = torch.var_mean(wide, dims, correction=0)
+        inverse_std = torch.rsqrt(self.running_var + self.eps)
+        r = torch.sqrt(var + self.eps) * inverse_std
+        d = (mean - self.running_mean) * inverse_std
+        gamma, beta = self.weight * r, self.bias + self.weight * d
+        averages = self.running_mean, self.running_var
+        y = kernel(x, *averages, gamma, beta, True, self.momentum, self.eps)
+        self._count_batch()
         return y
-
-    def _equivalent(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """gamma * r and beta + gamma * d."""
-        over = (0,) if self.weight.dim() > 1 else (0, *range(2, x.dim()))
-        var, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), over, correction=0)
-        inverse = torch.rsqrt(self.running_var + self.eps)
-        r = torch.sqrt(var + self.eps) * inverse
-        d = (mean - self.running_mean) * inverse
-        return self.weight * r, self.bias + self.weight * d

@@ -1,8 +1,8 @@
-"""Algorithm 1 and its gradients as the paper prints them: the readable reference, without autograd.
+"""Algorithm 1 and its gradients as the paper prints them: a readable reference without autograd.
 
-The shape of gamma says which form is meant. With (C,), an input (N, C) or (N, C, H, W) is
-normalized per channel, over the batch and all locations (section 3.2: m' = m * p * q). With
-the shape of one whole example, (C, H, W), each activation is normalized over the batch alone.
+The shape of gamma selects the form. With (C,), an input (N, C) or (N, C, H, W) is normalized per channel,
+over the batch and all locations (section 3.2: m' = m * p * q). With the shape of a whole example, (C, H, W),
+each activation is normalized over the batch alone.
 """
 
 from typing import NamedTuple
@@ -12,18 +12,18 @@ from torch import Tensor
 
 
 class Forward(NamedTuple):
-    """What Algorithm 1 computes; the statistics have the shape of gamma."""
+    """The values that Algorithm 1 computes. The statistics have the shape of gamma."""
 
     y: Tensor
     xhat: Tensor
     mean: Tensor
     """mu_B"""
     var: Tensor
-    """sigma2_B, biased: the sum of squares over m, not m - 1"""
+    """sigma2_B, biased: divided by m, not m - 1"""
 
 
 class Gradients(NamedTuple):
-    """The six gradients of section 3, named by what the loss l is differentiated by."""
+    """The six gradients of section 3: the derivatives of the loss l with respect to each field."""
 
     xhat: Tensor
     var: Tensor
@@ -34,9 +34,9 @@ class Gradients(NamedTuple):
 
 
 def reference_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Forward:
-    """Algorithm 1. `x` is (N, C) or (N, C, H, W), `gamma` and `beta` (C,) or `x.shape[1:]`.
+    """Compute Algorithm 1. `x` is (N, C) or (N, C, H, W), `gamma` and `beta` are (C,) or `x.shape[1:]`.
 
-    `eps` may be 0, where the properties that the paper states hold exactly.
+    With `eps` 0 the properties that the paper states hold exactly.
     """
     dims, shape, m = _batch_of(x, gamma)
     mean = x.sum(dims, keepdim=True) / m
@@ -47,7 +47,15 @@ def reference_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5)
 
 
 def reference_backward(dy: Tensor, x: Tensor, gamma: Tensor, eps: float = 1e-5) -> Gradients:
-    """Return section 3's gradients, before simplification, for `dy` = dl/dy shaped as `x`."""
+    """Compute the gradients of section 3, before simplification, from `dy` = dl/dy, shaped like `x`.
+
+    dl/dxhat     = dl/dy * gamma
+    dl/dsigma2_B = sum dl/dxhat * (x - mu_B) * (-1/2) * (sigma2_B + eps)^(-3/2)
+    dl/dmu_B     = sum dl/dxhat * -1 / sqrt(sigma2_B + eps) + dl/dsigma2_B * 1/m sum -2 (x - mu_B)
+    dl/dx        = dl/dxhat / sqrt(sigma2_B + eps) + dl/dsigma2_B * 2 (x - mu_B) / m + dl/dmu_B / m
+    dl/dgamma    = sum dl/dy * xhat
+    dl/dbeta     = sum dl/dy
+    """
     dims, shape, m = _batch_of(x, gamma)
     _, xhat, mean, var = reference_forward(x, gamma, torch.zeros_like(gamma), eps)
     centered = x - mean.view(shape)
@@ -64,7 +72,7 @@ def reference_backward(dy: Tensor, x: Tensor, gamma: Tensor, eps: float = 1e-5) 
 
 
 def _batch_of(x: Tensor, gamma: Tensor) -> tuple[list[int], list[int], int]:
-    """The dimensions that B runs over, gamma's shape against x, and m = |B|."""
+    """Return the dimensions that B spans, the shape that broadcasts gamma over x, and m = |B|."""
     per_activation = gamma.shape == x.shape[1:]
     dims = [0] if per_activation else [0, *range(2, x.dim())]
     shape = [1 if dim in dims else size for dim, size in enumerate(x.shape)]

@@ -1,1 +1,1 @@
-"""What is observed inside a network while it trains."""
+"""Observations of the inside of a network while it trains."""

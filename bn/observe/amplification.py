@@ -1,4 +1,4 @@
-"""How small changes of a network's parameters amplify with its depth.
+"""Amplification of small parameter changes with depth.
 
 Section 1: "small changes to the network parameters amplify as the network becomes deeper".
 """
@@ -10,30 +10,30 @@ from bn.data.seeds import generator
 from bn.models.weights import weights
 from bn.observe.observation import Observation, at_nonlinearities, values_at
 
-SHARE = 0.01  # the norm of the change over the norm of the weights
+RELATIVE_NOISE = 0.01  # norm of the noise over norm of the weights
 
 
 class Amplification(Observation):
-    """`observe/amplified/<layer>`: how far a layer's output moves when all weights of the network do.
+    """`observe/amplified/<layer>`: the relative change of a layer's output z when all weights change by 1%.
 
-    Gaussian noise is added to each weight matrix, of 1% of its norm, the same noise at every look. The number
-    is the Euclidean norm of the change of the layer's output z, over all examples and units, over the norm of
-    z. The output of a layer is the input of the one after it. The weights are put back to the bit.
+    To each weight matrix W it adds Gaussian noise of norm 0.01 |W|, the same noise at every observation. The
+    number is |change of z| / |z|, Euclidean norms over all examples and units. Each layer receives the
+    changed output of the layer before it. The weights are restored bit for bit.
     """
 
     @torch.no_grad()
     def observe(self, step: int) -> dict[str, float]:
-        own = weights(self.subject.model)
-        saved = [weight.clone() for weight in own]
+        matrices = weights(self.subject.model)
+        saved = [weight.clone() for weight in matrices]
         draws = generator(self.subject.config.seed, "amplification")
         before = self.outputs()
         try:
-            for weight in own:
+            for weight in matrices:
                 noise = torch.randn(weight.shape, generator=draws).to(weight.device)
-                weight.add_(noise * (SHARE * weight.norm() / noise.norm()))
+                weight.add_(noise * (RELATIVE_NOISE * weight.norm() / noise.norm()))
             after = self.outputs()
         finally:
-            for weight, value in zip(own, saved, strict=True):
+            for weight, value in zip(matrices, saved, strict=True):
                 weight.copy_(value)
         return {
             f"observe/amplified/{name}": ((after[name] - z).norm() / z.norm()).item()
@@ -41,5 +41,5 @@ class Amplification(Observation):
         }
 
     def outputs(self) -> dict[str, Tensor]:
-        """Each layer's output, over all examples."""
+        """Return each layer's output, over all examples."""
         return values_at(self.subject, at_nonlinearities(self.subject, "output"), Tensor.double)

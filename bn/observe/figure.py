@@ -1,4 +1,4 @@
-"""The percentiles of a run as an image: Figure 1(b, c) for each layer that was observed."""
+"""Draw the percentiles of a run, as Figure 1(b, c) does, for each observed layer."""
 
 from pathlib import Path
 
@@ -15,20 +15,21 @@ DPI = 120
 
 
 def percentiles_figure(activations: Path) -> np.ndarray | None:
-    """(height, width, 3) uint8 of an activations.npz: for each layer its typical unit's percentiles over
-    training. None where there is no such file, or no layer in it.
+    """Draw each layer's typical unit from `activations` (an activations.npz): its percentiles over training.
+
+    Returns an image (height, width, 3) uint8, or None if the file does not exist or has no layers.
     """
     if not activations.exists():
         return None
-    with np.load(activations) as found:
-        arrays = dict(found)
+    with np.load(activations) as file:
+        arrays = dict(file)
     steps, percentiles = arrays.pop("steps"), arrays.pop("percentiles")
     if not arrays:
         return None
     columns = min(COLUMNS, len(arrays))
     rows = -(-len(arrays) // columns)
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a reader's own style may make it illegible
+        matplotlib.rcdefaults()  # the user's own style may make it illegible
         fig = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), dpi=DPI, layout="constrained")
         canvas = FigureCanvasAgg(fig)
         panels = fig.subplots(rows, columns, squeeze=False).flat

@@ -1,7 +1,7 @@
-"""What an observation is: a class, chosen by its name in the config, that looks at a network while it trains.
+"""The interface of observations: classes, named in the config, that inspect a network while it trains.
 
-`observe: [percentiles, ...]` names those of a run; `bn.config.choices.OBSERVATIONS` says which class a name
-stands for. docs/extending.md adds one.
+`observe: [percentiles, ...]` selects them for a run, and `bn.config.choices.OBSERVATIONS` maps names to
+classes. docs/extending.md adds one.
 """
 
 from abc import ABC, abstractmethod
@@ -22,71 +22,71 @@ from bn.models.mlp import HiddenLayer
 
 
 class Subject(NamedTuple):
-    """What there is to look at: a network, and a fixed set of training examples, the same for all seeds."""
+    """The observed network and a fixed set of training examples, the same for all seeds."""
 
     config: Config
     model: nn.Module  # in float32
-    network: nn.Module  # the same, with its forward pass in the precision that it trains in
-    layers: Mapping[str, HiddenLayer | Unit]  # those observed, by the name they are recorded under
-    batches: Sequence[tuple[Tensor, Tensor]]  # images and labels, in mini-batches as it trains with
+    network: nn.Module  # the same, with its forward pass in the precision of training
+    layers: Mapping[str, HiddenLayer | Unit]  # the observed layers, by their names in the records
+    batches: Sequence[tuple[Tensor, Tensor]]  # images and labels, in mini-batches of the training size
 
 
 class Histogram(NamedTuple):
-    """How many values lie in each bin: `counts` (B,), between `edges` (B + 1,)."""
+    """The number of values in each bin: `counts` (B,), between `edges` (B + 1,)."""
 
     counts: np.ndarray
     edges: np.ndarray
 
 
 class Views(NamedTuple):
-    """What loggers show of a look, by name, besides the numbers in metrics.jsonl."""
+    """Values by name that only the loggers show, in addition to those in metrics.jsonl."""
 
     numbers: dict[str, float]
     histograms: dict[str, Histogram]
 
 
 class Observation(ABC):
-    """Looks at its subject at its steps, and leaves it as it was.
+    """Inspects its subject at certain steps and leaves it unchanged.
 
-    Numbers go into metrics.jsonl, under names such as `observe/gradient_norm/layer1`. What is no number an
-    observation keeps, in `state_dict`, and writes into the run directory in `save`.
+    Numbers go into metrics.jsonl, under names such as `observe/gradient_norm/layer1`. An observation holds
+    anything else, such as arrays, in its `state_dict` and writes it into the run directory in `save`.
     """
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
 
     def steps(self) -> frozenset[int]:
-        """When it looks; 0 is before the first step. Those of `probe.at`, unless it says otherwise."""
+        """Return the steps to observe; 0 is before the first. By default those of `probe.at`."""
         config = self.subject.config
         return config.probe.at.steps(config.length)
 
     @abstractmethod
     def observe(self, step: int) -> dict[str, float]:
-        """Look at the network as it is after `step`; the numbers to log, maybe none."""
+        """Observe the network as it is after `step`, and return the numbers to log, if any."""
 
     def views(self) -> Views:
-        """What there is to show of the latest look."""
+        """Return what loggers show of the latest observation."""
         return Views({}, {})
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything observed so far that `save` needs, for a checkpoint."""
+        """Return everything observed so far that `save` needs, for a checkpoint."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """What `state_dict` gave."""
+        """Restore the state that `state_dict` returned."""
         return
 
     def save(self, folder: Path) -> None:
-        """Write into the run directory what is not in metrics.jsonl; called at each checkpoint."""
+        """Write what is not in metrics.jsonl into the run directory; called at each checkpoint."""
         return
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """`model` in training mode, for looking at it (N_BN^tr: normalized by the mini-batch's own statistics).
+def training_mode(model: nn.Module) -> Iterator[None]:
+    """Put `model` into training mode (N_BN^tr: BN uses the statistics of the mini-batch); restore it on exit.
 
-    On leaving, its moving averages, its training flag and torch's random state are as they were: dropout
-    draws, but nothing later depends on it.
+    Its buffers (the moving averages), its training flag and torch's random state are restored, so that
+    dropout may draw without an effect on training.
     """
     was_training = model.training
     buffers = [buffer.clone() for buffer in model.buffers()]
@@ -103,47 +103,42 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 End = Literal["input", "output"]
-Place = tuple[nn.Module, End]  # what goes into a module, or what comes out
+Place = tuple[nn.Module, End]  # the input or the output of a module
 
 
 @contextmanager
-def kept_at(
-    places: Mapping[str, Place], keep: Callable[[Tensor], Tensor]
+def recorded_at(
+    places: Mapping[str, Place], transform: Callable[[Tensor], Tensor]
 ) -> Iterator[dict[str, list[Tensor]]]:
-    """What `keep` makes of the values at each place, by the place's name, one for each forward pass."""
-    kept: dict[str, list[Tensor]] = {name: [] for name in places}
+    """Record `transform` of the values at each place, by its name, once for each forward pass."""
+    recorded: dict[str, list[Tensor]] = {name: [] for name in places}
 
-    def hook(into: list[Tensor], module: nn.Module, end: End) -> RemovableHandle:
-        def on_input(_module, args, named) -> None:  # before the module works on it, maybe in place
-            (given,) = (*args, *named.values())
-            into.append(keep(given))
-
-        def on_output(_module, _args, output: Tensor) -> None:
-            into.append(keep(output))
-
-        if end == "input":
-            return module.register_forward_pre_hook(on_input, with_kwargs=True)
-        return module.register_forward_hook(on_output)
+    def hook(values: list[Tensor], module: nn.Module, end: End) -> RemovableHandle:
+        if end == "output":
+            return module.register_forward_hook(lambda _, _args, output: values.append(transform(output)))
+        return module.register_forward_pre_hook(  # before the module may change its input in place
+            lambda _, args, named: values.append(transform(*args, *named.values())), with_kwargs=True
+        )
 
     with ExitStack() as hooks:
         for name, place in places.items():
-            hooks.enter_context(hook(kept[name], *place))
-        yield kept
+            hooks.enter_context(hook(recorded[name], *place))
+        yield recorded
 
 
 @torch.no_grad()
 def values_at(
-    subject: Subject, places: Mapping[str, Place], keep: Callable[[Tensor], Tensor]
+    subject: Subject, places: Mapping[str, Place], transform: Callable[[Tensor], Tensor]
 ) -> dict[str, Tensor]:
-    """The same, concatenated, of all examples, which pass through the network undisturbed."""
-    with kept_at(places, keep) as kept, undisturbed(subject.model):
+    """Return `transform` of the values at each place, concatenated over all examples, in training mode."""
+    with recorded_at(places, transform) as recorded, training_mode(subject.model):
         for images, _ in subject.batches:
             subject.network(images)
-    return {name: torch.cat(kept.pop(name)) for name in places}
+    return {name: torch.cat(recorded.pop(name)) for name in places}  # pop: frees the parts
 
 
 def by_unit(values: Tensor) -> Tensor:
-    """(N, units, ...) as (values, units): a convolution's unit is a feature map, at all its locations."""
+    """Reshape (N, units, ...) to (values, units): a convolution's unit is a feature map at all locations."""
     return values.movedim(1, -1).reshape(-1, values.shape[1])
 
 
@@ -152,38 +147,38 @@ def at_nonlinearities(subject: Subject, end: End) -> dict[str, Place]:
 
 
 def nonlinearity_inputs(subject: Subject) -> dict[str, Tensor]:
-    """What goes into each layer's nonlinearity, over all examples: (values, units) float32."""
+    """Return the inputs to each layer's nonlinearity, over all examples: (values, units) float32."""
 
-    def keep(given: Tensor) -> Tensor:  # a copy, since the nonlinearity may work in place
-        return by_unit(given).to(torch.float32, copy=True)
+    def copy(inputs: Tensor) -> Tensor:  # the nonlinearity may work in place
+        return by_unit(inputs).to(torch.float32, copy=True)
 
-    return values_at(subject, at_nonlinearities(subject, "input"), keep)
+    return values_at(subject, at_nonlinearities(subject, "input"), copy)
 
 
 class Observer:
-    """The observations of a run, by name, as one."""
+    """The observations of a run, by name, called together."""
 
     def __init__(self, observations: Mapping[str, Observation]) -> None:
         self.observations = observations
         self._steps = {name: observation.steps() for name, observation in observations.items()}
-        self.steps = frozenset[int]().union(*self._steps.values())  # at which any looks
+        self.steps = frozenset[int]().union(*self._steps.values())  # of any observation
 
     def observe(self, step: int) -> dict[str, float]:
-        found: dict[str, float] = {}
+        numbers: dict[str, float] = {}
         for name, observation in self.observations.items():
             if step in self._steps[name]:
-                found |= observation.observe(step)
-        return found
+                numbers |= observation.observe(step)
+        return numbers
 
     def views(self, step: int) -> Views:
-        """What those that looked at `step`, the latest, have to show."""
-        found = Views({}, {})
+        """Return the views of the observations made at `step`, the latest."""
+        views = Views({}, {})
         for name, observation in self.observations.items():
             if step in self._steps[name]:
                 numbers, histograms = observation.views()
-                found.numbers.update(numbers)
-                found.histograms.update(histograms)
-        return found
+                views.numbers.update(numbers)
+                views.histograms.update(histograms)
+        return views
 
     def state_dict(self) -> dict[str, Any]:
         return {name: observation.state_dict() for name, observation in self.observations.items()}
@@ -198,5 +193,5 @@ class Observer:
 
 
 def build_observer(subject: Subject) -> Observer:
-    """The observations that the config names, of `subject`."""
+    """Build the observations of `subject` that its config names."""
     return Observer({name: load(OBSERVATIONS[name])(subject) for name in subject.config.observe})

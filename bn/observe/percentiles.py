@@ -1,7 +1,7 @@
-"""Percentiles of the inputs to the nonlinearities.
+"""Percentiles of the inputs to the nonlinearities over training, as in Figure 1(b, c).
 
-Figure 1(b, c) shows "the {15, 50, 85}th percentiles of the input to the sigmoid" over training. With BN that
-input is BN's output, gamma * xhat + beta.
+The paper shows "the {15, 50, 85}th percentiles of the input to the sigmoid". With BN that input is BN's
+output, gamma * xhat + beta.
 """
 
 import math
@@ -22,14 +22,14 @@ BINS = 64  # of a histogram
 
 
 class Percentiles(Observation):
-    """Percentiles, over all examples, of each unit's input to its nonlinearity.
+    """Percentiles of each unit's input to its nonlinearity, over all examples.
 
-    The network is observed in training mode, in mini-batches of the size it trains with. A convolution's unit
-    is a feature map, whose values at all locations count. `paths` collects, for each layer, what each call
-    observed: (percentiles, units) float32. All goes into `activations.npz`, nothing into metrics.jsonl.
+    The network runs in training mode, in mini-batches of the training size. A convolution's unit is a feature
+    map at all its locations. `paths` holds, for each layer, one array (percentiles, units) float32 per
+    observation. All is saved in `activations.npz`, nothing in metrics.jsonl.
 
-    Loggers see, of each layer, the percentiles of the unit that is typical so far, each percentile's median
-    over the units, and a histogram of all inputs to its nonlinearity.
+    Loggers show, for each layer, the percentiles of the unit that is typical so far, each percentile's median
+    over the units, and a histogram of all inputs to the nonlinearity.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -37,7 +37,7 @@ class Percentiles(Observation):
         self.percentiles = subject.config.probe.percentiles
         self.observed_at: list[int] = []
         self.paths: dict[str, list[np.ndarray]] = {name: [] for name in subject.layers}
-        self._histograms: dict[str, Histogram] = {}  # of the latest look, by layer
+        self._histograms: dict[str, Histogram] = {}  # of the latest observation, by layer
 
     def observe(self, step: int) -> dict[str, float]:
         inputs = nonlinearity_inputs(self.subject)
@@ -78,40 +78,40 @@ class Percentiles(Observation):
 
 
 def percentiles_of_columns(values: Tensor, percentiles: Sequence[float]) -> np.ndarray:
-    """(len(percentiles), columns) of values (N, columns), interpolated linearly as numpy.percentile does.
+    """Return the percentiles of each column of (N, columns), as numpy.percentile does.
 
-    As there, all are NaN of a column that holds one. One sort serves all percentiles, where numpy selects for
-    each; it runs where the values are.
+    Interpolation is linear, and a column that contains NaN has only NaN. One sort, on the device of `values`,
+    serves all percentiles; numpy selects for each.
     """
-    last = len(values) - 1  # where a NaN is sorted to
+    last = len(values) - 1  # a NaN is sorted to the end
     position = np.asarray(percentiles) / 100 * last
     below = position.astype(np.int64)
     places = np.stack([below, np.minimum(below + 1, last), np.full_like(below, last)])
-    low, high, largest = ordered_at(values.t().clone(memory_format=torch.contiguous_format), places)
+    low, high, largest = order_statistics(values.t().clone(memory_format=torch.contiguous_format), places)
     weight = (position - below).astype(low.dtype)
     with np.errstate(invalid="ignore"):  # the inputs of a diverging network may be infinite
         found = np.where(np.isnan(largest), largest, low + (high - low) * weight)
     return np.ascontiguousarray(found.T)
 
 
-def ordered_at(rows: Tensor, places: np.ndarray) -> np.ndarray:
-    """(K, len(rows), P): of each row, overwritten, the values at `places` (K, P) of its ascending order."""
+def order_statistics(rows: Tensor, places: np.ndarray) -> np.ndarray:
+    """Sort each row, in place, and return the values at `places` (K, P): (K, len(rows), P)."""
     if rows.is_cuda:
-        return ordered_on_device(rows, places).cpu().numpy()
+        return order_statistics_on_device(rows, places).cpu().numpy()
     ordered = rows.numpy()
-    ordered.sort(axis=1)  # several times as fast as torch's on a CPU
+    ordered.sort(axis=1)  # several times faster than torch's on a CPU
     return np.stack([ordered[:, at] for at in places])
 
 
-def ordered_on_device(rows: Tensor, places: np.ndarray, at_once: int = 1 << 25) -> Tensor:
-    """`ordered_at`, some `at_once` values at a time: a sort takes several times the memory of its input."""
+def order_statistics_on_device(rows: Tensor, places: np.ndarray, at_once: int = 1 << 25) -> Tensor:
+    """Sort about `at_once` values at a time, since a sort takes several times the memory of its input."""
     index = torch.from_numpy(places).to(rows.device)
     parts = rows.split(max(1, at_once // rows.shape[1]))
     return torch.cat([part.sort(1).values[:, index] for part in parts]).movedim(1, 0)
 
 
 def histogram_of(values: Tensor) -> Histogram | None:
-    """The finite values in bins of equal width, from the least to the largest; None if no value is finite."""
+    """Count the finite values in bins of equal width, from minimum to maximum. None if no value is finite."""
     finite = values[values.isfinite()]
     if not len(finite):
         return None

@@ -1,6 +1,6 @@
-"""The shapes of the distributions in a layer: skewed, heavy-tailed, sparse.
+"""The shapes of the distributions in a layer: their skewness, kurtosis and sparsity.
 
-Section 3.2 normalizes Wu + b and not u, since it "is more likely to have a symmetric, non-sparse
+Section 3.2 normalizes Wu + b rather than u, since it "is more likely to have a symmetric, non-sparse
 distribution, that is more Gaussian". Section 5 says the same of the inputs to the nonlinearities.
 """
 
@@ -10,18 +10,17 @@ from torch import Tensor
 from bn.models.mlp import HiddenLayer
 from bn.observe.observation import Observation, Place, by_unit, values_at
 
-SMALL = 0.01  # of a unit's largest magnitude: less counts as zero
+SMALL = 0.01  # values below this share of a unit's largest magnitude count as zero
 
 
 class Shapes(Observation):
-    """`observe/<measure>/<layer>/<place>`: means over the units of a layer, over all examples.
+    """`observe/<measure>/<layer>/<place>`: the mean over a layer's units of a measure over all examples.
 
-    The measures: `skewness` and `kurtosis` are the magnitudes of a unit's skewness and excess kurtosis, both
-    0 for a Gaussian; `sparsity` is the share, from 0 to 1, of its values below SMALL times its largest
-    magnitude. The places: `affine` (Wu + b), `input` (to the nonlinearity) and `output` (of the layer,
-    normalized if BN comes last; before dropout). A unit that is 0 for all examples is wholly sparse. A
-    constant unit has no skewness and no kurtosis, and is left out of their means. The network is in training
-    mode.
+    Measures: `skewness` and `kurtosis` are the magnitudes of a unit's skewness and excess kurtosis, both 0
+    for a Gaussian; `sparsity` is the share, from 0 to 1, of its values below SMALL times its largest
+    magnitude. Places: `affine` (Wu + b), `input` (to the nonlinearity) and `output` (of the layer, normalized
+    if BN comes last; before dropout). A unit that is 0 for all examples has sparsity 1. Constant units are
+    left out of the means of skewness and kurtosis. The network is in training mode.
     """
 
     @torch.no_grad()
@@ -42,7 +41,7 @@ class Shapes(Observation):
 
 
 def shapes(values: Tensor) -> dict[str, float]:
-    """The measures of `values` (N, units), as `Shapes` has them; NaN for what no unit has."""
+    """Return the measures of `values` (N, units), as in `Shapes`. A measure that no unit has is NaN."""
     wide = values.double()
     centred = wide - wide.mean(0)
     var = centred.square().mean(0)

@@ -1,4 +1,4 @@
-"""Accuracy on training examples: how much a network has fitted them, and not what they are examples of."""
+"""Accuracy on the training examples: how well the network fits them, as opposed to how it generalizes."""
 
 import torch
 
@@ -8,9 +8,9 @@ from bn.observe.observation import Observation
 
 
 class TrainingAccuracy(Observation):
-    """`observe/training_accuracy`: of the inference network, with its moving averages, on all examples.
+    """`observe/training_accuracy`: the accuracy with moving averages on all observed examples.
 
-    At the steps at which the network is evaluated on the test set.
+    It is computed at the steps at which the network is evaluated on the test set.
     """
 
     def steps(self) -> frozenset[int]:

@@ -150,9 +150,9 @@ def _go_on(run: RunDirectory, ranks: Ranks, limits: Limits | None, work: Work) -
 def check_device(config: Config, ranks: Ranks) -> None:
     """UserError where the device is not here, or processes would have to share one."""
     if config.device == "cuda":
-        from bn.train import take_device
+        from bn.train import select_device
 
-        take_device(config.device)
+        select_device(config.device)
     if ranks.size > 1 and config.device != "cpu":
         from bn.distributed.team import check_gpus
 

@@ -1,4 +1,4 @@
-"""What the training loop trains: a network on its data, behind one interface."""
+"""Tasks: a network, its data and its training step, behind the interface that the training loop uses."""
 
 import torch
 
@@ -8,9 +8,9 @@ from bn.tasks.task import Task
 
 
 def build_task(config: Config, device: torch.device, first: int, team: Team = ALONE) -> Task:
-    """The task of `config` on `device`, to be trained by `team` from step `first` on.
+    """Build the task of `config` on `device`, which `team` trains after step `first`.
 
-    UserError for missing data.
+    Raises UserError if data are missing.
     """
     if isinstance(config.model, MlpModel):
         from bn.tasks.mnist import MnistTask

@@ -1,4 +1,4 @@
-"""A training step replayed as a CUDA graph."""
+"""Replay a training step as a CUDA graph."""
 
 import sys
 from collections.abc import Iterator
@@ -12,53 +12,54 @@ from tqdm import tqdm
 from bn.errors import CaptureFailed, is_out_of_memory, reason_of
 from bn.tasks.steps import AutogradStep, Step
 
-# DistributedDataParallel forms its buckets anew in the second step and takes times in the first ten, which
-# wait for the device: none of that may fall into the captured step.
-TRIALS = 11
+# DistributedDataParallel rebuilds its buckets in the second step and measures times, which synchronizes with
+# the device, in the first ten. Neither may happen in the captured step.
+WARMUP_STEPS = 11
 
 
 @contextmanager
-def state_kept(step: Step, model: nn.Module) -> Iterator[None]:
-    """For steps on trial, on a GPU: all that they change is put back in place, torch's random state too."""
-    changed = [*model.parameters(), *model.buffers(), *step.tensors()]
-    saved = [tensor.detach().clone() for tensor in changed]
+def state_restored(step: Step, model: nn.Module) -> Iterator[None]:
+    """Restore, in place, what warm-up steps on a GPU change: model, step and torch's random state."""
+    tensors = [*model.parameters(), *model.buffers(), *step.state_tensors()]
+    saved = [tensor.detach().clone() for tensor in tensors]
     random_state = torch.cuda.get_rng_state()
     try:
         yield
     finally:
-        torch.cuda.synchronize()  # a trial that failed may have left work on a stream of its own
+        torch.cuda.synchronize()  # a failed step may have left work on another stream
         with torch.no_grad():
-            for tensor, value in zip(changed, saved, strict=True):
+            for tensor, value in zip(tensors, saved, strict=True):
                 tensor.copy_(value)
         torch.cuda.set_rng_state(random_state)
 
 
 class CudaGraphStep:
-    """Replays a step as a CUDA graph: one launch from the host for all its kernels.
+    """Replays a step as a CUDA graph: the host launches all its kernels at once.
 
-    Capturing needs a few real steps first; all that they changed is put back, so that training starts from
-    where it was, also where it fails: CaptureFailed if the step itself can be taken. Load the step's state
-    before, not after. `images` and `labels` are a mini-batch: their shapes and types stay for good.
+    Capture requires a few real steps first. Everything they change is restored, on failure too, so training
+    starts from the same state. Raises CaptureFailed if the step runs but cannot be captured. The step's state
+    must be loaded before the capture. `images` and `labels` are a mini-batch; later ones must have the same
+    shapes and dtypes.
     """
 
     def __init__(self, step: Step, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         if isinstance(step, AutogradStep) and not isinstance(step.optimizer.param_groups[0]["lr"], Tensor):
-            raise CaptureFailed("the optimizer reads its rate on the host")
+            raise CaptureFailed("the optimizer reads its learning rate on the host")
         self.step = step
         self.images, self.labels = images.clone(), labels.clone()
-        with state_kept(step, model):
+        with state_restored(step, model):
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
-                for _ in range(TRIALS):
+                for _ in range(WARMUP_STEPS):
                     step(self.images, self.labels)
             torch.cuda.current_stream().wait_stream(stream)
             self.graph = torch.cuda.CUDAGraph()
             try:
                 with (
-                    # If it fails, the next line leaves its own stream the current one.
+                    # Restores the current stream, which a failed capture does not.
                     torch.cuda.stream(torch.cuda.current_stream()),
-                    # Other threads may allocate meanwhile, such as the one that pins what the workers decode.
+                    # Other threads may allocate meanwhile, such as the one that pins mini-batches.
                     torch.cuda.graph(self.graph, capture_error_mode="thread_local"),
                 ):
                     self.loss = step(self.images, self.labels)
@@ -73,23 +74,23 @@ class CudaGraphStep:
         self.graph.replay()
         return self.loss
 
-    def set_rate(self, rate: float) -> None:
-        self.step.set_rate(rate)
+    def set_lr(self, lr: float) -> None:
+        self.step.set_lr(lr)
 
-    def tensors(self) -> list[Tensor]:
-        return self.step.tensors()
+    def state_tensors(self) -> list[Tensor]:
+        return self.step.state_tensors()
 
     def state_dict(self) -> dict[str, Any]:
         return self.step.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        raise RuntimeError("the graph is captured: load the step's state before")
+        raise RuntimeError("load the state of the step before capturing it")
 
 
-def captured(step: Step, model: nn.Module, images: Tensor, labels: Tensor) -> Step:
-    """The step as a CUDA graph, or with one line as it is, where it cannot be captured."""
+def try_capture(step: Step, model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """Return `step` as a CUDA graph, or, with a warning, `step` itself if it cannot be captured."""
     try:
         return CudaGraphStep(step, model, images, labels)
     except CaptureFailed as failure:
-        tqdm.write(f"no CUDA graph, steps are launched one by one: {failure}", file=sys.stderr)
+        tqdm.write(f"no CUDA graph, kernels are launched one by one: {failure}", file=sys.stderr)
         return step

@@ -19,9 +19,9 @@ from bn.evaluate.accuracy import classify, evaluate_population
 from bn.models.build import build_model
 from bn.models.inception import Unit
 from bn.observe.observation import Observer, Subject, build_observer
-from bn.tasks.compiling import missing_for_compiling, wants_compiling
-from bn.tasks.cuda_graph import CudaGraphStep, captured
-from bn.tasks.optim import build_optimizer, rate_of
+from bn.tasks.compiling import missing_requirement, should_compile
+from bn.tasks.cuda_graph import CudaGraphStep, try_capture
+from bn.tasks.optim import build_optimizer, lr_schedule
 from bn.tasks.precision import InPrecision, precision_on
 from bn.tasks.steps import AutogradStep, Step
 from bn.tasks.task import Task
@@ -34,7 +34,7 @@ class ImageTask(Task):
         self.config = config
         self.team = team
         self.precision = precision_on(device, config.precision)
-        self.compiled = wants_compiling(device, config.compile)
+        self.compiled = should_compile(device, config.compile)
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
         plan = Plan(
             steps=config.length + config.evaluate.population_batches, batch=config.optim.batch,
@@ -42,7 +42,7 @@ class ImageTask(Task):
         )  # fmt: skip
         self.images = open_images(config.data, plan, device)
         self.model = build_model(config).to(device, memory_format=self.format)  # type: ignore[call-overload]
-        self.rate = rate_of(config.optim)
+        self.lr = lr_schedule(config.optim)
         self.step: Step = self._build_step()
         self.observer = self._build_observer()
 
@@ -51,32 +51,32 @@ class ImageTask(Task):
 
     def evaluate(self) -> dict[str, float]:
         network = InPrecision(self.model, self.precision)
-        found = classify(network, self.images.validation(), self.team.sum)
-        return {f"validation/{name}": value for name, value in found.items()}
+        accuracies = classify(network, self.images.validation(), self.team.sum)
+        return {f"validation/{name}": value for name, value in accuracies.items()}
 
     def evaluate_population(self) -> dict[str, float]:
         steps = range(self.config.length, self.config.length + self.config.evaluate.population_batches)
-        batches = (self.images.feed(n).images for n in steps)  # those that would have come next
+        batches = (self.images.feed(n).images for n in steps)  # those that would follow
         network = InPrecision(self.model, self.precision)
         return evaluate_population(network, batches, self.evaluate, self.team.sum)
 
     @torch.no_grad()
-    def step_numbers(self, n: int) -> dict[str, float]:
-        """The rate, the gradients' norm and the parameter that is largest in absolute value."""
+    def step_metrics(self, n: int) -> dict[str, float]:
+        """Return the learning rate, the norm of all gradients and the largest absolute parameter."""
         parameters: list[Tensor] = list(self.model.parameters())
         largest = torch.stack(torch._foreach_norm(parameters, torch.inf)).max()
         gradients = [p.grad for p in parameters if p.grad is not None]
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         norm, largest = torch.stack((norm, largest)).tolist()
-        return {"train/rate": self.rate(n), "train/gradient_norm": norm, "train/largest_parameter": largest}
+        return {"train/rate": self.lr(n), "train/gradient_norm": norm, "train/largest_parameter": largest}
 
     def capture(self) -> None:
-        """The step as a graph, if it can be; with one line not compiled, where that fails.
+        """Capture the step as a CUDA graph if possible. If torch.compile fails, warn and do not compile.
 
-        UserError where compiling was asked for.
+        Raises UserError if compile=always.
         """
         try:
-            self.step = captured(self.step, self.model, *self._example())
+            self.step = try_capture(self.step, self.model, *self._example())
             return
         except Exception as error:
             if not self.compiled or is_out_of_memory(error):
@@ -91,7 +91,7 @@ class ImageTask(Task):
         self.capture()
 
     def _example(self) -> tuple[Tensor, Tensor]:
-        """A mini-batch like those that are drawn, of random pixels."""
+        """Return a mini-batch of random pixels, with the shapes and dtypes of those that are drawn."""
         data, device = self.config.data, next(self.model.parameters()).device
         assert isinstance(data, ImageData)
         draws = generator(0, "capture")
@@ -110,8 +110,8 @@ class ImageTask(Task):
         ]
         on_gpu = next(self.model.parameters()).is_cuda
         if self.config.compile == "auto" and on_gpu and not self.compiled:
-            missing = missing_for_compiling(torch.device("cuda"))
-            parts += [f"not compiled, for want of {missing}"] * (missing is not None)
+            missing = missing_requirement(torch.device("cuda"))
+            parts += [f"not compiled: missing {missing}"] * (missing is not None)
         parts += ["CUDA graph"] * isinstance(self.step, CudaGraphStep)
         if self.team.size > 1:
             share = o.batch // self.team.size
@@ -130,14 +130,14 @@ class ImageTask(Task):
 
     def _build_step(self) -> Step:
         optimizer = build_optimizer(self.model, self.config.optim)
-        # Only the training step is compiled: evaluation, Algorithm 2 and the probe look inside the network.
+        # Only the training step is compiled: evaluation, Algorithm 2 and observations use hooks.
         forward: Any = torch.compile(self.model) if self.compiled else self.model
         finish: Any = torch.compile(network_input) if self.compiled else network_input
         self.finish: Finish = partial(finish, layout=self.format)
         return AutogradStep(InPrecision(self.team.data_parallel(forward), self.precision), optimizer)
 
     def _build_observer(self) -> Observer:
-        """Of the chosen layers, over the same examples for all seeds and networks; by rank 0 alone."""
+        """Observe the chosen layers on the same examples for all seeds and networks, on rank 0 only."""
         if self.team.rank:
             return Observer({})
         units = {name: unit for name, unit in self.model.named_modules() if isinstance(unit, Unit)}

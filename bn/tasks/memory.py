@@ -1,4 +1,4 @@
-"""Out of memory, in one line."""
+"""Report running out of memory in one line."""
 
 import functools
 from collections.abc import Callable
@@ -10,19 +10,21 @@ from bn.errors import OutOfMemory, is_out_of_memory, reason_of
 P = ParamSpec("P")
 
 
-def names_memory(work: Callable[Concatenate[Config, P], None]) -> Callable[Concatenate[Config, P], None]:
-    """`work` on a config, where running out of memory is an OutOfMemory that names the mini-batch."""
+def report_out_of_memory(
+    work: Callable[Concatenate[Config, P], None],
+) -> Callable[Concatenate[Config, P], None]:
+    """Wrap `work`, so that running out of memory raises OutOfMemory and names the mini-batch size."""
 
     @functools.wraps(work)
-    def named(config: Config, *args: P.args, **kwargs: P.kwargs) -> None:
+    def wrapper(config: Config, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             work(config, *args, **kwargs)
         except Exception as error:
             if not is_out_of_memory(error) or isinstance(error, OutOfMemory):
                 raise
             raise OutOfMemory(
-                f"{reason_of(error)}; less than optim.batch={config.optim.batch}, or more processes "
-                "(torchrun), which share it, need less"
+                f"{reason_of(error)}; reduce optim.batch={config.optim.batch} or share it among more "
+                "processes (torchrun)"
             ) from error
 
-    return named
+    return wrapper

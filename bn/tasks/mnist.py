@@ -1,4 +1,4 @@
-"""The task of section 4.1: the MLP on MNIST, whole on the device."""
+"""The task of section 4.1: the MLP on MNIST, with the whole data set on the device."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,13 @@ from bn.data.order import EpochOrder
 from bn.data.seeds import generator
 from bn.errors import UserError
 from bn.evaluate.accuracy import evaluate, evaluate_population
-from bn.fused_mlp import FusedStep, why_not
+from bn.fused_mlp import FusedStep, unsupported
 from bn.models.build import build_model
 from bn.models.mlp import MLP
 from bn.observe.observation import Subject, build_observer
 from bn.run.directory import REPOSITORY
-from bn.tasks.cuda_graph import CudaGraphStep, captured
-from bn.tasks.optim import build_optimizer, rate_of
+from bn.tasks.cuda_graph import CudaGraphStep, try_capture
+from bn.tasks.optim import build_optimizer, lr_schedule
 from bn.tasks.steps import AutogradStep, Step
 from bn.tasks.task import Task
 
@@ -34,7 +34,7 @@ class MnistTask(Task):
         self.data = Mnist(data.train.to(device), validation, data.test.to(device))
         self.model = model
         self.order = EpochOrder(len(data.train.labels), config.optim.batch, config.seed, device)
-        self.rate = rate_of(config.optim)
+        self.lr = lr_schedule(config.optim)
         self.observer = build_observer(subject_of(config, model, self.data.train))
         self.step: Step = build_step(config, model)
 
@@ -50,14 +50,14 @@ class MnistTask(Task):
         )
 
     def capture(self) -> None:
-        self.step = captured(self.step, self.model, *self.draw(1))
+        self.step = try_capture(self.step, self.model, *self.draw(1))
 
     def describe(self) -> str:
         step = self.step.step if isinstance(self.step, CudaGraphStep) else self.step
         fused = isinstance(step, FusedStep)
         parts = ["fused step" if fused else "readable step"]
         if self.config.step_path == "auto" and not fused:
-            parts.append(f"the fused one cannot {why_not(self.config) or 'this network'}")
+            parts.append(f"the fused step does not support {unsupported(self.config) or 'this network'}")
         return ", ".join((*parts, *["CUDA graph"] * (step is not self.step)))
 
     def describe_data(self) -> str:
@@ -67,9 +67,9 @@ class MnistTask(Task):
 
 
 def build_step(config: Config, model: MLP) -> Step:
-    """The fused step where it is asked for, or can; the readable one where it cannot."""
+    """Build the step that `step_path` selects; `auto` prefers the fused step if it supports the network."""
     o = config.optim
-    if config.step_path == "fused" or (config.step_path == "auto" and why_not(config) is None):
+    if config.step_path == "fused" or (config.step_path == "auto" and unsupported(config) is None):
         try:
             return FusedStep(model, batch=o.batch, lr=o.initial_rate, decay=o.l2)
         except ValueError as error:  # the network was changed in the code
@@ -79,9 +79,9 @@ def build_step(config: Config, model: MLP) -> Step:
 
 
 def subject_of(config: Config, model: MLP, train: Split) -> Subject:
-    """All hidden layers, and the first examples by a permutation that is the same for all seeds and networks.
+    """Observe all hidden layers on a subset of the training examples, the same for all seeds and networks.
 
-    Their number is rounded up to whole mini-batches, or down where there are not so many.
+    The number of examples is rounded up to whole mini-batches, or down if there are too few.
     """
     batch = config.optim.batch
     wanted = -(-config.probe.examples // batch) * batch
@@ -94,6 +94,6 @@ def subject_of(config: Config, model: MLP, train: Split) -> Subject:
 
 
 def population_batches(config: Config, data: Mnist, order: EpochOrder) -> Iterator[Tensor]:
-    """The training mini-batches that Algorithm 2 takes: those that would come after the last step."""
+    """Yield the training mini-batches for Algorithm 2: those that would follow the last step."""
     for i in range(config.evaluate.population_batches):
         yield data.train.images[order(config.length + i)].float()

@@ -1,4 +1,4 @@
-"""The precision of forward passes; parameters, statistics and updates stay in float32."""
+"""The precision of forward passes. Parameters, statistics and updates are always float32."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -7,22 +7,22 @@ from torch import Tensor, nn
 
 
 def precision_on(device: torch.device, wanted: str) -> str:
-    """What `auto` means: bf16 on a GPU, float32 on a CPU."""
+    """Resolve `wanted`; `auto` is bf16 on a GPU and float32 on a CPU."""
     if wanted != "auto":
         return wanted
     return "bf16" if device.type == "cuda" else "float32"
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """The context of a forward pass in `precision`: float32 or bf16."""
+    """Return the context for a forward pass in `precision`, float32 or bf16."""
     if precision == "float32":
         return nullcontext()
-    # Weights change each step, so that a cached cast would only take memory; a CUDA graph must not see one.
+    # Weights change each step, so a cache of their casts only takes memory; CUDA graphs must not use one.
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
 
 class InPrecision(nn.Module):
-    """`network` with its forward pass in `precision`, and its output in float32 where that is another."""
+    """Runs the forward pass of `network` in `precision`, and returns bf16 outputs as float32."""
 
     def __init__(self, network: nn.Module, precision: str) -> None:
         super().__init__()

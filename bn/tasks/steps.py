@@ -1,7 +1,7 @@
 """One training step: forward, loss, backward, update.
 
-`AutogradStep` is the readable one, for any network, and the one to read. `FusedStep` (bn/fused_mlp.py) is the
-fast one for the MLP; `CudaGraphStep` (bn/tasks/cuda_graph.py) replays either as one launch on a GPU.
+`AutogradStep` is the readable step, for any network. `FusedStep` (bn/fused_mlp.py) is the fast step of the
+MLP. `CudaGraphStep` (bn/tasks/cuda_graph.py) replays either as one launch on a GPU.
 """
 
 from typing import Any, Protocol
@@ -10,31 +10,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bn.norm.module import BatchNorm, counted_together
+from bn.norm.module import BatchNorm, count_batches_at_once
 
 
 class Step(Protocol):
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Train on a mini-batch; its mean cross-entropy, in nats, a scalar on the device, not waited for."""
+        """Train on a mini-batch. Return its mean cross-entropy, in nats, as a scalar on the device."""
         ...
 
-    def set_rate(self, rate: float) -> None:
-        """The learning rate of the next step."""
+    def set_lr(self, lr: float) -> None:
+        """Set the learning rate of the next step."""
         ...
 
-    def tensors(self) -> list[Tensor]:
-        """What it changes in place besides the model: momentum."""
+    def state_tensors(self) -> list[Tensor]:
+        """Return the tensors besides the model's that a step changes in place, such as momentum."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """What the next step depends on besides the model: the optimizer's state."""
+        """Return the state besides the model's on which the next step depends: that of the optimizer."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 class AutogradStep:
-    """The readable step: forward, loss, backward and update, as everybody writes them.
+    """The readable step: forward, loss, backward and update, with autograd and a torch optimizer.
 
     `model` maps images (N, ...) to logits (N, classes); labels are (N,) int64.
     """
@@ -43,10 +43,10 @@ class AutogradStep:
         self.model = model
         self.optimizer = optimizer
         self.norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
-        self.rate: float | None = None  # what set_rate wrote last
+        self.lr: float | None = None  # the last argument of set_lr
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        with counted_together(self.norms):
+        with count_batches_at_once(self.norms):
             logits = self.model(images)
         loss = F.cross_entropy(logits, labels)
         self.optimizer.zero_grad()
@@ -54,32 +54,32 @@ class AutogradStep:
         self.optimizer.step()
         return loss.detach()
 
-    def set_rate(self, rate: float) -> None:
-        if rate == self.rate:
+    def set_lr(self, lr: float) -> None:
+        if lr == self.lr:
             return
-        self.rate = rate
-        written = None
+        self.lr = lr
+        filled = None
         for group in self.optimizer.param_groups:
             if not isinstance(group["lr"], Tensor):
-                group["lr"] = rate
-            elif group["lr"] is not written:  # the groups share it
-                written = group["lr"].fill_(rate)  # in place: a captured step reads it there
+                group["lr"] = lr
+            elif group["lr"] is not filled:  # the groups may share one tensor
+                filled = group["lr"].fill_(lr)  # in place: a captured step reads this tensor
 
-    def tensors(self) -> list[Tensor]:
+    def state_tensors(self) -> list[Tensor]:
         return [tensor for entry in self.optimizer.state.values() for tensor in entry.values()]
 
     def state_dict(self) -> dict[str, Any]:
         return self.optimizer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        # How it is computed, and where the rate is, is this device's choice and not the checkpoint's.
+        # Keep this device's choice of implementation and of where the learning rate is stored.
         own = [
             {key: group[key] for key in ("lr", "fused", "foreach")} for group in self.optimizer.param_groups
         ]
-        rates = [float(group["lr"]) for group in state["param_groups"]]
+        lrs = [float(group["lr"]) for group in state["param_groups"]]
         groups = [{**group, **choices} for group, choices in zip(state["param_groups"], own, strict=True)]
         self.optimizer.load_state_dict({**state, "param_groups": groups})
-        self.rate = None
-        for group, choices, rate in zip(self.optimizer.param_groups, own, rates, strict=True):
-            lr = choices["lr"]  # loading has made a copy
-            group["lr"] = lr.fill_(rate) if isinstance(lr, Tensor) else rate
+        self.lr = None
+        for group, choices, lr in zip(self.optimizer.param_groups, own, lrs, strict=True):
+            tensor = choices["lr"]  # the original: load_state_dict has copied it
+            group["lr"] = tensor.fill_(lr) if isinstance(tensor, Tensor) else lr

@@ -1,4 +1,4 @@
-"""The interface between the training loop and what it trains."""
+"""The interface between the training loop and the network, data and step that it trains."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,43 +11,43 @@ from bn.tasks.steps import Step
 
 
 class Task(ABC):
-    """A network, its data and one step of its training."""
+    """A network, its data and its training step."""
 
     model: nn.Module
     step: Step
-    rate: Callable[[int], float]  # the learning rate of step n, counted from 1
+    lr: Callable[[int], float]  # the learning rate of step n, counted from 1
     observer: Observer
 
     @abstractmethod
     def draw(self, n: int) -> tuple[Tensor, Tensor]:
-        """The mini-batch of step `n`, counted from 1: images and labels (N,), on the device."""
+        """Return the mini-batch of step `n`, counted from 1: images and labels (N,), on the device."""
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
-        """Accuracies with the moving averages, by the names under which they are logged."""
+        """Return accuracies with the moving averages, by their logged names."""
 
     @abstractmethod
     def evaluate_population(self) -> dict[str, float]:
-        """The same with the statistics of Algorithm 2, named `..._population`; empty without BN."""
+        """Return accuracies with Algorithm 2's statistics, named `..._population`; empty without BN."""
 
     @abstractmethod
     def capture(self) -> None:
-        """Replay the step as a CUDA graph from here on."""
+        """Capture the step as a CUDA graph, to be replayed from now on."""
 
     @abstractmethod
     def describe(self) -> str:
-        """How a step is computed, in a few words for the first lines printed."""
+        """Describe briefly how a step is computed, for the header."""
 
     @abstractmethod
     def describe_data(self) -> str:
-        """The data set, and how many images there are to train on and to evaluate on, for the same lines."""
+        """Name the data set and its numbers of training and evaluation images, for the header."""
 
-    def step_numbers(self, n: int) -> dict[str, float]:
-        """What is logged of step `n`, just taken, besides the loss."""
+    def step_metrics(self, n: int) -> dict[str, float]:
+        """Return what is logged of the latest step `n`, besides the loss."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on, and what was observed."""
+        """Return everything that the next step depends on, and the observations."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.step.state_dict(),
@@ -57,10 +57,10 @@ class Task(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.step.load_state_dict(state["optimizer"])
-        # Before observations could be chosen there were percentiles alone, under "probe".
+        # Older checkpoints have only percentiles, under "probe".
         old = "observations" not in state
         self.observer.load_state_dict({"percentiles": state["probe"]} if old else state["observations"])
 
     def close(self) -> None:
-        """Give back what the data hold, such as the processes that decode them."""
+        """Release the resources of the data, such as worker processes."""
         return

@@ -199,7 +199,7 @@ def test_wrong_use_of_the_command_itself(command, tmp_path, snapshot, case):
 def test_cuda_where_there_is_none(cli, tmp_path, snapshot, sweep):
     before = snapshot(tmp_path)
     line = one_line(cli(*sweep, "experiment=mnist_bn", "device=cuda", f"output={tmp_path}/runs"))
-    assert line.startswith("device=cuda: no CUDA device here; accepted: auto, cpu")
+    assert line.startswith("device=cuda: no CUDA device is available; accepted: auto, cpu")
     assert snapshot(tmp_path) == before
 
 

@@ -28,7 +28,7 @@ def run(planned):
 @pytest.fixture
 def no_device(monkeypatch):
     def refuse(*_):
-        raise UserError("device=cuda: no CUDA device here; accepted: auto, cpu")
+        raise UserError("device=cuda: no CUDA device is available; accepted: auto, cpu")
 
     monkeypatch.setattr(module, "check_device", refuse)
 
@@ -41,7 +41,10 @@ def submit(run, job="123_4"):
 def test_a_refusal_in_a_job(slurm, in_job, run, no_device):
     submit(run)
     state, line = attempt(run, Ranks(), LAUNCHER, no_work)
-    assert (state, line) == ("failed", f"{run.name}: device=cuda: no CUDA device here; accepted: auto, cpu")
+    assert (state, line) == (
+        "failed",
+        f"{run.name}: device=cuda: no CUDA device is available; accepted: auto, cpu",
+    )
     assert (run.status["state"], run.status["job"]) == ("failed", "123_4")
     assert run.status["reason"].startswith("device=cuda: ")
 

@@ -9,7 +9,7 @@ from bn.cli.arguments import names_of
 from bn.config import ImageData, InceptionModel, flatten, to_dict
 from bn.errors import UserError
 from bn.models import inception
-from bn.tasks.optim import rate_of
+from bn.tasks.optim import lr_schedule
 from tests.conftest import slowly
 
 NETWORKS = (
@@ -128,7 +128,7 @@ def test_the_papers_numbers_at_its_own_scale():
             2560,
             32_000_000,
         ):  # the same decay, and eight times the rate, after as many examples
-            ours, papers = (rate_of(o)(examples // o.batch + 1) for o in (config.optim, literal))
+            ours, papers = (lr_schedule(o)(examples // o.batch + 1) for o in (config.optim, literal))
             assert ours == pytest.approx(8 * papers)
         assert isinstance(config.data, ImageData)
         assert (config.data.resize, config.data.crop, config.data.classes) == (256, 224, 1000)

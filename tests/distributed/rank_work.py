@@ -46,7 +46,7 @@ def trained_task(mapping, steps):
     with team_of(mapping) as (config, team):
         task = build_task(config, CPU, 0, team)
         for n in range(1, steps + 1):
-            task.step.set_rate(task.rate(n))
+            task.step.set_lr(task.lr(n))
             task.step(*task.draw(n))
         own = tensors(task.model)
         with mean_statistics(task.model, team):

@@ -34,7 +34,7 @@ def test_two_ranks_are_one_process_that_adds_up_the_gradients_of_two_groups(toge
             gradients.append([p.grad for p in twin.parameters()])
         for p, first, second in zip(task.model.parameters(), *gradients, strict=True):
             p.grad = (first + second) / 2
-        task.step.set_rate(task.rate(n + 1))
+        task.step.set_lr(task.lr(n + 1))
         optimizer.step()
     parameters = {name for name, _ in task.model.named_parameters()}
     for (own, _, _), twin in zip(ranks, twins, strict=True):

@@ -85,7 +85,7 @@ def test_each_command_trains(extended, command):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     if "scale=smoke" not in arguments and "data=kmnist" not in arguments and "scales" not in command:
-        assert "readable step, the fused one cannot" in done.stdout
+        assert "readable step, the fused step does not support" in done.stdout
     (path,) = (extended / output).rglob("metrics.jsonl")
     keys = {key for line in path.read_text().splitlines() for key in json.loads(line)}
     assert "train/loss" in keys

@@ -1,4 +1,4 @@
-"""The whole network against the same written in torch's functions, with TensorFlow's rule for padding."""
+"""Inception equals the same network written with torch's functions and TensorFlow's padding rule."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ CASES = {
 
 
 def same(n):
-    """TensorFlow's SAME for a 3x3 patch of stride 2: what is padded before and after n values."""
+    """Return TensorFlow's SAME padding before and after n values, for a 3x3 patch of stride 2."""
     total = max((-(-n // 2) - 1) * 2 + 3 - n, 0)
     return total // 2, total - total // 2
 
@@ -31,13 +31,13 @@ def max_pool(x):
 
 
 def average_pool(x):
-    """Of 3x3, zeros around the image counted."""
+    """Average over 3x3, including the zeros around the image."""
     ones = torch.ones(x.shape[1], 1, 3, 3, dtype=x.dtype)
     return F.conv2d(x, ones / 9, padding=1, groups=x.shape[1])
 
 
 def reference(state, x, norm="batch", nonlinearity="relu", lrn=False, stem_stride=2, stem_pools=2, **_):
-    """Logits of Figure 5 for the tensors `state`, BN with the statistics of this mini-batch."""
+    """Return the logits of Figure 5 with parameters `state`; BN uses the mini-batch's statistics."""
 
     def unit(name, x, stride=1):
         if f"{name}.conv.weight" in state:
@@ -51,13 +51,13 @@ def reference(state, x, norm="batch", nonlinearity="relu", lrn=False, stem_strid
             x = F.batch_norm(x, None, None, gamma, beta, training=True)
         return {"relu": torch.relu, "sigmoid": torch.sigmoid}[nonlinearity](x)
 
-    def responses(x):
+    def local_norm(x):
         alpha = 1e-4 * 58**2 if norm == "none" else 1e-4  # inputs are divided by 58
         return F.local_response_norm(x, 5, alpha=alpha, beta=0.75, k=1.0) if lrn else x
 
     x = unit("conv1", x, stem_stride)
-    x = responses(max_pool(x) if stem_pools > 0 else x)
-    x = responses(unit("conv2", unit("conv2_reduce", x)))
+    x = local_norm(max_pool(x) if stem_pools > 0 else x)
+    x = local_norm(unit("conv2", unit("conv2_reduce", x)))
     x = max_pool(x) if stem_pools > 1 else x
     for name in MODULES:
         stride = 2 if name in ("3c", "4e") else 1
@@ -95,8 +95,8 @@ def test_logits(case):
 
 
 @pytest.mark.parametrize("options", [{}, {"norm": "none", "lrn": True}])
-def test_local_response_normalization_only_where_asked(options):
-    """It changes the numbers of this network, so the comparison above sees whether it is there."""
+def test_local_response_normalization_only_if_configured(options):
+    """LRN changes this network's logits, so the comparison above detects whether it is present."""
     g = torch.Generator().manual_seed(0)
     network = inception(5, width=0.125, size=40, generator=g, **options).double()
     x = 300 * torch.randn(4, 3, 40, 40, generator=g, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Other ways to compute the same network: channels_last, compiled, folded."""
+"""Inception in channels_last, compiled and folded gives the same numbers."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def built(**options):
 
 
 def outcome(network, forward, x):
-    """Logits, gradients and statistics of one step in training mode."""
+    """Return logits, gradients and statistics of one step in training mode."""
     network.zero_grad()
     logits = forward(x)
     nn.functional.cross_entropy(logits, torch.arange(len(x)) % 10).backward()
@@ -55,8 +55,8 @@ def test_channels_last_gives_the_same_numbers(options):
 
 
 @pytest.mark.slow
-def test_compiled_whole_and_without_a_break_to_the_same_numbers():
-    """As any backend gets it: captured, functionalized and differentiated."""
+def test_compiles_without_graph_breaks_to_the_same_numbers():
+    """The graph is captured, functionalized and differentiated, as for any backend."""
     plain, ours = built(lrn=True), built(lrn=True)
     torch.compiler.reset()
     compiled = torch.compile(ours, backend="aot_eager", fullgraph=True)
@@ -69,7 +69,7 @@ def test_compiled_whole_and_without_a_break_to_the_same_numbers():
     shutil.which(os.environ.get("CXX", "g++")) is None, reason="torch.compile needs a C++ compiler"
 )
 def test_stem_compiled_to_machine_code_gives_the_same_numbers():
-    """All kinds of layers but the concatenation; the whole network takes minutes to compile."""
+    """Covers all kinds of layers but the concatenation: compiling the whole network takes minutes."""
 
     def stem():
         torch.manual_seed(0)
@@ -100,7 +100,7 @@ def test_stem_compiled_to_machine_code_gives_the_same_numbers():
         ),
     ],
 )
-def test_folded_network_has_no_normalization_left_and_gives_the_same_numbers(options):
+def test_folded_network_has_no_normalization_and_gives_the_same_numbers(options):
     network = built(**options)
     for unit in network.units.values():
         for i, p in enumerate(unit.norm.parameters()):
@@ -115,7 +115,7 @@ def test_folded_network_has_no_normalization_left_and_gives_the_same_numbers(opt
     assert {f"{name}.conv.bias" for name in network.units} < folded.state_dict().keys()
 
 
-def test_normalization_per_activation_is_left_by_fold():
+def test_fold_keeps_per_activation_normalization():
     network = built(per_activation=("5b",))
     population_statistics(network, [draw(8, 3, 28, 28)])
     folded, x = fold(network), draw(3, 3, 28, 28, seed=5)

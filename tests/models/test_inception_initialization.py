@@ -1,4 +1,4 @@
-"""The initial numbers: He's for the convolutions, the same from a seed with and without BN."""
+"""Initial weights: He's rule for the convolutions; a seed gives the same weights with and without BN."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def built(seed=0, **options):
 
 
 def weights(network):
-    """W of every layer: what is there with and without BN."""
+    """Return W of every layer, which the network has with and without BN."""
     names = [f"{name}.conv" for name in network.units if name != "conv1"]
     stem = ("conv1.conv", "conv1.conv.depthwise", "conv1.conv.pointwise")
     modules = dict(network.named_modules())
@@ -23,20 +23,20 @@ def weights(network):
 
 @pytest.mark.parametrize("stem", ["separable", "dense"])
 def test_standard_deviations(stem):
-    """He: sqrt(2 / fan in), of a linear step 1 / sqrt(fan in); the classifier's is 0.01."""
+    """He's rule is sqrt(2 / fan in), for a linear step 1 / sqrt(fan in); the classifier has 0.01."""
     found = weights(built(stem=stem, width=1.0))
     assert len(found) == 69 + 1 + (stem == "separable")
     for name, w in found.items():
         fan_in = w[0].numel()
         gain = 1 if name.endswith("depthwise") else 2
         expected = 0.01 if name == "classifier" else (gain / fan_in) ** 0.5
-        spread = 4 / (2 * w.numel()) ** 0.5  # of a standard deviation estimated from that many
+        spread = 4 / (2 * w.numel()) ** 0.5  # four standard errors
         assert abs(w.std().item() / expected - 1) < spread
         assert abs(w.mean().item()) < 4 * expected / w.numel() ** 0.5
 
 
-def test_a_relu_network_without_bn_keeps_the_size_of_its_signal():
-    """What He's rule is for; the separable stem gains no more than the dense one does."""
+def test_the_stem_doubles_the_mean_square():
+    """As He's rule intends, since ReLU then halves it; separable and dense stems have the same gain."""
     x = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     for stem in ("separable", "dense"):
         sizes = [built(seed, norm="none", stem=stem).conv1.conv(x).square().mean() for seed in range(8)]
@@ -62,13 +62,13 @@ def test_biases_gamma_and_beta(norm):
         {"per_activation": ("5b",), "size": 64},
     ],
 )
-def test_a_seed_gives_the_same_weights_whatever_is_between_them(options):
+def test_a_seed_gives_the_same_weights_whatever_the_options(options):
     ours, plain = weights(built(3, **options)), weights(built(3))
     assert ours.keys() == plain.keys()
     assert all(torch.equal(ours[name], plain[name]) for name in plain)
 
 
-def test_another_seed_gives_other_weights_and_a_generator_is_all_it_takes():
+def test_weights_depend_on_the_generator_alone():
     first, second = weights(built(0)), weights(built(1))
     assert not any(torch.equal(first[name], second[name]) for name in first)
     torch.manual_seed(5)

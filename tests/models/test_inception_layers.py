@@ -1,4 +1,4 @@
-"""The parts of Inception: pools, local response normalization, separable convolution, dropout, BN, names."""
+"""The parts of Inception: pools, LRN, separable convolution, dropout, normalization and names."""
 
 import copy
 
@@ -25,7 +25,7 @@ def draw(*shape, seed=0, dtype=torch.float64):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def test_strided_max_pool_of_an_even_side_ends_beyond_the_image():
+def test_strided_max_pool_of_an_even_side_extends_beyond_the_image():
     x = torch.arange(16.0).view(1, 1, 4, 4)
     assert StridedMaxPool()(x).view(2, 2).tolist() == [[10, 11], [14, 15]]
     assert StridedMaxPool()(-x - 1).view(2, 2).tolist() == [[-1, -3], [-9, -11]]  # nothing counts as 0
@@ -54,7 +54,7 @@ def test_pools_in_the_modules():
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("scale", [1.0, 1000.0])
-def test_local_response_normalization_is_torchs(scale, layout):
+def test_local_response_normalization_equals_torchs(scale, layout):
     x = (scale * draw(2, 9, 4, 3)).to(memory_format=layout).requires_grad_()
     ours, theirs = LocalResponseNorm()(x), nn.LocalResponseNorm(5)(x)
     assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
@@ -66,14 +66,14 @@ def test_local_response_normalization_is_torchs(scale, layout):
     assert_close(single, theirs.detach().float(), rtol=1e-5, atol=1e-5)
 
 
-def test_local_response_normalization_of_smaller_activations_does_what_googlenets_did():
+def test_local_response_normalization_scaled_to_smaller_activations_equals_googlenets():
     pixels = 58 * draw(2, 9, 4, 3)
     ours, googlenets = LocalResponseNorm(scale=58)(pixels / 58), nn.LocalResponseNorm(5)(pixels) / 58
     assert_close(ours, googlenets, rtol=1e-12, atol=1e-12)
 
 
 def lrn_effects(norm, images):
-    """The median of |LRN(x) / x - 1| at each of the two places, at initialization, in training mode."""
+    """Return the median of |LRN(x) / x - 1| at both places, at initialization, in training mode."""
     g = torch.Generator().manual_seed(0)
     network = inception(
         10, norm=norm, lrn=True, width=0.25, size=56, stem_stride=1, stem_pools=1, generator=g
@@ -82,7 +82,7 @@ def lrn_effects(norm, images):
 
     def keep(name):
         def hook(_, inputs, output):
-            active = inputs[0] > 0  # ReLU makes the others 0, which LRN leaves alone
+            active = inputs[0] > 0  # ReLU sets the others to 0, which LRN keeps
             found[name] = (output / inputs[0] - 1).abs()[active].median().item()
 
         return hook
@@ -113,7 +113,7 @@ def test_local_response_normalization_in_float16_squares_large_values():
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("side", "stride"), [(9, 1), (9, 2), (12, 2)])
-def test_separable_convolution_is_its_two_steps(side, stride, bias):
+def test_separable_convolution_equals_its_two_steps(side, stride, bias):
     layer = SeparableConv2d(3, 16, 7, stride, 8, bias).double()
     x = draw(2, 3, side, side + 1).requires_grad_()
     ours, steps = layer(x), layer.pointwise(layer.depthwise(x))
@@ -129,7 +129,7 @@ def test_separable_convolution_is_its_two_steps(side, stride, bias):
 
 
 def test_depthwise_filters_of_a_channel_see_that_channel_alone():
-    """Multiplier 8: 3 -> 24."""
+    """With multiplier 8: 3 -> 24 channels."""
     layer = SeparableConv2d(3, 64, 7, 2, 8, bias=False)
     assert (layer.depthwise.in_channels, layer.depthwise.out_channels, layer.depthwise.groups) == (3, 24, 3)
     with torch.no_grad():
@@ -161,7 +161,7 @@ def test_names():
 @pytest.mark.parametrize("nonlinearity", ["relu", "sigmoid"])
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_nonlinearity_and_biases(norm, nonlinearity):
-    """g(BN(W u)), or g(W u + b)."""
+    """A unit is g(BN(W u)), or g(W u + b) without BN."""
     network = inception(**SMALL, norm=norm, nonlinearity=nonlinearity)
     kind = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}[nonlinearity]
     for name, unit in network.units.items():
@@ -174,7 +174,7 @@ def test_nonlinearity_and_biases(norm, nonlinearity):
     assert isinstance(network.classifier.bias, nn.Parameter)
 
 
-def test_dropout_is_before_the_classifier_and_nowhere_else():
+def test_dropout_is_only_before_the_classifier():
     network = inception(**SMALL, dropout=0.25)
     x, seen = draw(64, 3, 28, 28, dtype=torch.float32), []
     network.dropout.register_forward_hook(lambda _m, x, y: seen.append((x[0], y)))
@@ -239,7 +239,7 @@ def test_per_activation_normalization_in_the_modules_named(norm):
         ({"depth": 3}, "depth: unknown key; accepted: name, norm, .*"),
     ],
 )
-def test_what_is_not_accepted(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(UserError, match=f"^{message}$"):
         inception(**options)
 

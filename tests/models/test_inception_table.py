@@ -1,4 +1,4 @@
-"""The network is Figure 5's: parameters, sizes and multiply-adds, against the paper's numbers and torch's."""
+"""The network is Figure 5's: its parameters, sizes and multiply-adds equal the paper's and torch's."""
 
 import pytest
 import torch
@@ -6,9 +6,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bn.models import inception
 from bn.models.counts import counts
-from bn.models.inception import FIGURE5, MODULES, size_of
+from bn.models.inception import FIGURE5, MODULES, output_sides
 
-# As the paper prints it: side and channels of each output. Those of 3c and 4e are printed before the stride.
+# Side and channels of each output as printed. The sides of 3c and 4e are those before the stride.
 PRINTED = {
     "conv1": (112, 64), "pool1": (56, 64), "conv2": (56, 192), "pool2": (28, 192),
     "3a": (28, 256), "3b": (28, 320), "3c": (28, 576),
@@ -24,13 +24,13 @@ PARAMETERS = {
 
 
 def built(**options):
-    """The network without memory for its numbers."""
+    """Build the network without memory for its tensors."""
     with torch.device("meta"):
         return inception(**options)
 
 
 def outputs(network, *shape):
-    """The shapes that come out of each of the network's layers."""
+    """Return the output shape of each layer."""
     found = {}
     for name, module in network.named_modules():
         module.register_forward_hook(lambda _m, _x, y, name=name: found.update({name: tuple(y.shape)}))
@@ -63,10 +63,10 @@ def test_the_table_in_the_code_is_the_papers():
 
 @pytest.mark.parametrize("options", [{}, {"norm": "none", "lrn": True, "dropout": 0.4}, {"stem": "dense"}])
 def test_every_printed_size(options):
-    """Of the network with BN and of the base alike."""
+    """The network has the printed sizes with and without BN."""
     network = built(**options)
     found = outputs(network, 2, 3, 224, 224)
-    sides = size_of(224)
+    sides = output_sides(224)
     for name, (side, channels) in PRINTED.items():
         if name == "pool":
             assert found["dropout"] == (2, channels)
@@ -74,7 +74,7 @@ def test_every_printed_size(options):
         strided = name in ("3c", "4e")
         assert found[name] == (2, channels, *[side // 2 if strided else side] * 2)
         assert sides[name] == found[name][2]
-        if strided:  # what comes in, and what there is of it before the last convolution
+        if strided:  # the stride is in the last convolution
             assert found[f"{name}.double_3x3_1"][2:] == (side, side)
     assert found["classifier"] == (2, 1000)
 
@@ -98,20 +98,20 @@ def test_printed_projections_contradict_the_printed_channels():
     ],
 )
 def test_stems_for_small_images(options, size, sides):
-    """The sides after conv1, the first pool, the second, 3c and 4e."""
+    """`sides` are those after conv1, the first pool, the second, 3c and 4e."""
     network = built(width=0.25, size=size, **options)
     found = outputs(network, 4, 3, size, size)
     names = ("conv1", "pool1", "pool2", "3c", "4e")
     assert tuple(found[name][2] for name in names) == sides
-    assert tuple(size_of(size, **options)[name] for name in names) == sides
+    assert tuple(output_sides(size, **options)[name] for name in names) == sides
     for name, shape in found.items():
         if name in network.units:
             assert network.units[name].side == shape[2]
 
 
 @pytest.mark.parametrize(("stem", "total"), [("dense", 2_018_851_840), ("separable", 1_934_857_216)])
-def test_multiply_adds_are_those_that_torch_counts(stem, total):
-    """Each is two operations. The separable stem is computed as the dense one but counted as its parts."""
+def test_multiply_adds_equal_torchs_count(stem, total):
+    """Each is two operations. The separable stem is counted as its parts but computed as the dense one."""
     network = built(stem=stem)
     with FlopCounterMode(display=False) as counter:
         network(torch.empty(1, 3, 224, 224, device="meta"))
@@ -130,7 +130,7 @@ def test_counted_rows_are_the_tables():
     rows = counts(built())
     assert [row.name for row in rows] == [*PRINTED, "classifier"]
     assert [row.channels for row in rows] == [*(channels for _, channels in PRINTED.values()), 1000]
-    assert [row.side for row in rows[:-1]] == list(size_of(224).values())
+    assert [row.side for row in rows[:-1]] == list(output_sides(224).values())
     assert [row.name for row in rows if not row.parameters] == ["pool1", "pool2", "pool"]
 
 
@@ -150,16 +150,19 @@ def test_classes():
 
 
 def test_a_separable_stem_computes_less_and_keeps_more():
-    """The appendix: less computation, more memory in training. What the backward pass needs are the inputs of
-    each convolution: the image, and in the separable stem also its 24 filtered maps of 112x112."""
-    of = {stem: {row.name: row for row in counts(built(stem=stem))} for stem in ("separable", "dense")}
-    assert of["separable"]["conv1"].multiply_adds < of["dense"]["conv1"].multiply_adds / 3
+    """The appendix: less computation, more memory in training.
+
+    The backward pass needs the input of each convolution: the image, and in the separable stem also the 24
+    filtered maps of 112x112.
+    """
+    multiply_adds = {stem: counts(built(stem=stem))[0].multiply_adds for stem in ("separable", "dense")}
+    assert multiply_adds["separable"] < multiply_adds["dense"] / 3
     depthwise = torch.nn.Conv2d(3, 24, 7, stride=2, padding=3, groups=3, bias=False, device="meta")
     pointwise = torch.nn.Conv2d(24, 64, 1, bias=False, device="meta")
     dense = torch.nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False, device="meta")
 
-    def kept(*layers):
-        """Numbers that autograd keeps for the backward pass, besides the weights."""
+    def stored(*layers):
+        """Count the numbers that autograd stores for the backward pass, without the weights."""
         sizes = []
         x = torch.empty(1, 3, 224, 224, device="meta", requires_grad=True)
         weights = {id(p) for layer in layers for p in layer.parameters()}
@@ -170,5 +173,5 @@ def test_a_separable_stem_computes_less_and_keeps_more():
                 x = layer(x)
         return sum(sizes)
 
-    assert kept(dense) == 3 * 224**2
-    assert kept(depthwise, pointwise) == 3 * 224**2 + 24 * 112**2
+    assert stored(dense) == 3 * 224**2
+    assert stored(depthwise, pointwise) == 3 * 224**2 + 24 * 112**2

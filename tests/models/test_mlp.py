@@ -21,7 +21,7 @@ def test_parameter_count(norm: str, count: int) -> None:
     assert sum(p.numel() for p in mlp(norm=norm).parameters()) == count
 
 
-def test_forward_is_the_equations_of_the_paper() -> None:
+def test_forward_follows_the_equations_of_the_paper() -> None:
     model = mlp(norm="batch", generator=generator(0, "init")).double()
     x = torch.rand(60, 784, generator=generator(1)).double()
     z = x
@@ -83,14 +83,14 @@ def test_the_places_of_bn(place) -> None:
     torch.testing.assert_close(model(x), z @ model.classifier.weight.T + model.classifier.bias)
 
 
-def test_the_draws_of_w_are_the_same_wherever_bn_is() -> None:
+def test_w_is_the_same_wherever_bn_is() -> None:
     one, two = (mlp(norm_place=place, generator=generator(5)) for place in ("before", "after"))
     for a, b in zip(one.layers, two.layers, strict=True):
         assert torch.equal(a.linear.weight, b.linear.weight)
         assert not b.linear.bias.any()
 
 
-def test_dropout_acts_on_what_a_layer_puts_out_in_training() -> None:
+def test_dropout_acts_on_a_layers_output_in_training() -> None:
     model = mlp(hidden=(1000,), nonlinearity="relu", dropout=0.2, norm="none", generator=generator(6))
     layer = model.layers[0]
     x = torch.rand(50, 784, generator=generator(7))

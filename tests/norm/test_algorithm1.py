@@ -1,4 +1,4 @@
-"""Algorithm 1 as a function: the written-out reference, torch's kernel and autograd agree."""
+"""Algorithm 1 as a function agrees with the written-out reference and with autograd."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ exactly = partial(assert_close, rtol=1e-12, atol=1e-12)
 
 
 def make(shape, features, seed=0):
-    """x with channels of different mean and scale, gamma, beta and dl/dy, in float64."""
+    """Return x, whose channels differ in mean and scale, gamma, beta and dl/dy, in float64."""
     g = torch.Generator().manual_seed(seed)
     x = 3 + 2 * torch.randn(shape, generator=g, dtype=torch.float64)
     x = x * torch.rand((1, *shape[1:]), generator=g, dtype=torch.float64)
@@ -81,7 +81,7 @@ def test_written_out_backward_equals_torch_module(shape, features):
 
 
 def test_biased_variance_normalizes_by_hand():
-    """Of (0, 2) the mean is 1 and the biased variance 1, so xhat is (-1, 1) / sqrt(1 + eps)."""
+    """The values (0, 2) have mean 1 and biased variance 1, so xhat is (-1, 1) / sqrt(1 + eps)."""
     x = torch.tensor([[0.0], [2.0]], dtype=torch.float64)
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     expected = torch.tensor([[-0.5], [0.5]], dtype=torch.float64)
@@ -157,7 +157,7 @@ def test_one_example_of_several_locations_is_a_mini_batch():
 
 
 def test_results_are_new_tensors():
-    """Statistics and outputs do not alias the input, which may be overwritten later."""
+    """Statistics and outputs do not alias the input, which may be overwritten."""
     x, gamma, beta, _ = make((5, 3), (3,))
     forward = reference_forward(x, gamma, beta)
     y = batch_norm(x, gamma, beta)

@@ -1,4 +1,4 @@
-"""BatchNorm, the module: torch's conventions to the bit, and errors that harm nothing."""
+"""The BatchNorm module equals torch's bit for bit, and errors leave it unchanged."""
 
 import copy
 import io
@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bn.norm import BatchNorm, batch_norm, reference_forward
 
-# features, input shape, torch's layer for the same
+# features, input shape, the equivalent torch layer
 FORMS = [
     (3, (5, 3), nn.BatchNorm1d),
     (3, (4, 3, 2, 5), nn.BatchNorm2d),
@@ -29,7 +29,7 @@ def draw(*shape, seed=0, dtype=torch.float32):
 
 
 def randomize(layer, seed=1):
-    """Give gamma and beta values that no mistake about them survives."""
+    """Give gamma and beta random values, so that any error in using them shows."""
     g = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in layer.parameters():
@@ -52,10 +52,10 @@ def test_module_passes_gradcheck(features, shape, _, training):
     assert torch.autograd.gradcheck(call, [t.requires_grad_() for t in inputs])
 
 
-@pytest.mark.parametrize(("features", "shape", "torchs"), FORMS[:2])
+@pytest.mark.parametrize(("features", "shape", "torch_norm"), FORMS[:2])
 @pytest.mark.parametrize(("eps", "momentum"), [(1e-5, 0.1), (1e-3, 0.01), (0.1, 1.0)])
-def test_equals_torch_bit_for_bit_over_several_steps(features, shape, torchs, eps, momentum):
-    theirs = randomize(torchs(features, eps=eps, momentum=momentum))
+def test_equals_torch_bit_for_bit_over_several_steps(features, shape, torch_norm, eps, momentum):
+    theirs = randomize(torch_norm(features, eps=eps, momentum=momentum))
     ours = BatchNorm(features, eps=eps, momentum=momentum)
     ours.load_state_dict(theirs.state_dict())
     for step in range(4):
@@ -73,9 +73,9 @@ def test_equals_torch_bit_for_bit_over_several_steps(features, shape, torchs, ep
     assert torch.equal(ours.eval()(x), theirs.eval()(x))
 
 
-@pytest.mark.parametrize(("features", "shape", "torchs"), FORMS[:2])
-def test_state_dict_is_torchs_both_ways(features, shape, torchs):
-    theirs, ours = torchs(features), BatchNorm(features)
+@pytest.mark.parametrize(("features", "shape", "torch_norm"), FORMS[:2])
+def test_state_dicts_are_interchangeable_with_torchs(features, shape, torch_norm):
+    theirs, ours = torch_norm(features), BatchNorm(features)
     for layer in (theirs, ours):
         state = layer.state_dict()
         assert {k: (tuple(v.shape), v.dtype) for k, v in state.items()} == {
@@ -87,7 +87,7 @@ def test_state_dict_is_torchs_both_ways(features, shape, torchs):
         }
     assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), theirs.buffers(), strict=True))
     x = draw(*shape)
-    for source, target in [(ours, torchs(features)), (theirs, BatchNorm(features))]:
+    for source, target in [(ours, torch_norm(features)), (theirs, BatchNorm(features))]:
         randomize(source)(x)
         target.load_state_dict(source.state_dict())
         assert torch.equal(source.eval()(x), target.eval()(x))
@@ -119,7 +119,7 @@ def test_initial_values():
 
 @pytest.mark.parametrize(("features", "shape", "_"), FORMS)
 def test_one_pair_per_channel_or_activation(features, shape, _):
-    """gamma and beta are not one scalar for the layer: each entry moves its own outputs only."""
+    """gamma and beta are not scalars of the layer: each entry affects only its own outputs."""
     layer = BatchNorm(features)
     x = draw(*shape)
     before = layer(x)
@@ -131,7 +131,7 @@ def test_one_pair_per_channel_or_activation(features, shape, _):
 
 
 @pytest.mark.parametrize(("features", "shape", "_"), FORMS)
-def test_moving_averages_keep_the_unbiased_variance_with_torchs_momentum(features, shape, _):
+def test_moving_averages_use_the_unbiased_variance_and_torchs_momentum(features, shape, _):
     layer = BatchNorm(features, momentum=0.25).double()
     mean, var = torch.zeros_like(layer.running_mean), torch.ones_like(layer.running_var)
     dims = [0] if isinstance(features, tuple) or len(shape) == 2 else [0, 2, 3]
@@ -145,7 +145,7 @@ def test_moving_averages_keep_the_unbiased_variance_with_torchs_momentum(feature
 
 
 @pytest.mark.parametrize(("features", "shape", "_"), FORMS)
-def test_training_output_is_algorithm_1_and_evaluation_uses_the_kept_statistics(features, shape, _):
+def test_training_output_is_algorithm_1_and_evaluation_uses_the_moving_averages(features, shape, _):
     layer = randomize(BatchNorm(features, eps=0.01).double())
     x = draw(*shape, dtype=torch.float64)
     gamma, beta = layer.weight.detach(), layer.bias.detach()
@@ -158,7 +158,7 @@ def test_training_output_is_algorithm_1_and_evaluation_uses_the_kept_statistics(
     exactly(layer.eval()(x).detach(), expected)
 
 
-def test_last_batch_of_one_raises_before_anything_is_kept():
+def test_last_batch_of_one_raises_before_the_averages_are_updated():
     for features, shape in [(3, (1, 3)), (3, (1, 3, 1, 1)), ((3, 2, 2), (1, 3, 2, 2))]:
         layer = BatchNorm(features)
         layer(draw(4, *shape[1:]))
@@ -192,7 +192,7 @@ def test_wrong_arguments(name, value):
         BatchNorm(**{"features": 3} | {name: value})
 
 
-def test_evaluation_needs_statistics_and_asks_again_after_a_reset_or_load():
+def test_evaluation_needs_statistics_and_checks_again_after_a_reset_or_load():
     layer, x = BatchNorm(3), draw(4, 3)
     fresh = copy.deepcopy(layer.state_dict())
 
@@ -215,8 +215,8 @@ def test_evaluation_needs_statistics_and_asks_again_after_a_reset_or_load():
     assert refuses()
 
 
-def test_no_forward_waits_for_the_device_once_statistics_were_seen():
-    """Reading a value of a tensor makes a GPU's host wait; at most the first evaluation does."""
+def test_no_forward_synchronizes_once_statistics_were_seen():
+    """Reading a tensor's value makes the host wait for a GPU; only the first evaluation does so."""
 
     class Reads(TorchDispatchMode):
         count = 0
@@ -275,8 +275,8 @@ def test_channels_last_input(features):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_traces_whole_under_torch_compile(training):
-    """No graph break, so that a compiled network stays one graph."""
+def test_compiles_without_graph_breaks(training):
+    """A compiled network stays one graph."""
     layer, x = BatchNorm(3), draw(4, 3)
     layer(x)
     expected = copy.deepcopy(layer).train(training)
@@ -287,6 +287,6 @@ def test_traces_whole_under_torch_compile(training):
     assert all(torch.equal(a, b) for a, b in zip(layer.buffers(), expected.buffers(), strict=True))
 
 
-def test_repr_says_what_was_chosen():
+def test_repr_shows_the_arguments():
     assert repr(BatchNorm(3)) == "BatchNorm(3, eps=1e-05, momentum=0.1)"
     assert repr(BatchNorm((3, 2), eps=0.1)) == "BatchNorm((3, 2), eps=0.1, momentum=0.1)"

@@ -1,4 +1,4 @@
-"""The normalizations of `model.norm`, in both networks."""
+"""The normalizations that `model.norm` can name, in both networks."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def test_each_keeps_the_shape_and_has_gamma_and_beta(norm, shape):
     assert y.shape == shape
 
 
-def test_layer_normalization_is_torchs():
+def test_layer_normalization_equals_torchs():
     x, pictures = torch.randn(7, 40), torch.randn(7, 16, 3, 2)
     layer = mlp(norm="layer", hidden=(40,)).layers[0].norm
     torch.testing.assert_close(layer(x), F.layer_norm(x, (40,)))

@@ -1,4 +1,4 @@
-"""What people who import the package meet: other ways to call a layer, other types, older state dicts."""
+"""Use as an imported package: other ways to call a layer, other dtypes, older state dicts."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ SHAPES = {"vectors": (12, 3), "maps": (12, 3, 2, 4)}
 
 
 class Calling(nn.Module):
-    """A network that calls its BN in its own way."""
+    """A network that calls its BN through `call`."""
 
     def __init__(self, norm, call):
         super().__init__()
@@ -27,16 +27,16 @@ class Calling(nn.Module):
         return self.call(self.norm, x)
 
 
-OURS = {
+OUR_CALLS = {
     "positional": lambda norm, x: norm(x),
     "by keyword": lambda norm, x: norm(x=x),
     "unpacked": lambda norm, x: norm(**{"x": x}),
 }
-TORCHS = {"positional": lambda norm, x: norm(x), "by keyword": lambda norm, x: norm(input=x)}
+TORCH_CALLS = {"positional": lambda norm, x: norm(x), "by keyword": lambda norm, x: norm(input=x)}
 CALLS = [
-    *itertools.product(SHAPES, ["BatchNorm", "BatchNorm of groups", "per activation"], OURS),
-    *itertools.product(["vectors"], ["BatchNorm1d"], TORCHS),
-    *itertools.product(["maps"], ["BatchNorm2d"], TORCHS),
+    *itertools.product(SHAPES, ["BatchNorm", "BatchNorm of groups", "per activation"], OUR_CALLS),
+    *itertools.product(["vectors"], ["BatchNorm1d"], TORCH_CALLS),
+    *itertools.product(["maps"], ["BatchNorm2d"], TORCH_CALLS),
 ]
 
 
@@ -53,8 +53,8 @@ def layer(name, shape):
 
 
 @pytest.mark.parametrize(("shape", "name", "call"), CALLS)
-def test_population_statistics_however_the_layer_is_called(shape, name, call):
-    calls = TORCHS if name.endswith("d") else OURS
+def test_population_statistics_do_not_depend_on_how_the_layer_is_called(shape, name, call):
+    calls = TORCH_CALLS if name.endswith("d") else OUR_CALLS
     batches = [torch.randn(SHAPES[shape], generator=torch.Generator().manual_seed(i)) for i in range(3)]
     found = []
     for way in ("positional", call):
@@ -71,8 +71,10 @@ def test_population_statistics_however_the_layer_is_called(shape, name, call):
 @pytest.mark.parametrize(
     ("dtype", "compiled"), [(torch.float16, False), (torch.bfloat16, False), (torch.float16, True)]
 )
-def test_groups_in_low_precision_keep_what_float32_keeps(dtype, per_activation, shape, scale, compiled):
-    """Variances of up to 490,000, where float16 ends at 65,504: a tenth of them is kept."""
+def test_moving_averages_of_groups_in_low_precision_equal_float32s(
+    dtype, per_activation, shape, scale, compiled
+):
+    """Variances reach 490,000, above float16's maximum of 65,504; their moving average takes a tenth."""
     features = SHAPES[shape][1:] if per_activation else 3
     x = (scale * torch.randn(SHAPES[shape], generator=torch.Generator().manual_seed(0))).to(dtype)
     low, wide = BatchNorm(features, group=4).to(dtype), BatchNorm(features, group=4)
@@ -100,7 +102,7 @@ WRONG = {
     [(name, value) for name, values in WRONG.items() for value in values],
     ids=lambda value: str(value),
 )
-def test_wrong_arguments_are_one_line_that_names_them(name, value):
+def test_wrong_arguments_are_named_in_one_line(name, value):
     with pytest.raises(ValueError, match=f"^{name} must be") as error:
         BatchNorm(**{"features": 3} | {name: value})
     assert "\n" not in str(error.value)
@@ -113,19 +115,19 @@ TRAINED = ("weight", "bias", "running_mean", "running_var")
 @pytest.mark.parametrize("missing", [(), *itertools.combinations(("num_batches_tracked", *TRAINED), 1)])
 @pytest.mark.parametrize("plain", [False, True], ids=["as saved", "a plain dict"])
 @pytest.mark.parametrize("nested", [False, True], ids=["alone", "in a network"])
-@pytest.mark.parametrize("torchs", [nn.BatchNorm1d, nn.BatchNorm2d])
-def test_a_state_dict_is_taken_where_torchs_takes_it(torchs, nested, plain, missing):
+@pytest.mark.parametrize("torch_norm", [nn.BatchNorm1d, nn.BatchNorm2d])
+def test_a_state_dict_loads_exactly_when_torch_loads_it(torch_norm, nested, plain, missing):
     def wrapped(norm):
         return nn.Sequential(nn.Identity(), norm) if nested else norm
 
-    source = torchs(3)
-    source(torch.randn(12, 3, *[2] * (2 if torchs is nn.BatchNorm2d else 0)))
+    source = torch_norm(3)
+    source(torch.randn(12, 3, *[2] * (2 if torch_norm is nn.BatchNorm2d else 0)))
     state = wrapped(source).state_dict()
     for name in missing:
         del state[f"1.{name}" if nested else name]
-    state = dict(state) if plain else state  # a plain dict does not say which version wrote it
+    state = dict(state) if plain else state  # a plain dict has no version metadata
     before = dict(state)
-    theirs, norm = wrapped(torchs(3)), BatchNorm(3)
+    theirs, norm = wrapped(torch_norm(3)), BatchNorm(3)
     ours = wrapped(norm)
     try:
         theirs.load_state_dict(state)
@@ -139,13 +141,13 @@ def test_a_state_dict_is_taken_where_torchs_takes_it(torchs, nested, plain, miss
         assert torch.equal(norm.state_dict()[name], source.state_dict()[name])
     assert norm.num_batches_tracked >= 1
     x = torch.randn(12, 3)
-    shaped = x if torchs is nn.BatchNorm1d else x[..., None, None]
+    shaped = x if torch_norm is nn.BatchNorm1d else x[..., None, None]
     assert torch.equal(ours.eval()(shaped), theirs.eval()(shaped))
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_percentiles_of_columns_with_nan_are_numpys(seed):
-    """Any number of NaN at any place, of either sign; and none."""
+def test_percentiles_of_columns_with_nan_equal_numpys(seed):
+    """Any number of NaN, of either sign, at any position, or none."""
     random = np.random.default_rng(seed)
     values = random.normal(size=(random.integers(1, 40), 13)).astype(np.float32)
     share = random.choice([0, 0.01, 0.2, 1])

@@ -1,4 +1,4 @@
-"""Folding is exact to rounding, and leaves alone what it cannot fold."""
+"""Folding is exact to rounding and keeps each BN that cannot be folded."""
 
 import copy
 import pickle
@@ -18,7 +18,7 @@ NORMS = (BatchNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def prepared(model, *shape):
-    """`model` in float64 with gamma, beta, E[x] and Var[x] that are far from 1, 0, 0, 1."""
+    """Return `model` in float64 with gamma, beta, E[x] and Var[x] far from 1, 0, 0, 1."""
     g = torch.Generator().manual_seed(0)
     model = model.double()
     for module in model.modules():
@@ -35,7 +35,7 @@ def norms_in(model):
 
 
 def check(model, x, left=()):
-    """Fold, compare the outputs, see which BN are `left`, and that the original is unharmed."""
+    """Fold; compare outputs; check which BN are `left` and that the original is unchanged."""
     before = copy.deepcopy(model.state_dict())
     flags = [m.training for m in model.modules()]
     folded = fold(model)
@@ -109,8 +109,8 @@ def test_computed_in_float64_and_rounded_once():
     assert_close(folded(x.float()), single.eval()(x.float()))
 
 
-def test_inference_is_what_is_traced():
-    """A functional dropout reads the training flag when it is traced: it must be off by then."""
+def test_the_inference_network_is_traced():
+    """A functional dropout reads the training flag during tracing, so it must already be off."""
 
     class Dropping(nn.Module):
         def __init__(self):
@@ -143,7 +143,7 @@ def test_nested_modules_keep_their_names_and_frozen_weights_stay_frozen():
 
 
 class Parts(nn.Module):
-    """A linear layer and a BN, put together by `how`."""
+    """A linear layer and a BN, combined by `how`."""
 
     def __init__(self, how, first=None):
         super().__init__()
@@ -177,7 +177,7 @@ def test_bn_that_cannot_be_folded_stays(case):
     check(*prepared(copy.deepcopy(LEFT[case]), 8, 4), left=["bn"])
 
 
-def test_only_what_can_be_folded_is():
+def test_one_foldable_bn_among_others_is_folded():
     layers = [BatchNorm(4), nn.Linear(4, 5), BatchNorm(5), nn.ReLU(), BatchNorm(5)]
     check(*prepared(nn.Sequential(*layers), 8, 4), left=["0", "4"])
 
@@ -210,7 +210,7 @@ def test_per_activation_form_after_a_linear_layer_is_folded():
     check(*prepared(nn.Sequential(nn.Linear(4, 5), BatchNorm((5,))), 8, 4))
 
 
-def test_bn_over_another_dimension_than_the_layers_outputs_stays():
+def test_bn_over_a_dimension_other_than_the_layers_outputs_stays():
     """nn.Linear acts on the last dimension, BatchNorm1d of (N, C, L) on the second."""
     check(*prepared(nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(3)), 8, 3, 4), left=["1"])
     check(*prepared(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm2d(3)), 8, 3, 2, 4), left=["1"])

@@ -1,4 +1,4 @@
-"""Whatever is done to a layer or its BN besides their forward: a fold gives the same numbers, or refuses."""
+"""Layers with hooks, parametrizations or changed forwards: fold gives the same outputs or raises."""
 
 import copy
 import itertools
@@ -31,7 +31,7 @@ def forward_pre_hook_with_kwargs(module):
     module.register_forward_pre_hook(lambda _module, args, named: ((args[0] / 2,), named), with_kwargs=True)
 
 
-def forward_of_its_own(module):
+def forward_of_the_instance(module):
     module.forward = types.MethodType(lambda self, x: 1 - type(self).forward(self, x), module)
 
 
@@ -45,7 +45,7 @@ def subclass(module):
 
 def older_weight_norm(module):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is the older one
+        warnings.simplefilter("ignore")  # the deprecation
         weight_norm(module)
     module.weight_g.data *= 2
 
@@ -72,14 +72,14 @@ ANYWHERE = (
     forward_hook_with_kwargs,
     forward_pre_hook,
     forward_pre_hook_with_kwargs,
-    forward_of_its_own,
+    forward_of_the_instance,
     subclass,
 )
 ON_WEIGHTS = (older_weight_norm, older_spectral_norm, pruning, new_weight_norm, new_spectral_norm)
 
 
 class Network(nn.Module):
-    """A pair of a layer and its BN in a container of its own, between others."""
+    """A layer and its BN in a container, followed by a nonlinearity."""
 
     def __init__(self, layer, norm):
         super().__init__()
@@ -131,7 +131,7 @@ CASES = [
     CASES,
     ids=[f"{name}-{change.__name__}-{place}" for name, change, place in CASES],
 )
-def test_the_same_numbers_or_an_error(name, change, place):
+def test_fold_gives_the_same_outputs_or_raises(name, change, place):
     network, x = copy.deepcopy(NETWORKS[name])
     change(network.get_submodule(place))
     population_statistics(network, [x, x + 1])
@@ -144,7 +144,7 @@ def test_the_same_numbers_or_an_error(name, change, place):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_without_any_of_it_the_pair_is_folded(name):
+def test_an_unchanged_pair_is_folded(name):
     network, x = copy.deepcopy(NETWORKS[name])
     population_statistics(network, [x])
     assert "pair.1" not in dict(fold(network).named_modules())

@@ -1,4 +1,4 @@
-"""Ghost statistics: each group of a mini-batch is normalized as if it were alone."""
+"""Ghost batch normalization normalizes each group of a mini-batch as if it were alone."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from bn.norm import BatchNorm, population_statistics
-from bn.norm.ghost import ghost_norm, ghost_norm_in_one_call
+from bn.norm.ghost import ghost_norm, ghost_norm_one_call
 
 GROUP, GROUPS = 4, 3
 # features, shape of the mini-batch
@@ -15,14 +15,14 @@ FORMS = [(3, (GROUPS * GROUP, 3)), (3, (GROUPS * GROUP, 3, 5, 2)), ((3, 5, 2), (
 
 
 def draw(*shape, seed=0, dtype=torch.float32):
-    """Values whose mean and spread drift along the mini-batch, so that no group resembles another."""
+    """Return values whose mean and spread drift along the mini-batch, so that all groups differ."""
     g = torch.Generator().manual_seed(seed)
     along = torch.arange(shape[0], dtype=dtype).view(-1, *[1] * (len(shape) - 1))
     return along + (1 + along) * torch.randn(shape, generator=g, dtype=dtype)
 
 
 def layer_of(features, **options):
-    """A layer with gamma, beta and kept statistics that no mistake about them survives."""
+    """Return a layer with random gamma, beta and moving averages, so that any error in using them shows."""
     g = torch.Generator().manual_seed(1)
     layer = BatchNorm(features, **{"group": GROUP, **options})
     with torch.no_grad():
@@ -59,14 +59,14 @@ def test_each_group_has_the_bits_it_would_have_alone(features, shape, layout):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize(("features", "shape", "layout"), CASES)
-def test_one_call_for_all_groups_gives_what_a_call_for_each_gives(features, shape, layout, dtype):
-    """What a GPU takes; here on the CPU."""
+def test_one_call_for_all_groups_equals_one_call_per_group(features, shape, layout, dtype):
+    """GPUs use the one call; here it runs on the CPU."""
     layer = layer_of(features).to(dtype)
     x = draw(*shape, dtype=dtype).to(memory_format=layout).requires_grad_()
     dy = draw(*shape, seed=2, dtype=dtype).to(memory_format=layout)
     inputs = (x, layer.weight, layer.bias)
     found = []
-    for normalize in (ghost_norm, ghost_norm_in_one_call):
+    for normalize in (ghost_norm, ghost_norm_one_call):
         y, mean, var = normalize(x.split(GROUP), layer.weight, layer.bias, layer.eps)
         assert y.is_contiguous(memory_format=layout)
         found.append((y, mean, var, torch.autograd.grad(y, inputs, dy)))
@@ -91,7 +91,7 @@ def test_gradients_of_gamma_and_beta_are_the_sums_over_the_groups(features, shap
 
 
 @pytest.mark.parametrize(("features", "shape"), FORMS)
-def test_kept_statistics_move_once_towards_the_mean_of_the_groups(features, shape):
+def test_moving_averages_are_updated_once_by_the_mean_of_the_groups(features, shape):
     layer = layer_of(features, momentum=0.25).double()
     mean, var = layer.running_mean.clone(), layer.running_var.clone()
     dims = (0,) if isinstance(features, tuple) else (0, *range(2, len(shape)))
@@ -115,16 +115,16 @@ def test_one_group_is_the_whole_mini_batch(features, shape):
 
 
 @pytest.mark.parametrize(("features", "shape"), FORMS)
-def test_evaluation_knows_no_groups(features, shape):
+def test_evaluation_uses_no_groups(features, shape):
     ghost, plain = layer_of(features), layer_of(features, group=None)
     ghost(draw(*shape))
     plain.load_state_dict(ghost.state_dict())
-    x = draw(GROUP + 1, *shape[1:], seed=3)  # no whole number of groups
+    x = draw(GROUP + 1, *shape[1:], seed=3)  # not a multiple of the group
     assert torch.equal(ghost.eval()(x), plain.eval()(x))
 
 
 @pytest.mark.parametrize("examples", [1, GROUP - 1, GROUP + 1, 2 * GROUP + 2])
-def test_uneven_groups_are_refused_and_nothing_is_kept(examples):
+def test_uneven_groups_are_refused_and_change_nothing(examples):
     layer = layer_of(3)
     before = [t.clone() for t in layer.buffers()]
     with pytest.raises(
@@ -134,7 +134,7 @@ def test_uneven_groups_are_refused_and_nothing_is_kept(examples):
     assert all(map(torch.equal, layer.buffers(), before))
 
 
-def test_a_group_of_one_value_a_channel_is_refused():
+def test_a_group_with_one_value_per_channel_is_refused():
     with pytest.raises(ValueError, match="more than one value per channel"):
         layer_of(3, group=1)(draw(4, 3))
     with pytest.raises(ValueError, match="more than one value per channel"):
@@ -159,7 +159,7 @@ def test_low_precision_input_has_float32_statistics(features, dtype):
     assert_close(layer.running_var.double(), expected, rtol=1e-5, atol=0)
 
 
-def test_population_statistics_of_groups_are_those_of_mini_batches():
+def test_population_statistics_treat_each_group_as_a_mini_batch():
     def network(group):
         torch.manual_seed(0)
         layers = [nn.Conv2d(2, 3, 3), BatchNorm(3, group=group), nn.ReLU(), nn.Conv2d(3, 4, 1)]
@@ -176,7 +176,7 @@ def test_population_statistics_of_groups_are_those_of_mini_batches():
     assert not torch.allclose(whole.state_dict()["1.running_var"], plain.state_dict()["1.running_var"])
 
 
-def test_population_statistics_name_the_layer_whose_groups_come_out_uneven():
+def test_population_statistics_name_the_layer_with_uneven_groups():
     network = nn.Sequential(nn.Linear(2, 3), BatchNorm(3, group=GROUP))
     before = [t.clone() for t in network.buffers()]
     with pytest.raises(ValueError, match=r"^1: a mini-batch of 6 cannot be normalized in groups of 4$"):
@@ -187,8 +187,8 @@ def test_population_statistics_name_the_layer_whose_groups_come_out_uneven():
 @pytest.mark.slow
 @pytest.mark.parametrize(("features", "shape", "layout"), CASES)
 @pytest.mark.parametrize("training", [True, False])
-def test_compiled_without_a_break_to_the_same_numbers(features, shape, layout, training):
-    """Functionalized, as every backend gets it; no backend's own rounding."""
+def test_compiles_without_graph_breaks_to_the_same_numbers(features, shape, layout, training):
+    """The graph is functionalized, as for every backend, without a backend's own rounding."""
     eager, ours = layer_of(features).train(training), layer_of(features).train(training)
     for layer in (eager, ours):
         layer.num_batches_tracked.fill_(1)
@@ -203,7 +203,7 @@ def test_compiled_without_a_break_to_the_same_numbers(features, shape, layout, t
     assert_close(list(ours.buffers()), list(eager.buffers()))
 
 
-def test_compiled_evaluation_does_not_break_where_there_are_no_statistics_yet():
+def test_compiled_evaluation_does_not_check_for_statistics():
     layer = BatchNorm(3).eval()
     compiled = torch.compile(layer, backend="eager", fullgraph=True)
     x = draw(4, 3)

@@ -1,7 +1,6 @@
-"""What the paper says that batch normalization does, each held to its equation in float64.
+"""The properties of batch normalization that the paper states, each checked against its equation in float64.
 
-The paper's equalities hold at eps = 0. Torch's kernel asks for eps > 0; TINY is so small that
-sigma2 + TINY is sigma2 in float64.
+The equalities hold at eps = 0. torch's kernel requires eps > 0; with TINY, sigma2 + eps rounds to sigma2.
 """
 
 from functools import partial
@@ -28,7 +27,7 @@ def bn_of_linear(w, u, gamma, beta, eps=TINY):
 
 @pytest.fixture
 def layer():
-    """W, u, gamma, beta and dl/dy of a layer of 4 units on 6 inputs and 10 examples."""
+    """Return W, u, gamma, beta and dl/dy for a layer of 4 units, 6 inputs and 10 examples."""
     return normal(4, 6), normal(10, 6, seed=1), normal(4, seed=2), normal(4, seed=3), normal(10, 4)
 
 
@@ -73,7 +72,7 @@ def test_can_represent_the_identity():
 
 
 def test_bias_before_bn_has_no_effect_and_no_gradient(layer):
-    """Section 3.2: b is cancelled by the mean subtraction, beta takes its place."""
+    """Section 3.2: the mean subtraction cancels b, and beta takes its place."""
     w, u, gamma, beta, dy = layer
     b = (100 * normal(4, seed=5)).requires_grad_()
     beta = beta.clone().requires_grad_()
@@ -85,7 +84,7 @@ def test_bias_before_bn_has_no_effect_and_no_gradient(layer):
 
 
 def test_training_output_depends_on_the_batch_mates():
-    """Section 3.4: no deterministic values for a given example in training."""
+    """Section 3.4: training no longer produces deterministic values for a given example."""
     bn = BatchNorm(3).double()
     x, mates, others = normal(1, 3), normal(7, 3, seed=1), 10 + normal(7, 3, seed=2)
     y, z = bn(torch.cat([x, mates]))[0], bn(torch.cat([x, others]))[0]
@@ -97,18 +96,18 @@ def test_training_output_depends_on_the_batch_mates():
 
 
 def linear_share(inputs):
-    """R^2 of the best straight line through the sigmoid at these inputs: 1 is its linear regime."""
+    """Return R^2 of the best linear fit to the sigmoid at `inputs`; 1 means its linear regime."""
     pairs = torch.stack([inputs.flatten(), inputs.flatten().sigmoid()])
     return torch.corrcoef(pairs)[0, 1].square().item()
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 100.0])
 def test_bn_without_gamma_and_beta_keeps_a_sigmoid_in_its_linear_regime(scale):
-    """Section 3, why gamma and beta exist.
+    """Section 3: why BN needs gamma and beta.
 
-    Normalized inputs of any scale and offset see a sigmoid that is a straight line to 2% of its
-    variance, with a slope of more than 80% of the greatest, 1/4. Left alone, inputs of std 100
-    see a step; with gamma BN can go there too.
+    On normalized inputs, whatever their original scale and offset, a straight line explains 98% of the
+    sigmoid's variance, and the mean slope exceeds 80% of the maximum, 1/4. On raw inputs of std 100 the
+    sigmoid is nearly a step; a large gamma lets BN reach that regime too.
     """
     x = scale * (normal(2000, 5) + 0.5)
     one, zero = torch.ones(5, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
@@ -127,7 +126,7 @@ def inverse_root(covariance):
 
 
 def white(n, d):
-    """n inputs, Gaussian, with exactly zero mean, unit variances and no correlations."""
+    """Return n Gaussian inputs with exactly zero mean, unit variances and no correlations."""
     x = normal(n, d)
     x = x - x.mean(0)
     return x @ inverse_root(x.T.cov())
@@ -144,10 +143,10 @@ def test_jacobian_of_a_linear_layer_between_white_signals_is_orthogonal():
     exactly(torch.linalg.svdvals(j), torch.ones(5, dtype=torch.float64))
 
 
-def test_bn_alone_brings_unit_rows_and_orthogonality_where_outputs_are_uncorrelated():
-    """BN gives outputs unit variance but leaves correlations: J J^T has a diagonal of 1.
+def test_bn_gives_the_jacobian_unit_rows_and_orthogonality_if_outputs_are_uncorrelated():
+    """BN gives outputs unit variance but keeps their correlations, so J J^T has a diagonal of 1.
 
-    Where the rows of W, of any length, are orthogonal, nothing is left and J J^T = I.
+    If the rows of W are orthogonal, whatever their lengths, the outputs are uncorrelated and J J^T = I.
     """
     u = white(200, 5)
     orthogonal = torch.linalg.qr(normal(5, 5, seed=1)).Q
@@ -166,7 +165,7 @@ def test_bn_alone_brings_unit_rows_and_orthogonality_where_outputs_are_uncorrela
 
 
 def test_a_sub_network_learns_as_a_network_of_its_own():
-    """Section 1: with x = F1(u, T1), the step of T2 in F2(x, T2) is that of a network of F2 alone on x."""
+    """Section 1: the step of T2 in F2(F1(u, T1), T2) equals that of F2 alone with input x = F1(u, T1)."""
     torch.manual_seed(0)
     lower = nn.Sequential(nn.Linear(6, 5), BatchNorm(5), nn.Sigmoid()).double()
     upper = nn.Sequential(nn.Linear(5, 4), BatchNorm(4), nn.Sigmoid(), nn.Linear(4, 3)).double()
@@ -177,14 +176,14 @@ def test_a_sub_network_learns_as_a_network_of_its_own():
 
     whole = gradients(upper(lower(u)))
     alone = gradients(upper(lower(u).detach()))
-    for mine, other in zip(alone, whole, strict=True):
-        exactly(mine, other)
+    for one, other in zip(alone, whole, strict=True):
+        exactly(one, other)
     assert whole[0].abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("a", [0.1, 5.0])
 def test_normalizing_an_example_by_itself_discards_its_scale(layer, a):
-    """Section 2: statistics of a single example map x and a x to the same values; BN tells them apart."""
+    """Section 2: with the statistics of one example, x and a x have the same output; with BN they differ."""
     _, u, _, _, _ = layer
     example = u[0]
     exactly(
@@ -198,7 +197,7 @@ def test_normalizing_an_example_by_itself_discards_its_scale(layer, a):
 
 @pytest.mark.parametrize(("m", "d"), [(2, 3), (5, 20), (60, 100)])
 def test_the_joint_covariance_of_a_small_mini_batch_is_singular(m, d):
-    """Section 3: with fewer examples than units its rank is at most m - 1, so it has no inverse."""
+    """Section 3: with m examples, fewer than units, its rank is at most m - 1, so it has no inverse."""
     covariance = torch.cov(normal(m, d).T)
     assert torch.linalg.matrix_rank(covariance) == m - 1
     assert torch.linalg.matrix_rank(torch.cov(normal(10 * d, d).T)) == d

@@ -1,4 +1,4 @@
-"""population_statistics changes the statistics alone or, where it fails, nothing."""
+"""population_statistics changes only the statistics, and nothing when it fails."""
 
 import copy
 
@@ -10,7 +10,7 @@ from bn.norm import BatchNorm, population_statistics
 
 
 class Network(nn.Module):
-    """Ours and torch's BN, dropout, one branch frozen in evaluation mode; trained a little."""
+    """A briefly trained network with our BN, torch's BN, dropout and a part frozen in evaluation mode."""
 
     def __init__(self):
         super().__init__()
@@ -33,7 +33,7 @@ def batches(n=3):
 
 
 def everything(model):
-    """All that must not change, in a form that == compares bit for bit (a NaN too)."""
+    """Return all state that must not change, as bytes, so that == compares bit for bit (NaN too)."""
 
     def bits(tensor):
         return None if tensor is None else tensor.detach().cpu().numpy().tobytes()
@@ -41,7 +41,7 @@ def everything(model):
     return {
         "state": {name: bits(t) for name, t in model.state_dict().items()},
         "gradients": {name: bits(p.grad) for name, p in model.named_parameters()},
-        "wanted": {name: p.requires_grad for name, p in model.named_parameters()},
+        "requires grad": {name: p.requires_grad for name, p in model.named_parameters()},
         "training": {name: m.training for name, m in model.named_modules()},
         "hooks": {name: len(m._forward_pre_hooks) for name, m in model.named_modules()},
         "random": bits(torch.get_rng_state()),
@@ -49,9 +49,9 @@ def everything(model):
     }
 
 
-def breaking(after):
-    """An iterator that uses random numbers and fails midway, as a data loader may."""
-    for batch in batches(after):
+def failing_after(n):
+    """Yield `n` batches, drawing random numbers, then fail, as a data loader may."""
+    for batch in batches(n):
         torch.rand(3)
         yield batch
     raise OSError("disk on fire")
@@ -66,8 +66,8 @@ def with_nan(batch):
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
-        (lambda: breaking(2), OSError, "disk on fire"),
-        (lambda: breaking(0), OSError, "disk on fire"),
+        (lambda: failing_after(2), OSError, "disk on fire"),
+        (lambda: failing_after(0), OSError, "disk on fire"),
         (lambda: [*batches(), with_nan(batches()[0])], ValueError, r"first\.1 are not finite"),
         (lambda: [batches()[0] * 1e30], ValueError, r"first\.1 are not finite"),
         (list, ValueError, "batches is empty"),
@@ -92,13 +92,13 @@ def test_failure_leaves_everything_bit_for_bit(data, error, message):
 def test_failure_before_any_training_still_refuses_evaluation():
     model = BatchNorm(4)
     with pytest.raises(OSError, match="disk on fire"):
-        population_statistics(model, breaking(2))
+        population_statistics(model, failing_after(2))
     with pytest.raises(RuntimeError, match="population_statistics"):
         model.eval()(batches()[0])
 
 
 @pytest.mark.parametrize("gradients", [True, False])
-def test_success_changes_the_statistics_alone(gradients):
+def test_success_changes_only_the_statistics(gradients):
     model = Network()
 
     def shuffled():
@@ -119,7 +119,7 @@ def test_success_changes_the_statistics_alone(gradients):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_frozen_layers_take_part_and_stay_frozen(training):
-    """train() is overridden in many networks; the flags are set without it."""
+    """Many networks override train(), so the flags are set directly."""
 
     class Frozen(BatchNorm):
         def train(self, mode=True):
@@ -162,8 +162,8 @@ def test_layer_that_is_not_reached_is_named():
     assert everything(model) == before
 
 
-def test_later_training_does_not_reach_back():
-    """The statistics written are the layer's own memory, shared with nothing."""
+def test_layers_do_not_share_their_statistics():
+    """Each layer's statistics have memory of their own."""
     first, second = BatchNorm(4), BatchNorm(4)
     population_statistics(nn.Sequential(first, second), batches())
     kept = copy.deepcopy(first.state_dict())

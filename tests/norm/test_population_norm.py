@@ -1,4 +1,4 @@
-"""BN by the moving averages in training: its outputs are the population's, its gradient is BN's."""
+"""PopulationNorm normalizes by the moving averages in training and has BN's gradient."""
 
 import pytest
 import torch
@@ -9,8 +9,8 @@ from bn.norm import BatchNorm, population_statistics
 from bn.norm.population import PopulationNorm
 
 
-def moved(shape, features=3):
-    """One whose averages, gamma and beta are not those it begins with, and an input for it."""
+def randomized(shape, features=3):
+    """Return a layer with random averages, gamma and beta, and an input for it."""
     norm = PopulationNorm(features, eps=1e-3).double()
     g = torch.Generator().manual_seed(0)
     for tensor in (norm.running_mean, norm.weight.data, norm.bias.data):
@@ -28,14 +28,14 @@ def by_hand(norm, x):
 
 @pytest.mark.parametrize("shape", [(6, 3), (4, 3, 2, 5)])
 def test_it_normalizes_by_the_averages_before_this_mini_batch(shape):
-    norm, x = moved(shape)
+    norm, x = randomized(shape)
     expected = by_hand(norm, x)
     torch.testing.assert_close(norm(x), expected)
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (4, 3, 2, 5)])
-def test_its_averages_move_as_those_of_bn(shape):
-    norm, x = moved(shape)
+def test_its_averages_are_updated_as_in_bn(shape):
+    norm, x = randomized(shape)
     other = BatchNorm(3, eps=1e-3).double()
     other.load_state_dict(norm.state_dict())
     norm(x)
@@ -46,33 +46,35 @@ def test_its_averages_move_as_those_of_bn(shape):
 
 
 def test_its_gradient_is_that_of_bn_scaled_to_the_population():
-    """Batch renormalization written out: r and d are constants, xhat is differentiated."""
-    norm, x = moved((6, 3))
+    """The gradient of batch renormalization: r and d are constants, xhat is differentiated."""
+    norm, x = randomized((6, 3))
     mean, std = norm.running_mean.clone(), torch.sqrt(norm.running_var + norm.eps)
     weights = torch.randn(6, 3, dtype=torch.float64)
     x.requires_grad_()
-    given = torch.autograd.grad((norm(x) * weights).sum(), [x, norm.weight, norm.bias])
+    gradients = torch.autograd.grad((norm(x) * weights).sum(), [x, norm.weight, norm.bias])
 
     mu, sigma = x.mean(0), torch.sqrt(x.var(0, correction=0) + norm.eps)
     r, d = (sigma / std).detach(), ((mu - mean) / std).detach()
     y = norm.weight * ((x - mu) / sigma * r + d) + norm.bias
     expected = torch.autograd.grad((y * weights).sum(), [x, norm.weight, norm.bias])
-    for one, other in zip(given, expected, strict=True):
+    for one, other in zip(gradients, expected, strict=True):
         torch.testing.assert_close(one, other)
-    assert given[0].sum(0).abs().max() < 1e-12  # as BN's, which a shift of the mini-batch does not change
+    assert (
+        gradients[0].sum(0).abs().max() < 1e-12
+    )  # as for BN, whose output a shift of the mini-batch does not change
 
 
 def test_an_output_depends_on_its_own_input_alone():
-    norm, x = moved((6, 3))
+    norm, x = randomized((6, 3))
     other = x.clone()
     other[1:] *= 3
     alike = norm(x)[0]
-    norm.load_state_dict(moved((6, 3))[0].state_dict())
+    norm.load_state_dict(randomized((6, 3))[0].state_dict())
     torch.testing.assert_close(norm(other)[0], alike)
 
 
-def test_in_evaluation_it_is_bn():
-    norm, x = moved((6, 3))
+def test_it_equals_bn_in_evaluation():
+    norm, x = randomized((6, 3))
     norm.num_batches_tracked += 1
     other = BatchNorm(3, eps=1e-3).double()
     other.load_state_dict(norm.state_dict())
@@ -80,8 +82,8 @@ def test_in_evaluation_it_is_bn():
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (6, 4)])
-def test_what_does_not_fit_is_refused_and_changes_nothing(shape):
-    norm, _ = moved((6, 3))
+def test_a_wrong_shape_is_refused_and_changes_nothing(shape):
+    norm, _ = randomized((6, 3))
     before = norm.running_mean.clone()
     with pytest.raises(ValueError, match="shape"):
         norm(torch.randn(shape, dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""Algorithm 2 against its equations, computed directly in float64."""
+"""Algorithm 2 equals its equations, computed directly in float64."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ def normal(*shape, seed=0):
 
 
 def drifting(sizes, *shape):
-    """Mini-batches whose means differ: the batch variance is about 1, the pooled one far more."""
+    """Return mini-batches with different means: batch variances of about 1, a far larger pooled variance."""
     return [normal(m, *shape, seed=i) + 5 * i for i, m in enumerate(sizes)]
 
 
@@ -30,7 +30,7 @@ def network(eps=1e-5, norm=BatchNorm):
 
 
 def algorithm_2(batches):
-    """E[x] and Var[x] of a layer's inputs, by the paper's formula; all batches of one size m."""
+    """Compute E[x] and Var[x] of a layer's inputs by the paper's formula, for batches of equal size m."""
     ones, zeros = torch.ones_like(batches[0][0]), torch.zeros_like(batches[0][0])
     parts = [reference_forward(x, ones, zeros) for x in batches]
     m = len(batches[0])
@@ -41,7 +41,7 @@ def algorithm_2(batches):
 
 @pytest.mark.parametrize("norm", [BatchNorm, nn.BatchNorm1d])
 def test_every_layer_of_a_network_has_its_population_statistics(norm):
-    """A later layer is given what it saw in training: the earlier BN normalizes by mini-batch."""
+    """A later layer sees the inputs of training: the earlier BN normalizes by the mini-batch."""
     model, batches = network(norm=norm), drifting([8] * 6, 4)
     first, bn, sigmoid, second, last = model
     gamma, beta = (p.detach() for p in bn.parameters())
@@ -108,7 +108,7 @@ def test_float32_statistics_are_the_float64_ones_rounded_once():
 
 
 def test_bfloat16_activations_are_averaged_in_float64():
-    """As under mixed precision: activations of 8 bits, statistics in float32."""
+    """As under mixed precision, activations have 8 significant bits and the statistics are float32."""
     batches = [(10 + normal(8, 3, seed=i)).bfloat16() for i in range(20)]
     bn = BatchNorm(3)
     population_statistics(bn, batches)
@@ -117,7 +117,7 @@ def test_bfloat16_activations_are_averaged_in_float64():
     assert_close(bn.running_var, var.float(), rtol=1e-7, atol=0)
 
 
-def test_earlier_statistics_and_momentum_leave_no_trace():
+def test_the_result_does_not_depend_on_earlier_statistics_or_momentum():
     batches = drifting([8] * 3, 4)
     fresh, used = network(), network()
     used(1000 * normal(8, 4, seed=9))
@@ -130,7 +130,7 @@ def test_earlier_statistics_and_momentum_leave_no_trace():
         assert torch.equal(a, b)
 
 
-def test_allows_evaluation_and_else_leaves_the_count_of_batches():
+def test_allows_evaluation_and_otherwise_keeps_the_count_of_batches():
     model, batches = network(), drifting([8] * 3, 4)
     counts = [model.get_buffer(f"{i}.num_batches_tracked") for i in (1, 4)]
     population_statistics(model, batches)
@@ -161,8 +161,7 @@ def test_inference_is_one_fixed_affine_map():
 def test_adapts_to_a_new_input_distribution():
     """The conclusion's future work: new population statistics alone undo an affine change.
 
-    The first layer is linear, so that after adaptation the network gives for 3 x + 5 what it
-    gave for x.
+    The first layer is linear, so the adapted network maps 3 x + 5 to the outputs that x had before.
     """
     model, batches = network(eps=1e-300), drifting([8] * 4, 4)
     x = normal(6, 4, seed=7)

@@ -1,7 +1,7 @@
-"""Section 2's warning: statistics that the gradient step ignores let parameters run away.
+"""Section 2's warning: a gradient step that ignores the normalization lets parameters grow without bound.
 
-A layer adds b to its input u and is normalized over the training set. `detach` is what makes the
-step ignore that E[x] and Var[x] depend on the parameters.
+A layer adds b to its input u and is normalized over the training set. `detach` makes the step ignore that
+E[x] and Var[x] depend on the parameters.
 """
 
 from functools import partial
@@ -27,7 +27,7 @@ def scalar(value):
 
 
 def descend(normalized, parameter, target, steps=STEPS, rate=RATE):
-    """Gradient descent on the mean square; the parameter's path and the losses before each step."""
+    """Run gradient descent on the mean square; return the parameter's path and the loss before each step."""
     path, losses = [parameter.item()], []
     for _ in range(steps):
         loss = (normalized(parameter) - target).square().mean()
@@ -66,7 +66,7 @@ def ignoring_scale(a, u):
 
 
 def test_ignoring_the_scale_too_makes_the_weight_grow_without_bound_at_a_fixed_loss():
-    """Each step adds c / a to a, where c depends on the (fixed) output, so a^2 gains over 2 c."""
+    """Each step adds c / a to a; c depends on the output alone and is fixed, so a^2 grows by over 2 c."""
     u, target = problem()
     a, loss = descend(lambda a: ignoring_scale(a, u), scalar(1.0), 3 * target)
     exactly(loss, loss[:1].expand(STEPS))
@@ -78,7 +78,7 @@ def test_ignoring_the_scale_too_makes_the_weight_grow_without_bound_at_a_fixed_l
 
 
 def test_ignoring_the_scale_blows_up_where_the_weight_shrinks():
-    """The other way a falls from 1 towards 0, and its steps c / a grow from c to over sqrt(c)."""
+    """In the other direction a falls from 1 towards 0, and its steps c / a grow from c to over sqrt(c)."""
     u, target = problem()
     a, loss = descend(lambda a: ignoring_scale(a, u), scalar(1.0), -target, 1000, rate=2e-4)
     crossing = int((a < 0).nonzero()[0])

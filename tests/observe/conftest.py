@@ -1,4 +1,4 @@
-"""A small network to look at."""
+"""A small network to observe."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from bn.observe.observation import Subject
 
 @pytest.fixture
 def subject_of():
-    """`subject_of("relu", norm="none")`: an MLP of layers of 9 and 8 units, and two mini-batches of 20."""
+    """`subject_of("relu", norm="none")` is an MLP with layers of 9 and 8 units and two mini-batches of 20."""
 
     def make(nonlinearity="sigmoid", norm="batch", hidden=(9, 8)) -> Any:
         config = planned_run(["experiment=mnist_bn", f"model.nonlinearity={nonlinearity}"]).config

@@ -1,4 +1,4 @@
-"""How far outputs move when the weights do."""
+"""Amplification measures the change of outputs under a change of the weights."""
 
 import pytest
 import torch
@@ -17,19 +17,19 @@ def outputs(subject):
     return torch.cat(found)
 
 
-def test_the_last_output_moves_as_that_of_a_network_with_noise_of_a_hundredth(subject_of, monkeypatch):
-    """The weights that it looked with are kept, and looked at again."""
+def test_the_last_output_equals_that_of_a_network_with_noise_of_one_percent(subject_of, monkeypatch):
+    """The noisy weights are recorded during the observation and evaluated again afterwards."""
     subject = subject_of()
     old = [weight.detach().clone() for weight in weights(subject.model)]
     noisy = []
     observation = Amplification(subject)
-    looked = observation.outputs
+    original = observation.outputs
 
-    def look():
+    def recording():
         noisy[:] = [weight.detach().clone() for weight in weights(subject.model)]
-        return looked()
+        return original()
 
-    monkeypatch.setattr(observation, "outputs", look)
+    monkeypatch.setattr(observation, "outputs", recording)
     before = outputs(subject)
     found = observation.observe(0)
     for weight, was, moved in zip(weights(subject.model), old, noisy, strict=True):
@@ -41,6 +41,6 @@ def test_the_last_output_moves_as_that_of_a_network_with_noise_of_a_hundredth(su
     assert set(found) == {"observe/amplified/layer1", "observe/amplified/layer2"}
 
 
-def test_the_noise_is_the_same_at_every_look(subject_of):
+def test_the_noise_is_the_same_at_every_observation(subject_of):
     observation = Amplification(subject_of())
     assert observation.observe(0) == observation.observe(7)

@@ -1,4 +1,4 @@
-"""Correlations of the normalized inputs, against numpy."""
+"""Correlations of the normalized inputs equal numpy's."""
 
 import math
 
@@ -10,7 +10,7 @@ from bn.observe.correlations import Correlations, correlations
 
 
 def normalized(subject, name="layer1"):
-    """xhat of the first layer over all examples, by its equation."""
+    """Compute xhat of the first layer over all examples by its equation."""
     found = []
     for images, _ in subject.batches:
         u = subject.layers[name].linear(images).detach().double()
@@ -23,7 +23,7 @@ def pairs(values):
     return matrix[np.triu_indices_from(matrix, k=1)]
 
 
-def test_the_numbers_are_numpys_and_gammas_sign_does_not_count(subject_of):
+def test_the_numbers_equal_numpys_whatever_the_sign_of_gamma(subject_of):
     subject = subject_of()
     tenth = subject.config.length // 10
     observation = Correlations(subject)
@@ -45,14 +45,14 @@ def test_the_numbers_are_numpys_and_gammas_sign_does_not_count(subject_of):
     assert last["observe/correlation_change/layer1"] == pytest.approx(change, rel=1e-4)
 
 
-def test_a_change_is_counted_from_a_tenth_of_the_training(subject_of):
+def test_the_change_is_relative_to_a_tenth_of_the_training(subject_of):
     subject = subject_of()
     observation = Correlations(subject)
     assert subject.config.length // 10 in observation.steps()
     assert not any("change" in name for name in observation.observe(0))
 
 
-def test_a_unit_that_does_not_vary_is_correlated_with_none():
+def test_a_constant_unit_has_no_correlations():
     values = torch.tensor([[1.0, 1, 2], [1, 2, 4], [1, 3, 6]])
     torch.testing.assert_close(correlations(values), torch.tensor([0.0, 0.0, 1.0]))
 

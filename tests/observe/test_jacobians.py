@@ -1,4 +1,4 @@
-"""Jacobians of the layers, against their equations."""
+"""Jacobians of the layers equal their equations."""
 
 import math
 
@@ -9,12 +9,12 @@ from torch import nn
 from bn.observe.jacobians import EXAMPLES, Jacobians, own_jacobian
 
 
-def by_hand(layer, x, slope, i):
-    """Of norm(W g(x)) for example i; `slope` is g'(x), and z = g(x) the layer's input."""
+def by_hand(layer, z, slope, i):
+    """Compute the Jacobian of norm(W g(x)) for example i, from z = g(x) and `slope` = g'(x)."""
     weight = layer.linear.weight.detach().double()
     if isinstance(layer.norm, nn.Identity):
         return weight * slope[i]
-    u = x @ weight.T
+    u = z @ weight.T
     std = (u.var(0, correction=0) + 1e-5).sqrt()
     xhat = (u - u.mean(0)) / std
     own = (1 - 1 / len(u) - xhat[i] ** 2 / len(u)) * layer.norm.weight.detach().double() / std
@@ -22,7 +22,7 @@ def by_hand(layer, x, slope, i):
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
-def test_singular_values_are_those_of_the_equations(subject_of, norm):
+def test_singular_values_follow_from_the_equations(subject_of, norm):
     subject = subject_of(norm=norm)
     for layer in subject.layers.values():
         if norm == "batch":
@@ -42,7 +42,7 @@ def test_singular_values_are_those_of_the_equations(subject_of, norm):
 
 
 def test_the_jacobian_is_of_the_examples_own_input():
-    """Of x -> x A + mean of all x: with A, and the example's share of the mean."""
+    """For x_i -> 3 x_i + mean of all x it is 3, plus the example's share of the mean."""
 
     class Mixed(nn.Module):
         def forward(self, x):
@@ -60,7 +60,7 @@ def test_orthogonal_layers_have_log_zero(subject_of):
     assert found["observe/jacobian_p10/layer1"] == pytest.approx(1, rel=1e-5)
 
 
-def test_a_rank_that_is_not_full_gives_a_finite_number(subject_of):
+def test_a_singular_jacobian_gives_finite_numbers(subject_of):
     subject = subject_of(norm="none")
     subject.layers["layer1"].linear.weight.data.zero_()
     found = Jacobians(subject).observe(0)

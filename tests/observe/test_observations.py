@@ -1,4 +1,4 @@
-"""Observations chosen in the config: what they find, when, and that nothing else changes."""
+"""Observations: their values, their steps, and that they change nothing else."""
 
 import math
 from itertools import product
@@ -32,7 +32,7 @@ IMAGES = (
 )  # fmt: skip
 
 
-def test_the_gradients_are_those_of_the_loss(subject_of):
+def test_gradient_norms_equal_those_of_the_loss(subject_of):
     subject = subject_of()
     found = GradientNorms(subject).observe(3)
     images, labels = subject.batches[0]
@@ -44,7 +44,7 @@ def test_the_gradients_are_those_of_the_loss(subject_of):
 
 
 def test_larger_weights_lead_to_smaller_gradients(subject_of):
-    """Section 3.3, to the rounding of eps."""
+    """Section 3.3, approximately since eps > 0."""
     subject = subject_of()
     before, weight = (kind(subject).observe(0) for kind in (GradientNorms, WeightNorms))
     subject.layers["layer1"].linear.weight.data *= 2
@@ -63,7 +63,7 @@ def test_larger_weights_lead_to_smaller_gradients(subject_of):
         ("tanh", torch.tanh),
     ],
 )
-def test_saturated_are_those_whose_derivative_is_below_a_tenth(subject_of, nonlinearity, function):
+def test_saturated_outputs_have_a_derivative_below_a_tenth_of_the_maximum(subject_of, nonlinearity, function):
     subject = subject_of(nonlinearity)
     for layer in subject.layers.values():
         layer.norm.weight.data *= 3
@@ -79,7 +79,7 @@ def test_saturated_are_those_whose_derivative_is_below_a_tenth(subject_of, nonli
 
 
 def test_the_gradient_with_respect_to_a_layers_input(subject_of):
-    """Against the chain rule from the logits back, written out, with statistics by autograd."""
+    """The norms equal those of the chain rule, written out from the logits back."""
     subject = subject_of(norm="none")
     found = InputGradients(subject).observe(0)
     images, labels = subject.batches[0]
@@ -100,7 +100,7 @@ def test_the_gradient_with_respect_to_a_layers_input(subject_of):
         Correlations, Jacobians,
     ],
 )  # fmt: skip
-def test_looking_changes_nothing(subject_of, kind):
+def test_observing_changes_nothing(subject_of, kind):
     subject = subject_of()
     subject.model.eval()
     before = {name: tensor.clone() for name, tensor in subject.model.state_dict().items()}
@@ -132,7 +132,7 @@ def numbers_of(run):
         pytest.param(IMAGES, id="inception", marks=pytest.mark.slow),
     ],
 )
-def test_they_are_recorded_at_their_steps_resumed_and_leave_training_alone(
+def test_they_are_recorded_at_their_steps_resume_and_do_not_affect_training(
     trained, stop_after, undisturbed, bits, overrides
 ):
     for steps in (2, 5):
@@ -165,7 +165,7 @@ def test_they_are_recorded_at_their_steps_resumed_and_leave_training_alone(
     assert plain["checkpoint"]["model"] == observed["checkpoint"]["model"]
 
 
-def test_the_fused_and_the_readable_step_are_observed_alike(trained):
+def test_the_fused_and_the_readable_step_have_the_same_observations(trained):
     fused, readable = (
         numbers_of(trained("experiment=mnist_bn", ALL, f"step_path={path}")) for path in ("fused", "autograd")
     )
@@ -174,7 +174,7 @@ def test_the_fused_and_the_readable_step_are_observed_alike(trained):
         assert readable[key] == pytest.approx(value, rel=1e-3, abs=1e-3), key
 
 
-def test_none_are_observed_where_none_are_chosen(trained):
+def test_no_observations_if_none_are_chosen(trained):
     run = trained("experiment=mnist_bn", "observe=[]", "steps=20")
     assert not (run.path / "activations.npz").exists()
     assert not numbers_of(run)
@@ -197,7 +197,7 @@ def test_none_are_observed_where_none_are_chosen(trained):
         ),
     ],
 )  # fmt: skip
-def test_what_is_refused(overrides, line):
+def test_invalid_choices_are_refused(overrides, line):
     with pytest.raises(UserError) as error:
         planned_run(["experiment=mnist_bn", *overrides])
     assert str(error.value) == line

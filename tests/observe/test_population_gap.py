@@ -1,4 +1,4 @@
-"""The gap between the network of the training and that of the inference, against numpy."""
+"""The gap between the training and the inference network equals numpy's."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def subject_of(batch=20, **changes) -> Any:
 
 
 def by_hand(subject):
-    """Both numbers in float64, layer by layer, from the formulas of Algorithms 1 and 2."""
+    """Compute both numbers in float64, layer by layer, from the formulas of Algorithms 1 and 2."""
     parts = [images.double().numpy() for images, _ in subject.batches]
     training, inference = parts, parts
     for layer in subject.layers.values():
@@ -57,7 +57,7 @@ def by_hand(subject):
 
 
 @pytest.mark.parametrize("batch", [2, 20])
-def test_it_is_what_the_formulas_give(batch):
+def test_it_equals_the_formulas(batch):
     subject = subject_of(batch)
     found = PopulationGap(subject).observe(0)
     distance, others = by_hand(subject)
@@ -68,11 +68,11 @@ def test_it_is_what_the_formulas_give(batch):
     }
 
 
-def test_one_mini_batch_of_all_examples_leaves_only_the_correction_of_the_variance():
+def test_with_one_mini_batch_only_the_correction_of_the_variance_remains():
     assert PopulationGap(subject_of(40)).observe(0)["observe/population_gap/probabilities"] < 0.01
 
 
-def test_looking_changes_nothing():
+def test_observing_changes_nothing():
     subject = subject_of()
     subject.model.eval()
     before = {name: tensor.clone() for name, tensor in subject.model.state_dict().items()}
@@ -88,7 +88,7 @@ def test_statistics_that_are_not_finite_are_a_divergence():
         PopulationGap(subject).observe(0)
 
 
-def test_it_is_recorded_resumed_and_leaves_training_alone(trained, stop_after, undisturbed, bits):
+def test_it_is_recorded_resumes_and_does_not_affect_training(trained, stop_after, undisturbed, bits):
     overrides = ("experiment=mnist_bn", "observe=[percentiles,population_gap]")
     with pytest.raises(Interrupted):
         trained(*overrides, stop_signal=stop_after(65))

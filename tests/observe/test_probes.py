@@ -1,4 +1,4 @@
-"""Percentiles of the inputs to the nonlinearities, and the accuracy of a network."""
+"""Percentiles of the inputs to the nonlinearities, and accuracy."""
 
 import copy
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from bn.norm import BatchNorm
 from bn.observe.observation import Subject
 from bn.observe.percentiles import (
     Percentiles,
-    ordered_at,
-    ordered_on_device,
+    order_statistics,
+    order_statistics_on_device,
     percentiles_of_columns,
     typical_unit,
 )
@@ -36,17 +36,17 @@ def images() -> torch.Tensor:
 
 
 def percentiles_of(model: nn.Module, layers: dict[str, Any], batches: Sequence[torch.Tensor]) -> Percentiles:
-    labels = torch.zeros(0)  # not looked at
+    labels = torch.zeros(0)  # unused
     config = planned_run(["experiment=mnist_bn"]).config
     return Percentiles(Subject(config, model, model, layers, [(images, labels) for images in batches]))
 
 
-def probe_of(model: MLP, images: torch.Tensor) -> Percentiles:
+def percentiles_of_mlp(model: MLP, images: torch.Tensor) -> Percentiles:
     layers = {f"layer{i}": layer for i, layer in enumerate(model.layers, start=1)}
     return percentiles_of(model, layers, images.split(60))
 
 
-def test_percentiles_are_numpys() -> None:
+def test_percentiles_equal_numpys() -> None:
     values = torch.randn(997, 13, generator=generator(1))
     found = percentiles_of_columns(values, (0, 15, 50, 85, 100))
     np.testing.assert_allclose(
@@ -54,26 +54,26 @@ def test_percentiles_are_numpys() -> None:
     )
 
 
-def test_a_gpu_finds_the_same_bits() -> None:
-    """By its own sort, here on the CPU, infinities and NaN among the values."""
+def test_the_sort_for_gpus_finds_the_same_bits() -> None:
+    """It runs here on the CPU, on values with infinities and NaN."""
     rows = torch.randn(13, 997, generator=generator(1))
     rows[3, 5], rows[4, 6], rows[5, 7] = torch.inf, -torch.inf, torch.nan
     places = np.array([[0, 149, 498, 995], [1, 150, 498, 996]])
-    expected = ordered_at(rows.clone(), places)
+    expected = order_statistics(rows.clone(), places)
     for at_once in (1, 2 * 997, 1 << 25):
-        found = ordered_on_device(rows, places, at_once)
+        found = order_statistics_on_device(rows, places, at_once)
         np.testing.assert_array_equal(found.numpy(), expected)
 
 
-def test_the_probe_sees_bns_output_in_training_mode_by_mini_batch(images: torch.Tensor) -> None:
-    """gamma * xhat + beta, normalized by each mini-batch of 60; of all 180 examples, each unit on its own."""
+def test_the_inputs_are_bns_output_in_training_mode(images: torch.Tensor) -> None:
+    """gamma * xhat + beta, normalized over each mini-batch of 60; percentiles over all 180 examples."""
     model = mlp(hidden=(9, 8), norm="batch", generator=generator(2))
     norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
     with torch.no_grad():
         for norm in norms:
             norm.weight.uniform_(0.5, 2, generator=generator(3))
             norm.bias.uniform_(-1, 1, generator=generator(4))
-    probe = probe_of(model, images)
+    probe = percentiles_of_mlp(model, images)
     probe.observe(0)
 
     inputs: list[list[torch.Tensor]] = [[], []]
@@ -90,9 +90,9 @@ def test_the_probe_sees_bns_output_in_training_mode_by_mini_batch(images: torch.
         np.testing.assert_allclose(probe.paths[f"layer{i + 1}"][0], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_without_bn_the_probe_sees_the_affine_output(images: torch.Tensor) -> None:
+def test_without_bn_the_inputs_are_the_affine_output(images: torch.Tensor) -> None:
     model = mlp(hidden=(9,), norm="none", generator=generator(2))
-    probe = probe_of(model, images)
+    probe = percentiles_of_mlp(model, images)
     probe.observe(0)
     u = model.layers[0].linear(images).detach().numpy()
     np.testing.assert_allclose(
@@ -106,7 +106,7 @@ def test_observing_changes_nothing(images: torch.Tensor) -> None:
     model.eval()
     before = copy.deepcopy(model.state_dict())
     random = torch.get_rng_state()
-    probe_of(model, images).observe(7)
+    percentiles_of_mlp(model, images).observe(7)
     assert not any(module.training for module in model.modules())
     assert torch.equal(torch.get_rng_state(), random)
     for name, tensor in model.state_dict().items():
@@ -114,27 +114,27 @@ def test_observing_changes_nothing(images: torch.Tensor) -> None:
     assert not any(layer.nonlinearity._forward_pre_hooks for layer in model.layers)
 
 
-def test_a_feature_map_counts_at_all_its_locations_and_dropout_draws_nothing() -> None:
-    """The probe sees what goes into the nonlinearity, even one that works in place."""
+def test_a_feature_map_counts_at_all_locations_and_the_random_state_is_restored() -> None:
+    """The inputs are recorded correctly even if the nonlinearity works in place."""
     conv = nn.Conv2d(3, 4, 3)
     layer = Unit(conv, nn.Identity(), nn.ReLU(inplace=True), side=4)
     model = nn.Sequential(layer, nn.Dropout(0.5))
-    pictures = torch.randn(10, 3, 6, 6, generator=generator(7))
+    images = torch.randn(10, 3, 6, 6, generator=generator(7))
     random = torch.get_rng_state()
-    probe = percentiles_of(model, {"conv": layer}, pictures.split(5))
+    probe = percentiles_of(model, {"conv": layer}, images.split(5))
     probe.observe(0)
     assert torch.equal(torch.get_rng_state(), random)
-    inputs = conv(pictures).detach().numpy()
+    inputs = conv(images).detach().numpy()
     expected = np.percentile(inputs, PERCENTILES, axis=(0, 2, 3))
     np.testing.assert_allclose(probe.paths["conv"][0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_paths_survive_a_checkpoint_and_are_saved(images: torch.Tensor, tmp_path: Path) -> None:
     model = mlp(hidden=(9, 8), norm="batch")
-    probe = probe_of(model, images)
+    probe = percentiles_of_mlp(model, images)
     for step in (0, 10):
         probe.observe(step)
-    other = probe_of(model, images)
+    other = percentiles_of_mlp(model, images)
     other.load_state_dict(probe.state_dict())
     other.save(tmp_path)
     with np.load(tmp_path / "activations.npz") as record:
@@ -148,13 +148,13 @@ def test_paths_survive_a_checkpoint_and_are_saved(images: torch.Tensor, tmp_path
 def test_the_typical_unit_is_nearest_to_the_median_paths() -> None:
     path = np.zeros((4, 3, 5))
     path[:] = np.array([3.0, -2.0, 0.1, 1.0, -5.0])  # the median unit is 2
-    path[1, 1, 2] = 9.0  # a spike drives it off, so the next nearest to the medians is typical
+    path[1, 1, 2] = 9.0  # with this spike the unit with the next nearest path is typical
     assert typical_unit(path) == 3
     path[1, 1, 2] = 0.1
     assert typical_unit(path) == 2
 
 
-def test_accuracy_counts_exactly_with_the_moving_averages() -> None:
+def test_accuracy_is_exact_and_uses_the_moving_averages() -> None:
     model = mlp(hidden=(9,), norm="batch", generator=generator(2))
     images = (torch.rand(1234, 784, generator=generator(5)) > 0.5).to(torch.uint8)
     model(images[:600].float())

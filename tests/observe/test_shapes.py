@@ -1,4 +1,4 @@
-"""The shapes of distributions, against scipy, at the three places of a layer."""
+"""Measures of the distributions at the three places of a layer equal scipy's."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from bn.observe.observation import Subject
 from bn.observe.shapes import Shapes, shapes
 
 
-def test_against_scipy():
+def test_the_measures_equal_scipys():
     values = torch.cat([torch.randn(500, 3, generator=generator(1)), torch.rand(500, 2) ** 3], 1)
     found = shapes(values)
     columns = values.double().numpy()
@@ -42,7 +42,7 @@ def test_a_constant_unit_is_not_sparse():
 
 
 @pytest.mark.parametrize("place", ["before", "after", "input"])
-def test_the_places(place):
+def test_places(place):
     config = planned_run(["experiment=mnist_bn"]).config
     model = mlp(hidden=(9, 8), nonlinearity="relu", norm_place=place, dropout=0.3, generator=generator(2))
     for layer in model.layers:
@@ -60,9 +60,9 @@ def test_the_places(place):
     with torch.no_grad():
         normalized = layer.norm(images) if place == "input" else images
         affine = layer.linear(normalized)
-        given = layer.norm(affine) if place == "before" else affine
-        output = layer.norm(given.relu()) if place == "after" else given.relu()
-    for name, values in (("affine", affine), ("input", given), ("output", output)):
+        inputs = layer.norm(affine) if place == "before" else affine
+        output = layer.norm(inputs.relu()) if place == "after" else inputs.relu()
+    for name, values in (("affine", affine), ("input", inputs), ("output", output)):
         for measure, value in shapes(values).items():
             assert found[f"observe/{measure}/layer1/{name}"] == pytest.approx(value, rel=1e-4), (
                 name,

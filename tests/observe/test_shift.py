@@ -1,4 +1,4 @@
-"""Internal covariate shift in both definitions, against scipy and a gradient written out."""
+"""Internal covariate shift, in both definitions, equals scipy's distance and a gradient written out."""
 
 import copy
 
@@ -11,15 +11,15 @@ from scipy.stats import wasserstein_distance
 from bn.observe.shift import GradientShift, InputShift, relative_shift
 
 
-def moved(subject):
-    """The network after something like a step."""
+def take_step(subject):
+    """Change all parameters, as a training step would."""
     with torch.no_grad():
         for i, parameter in enumerate(subject.model.parameters()):
             parameter += 0.01 * (i + 1) * torch.cos(torch.arange(parameter.numel())).view_as(parameter)
 
 
 def inputs_of(subject):
-    """Of each layer, over all mini-batches, each normalized by itself."""
+    """Return the nonlinearity's inputs in each layer, normalized by mini-batch, over all mini-batches."""
     found = [[] for _ in subject.layers]
     for images, _ in subject.batches:
         z = images
@@ -30,18 +30,18 @@ def inputs_of(subject):
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
-def test_the_shift_is_scipys_distance_over_the_spread(subject_of, norm):
+def test_the_shift_is_the_wasserstein_distance_over_the_spread(subject_of, norm):
     subject = subject_of(norm=norm)
     observation = InputShift(subject)
     before = inputs_of(subject)
     assert observation.observe(0) == {}
-    moved(subject)
+    take_step(subject)
     found = observation.observe(1)
     for i, (old, new) in enumerate(zip(before, inputs_of(subject), strict=True), start=1):
         distances = [wasserstein_distance(a, b) for a, b in zip(old.T, new.T, strict=True)]
         expected = np.mean(distances) / old.std(0).mean()
         assert found[f"observe/shift/layer{i}"] == pytest.approx(expected, rel=1e-5)
-    assert observation.state_dict() == {}  # nothing is kept until the next look
+    assert observation.state_dict() == {}  # no snapshot remains
 
 
 def test_a_shift_by_half_the_spread():
@@ -51,12 +51,12 @@ def test_a_shift_by_half_the_spread():
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
-def test_the_gradient_shift_is_that_of_the_layers_before(subject_of, norm):
+def test_the_gradient_shift_is_due_to_the_layers_before(subject_of, norm):
     subject = subject_of(norm=norm, hidden=(9, 8, 7))
     observation = GradientShift(subject)
     old = copy.deepcopy(subject.model)
     observation.observe(0)
-    moved(subject)
+    take_step(subject)
     found = observation.observe(1)
     assert set(found) == {f"observe/gradient_{kind}/layer{i}" for kind in ("shift", "cosine") for i in (2, 3)}
     images, labels = subject.batches[0]
@@ -78,7 +78,7 @@ def test_the_gradient_shift_is_that_of_the_layers_before(subject_of, norm):
 
 
 @pytest.mark.parametrize("kind", [InputShift, GradientShift])
-def test_both_look_before_and_after_a_step_and_not_after_the_last(subject_of, kind):
+def test_both_observe_before_and_after_a_step(subject_of, kind):
     subject = subject_of()
     steps = kind(subject).steps()
     probed = subject.config.probe.at.steps(subject.config.length)
@@ -86,10 +86,10 @@ def test_both_look_before_and_after_a_step_and_not_after_the_last(subject_of, ki
 
 
 @pytest.mark.parametrize("kind", [InputShift, GradientShift])
-def test_a_run_resumed_between_the_two_looks_finds_the_same(subject_of, kind):
+def test_a_run_resumed_between_the_two_snapshots_finds_the_same(subject_of, kind):
     subject = subject_of()
     one, other = kind(subject), kind(subject)
     one.observe(0)
     other.load_state_dict(one.state_dict())
-    moved(subject)
+    take_step(subject)
     assert one.observe(1) == other.observe(1) != {}

@@ -1,4 +1,4 @@
-"""Accuracy on the training examples, at the evaluations."""
+"""Accuracy on the training examples, at each evaluation."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from bn.run.checkpoint import list_checkpoints, load_checkpoint
 from bn.run.directory import REPOSITORY, read_lines
 
 
-def test_it_is_that_of_the_examples_trained_on(trained):
+def test_it_is_the_accuracy_on_the_training_examples(trained):
     overrides = ("data.examples=900", "probe.examples=900", "optim.lr=1", "observe=[training_accuracy]")
     run = trained("experiment=mnist_bn", *overrides)
     found = {

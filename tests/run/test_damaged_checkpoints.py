@@ -40,7 +40,7 @@ def test_the_one_before_is_taken_and_the_result_is_the_same(
     out, err = capfd.readouterr()
     assert err.count("\n") == 1
     assert f"{last}: damaged" in err
-    assert "taking the one before" in err
+    assert "using the one before" in err
     assert "from step 80 of 120" in out
     assert bits(run) == bits(undisturbed(RUN))
 

@@ -30,9 +30,9 @@ def test_the_command_that_finishes_it_exits_with_0_and_a_summary(cli, typed, und
     first, network, size, data, step, device, *_, last, following = out.splitlines()
     assert first == f"mnist_bn: seed 0, for 120 steps -> {run.name}"
     assert network == "  network  MLP 784-100-100-100-10, sigmoid, batch normalization"
-    assert size == "  size     100,010 parameters, 99,400 multiply-adds an image"
+    assert size == "  size     100,010 parameters, 99,400 multiply-adds per image"
     assert data == "  data     mnist: 60,000 training and 10,000 test images; mini-batches of 60"
-    assert step == "  step     sgd at rate 0.1; fused step"
+    assert step == "  step     sgd, learning rate 0.1; fused step"
     assert device.endswith("(1 thread)")
     assert "seed_0: done at step 120; test/accuracy 0." in last
     assert "test/accuracy_population 0." in last

@@ -97,7 +97,7 @@ def test_other_content_under_a_valid_name(stopped, trained, undisturbed, bits, t
         out, err = capfd.readouterr()
         assert err.count("\n") == 1, err
         assert "/checkpoints" in err
-        assert err.endswith(": taking the one before\n")
+        assert err.endswith(": using the one before\n")
         assert "from step 80 of 120" in out
         assert bits(run) == bits(undisturbed(RUN))
 
@@ -117,6 +117,6 @@ def test_one_that_cannot_be_read(stopped, trained, undisturbed, bits, capfd, mon
         patch.setattr(os, "open", refused)
         run = trained(RUN)
     assert capfd.readouterr().err == (
-        f"{last}: cannot be read ({os.strerror(number)}): taking the one before\n"
+        f"{last}: cannot be read ({os.strerror(number)}): using the one before\n"
     )
     assert bits(run) == bits(undisturbed(RUN))

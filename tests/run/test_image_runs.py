@@ -124,10 +124,10 @@ def test_logged_gradient_norm(trained):
 
 def test_ghost_statistics_of_a_large_mini_batch_follow_the_linear_rate(planned):
     from bn.tasks import build_task
-    from bn.tasks.announcement import first_lines
+    from bn.tasks.header import run_header
 
     run = planned("experiment=bn_x5", *SMOKE, "optim.batch=64")
     task = build_task(run.config, torch.device("cpu"), 0)
-    assert "rate 0.015 = 0.0075 x 64/32, scaled with the mini-batch" in first_lines(
+    assert "learning rate 0.015 = 0.0075 x 64/32, scaled with the mini-batch" in run_header(
         run.config, run, "cpu", task, 0
     )

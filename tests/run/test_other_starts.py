@@ -40,7 +40,7 @@ def test_it_is_recorded(trained, planned, capsys):
     run = planned(*RUN, "seed=1", f"start={other.path}")
     assert "start-" in run.path.parent.name or len(run.path.parent.name) == 150
     trained_by(run)
-    assert f"\n  weights  at first those of {other.path}\n" in capsys.readouterr().out
+    assert f"\n  weights  initialized from {other.path}\n" in capsys.readouterr().out
     env = json.loads((run.path / "env.json").read_text())
     (last,) = list_checkpoints(other.checkpoints)[-1:]
     assert env["start"]["checkpoint"] == str(last)

@@ -1,4 +1,4 @@
-"""The fused step trains what it declares that it can, and nothing else."""
+"""The fused step trains exactly the networks that it declares to support."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import torch
 
 from bn.config.choices import NONLINEARITIES, NORMALIZATIONS
 from bn.errors import UserError
-from bn.fused_mlp import FusedStep, why_not
+from bn.fused_mlp import FusedStep, unsupported
 from bn.models import mlp
 from bn.run.directory import read_lines
 from bn.tasks import build_task
@@ -18,11 +18,11 @@ CHOICES = list(itertools.product(NORMALIZATIONS, NONLINEARITIES))
 
 
 @pytest.mark.parametrize(("norm", "nonlinearity"), CHOICES)
-def test_the_step_trains_what_the_declaration_says(planned, norm, nonlinearity):
-    """Of each network there is: what it declares it computes, what it does not it refuses to."""
+def test_the_step_trains_what_it_declares(planned, norm, nonlinearity):
+    """For every combination it trains a supported network and refuses any other."""
     config = planned(*MLP, f"model.norm={norm}", f"model.nonlinearity={nonlinearity}").config
     network = mlp(network=config.model)
-    if why_not(config) is None:
+    if unsupported(config) is None:
         FusedStep(network, batch=60, lr=0.1)
     else:
         with pytest.raises(ValueError, match="cannot compute"):
@@ -37,22 +37,22 @@ def test_the_step_trains_what_the_declaration_says(planned, norm, nonlinearity):
         "optim.momentum=0.9", "optim.decay.factor=0.5",
     ],
 )  # fmt: skip
-def test_anything_else_falls_back_with_a_word_or_is_refused(planned, override):
+def test_unsupported_settings_use_the_readable_step_or_are_refused(planned, override):
     task = build_task(planned(*MLP, override).config, torch.device("cpu"), 0)
     assert type(task.step) is AutogradStep
-    assert task.describe() == f"readable step, the fused one cannot {override}"
+    assert task.describe() == f"readable step, the fused step does not support {override}"
     with pytest.raises(UserError, match=f"^step_path=fused: {override} needs step_path=autograd or auto$"):
         planned(*MLP, override, "step_path=fused")
 
 
-def test_of_what_it_can_it_says_so(planned):
+def test_the_chosen_step_is_reported(planned):
     assert build_task(planned(*MLP).config, torch.device("cpu"), 0).describe() == "fused step"
     readable = build_task(planned(*MLP, "step_path=autograd").config, torch.device("cpu"), 0)
     assert readable.describe() == "readable step"
 
 
 def test_layer_normalization_is_trained(trained):
-    """The network without it learns otherwise: it is not left out."""
+    """Its losses differ from those of a network without normalization."""
     losses = [
         read_lines(trained(*MLP, f"model.norm={norm}").path / "metrics.jsonl")[-1]["train/loss"]
         for norm in ("layer", "none")

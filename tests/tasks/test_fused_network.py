@@ -1,4 +1,4 @@
-"""Whatever is changed about the MLP: the fused step trains it as the readable one does, or refuses it."""
+"""For any change to the MLP the fused step trains it as the readable step does, or refuses it."""
 
 import pytest
 import torch
@@ -176,7 +176,7 @@ def changed(name, norm):
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("name", CHANGES)
-def test_the_same_training_or_an_error(name, norm):
+def test_the_fused_step_trains_the_same_or_refuses(name, norm):
     fused, readable = changed(name, norm), changed(name, norm)
     try:
         fast = FusedStep(fused, batch=30, lr=0.5)
@@ -193,13 +193,13 @@ def test_the_same_training_or_an_error(name, norm):
         torch.testing.assert_close(fused.state_dict(), readable.state_dict())
 
 
-def test_what_it_was_written_for_is_not_refused():
+def test_an_unchanged_network_is_not_refused():
     for norm in ("none", "batch"):
         FusedStep(mlp(12, (8, 8), norm=norm), batch=30, lr=0.5)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
-def test_a_run_of_a_changed_network_takes_the_readable_step_and_says_so(planned, monkeypatch, norm):
+def test_a_run_with_a_changed_network_uses_and_reports_the_readable_step(planned, monkeypatch, norm):
     def build(_config):
         network = mlp(norm=norm, hidden=(8, 8))
         network.hidden.insert(1, nn.Dropout(0.5))
@@ -209,14 +209,14 @@ def test_a_run_of_a_changed_network_takes_the_readable_step_and_says_so(planned,
     run = ("experiment=mnist_bn", f"model.norm={norm}")
     task = build_task(planned(*run).config, torch.device("cpu"), 0)
     assert type(task.step) is AutogradStep
-    assert task.describe() == "readable step, the fused one cannot this network"
+    assert task.describe() == "readable step, the fused step does not support this network"
     with pytest.raises(
         UserError, match=r"^step_path=fused: the fused step cannot compute Dropout; accepted: "
     ):
         build_task(planned(*run, "step_path=fused").config, torch.device("cpu"), 0)
 
 
-def test_the_names_of_the_changed_places_are_those_of_the_network():
+def test_the_changed_places_exist_in_the_network():
     network = mlp(12, (8, 8, 8))
     assert isinstance(network, MLP)
     assert isinstance(network.hidden[1], HiddenLayer)

@@ -1,4 +1,4 @@
-"""How many operations a training step dispatches: on a GPU each is a kernel, and its launch."""
+"""Operations that a training step dispatches. On a GPU each is a kernel launch."""
 
 from collections import Counter
 
@@ -30,6 +30,6 @@ def test_the_batches_of_all_layers_are_counted_at_once(planned):
     assert step.count["_foreach_add_"] == 1
     counters = [b for name, b in task.model.named_buffers() if name.endswith("num_batches_tracked")]
     assert [int(counter) for counter in counters] == [1] * 69
-    task.model(torch.zeros(32, 3, 28, 28))  # beside a step each layer counts for itself
+    task.model(torch.zeros(32, 3, 28, 28))  # outside a step each layer counts by itself
     assert [int(counter) for counter in counters] == [2] * 69
     task.close()

@@ -1,10 +1,10 @@
-"""`optim=adagrad` and `optim=adam`, for both networks."""
+"""`optim=adagrad` and `optim=adam`, with both networks."""
 
 import pytest
 import torch
 
 from bn.errors import Interrupted, UserError
-from bn.fused_mlp import why_not
+from bn.fused_mlp import unsupported
 from bn.models import mlp
 from bn.run.directory import read_lines
 from bn.tasks.optim import adagrad, adam, build_optimizer
@@ -28,18 +28,18 @@ def test_stopped_and_resumed_to_the_same_bits(trained, stop_after, undisturbed, 
     assert bits(run) == bits(undisturbed(*overrides))
     assert f"optim-{name}" in str(run.path)
     losses = [line["train/loss"] for line in read_lines(run.path / "metrics.jsonl") if "train/loss" in line]
-    assert network == "inception" or losses[-1] < losses[0]  # 12 steps of a network of 8 filters say nothing
+    assert network == "inception" or losses[-1] < losses[0]  # 12 steps of a network of 8 filters are too few
 
 
 @pytest.mark.parametrize("make", [adagrad, adam])
-def test_weight_decay_is_for_weights_alone(make):
+def test_weight_decay_applies_to_weights_only(make):
     groups = make(mlp(), 0.1, weight_decay=0.2).param_groups
     assert [group["weight_decay"] for group in groups] == [0.2, 0.0]
     assert {p.dim() for p in groups[0]["params"]} == {2}
     assert {p.dim() for p in groups[1]["params"]} == {1}
 
 
-def test_adam_starts_as_torchs_does():
+def test_adam_equals_torchs():
     ours, theirs = mlp(generator=torch.Generator().manual_seed(0)), mlp()
     theirs.load_state_dict(ours.state_dict())
     optimizers = [adam(ours, 0.01), torch.optim.Adam(theirs.parameters(), 0.01)]
@@ -52,11 +52,11 @@ def test_adam_starts_as_torchs_does():
         torch.testing.assert_close(tensor, theirs.state_dict()[name], msg=name)
 
 
-def test_the_config_says_which(planned):
+def test_the_config_selects_the_optimizer(planned):
     config = planned("experiment=bn_x5", "scale=smoke", "optim=adam").config
     assert (config.optim.name, config.optim.lr, config.optim.lr_factor) == ("adam", 0.001, 5.0)
     assert isinstance(build_optimizer(mlp(), config.optim), torch.optim.Adam)
-    assert why_not(planned("experiment=mnist_bn", "optim=adam").config) == "optim.name=adam"
+    assert unsupported(planned("experiment=mnist_bn", "optim=adam").config) == "optim.name=adam"
     with pytest.raises(UserError, match=r"^optim.momentum=0.9: accepted with optim.name=adam: 0$"):
         planned("experiment=mnist_bn", "optim=adam", "optim.momentum=0.9")
     with pytest.raises(UserError, match=r"^optim.name='lion': accepted: sgd, adagrad, adam$"):

@@ -1,4 +1,4 @@
-"""model.hidden=[]: softmax regression, by both step paths."""
+"""With model.hidden=[] the MLP is softmax regression, for both step paths."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ RUN = ("experiment=mnist_baseline", "model.hidden=[]", "optim.lr=0.5")
 
 
 def by_hand(config, steps):
-    """Weights, biases and losses after `steps` steps of gradient descent, written out in float64."""
+    """Return weights, biases and losses after `steps` steps of gradient descent, written out in float64."""
     torch.manual_seed(derive_seed(config.seed, "torch"))
     task = build_task(config, torch.device("cpu"), 0)
     assert isinstance(task.model, MLP)
@@ -36,8 +36,8 @@ def by_hand(config, steps):
 
 @pytest.mark.parametrize("path", ["fused", "autograd"])
 @pytest.mark.parametrize("norm", ["none", *slowly("batch")])
-def test_it_is_trained_as_written_out(trained, path, norm):
-    """Without a hidden layer there is nothing to normalize."""
+def test_training_equals_gradient_descent_by_hand(trained, path, norm):
+    """Without hidden layers there is nothing to normalize."""
     run = trained(*RUN, f"step_path={path}", f"model.norm={norm}")
     weight, bias, losses = by_hand(run.config, 120)
     found = load_checkpoint(list_checkpoints(run.checkpoints)[-1])["model"]
@@ -48,7 +48,7 @@ def test_it_is_trained_as_written_out(trained, path, norm):
     assert last["test/accuracy"] > 0.8
 
 
-def test_it_is_resumed_and_observed_as_any_other(trained, stop_after, planned, bits, undisturbed):
+def test_it_resumes_and_is_observed(trained, stop_after, planned, bits, undisturbed):
     overrides = (*RUN, "observe=[percentiles,gradient_norms,weight_norms,saturation]")
     with pytest.raises(Exception, match="15"):
         trained(*overrides, stop_signal=stop_after(50))

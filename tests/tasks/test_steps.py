@@ -1,4 +1,4 @@
-"""The fast path and the readable path give the same numbers."""
+"""The fused step and the readable step give the same numbers."""
 
 import copy
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def batches(data: Split, steps: int, dtype: torch.dtype) -> Iterator[tuple[torch
 @pytest.mark.parametrize("nonlinearity", ["sigmoid", "tanh", "relu"])
 @pytest.mark.parametrize("decay", [0.0, 0.01])
 def test_fused_equals_autograd_in_float64(data: Split, norm: str, nonlinearity: str, decay: float) -> None:
-    """Losses, parameters, moving averages and counts, over 40 steps, to the rounding of float64."""
+    """Losses, parameters, moving averages and counts agree over 40 steps, to the rounding of float64."""
     readable = model_of(torch.float64, norm, nonlinearity)
     fast = copy.deepcopy(readable)
     slow_step = AutogradStep(readable, sgd(readable, LR, weight_decay=decay))
@@ -55,7 +55,7 @@ def test_fused_equals_autograd_in_float64(data: Split, norm: str, nonlinearity: 
         torch.testing.assert_close(fast_step(*drawn), slow_step(*drawn), rtol=1e-10, atol=1e-12)
     expected = readable.state_dict()
     torch.testing.assert_close(fast.state_dict(), expected, rtol=1e-8, atol=1e-11)
-    assert all(not torch.equal(before[name], expected[name]) for name in expected)  # all were trained
+    assert all(not torch.equal(before[name], expected[name]) for name in expected)  # all have changed
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
@@ -69,8 +69,8 @@ def test_fused_equals_autograd_in_float32_on_the_real_network(data: Split, norm:
     torch.testing.assert_close(fast.state_dict(), readable.state_dict(), rtol=1e-4, atol=1e-5)
 
 
-def test_fused_step_is_the_papers_backward(data: Split) -> None:
-    """One step against a forward and backward made of nothing but the written-out reference."""
+def test_fused_step_equals_the_papers_backward(data: Split) -> None:
+    """One step equals a forward and backward pass with the written-out reference."""
     model = model_of(torch.float64, "batch", hidden=(30,))
     (layer,) = model.layers
     w, v, b = (
@@ -95,7 +95,7 @@ def test_fused_step_is_the_papers_backward(data: Split) -> None:
     torch.testing.assert_close(model.classifier.bias.data, b - LR * dlogits.sum(0), **close)
 
 
-def test_weight_decay_leaves_gamma_beta_and_biases_alone() -> None:
+def test_weight_decay_excludes_gamma_beta_and_biases() -> None:
     """With zero gradients only the matrices shrink."""
     for norm in ("none", "batch"):
         model = model_of(torch.float64, norm)
@@ -109,8 +109,8 @@ def test_weight_decay_leaves_gamma_beta_and_biases_alone() -> None:
             torch.testing.assert_close(parameter.data, before[name] * factor, rtol=1e-15, atol=0)
 
 
-def test_weight_decay_leaves_per_activation_gamma_and_beta_alone() -> None:
-    """They have three dimensions, as many as a matrix has or more; it is not the shape that tells."""
+def test_weight_decay_excludes_per_activation_gamma_and_beta() -> None:
+    """They have three dimensions, so the number of dimensions does not identify weights."""
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 2), BatchNorm((3, 4, 4)))
     groups = sgd(model, LR, weight_decay=0.1).param_groups
     decayed = [p for group in groups if group["weight_decay"] for p in group["params"]]
@@ -118,8 +118,8 @@ def test_weight_decay_leaves_per_activation_gamma_and_beta_alone() -> None:
     assert sum(len(group["params"]) for group in groups) == 4
 
 
-def test_autograd_step_carries_its_momentum(data: Split) -> None:
-    """A step made anew from the state goes on as the first would have, bit for bit."""
+def test_autograd_step_restores_its_momentum(data: Split) -> None:
+    """A new step with the restored state continues bit for bit."""
     whole, first = (model_of(torch.float32, "batch") for _ in range(2))
     draws = list(batches(data, 6, torch.float32))
     step = AutogradStep(whole, sgd(whole, LR, momentum=0.9))
@@ -138,7 +138,7 @@ def test_autograd_step_carries_its_momentum(data: Split) -> None:
         assert torch.equal(second.state_dict()[name], tensor), name
 
 
-# Recorded once from the readable path in float64, at rate 0.1, std 0.1 and seed 0.
+# Recorded from the readable step in float64, with learning rate 0.1, std 0.1 and seed 0.
 FIRST_LOSSES = {
     "none": [2.406108942560782, 2.422548413704151, 2.2987780348937674, 2.3011400247933738, 2.320041370939416],
     "batch": [
@@ -152,8 +152,9 @@ FIRST_LOSSES = {
 
 
 def test_the_losses_of_the_first_steps_have_not_changed() -> None:
-    """A change that is not about numerics leaves these alone. Only the initial weights, drawn in float32, may
-    differ, in the last digit, from one kind of processor to another.
+    """A change that does not concern numerics must not change them.
+
+    Only the initial weights, drawn in float32, may differ between processors, in the last digit.
     """
     train = load_mnist(REPOSITORY / "data/mnist").train
     order = EpochOrder(60_000, 60, seed=0, device=torch.device("cpu"))

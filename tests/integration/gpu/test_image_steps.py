@@ -44,7 +44,7 @@ def test_each_way_gives_the_eager_step(planned, experiment, precision, compile, 
         other.capture()
         for name, tensor in other.model.state_dict().items():
             assert torch.equal(tensor, before[name]), name
-        assert all(not tensor.any() for tensor in other.step.tensors())  # momentum
+        assert all(not tensor.any() for tensor in other.step.state_tensors())  # momentum
     for n in range(1, 6):
         expected = eager.step(*eager.draw(n)).clone()
         assert_close(
@@ -70,7 +70,7 @@ def test_groups_of_a_large_mini_batch_are_normalized_apart(planned, monkeypatch,
     other.capture()
     assert other.describe().startswith(described)
     found = [other.step(*other.draw(n)).clone() for n in range(1, 6)]
-    monkeypatch.setattr("bn.norm.module.ghost_norm_in_one_call", ghost_norm)
+    monkeypatch.setattr("bn.norm.module.ghost_norm_one_call", ghost_norm)
     apart = task_of(planned, *batch, "precision=float32", "compile=never")
     expected = [apart.step(*apart.draw(n)).clone() for n in range(1, 6)]
     tolerance = TOLERANCE[described.partition(",")[0]]
