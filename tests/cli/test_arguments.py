@@ -89,7 +89,7 @@ def test_what_is_accepted_is_said(argument, monkeypatch):
         (("experiment=mnist_bn",), "experiment: given twice, "),
         (("--help", "optim", "seed=1", "seed=2"), "seed: given twice, seed=1 and seed=2; accepted: once"),
         (("logger=[wandb,wandb]",), "logger=[wandb,wandb]: accepted: each logger once"),
-        (("logger=[none,wandb]",), "logger=[none,wandb]: accepted: each logger once, and none alone: "),
+        (("logger=[none,wandb]",), "logger=[none,wandb]: accepted: each logger once; none only by itself: "),
     ],
 )
 def test_nothing_is_given_twice(arguments, line, monkeypatch):
@@ -103,7 +103,7 @@ def test_nothing_is_given_twice(arguments, line, monkeypatch):
 @pytest.mark.parametrize("argument", ["logger=wandb,tensorboard", "optim.lr=1,2", "seed=range(3)"])
 def test_several_values_without_m(argument, monkeypatch):
     assert said_of(argument, monkeypatch) == (
-        f"train.py: {argument}: several values need -m, which trains with each; a list is written [1,2]"
+        f"train.py: {argument}: several values need -m, which trains a run for each; write a list as [1,2]"
     )
 
 
@@ -115,9 +115,9 @@ def test_what_is_right_is_taken(argument, monkeypatch):
 @pytest.mark.parametrize(
     ("argument", "expected"),
     [
-        ("hydra.run.dir=here", "hydra.run.dir: accepted of Hydra's: hydra/launcher, hydra.launcher."),
-        ("hydra=3", "hydra: accepted of Hydra's: "),
-        ("hydra.launcher=3", "hydra.launcher: accepted of Hydra's: "),
+        ("hydra.run.dir=here", "hydra.run.dir: accepted Hydra keys: hydra/launcher, hydra.launcher."),
+        ("hydra=3", "hydra: accepted Hydra keys: "),
+        ("hydra.launcher=3", "hydra.launcher: accepted Hydra keys: "),
         ("hydra.mode=X", "hydra.mode: Invalid value 'X', expected one of [RUN, MULTIRUN]"),
         ("hydra.launcher.n_jobs=many", "hydra.launcher.n_jobs: Value 'many' of type 'str' could not be"),
         ("hydra.launcher.nothing=1", "hydra.launcher.nothing: unknown key; accepted: "),

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from bn.cli import planned_run
-from bn.cli.arguments import names_of
+from bn.cli.arguments import choices_of
 from bn.cli.help import first_sentence
 from bn.config import Config, config_from, flatten, to_dict
 from bn.config.notation import accepted, hints_of, options_of, parts_of
@@ -51,7 +51,7 @@ def test_help(command, tmp_path, snapshot):
     for group in {*folders} - {"hydra"}:
         line = re.search(rf"^{group}: (.+(?:\n  .+)*)", out, re.MULTILINE)
         assert line
-        assert re.sub(r" \[\w+\]$", "", " ".join(line[1].split())).split(", ") == names_of(group)
+        assert re.sub(r" \[\w+\]$", "", " ".join(line[1].split())).split(", ") == choices_of(group)
     for key, value in flatten(to_dict(planned_run(["experiment=mnist_baseline"]).config)).items():
         if key not in (*CHOSEN, "model.norm") and not key.endswith(".name") and not key.startswith("logger"):
             shown = value if isinstance(value, str) else json.dumps(value).replace(" ", "").replace('"', "")
@@ -130,7 +130,7 @@ def test_one_group_with_what_is_chosen_of_it_and_one_key(page):
 
 def test_a_group_of_files_says_what_each_is(page):
     out = page("experiment")
-    assert re.findall(r"^  (\w+) +\S", out, re.MULTILINE) == names_of("experiment")
+    assert re.findall(r"^  (\w+) +\S", out, re.MULTILINE) == choices_of("experiment")
     assert "Section 4.2, BN-x30: BN-x5 at 30 times the base's learning rate." in out
 
 
@@ -139,7 +139,7 @@ GROUPS = sorted(path.name for path in (REPOSITORY / "configs").iterdir() if path
 
 @pytest.mark.parametrize("group", [group for group in GROUPS if group != "hydra"])
 def test_every_choice_has_its_description(group):
-    assert [name for name in names_of(group) if not first_sentence(group, name).strip()] == []
+    assert [name for name in choices_of(group) if not first_sentence(group, name).strip()] == []
 
 
 def test_it_fits_a_narrow_terminal(page):

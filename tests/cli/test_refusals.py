@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bn import __version__
-from bn.cli.arguments import names_of
+from bn.cli.arguments import choices_of
 from bn.run.directory import REPOSITORY
 from tests.conftest import slowly
 
@@ -31,7 +31,7 @@ WRONG = {
     ),
     "unknown sweep": (
         ["sweep=figure9"],
-        f"sweep=figure9: unknown; accepted: {', '.join(names_of('sweep'))}",
+        f"sweep=figure9: unknown; accepted: {', '.join(choices_of('sweep'))}",
     ),
     "unknown key": (
         ["experiment=mnist_bn", "optim.learning_rate=1"],
@@ -51,11 +51,11 @@ WRONG = {
     ),
     "ablation of the base": (
         ["experiment=inception", "scale=smoke", "ablation=lrn"],
-        "ablation=lrn: changes nothing of experiment=inception; accepted: none",
+        "ablation=lrn: does not change experiment=inception; accepted: none",
     ),
     "ablation of what is as in the base": (
         ["experiment=inception_x5", "scale=smoke", "ablation=lrn"],
-        "ablation=lrn: changes nothing of experiment=inception_x5; accepted: none, rate",
+        "ablation=lrn: does not change experiment=inception_x5; accepted: none, rate",
     ),
     "ablation for MNIST": (
         ["experiment=mnist_bn", "ablation=dropout"],
@@ -160,7 +160,7 @@ WRONG = {
     ),
     "a member twice": (
         ["-m", "experiment=mnist_bn", "optim.lr=0.1,1e-1"],
-        "two members of the sweep would be this run: experiment=mnist_bn optim.lr=0.1",
+        "two members of the sweep are this run: experiment=mnist_bn optim.lr=0.1",
     ),
 }
 

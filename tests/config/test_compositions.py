@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bn.cli import planned_run, planned_runs
-from bn.cli.arguments import names_of
+from bn.cli.arguments import choices_of
 from bn.config import Config, MlpModel, MnistData, flatten, to_dict
 from bn.run.directory import REPOSITORY
 from tests.conftest import slowly
@@ -20,8 +20,8 @@ def names(group):
 
 
 def test_the_experiments_are_those_of_the_paper():
-    assert set(NETWORKS) <= set(names_of("experiment"))
-    assert names_of("experiment") == names("experiment")
+    assert set(NETWORKS) <= set(choices_of("experiment"))
+    assert choices_of("experiment") == names("experiment")
 
 
 @pytest.mark.parametrize("logger", names("logger"))

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from bn.cli import planned_run
-from bn.cli.arguments import names_of
+from bn.cli.arguments import choices_of
 from bn.config import ImageData, InceptionModel, flatten, to_dict
 from bn.errors import UserError
 from bn.models import inception
@@ -56,8 +56,8 @@ def values(*overrides):
 
 
 def test_the_experiments_and_scales_are_those_of_the_design():
-    assert set(names_of("experiment")) == {*NETWORKS, "ensemble", "mnist_baseline", "mnist_bn"}
-    assert set(names_of("scale")) == set(SCALES)
+    assert set(choices_of("experiment")) == {*NETWORKS, "ensemble", "mnist_baseline", "mnist_bn"}
+    assert set(choices_of("scale")) == set(SCALES)
 
 
 @pytest.mark.parametrize("scale", ["imagenet", *slowly("tiny_imagenet", "cifar10", "smoke")])
@@ -82,7 +82,7 @@ def test_each_ablation_sets_its_switch_back_to_the_base_and_nothing_else(experim
         for key, value in whole.items()
         if key not in ("experiment", "model.norm", "steps_factor") and base[key] != value
     }
-    assert set(names_of("ablation")) == {"none", *SWITCHES}
+    assert set(choices_of("ablation")) == {"none", *SWITCHES}
     assert values(f"experiment={experiment}", f"scale={scale}", "ablation=none") == whole
     for name, key in SWITCHES.items():
         found = values(f"experiment={experiment}", f"scale={scale}", f"ablation={name}")

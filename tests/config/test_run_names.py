@@ -6,7 +6,7 @@ import re
 import pytest
 
 from bn.cli import planned_run
-from bn.cli.composing import NAME_LENGTH, run_name
+from bn.cli.composition import NAME_LENGTH, run_name
 from bn.run.directory import REPOSITORY
 
 

@@ -14,7 +14,7 @@ def refused(result):
 
 def test_without_a_sweep(cli, typed, tmp_path, snapshot):
     out, line = refused(cli(*typed(*SWEEP[1:])))
-    assert (out, line) == ("", "hydra/launcher=slurm: needs a sweep, if only of one run: add -m")
+    assert (out, line) == ("", "hydra/launcher=slurm: needs a sweep, even for a single run: add -m")
     assert snapshot(tmp_path) == {}
 
 
