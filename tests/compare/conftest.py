@@ -7,7 +7,7 @@ import pytest
 
 from bn.run.directory import REPOSITORY
 from bn.run.heartbeat import introduction
-from tests.compare.made import ELSEWHERE, config_text, curve, line, make_run, said
+from tests.compare.fake_runs import ELSEWHERE, config_text, curve, line, make_run, stat
 
 SCRIPT = str(REPOSITORY / "scripts" / "runs.py")
 
@@ -52,14 +52,14 @@ def make(tmp_path):
 @pytest.fixture
 def sweep(make):
     """A run in each state."""
-    make("mnist_bn/a/seed_10", status=said("done", 400), metrics=line(400, test_accuracy=0.975), lock="")
-    make("mnist_bn/a/seed_2", status=said("done", 400), metrics=line(400, test_accuracy=0.97), lock="")
-    make("bn_x5/wild/seed_0", status=said("diverged", 9, "loss is nan"), lock="")
+    make("mnist_bn/a/seed_10", status=stat("done", 400), metrics=line(400, test_accuracy=0.975), lock="")
+    make("mnist_bn/a/seed_2", status=stat("done", 400), metrics=line(400, test_accuracy=0.97), lock="")
+    make("bn_x5/wild/seed_0", status=stat("diverged", 9, "loss is nan"), lock="")
     make("mnist_bn/a/seed_3", submitted={"job": "1_3", "config": {"steps": 1000}})
-    make("mnist_bn/a/seed_4", status=said("running", 200), metrics=line(300), lock=introduction())
-    make("bn_x5/a/seed_5", status=said("interrupted", 100, "SIGTERM", job="1_5"), lock="")
-    make("bn_x5/a/seed_6", status=said("running", 150), lock=ELSEWHERE, hours_ago=80)
-    make("bn_x5/a/seed_7", status=said("failed", 20, "OSError: no picture"), lock="")
+    make("mnist_bn/a/seed_4", status=stat("running", 200), metrics=line(300), lock=introduction())
+    make("bn_x5/a/seed_5", status=stat("interrupted", 100, "SIGTERM", job="1_5"), lock="")
+    make("bn_x5/a/seed_6", status=stat("running", 150), lock=ELSEWHERE, hours_ago=80)
+    make("bn_x5/a/seed_7", status=stat("failed", 20, "OSError: no picture"), lock="")
 
 
 CURVES = {  # accuracies at steps 100, 200, 300, 400 of two seeds
@@ -75,7 +75,7 @@ def grid(make, tmp_path):
     for (experiment, lr), curves in CURVES.items():
         for seed, values in enumerate(curves):
             make(
-                f"{experiment}/optim.lr-{lr}/seed_{seed}", status=said("done", 400), metrics=curve(values),
+                f"{experiment}/optim.lr-{lr}/seed_{seed}", status=stat("done", 400), metrics=curve(values),
                 lock="", config=config_text(experiment, seed, lr=lr),
             )  # fmt: skip
     return tmp_path / "runs"

@@ -2,13 +2,13 @@
 
 import pytest
 
-from bn.compare.filters import chosen, condition, folders_and_conditions
+from bn.compare.filters import parse_condition, parse_words, select_runs
 from bn.errors import UserError
-from tests.compare.made import config_text, said
+from tests.compare.fake_runs import config_text, stat
 
 
 def names(folder, *words):
-    found = chosen(*folders_and_conditions([str(folder), *words]))
+    found = select_runs(*parse_words([str(folder), *words]))
     return [f"{run.state.experiment} {run.config['optim.lr']:g} {run.config['seed']}" for run in found]
 
 
@@ -56,21 +56,21 @@ def test_what_they_choose(grid):
 def test_an_old_run_has_the_default_of_a_later_key(make, tmp_path):
     text = config_text("mnist_bn", 0)
     assert "steps_factor: 1.0\n" in text
-    make("mnist_bn/default/seed_0", config=text.replace("steps_factor: 1.0\n", ""), status=said("done", 400))
+    make("mnist_bn/default/seed_0", config=text.replace("steps_factor: 1.0\n", ""), status=stat("done", 400))
     assert len(names(tmp_path / "runs", "steps_factor=1")) == 1
 
 
 def test_a_folder_that_reads_as_a_condition_is_a_folder(make, tmp_path, monkeypatch):
     make("optim.lr=1/a/seed_0", config=config_text("mnist_bn", 0, lr=1.0))
     monkeypatch.chdir(tmp_path / "runs")
-    folders, conditions = folders_and_conditions(["optim.lr=1", "optim.lr=2"])
+    folders, conditions = parse_words(["optim.lr=1", "optim.lr=2"])
     assert [str(folder) for folder in folders] == ["optim.lr=1"]
     assert [each.text for each in conditions] == ["optim.lr=2"]
 
 
 @pytest.mark.parametrize("text", ["runs", "a/b", "=1", "1=2", "optim.lr", "-x=1"])
 def test_no_conditions(text):
-    assert condition(text) is None
+    assert parse_condition(text) is None
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_no_conditions(text):
 )
 def test_refused_values(text, line):
     with pytest.raises(UserError) as refused:
-        condition(text)
+        parse_condition(text)
     assert str(refused.value) == line
 
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.run_directories import make_runs, seconds
 from bn.run.heartbeat import introduction
 from bn.run.state import STATES, RunState, find_runs, state_of
-from tests.compare.made import config_text, line, said
+from tests.compare.fake_runs import config_text, line, stat
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_filters(sweep, listed, refused, tmp_path):
 
 
 def test_an_experiment_without_a_config_is_known_by_its_runs(make, listed, tmp_path):
-    make("of_old/default/seed_0", status=said("done", 400))
+    make("of_old/default/seed_0", status=stat("done", 400))
     assert listed("experiment=of_old", tmp_path / "runs")[-1] == "1 run: 1 done"
 
 
@@ -137,7 +137,7 @@ def test_csv(grid, listed, tmp_path):
 
 def test_csv_has_each_column_once_and_each_run_on_a_line(make, listed, tmp_path):
     for seed, steps in enumerate((400, 500)):
-        make(f"mnist_bn/a/b, \n\"c\"\udcff{seed}", status=said("failed", 400, "a, \"b\""), lock="",
+        make(f"mnist_bn/a/b, \n\"c\"\udcff{seed}", status=stat("failed", 400, "a, \"b\""), lock="",
              config=config_text("mnist_bn", seed).replace("steps: 50000", f"steps: {steps}"))  # fmt: skip
     header, first, _ = csv.reader(listed("--csv", tmp_path / "runs"))
     row = dict(zip(header, first, strict=True))
@@ -147,7 +147,7 @@ def test_csv_has_each_column_once_and_each_run_on_a_line(make, listed, tmp_path)
 
 def test_a_lost_or_failed_job_says_where_to_read_on(make, listed, tmp_path):
     submitted = {"job": "12_4", "log": "runs/.sweeps/12_4.out"}
-    status = said("running", 120, job="12_4")
+    status = stat("running", 120, job="12_4")
     make("a/b/c", status=status, submitted=submitted, lock="", first=["submitted.json"])
     row = listed(tmp_path / "runs")[1]
     assert row.endswith("  12_4  no process works here; see runs/.sweeps/12_4.err")
@@ -158,7 +158,7 @@ def test_a_lost_or_failed_job_says_where_to_read_on(make, listed, tmp_path):
     "content", [b"", b"{", b"[1]", b"null", b"\xff\x00\n\x1b[2J", b'{"step": "x", "state": [], "config": 1}']
 )
 def test_a_broken_file_breaks_nothing(make, listed, tmp_path, name, content):
-    path = make("mnist_bn/a/seed_0", status=said("failed", 20, "why"), metrics=line(20), lock="")
+    path = make("mnist_bn/a/seed_0", status=stat("failed", 20, "why"), metrics=line(20), lock="")
     (path / name).write_bytes(content)
     found = state_of(path)
     assert found.state in STATES
@@ -200,7 +200,7 @@ def test_what_makes_no_other_run_is_no_column(make, listed, tmp_path):
     for seed in range(2):
         config = config_text("mnist_bn", seed).replace("output: runs", f"output: runs{seed}")
         config = config.replace("root: data/mnist", f"root: elsewhere/{seed}")
-        make(f"mnist_bn/default/seed_{seed}", status=said("done", 400), config=config, lock="")
+        make(f"mnist_bn/default/seed_{seed}", status=stat("done", 400), config=config, lock="")
     assert listed(tmp_path / "runs")[0].split() == ["state", "run", "step", "age"]
 
 

@@ -11,7 +11,7 @@ from bn.compare.runs import runs_in
 from bn.files import Damaged
 from bn.observe.percentiles import typical_unit
 from bn.train import train
-from tests.compare.made import corners_of, x_of, y_of
+from tests.compare.fake_runs import corners_of, x_of, y_of
 from tests.conftest import run_directory
 
 

@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from bn.compare.rows import curve, rows_of
-from bn.compare.runs import config_of, run_named, runs_in
+from bn.compare.runs import config_of, find_run, runs_in
 from bn.config import completed, config_from, flatten, recorded, to_dict
 from bn.errors import UserError
 from bn.files import Damaged
 from bn.run.directory import read_lines
-from tests.compare.made import config_text, line
+from tests.compare.fake_runs import config_text, line
 
 OLD = Path(__file__).parents[1] / "run" / "old_runs"
 TEXTS = [
@@ -91,31 +91,31 @@ def test_a_run_without_rows(make):
 def test_a_run_by_its_path_or_its_name_below_runs(grid, monkeypatch):
     monkeypatch.setattr("bn.compare.runs.RUNS", grid)
     name = "mnist_bn/optim.lr-1.0/seed_1"
-    assert run_named(name).state.path == grid / name
-    assert run_named(str(grid / name)).config["optim.lr"] == 1.0
-    with pytest.raises(UserError, match="mnist_bn: holds 4 runs: accepted: the folder of one"):
-        run_named("mnist_bn")
+    assert find_run(name).state.path == grid / name
+    assert find_run(str(grid / name)).config["optim.lr"] == 1.0
+    with pytest.raises(UserError, match="mnist_bn: contains 4 runs; accepted: the folder of one"):
+        find_run("mnist_bn")
     with pytest.raises(
         UserError, match="no/run: no such run; accepted: its folder, its name below runs/, or its id"
     ):
-        run_named("no/run")
+        find_run("no/run")
 
 
 def test_a_run_by_its_id(grid, monkeypatch):
     """Below runs/, or below any folder that is named, however it is spelled."""
     path = grid / "mnist_bn" / "optim.lr-1.0" / "seed_1"
-    name = run_named(str(path)).id
+    name = find_run(str(path)).id
     assert re.fullmatch("[0-9a-f]{6}", name)
     assert len({run.id for run in runs_in([grid])}) == 6
     with pytest.raises(UserError, match=f"{name}: no such run"):
-        run_named(name)
+        find_run(name)
     monkeypatch.setattr("bn.compare.runs.RUNS", grid)
     monkeypatch.chdir(grid.parent)
     for folder in ("", f"{grid}/", f"{grid}/mnist_bn/", "runs/", "./"):
-        assert run_named(f"{folder}{name}").path.resolve() == path
+        assert find_run(f"{folder}{name}").path.resolve() == path
     monkeypatch.setattr("bn.compare.runs.id_of", lambda path: name)
-    with pytest.raises(UserError, match=f"{name}: the id of 6 runs: accepted: .*seed_1"):
-        run_named(name)
+    with pytest.raises(UserError, match=f"{name}: the id of 6 runs; accepted: .*seed_1"):
+        find_run(name)
 
 
 def test_a_run_in_the_queue_has_the_config_submitted(make, tmp_path):

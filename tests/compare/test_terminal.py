@@ -14,9 +14,9 @@ import time
 
 import pytest
 
-from bn.compare.runs import run_named
+from bn.compare.runs import find_run
 from tests.compare.conftest import SCRIPT
-from tests.compare.made import config_text, line, said
+from tests.compare.fake_runs import config_text, line, stat
 
 
 def in_a_terminal(arguments, columns, lines, until, typed="\x03"):
@@ -59,7 +59,7 @@ def plain(text):
 def test_a_terminal_is_never_overrun(sweep, make, tmp_path):
     make(
         "mnist_bn/optim.lr-0.1__" + "model.something-else__" * 5 + "data.validation-10/seed_9",
-        status=said("failed", 20, "ValueError: " + "something went wrong " * 20 + "\x1b[2J\nat the end"),
+        status=stat("failed", 20, "ValueError: " + "something went wrong " * 20 + "\x1b[2J\nat the end"),
     )
     code, written = in_a_terminal([tmp_path / "runs"], 80, 50, None)
     rows = plain(written).splitlines()
@@ -122,20 +122,20 @@ def test_a_name_is_shown_as_it_can_be_typed_or_gives_way_to_an_id(make, tmp_path
         for std in (0.01, 0.1):
             name = f"mnist_bn/model.init_std-{std}__{'optim.something-else__' * 2}optim.lr-{lr}/seed_0"
             config = config_text("mnist_bn", lr=lr).replace("init_std: 0.1", f"init_std: {std}")
-            make(name, status=said("done", 400), config=config, lock="", metrics=line(400, test_accuracy=0.9))
+            make(name, status=stat("done", 400), config=config, lock="", metrics=line(400, test_accuracy=0.9))
     code, written = in_a_terminal([tmp_path / "runs"], columns, 50, None)
     rows = plain(written).splitlines()
     assert code == 0
     assert max(map(len, rows)) < columns
     assert rows[0].split() == header.split()
-    found = [run_named(f"{tmp_path / 'runs'}/{row.split()[1]}").path for row in rows[1:5]]
+    found = [find_run(f"{tmp_path / 'runs'}/{row.split()[1]}").path for row in rows[1:5]]
     assert found == sorted((tmp_path / "runs").glob("*/*/seed_0"))
 
 
 def test_keys_without_room_are_named(make, tmp_path):
     for seed in range(2):
         keys = [f"{name}: {seed}" for name in ("a_long_key", "another_long_key", "a_third_key")]
-        make(f"mnist_bn/{seed}/seed_0", status=said("done", 400), lock="",
+        make(f"mnist_bn/{seed}/seed_0", status=stat("done", 400), lock="",
              config=config_text("mnist_bn") + "\n".join(keys))  # fmt: skip
     _, written = in_a_terminal([tmp_path / "runs"], 50, 50, None)
     assert plain(written).splitlines()[-2:] == [

@@ -10,7 +10,7 @@ import pytest
 from bn.observe.typical import typical_unit
 from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import read_lines
-from tests.compare.made import config_text, line, said
+from tests.compare.fake_runs import config_text, line, stat
 from tests.compare.test_terminal import in_a_terminal, plain
 from tests.conftest import slowly
 
@@ -84,9 +84,9 @@ def test_resumptions(shown):
 
 def test_an_experiment_that_is_gone_has_its_whole_config(make, listed):
     config = config_text("mnist_bn").replace("experiment: mnist_bn", "experiment: of_old")
-    found = sections(listed("show", make("of_old/a/seed_0", config=config, status=said("done", 1), lock="")))
+    found = sections(listed("show", make("of_old/a/seed_0", config=config, status=stat("done", 1), lock="")))
     title, rows = starting(found, "config")
-    assert title == "config: experiment=of_old, which is no experiment of this clone"
+    assert title == "config: experiment=of_old, which this clone does not have"
     assert ["model.nonlinearity", "sigmoid"] in [row.split() for row in rows]
 
 
@@ -118,7 +118,7 @@ def test_refusals(make, refused, tmp_path):
     make("mnist_bn/a/seed_0", metrics=line(1))
     make("mnist_bn/a/seed_1", metrics=line(1))
     assert refused("show", tmp_path / "runs") == (
-        f"runs.py: {tmp_path / 'runs'}: holds 2 runs: accepted: the folder of one"
+        f"runs.py: {tmp_path / 'runs'}: contains 2 runs; accepted: the folder of one"
     )
     assert refused("show").startswith("runs.py show: the following arguments are required: RUN")
     assert refused("show", "nothing") == (

@@ -33,7 +33,7 @@ def make_run(path, *, config="steps: 400\n", first=(), hours_ago=3.5, **contents
     return path
 
 
-def said(state, step, reason=None, **more):
+def stat(state, step, reason=None, **more):
     """A status.json."""
     return {"state": state, "step": step, "steps": 400, "reason": reason, "job": None, **more}
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tests.compare.made import config_text, curve, line, said
+from tests.compare.fake_runs import config_text, curve, line, stat
 from tests.compare.test_terminal import in_a_terminal, plain
 
 ENV = {
@@ -22,7 +22,7 @@ def two(make):
     def runs(one, other, configs=None, env=None):
         configs = configs or (config_text("mnist_bn"),) * 2
         return [
-            make(f"{name}/a/seed_0", status=said("done", 400), lock="", config=config, metrics=metrics,
+            make(f"{name}/a/seed_0", status=stat("done", 400), lock="", config=config, metrics=metrics,
                  env={**ENV, **(env or {})} if name == "b" else ENV)
             for name, config, metrics in zip("ab", configs, (one, other), strict=True)
         ]  # fmt: skip
@@ -54,7 +54,7 @@ def test_the_same_curves(two, listed):
 def test_both_runs_have_their_names_in_full(make):
     """On a narrow terminal too, where what is long takes several lines."""
     names = [f"mnist_bn/{'model.something-else__' * 3}optim.lr-{lr}/seed_0" for lr in (0.1, 1.0)]
-    paths = [make(name, status=said("done", 400), lock="", metrics=curve([0.1]), env={**ENV, "command": name},
+    paths = [make(name, status=stat("done", 400), lock="", metrics=curve([0.1]), env={**ENV, "command": name},
                   config=config_text("mnist_bn")) for name in names]  # fmt: skip
     code, written = in_a_terminal(["diff", *paths], 80, 50, None)
     lines = plain(written).splitlines()
@@ -111,7 +111,7 @@ def test_refusals(two, refused):
         "runs.py diff: the following arguments are required: RUN; --help shows what is accepted"
     )
     assert refused("diff", one, other.parent.parent.parent).endswith(
-        "holds 2 runs: accepted: the folder of one"
+        "contains 2 runs; accepted: the folder of one"
     )
     (other / "env.json").write_text(json.dumps({**ENV, "commit": 3}))
     assert "env.json: damaged (commit is not str or null)" in refused("diff", one, other)
