@@ -1,7 +1,7 @@
-"""Train one network of the paper: python train.py experiment=mnist_bn (see --help).
+"""Train a network of the paper: python train.py experiment=mnist_bn (see --help).
 
-Hydra composes the config from configs/; `bn.cli` checks it and opens the run directory; the training loop
-is `bn.train.train`.
+Hydra composes the config from configs/, `bn.cli` checks it and opens the run directory, and `bn.train.train`
+is the training loop.
 """
 
 import hydra
@@ -15,7 +15,7 @@ from bn.run.signals import stop_signal
 
 
 def work(config: Config, run: RunDirectory) -> None:
-    from bn.distributed.team import joined  # imports torch, which --help and a refused config do without
+    from bn.distributed.team import joined  # imports torch, which --help and config errors do not need
     from bn.train import train
 
     with joined(config, run, ranks_here(), stop_signal) as team:

@@ -95,12 +95,12 @@ def test_another_file_is_refused_by_its_md5(archive, root, content):
 
 def test_a_missing_zip_says_how_to_get_it(archive, root):
     archive.unlink()
-    assert refused(archive, root) == f"{archive}: not there: --download gets it from {script.URL}"
+    assert refused(archive, root) == f"{archive}: not found: --download gets it from {script.URL}"
 
 
 def test_what_a_killed_command_left_is_named(archive, root):
     (root / ".unfinished").mkdir(parents=True)
-    with pytest.raises(UserError, match=rf"^{root}/\.unfinished: left by a command that was killed, or one"):
+    with pytest.raises(UserError, match=rf"^{root}/\.unfinished: left by a killed or running command"):
         script.prepare(archive, root)
 
 
@@ -204,7 +204,7 @@ def test_the_command(archive, root, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         command()
     assert stop.value.code == (
-        f"prepare_tiny_imagenet.py: {root / 'tiny-imagenet-200.zip'}: not there: "
+        f"prepare_tiny_imagenet.py: {root / 'tiny-imagenet-200.zip'}: not found: "
         f"--download gets it from {script.URL}"
     )
     monkeypatch.setattr(script, "MD5", "another")
