@@ -82,7 +82,7 @@ SUBCOMMANDS = {
         "what": WHICH,
         "--value": {**NAMES, "help": "logged numbers (default: accuracy)"},
         "--level": {"type": numbers, "default": [], "metavar": "X[,X]",
-                    "help": "add the steps until the first number reaches X"},
+                    "help": "also print the steps until the first number reaches X"},
         "--csv": {**FLAG, "help": "print CSV, with accuracies as shares of 1"},
     }),
     "diff": Subcommand("diff", "Shows how two runs differ, and where their curves diverge.", {

@@ -147,7 +147,7 @@ class InceptionModel:
 
 @dataclass(frozen=True)
 class Decay:
-    """Learning rate after n steps: initial rate * factor ** (speed * n / every)."""
+    """Learning rate after n steps: initial value * factor ** (speed * n / every)."""
 
     factor: Annotated[float, "> 0, <= 1", Doc("factor per `every` steps; 1: constant learning rate")]
     every: Annotated[Count, Doc("steps per factor; with lr_batch, steps of lr_batch examples", "steps")]

@@ -1,4 +1,4 @@
-"""scripts/runs.py in this process, and runs for it."""
+"""Fixtures that run scripts/runs.py in this process, and run directories for it."""
 
 import runpy
 import sys
@@ -14,7 +14,7 @@ SCRIPT = str(REPOSITORY / "scripts" / "runs.py")
 
 @pytest.fixture
 def listed(monkeypatch, capfd):
-    """What `runs.py` with these arguments prints: lines."""
+    """Runs `runs.py` with the given arguments and returns its output lines."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["runs.py", *map(str, arguments)])
@@ -26,7 +26,7 @@ def listed(monkeypatch, capfd):
 
 @pytest.fixture
 def refused(monkeypatch, capfd):
-    """The one line with which `runs.py` refuses these arguments."""
+    """Returns the message with which `runs.py` refuses the given arguments."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["runs.py", *map(str, arguments)])
@@ -34,7 +34,7 @@ def refused(monkeypatch, capfd):
             runpy.run_path(SCRIPT, run_name="__main__")
         out, err = capfd.readouterr()
         assert out == ""
-        if stop.value.code == 2:  # argparse says it itself
+        if stop.value.code == 2:  # printed by argparse
             assert err.count("\n") == 1
             return err.rstrip("\n")
         assert err == ""
@@ -45,7 +45,7 @@ def refused(monkeypatch, capfd):
 
 @pytest.fixture
 def make(tmp_path):
-    """A run directory below tmp_path/runs: `make_run`."""
+    """Calls `make_run` for a name below tmp_path/runs."""
     return lambda name, **contents: make_run(tmp_path / "runs" / name, **contents)
 
 
@@ -59,7 +59,7 @@ def sweep(make):
     make("mnist_bn/a/seed_4", status=stat("running", 200), metrics=line(300), lock=introduction())
     make("bn_x5/a/seed_5", status=stat("interrupted", 100, "SIGTERM", job="1_5"), lock="")
     make("bn_x5/a/seed_6", status=stat("running", 150), lock=ELSEWHERE, hours_ago=80)
-    make("bn_x5/a/seed_7", status=stat("failed", 20, "OSError: no picture"), lock="")
+    make("bn_x5/a/seed_7", status=stat("failed", 20, "OSError: no image"), lock="")
 
 
 CURVES = {  # accuracies at steps 100, 200, 300, 400 of two seeds
@@ -71,7 +71,7 @@ CURVES = {  # accuracies at steps 100, 200, 300, 400 of two seeds
 
 @pytest.fixture
 def grid(make, tmp_path):
-    """Two seeds of each setting of CURVES, which are done; the folder."""
+    """A folder with two finished runs of each setting of CURVES."""
     for (experiment, lr), curves in CURVES.items():
         for seed, values in enumerate(curves):
             make(

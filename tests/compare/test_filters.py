@@ -1,4 +1,4 @@
-"""Which runs are chosen by conditions, and what is refused."""
+"""The runs selected by conditions, and refused conditions."""
 
 import pytest
 
@@ -48,19 +48,19 @@ def test_conditions(grid, words, number):
     assert len(names(grid, *words)) == number
 
 
-def test_what_they_choose(grid):
+def test_selected_runs(grid):
     assert names(grid, "optim.lr>=1") == ["mnist_bn 1 0", "mnist_bn 1 1"]
     assert names(grid, "accuracy<0.75") == ["mnist_baseline 0.1 0"]
 
 
-def test_an_old_run_has_the_default_of_a_later_key(make, tmp_path):
+def test_an_old_run_has_the_default_of_a_newer_key(make, tmp_path):
     text = config_text("mnist_bn", 0)
     assert "steps_factor: 1.0\n" in text
     make("mnist_bn/default/seed_0", config=text.replace("steps_factor: 1.0\n", ""), status=stat("done", 400))
     assert len(names(tmp_path / "runs", "steps_factor=1")) == 1
 
 
-def test_a_folder_that_reads_as_a_condition_is_a_folder(make, tmp_path, monkeypatch):
+def test_a_folder_named_like_a_condition_is_a_folder(make, tmp_path, monkeypatch):
     make("optim.lr=1/a/seed_0", config=config_text("mnist_bn", 0, lr=1.0))
     monkeypatch.chdir(tmp_path / "runs")
     folders, conditions = parse_words(["optim.lr=1", "optim.lr=2"])
@@ -69,7 +69,7 @@ def test_a_folder_that_reads_as_a_condition_is_a_folder(make, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("text", ["runs", "a/b", "=1", "1=2", "optim.lr", "-x=1"])
-def test_no_conditions(text):
+def test_not_a_condition(text):
     assert parse_condition(text) is None
 
 
@@ -110,7 +110,7 @@ def test_an_accuracy_is_a_share_although_it_is_shown_in_percent(grid, refused):
     )
 
 
-def test_options_and_words_in_any_order(grid, listed):
+def test_options_and_arguments_in_any_order(grid, listed):
     expected = listed("list", "--sort", "seed", "optim.lr=1", grid)
     assert len(expected) == 4
     assert listed("optim.lr=1", "--sort", "seed", grid) == expected

@@ -1,4 +1,4 @@
-"""scripts/runs.py rm and gc: what is removed, and what never is."""
+"""scripts/runs.py rm and gc: what they remove, and what they never remove."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def run(make):
     return made
 
 
-def test_what_is_named_and_nothing_else(run, listed, snapshot, tmp_path):
+def test_only_the_given_runs_are_removed(run, listed, snapshot, tmp_path):
     one, other = run("mnist_bn/a/seed_0"), run("mnist_bn/a/seed_1")
     (one / "checkpoints").mkdir()
     (one / "checkpoints" / "x.pt").write_bytes(b"1")
@@ -91,7 +91,7 @@ def test_never_through_a_link(run, refused, tmp_path):
     assert path.exists()
 
 
-def test_from_inside(run, listed, monkeypatch):
+def test_from_inside_the_run_directory(run, listed, monkeypatch):
     path = run("mnist_bn/a/seed_0")
     monkeypatch.chdir(path)
     listed("rm", ".", "--yes")
@@ -99,7 +99,7 @@ def test_from_inside(run, listed, monkeypatch):
 
 
 def test_killed_in_between(run, listed, monkeypatch, tmp_path):
-    """It is in no list, and gc removes the rest."""
+    """The run is not listed any more, and gc removes the rest."""
     path = run("mnist_bn/a/seed_0")
 
     def killed(_):
@@ -110,7 +110,7 @@ def test_killed_in_between(run, listed, monkeypatch, tmp_path):
         listed("rm", path, "--yes")
     assert not path.exists()
     (rest,) = path.parent.iterdir()
-    (path.parent / ".removed-notes").mkdir()  # not of this program
+    (path.parent / ".removed-notes").mkdir()  # not made by this program
     assert listed(tmp_path / "runs") == ["0 runs"]
     assert listed("gc", tmp_path / "runs", "--yes") == [f"{os.path.relpath(rest)}: files of a removed run"]
     assert [other.name for other in path.parent.iterdir()] == [".removed-notes"]
@@ -142,7 +142,7 @@ def test_runs_without_a_step(run, make, listed, tmp_path):
     assert listed("gc", tmp_path / "runs") == ["nothing to remove"]
 
 
-def test_parts_whose_writers_are_gone(run, listed, tmp_path):
+def test_partial_files_whose_writers_have_ended(run, listed, tmp_path):
     path = run("mnist_bn/a/seed_0")
     left = path / "status.json.0123456789ab.part"
     left.write_text("half")
@@ -178,7 +178,7 @@ def test_gc_removes_nothing_without_a_yes(run, snapshot, tmp_path):
     assert snapshot(tmp_path / "runs") == before
 
 
-def test_a_run_that_was_started_again_while_gc_asked(run, listed, monkeypatch, tmp_path):
+def test_a_run_restarted_while_gc_asks_is_kept(run, listed, monkeypatch, tmp_path):
     path, other = (run(f"mnist_bn/a/seed_{i}", status=stat("failed", 0), metrics=None) for i in range(2))
 
     def confirmed(number):
@@ -191,7 +191,7 @@ def test_a_run_that_was_started_again_while_gc_asked(run, listed, monkeypatch, t
     assert (path.exists(), other.exists()) == (True, False)
 
 
-def test_gc_with_conditions_is_about_runs(run, listed, tmp_path):
+def test_gc_with_conditions_removes_only_runs(run, listed, tmp_path):
     failed = run("mnist_bn/a/seed_0", status=stat("failed", 0), metrics=None)
     lost = run("mnist_bn/a/seed_1", status=stat("running", 0), metrics=None)
     part = lost / "status.json.0123456789ab.part"

@@ -1,4 +1,4 @@
-"""Settings are runs that differ only in their seeds, named by the keys in which they differ."""
+"""Settings: runs that differ only in their seeds, named by the keys in which settings differ."""
 
 import os
 
@@ -17,7 +17,7 @@ def test_seeds_are_one_setting(grid):
 
 
 def test_a_seed_counts_once(grid, make, monkeypatch):
-    """Another run of it is left out and named: one that has not ended rather than one that has."""
+    """Further runs of a seed are left out and named; finished runs are preferred."""
     monkeypatch.chdir(grid)
     make("again/seed_0", status=stat("done", 400), lock="", config=config_text("mnist_bn", 0, lr=1.0))
     make("a/seed_1", status=stat("interrupted", 9), lock="", config=config_text("mnist_bn", 1, lr=1.0))
@@ -29,14 +29,14 @@ def test_a_seed_counts_once(grid, make, monkeypatch):
     ]
 
 
-def test_the_experiment_explains_what_two_experiments_differ_in(grid):
+def test_keys_set_by_the_experiment_do_not_differ(grid):
     runs = [run for run in runs_in([grid]) if run.config["optim.lr"] == 0.1]
     assert {run.config["model.norm"] for run in runs} == {"batch", "none"}
     assert differing_keys(runs) == []
     assert [group.name() for group in settings(runs)] == ["mnist_baseline", "mnist_bn"]
 
 
-def test_a_key_that_a_run_lacks_tells_it_apart(make, tmp_path):
+def test_a_missing_key_distinguishes_a_run(make, tmp_path):
     for seed, more in enumerate(("", "added_later: 1\n")):
         make(
             f"mnist_bn/{seed}/seed_0", config=config_text("mnist_bn") + more, status=stat("done", 1), lock=""

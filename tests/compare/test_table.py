@@ -50,8 +50,8 @@ def test_final_best_and_steps_to_a_level(grid, listed):
     assert rows["mnist_bn", "1"][4] == expected([300, 200], 0)
 
 
-def test_a_copy_is_no_other_seed(grid, make, monkeypatch, capfd):
-    """It would give an interval of no width."""
+def test_a_copy_is_not_another_seed(grid, make, monkeypatch, capfd):
+    """Otherwise the interval would have zero width."""
     make("copy/seed_0", status=stat("done", 400), metrics=curve(CURVES["mnist_bn", 1.0][0]), lock="",
          config=config_text("mnist_bn", 0, lr=1.0))  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["runs.py", "table", str(grid), "experiment=mnist_bn", "optim.lr=1"])
@@ -64,7 +64,7 @@ def test_a_copy_is_no_other_seed(grid, make, monkeypatch, capfd):
     assert err.count("\n") == 1
 
 
-def test_any_logged_number_and_the_lower_the_better_of_a_loss(make, listed, tmp_path):
+def test_any_logged_number_where_a_lower_loss_is_better(make, listed, tmp_path):
     for seed, values in enumerate(([4.0, 2.0, 1.0, 3.0], [4.0, 3.0, 2.0, 2.5])):
         make(f"mnist_bn/a/seed_{seed}", status=stat("done", 400), lock="",
              metrics=curve(values, name="train/loss"), config=config_text("mnist_bn", seed))  # fmt: skip
@@ -78,7 +78,7 @@ def test_any_logged_number_and_the_lower_the_better_of_a_loss(make, listed, tmp_
 
 
 def test_a_level_that_the_first_evaluation_had_reached_is_a_bound(make, listed, tmp_path):
-    """Of which there is no mean, and no interval."""
+    """Bounds have no mean and no interval."""
     for seed, values in enumerate(([0.7, 0.9], [0.5, 0.9], [0.6, 0.8], [0.1, 0.2])):
         make(f"mnist_bn/a/seed_{seed}", status=stat("done", 200), metrics=curve(values), lock="",
              config=config_text("mnist_bn", seed))  # fmt: skip
@@ -93,7 +93,7 @@ def test_a_level_that_the_first_evaluation_had_reached_is_a_bound(make, listed, 
     assert found == ["", "", "3", "2"]
 
 
-def test_a_choice_takes_the_place_of_the_keys_that_it_sets(make, listed, tmp_path):
+def test_a_choice_replaces_the_keys_that_it_sets(make, listed, tmp_path):
     runs = {"mnist_bn/a": (), "mnist_bn/b": ("debug=fast",), "mnist_bn/c": ("debug=fast", "optim.lr=1"),
             "mnist_bn/d": ("debug=overfit",), "mnist_bn/e": ("debug=fast", "log_every=5")}  # fmt: skip
     for name, overrides in runs.items():
@@ -112,7 +112,7 @@ def test_a_choice_takes_the_place_of_the_keys_that_it_sets(make, listed, tmp_pat
     assert header == ["experiment", "debug", "runs", "final (%)", "best (%)"]
 
 
-def test_settings_have_numbers_where_their_keys_leave_no_room(make, tmp_path):
+def test_settings_are_numbered_if_the_table_is_too_wide(make, tmp_path):
     for lr in (0.1, 1.0):
         for momentum in (0.0, 0.9):
             config = config_text("mnist_bn", lr=lr, momentum=momentum, weight_decay=lr * momentum)
@@ -141,7 +141,7 @@ def test_the_final_accuracy_is_that_of_algorithm_2(make, listed, tmp_path):
     assert "best uses moving averages, so it may be below final" in lines[-1]
 
 
-def test_what_has_not_ended_or_diverged_is_counted(make, listed, tmp_path):
+def test_unfinished_and_diverged_runs_are_counted(make, listed, tmp_path):
     states = {"done": [0.5, 0.8], "diverged": [0.6, 0.1], "interrupted": [0.9]}
     for seed, (state, values) in enumerate(states.items()):
         make(f"mnist_bn/a/seed_{seed}", status=stat(state, 200), metrics=curve(values), lock="",

@@ -1,4 +1,4 @@
-"""A run directory's name: what differs from the experiment alone, and nothing else."""
+"""The name of a run directory contains exactly the differences from its experiment."""
 
 import dataclasses
 import re
@@ -24,12 +24,15 @@ def test_the_path_of_a_run():
     ("overrides", "expected"),
     [
         ([], "default"),
-        (["optim.lr=0.1"], "default"),  # typed, and the same value
+        (["optim.lr=0.1"], "default"),  # the default, given explicitly
         (["optim.lr=1e-1", "model=mlp", "data=mnist", "model.hidden=[100,100,100]"], "default"),
-        (["model.norm=batch"], "default"),  # as the experiment says already
+        (["model.norm=batch"], "default"),  # already set by the experiment
         (["seed=5", "output=/x", "data.root=/y", "logger=wandb", "logger.wandb.mode=disabled"], "default"),
-        (["checkpoint_every=7", "checkpoint_minutes=1", "extend=runs/x"], "default"),  # when, not what
-        (["log_every=50"], "log_every-50"),  # the records are others
+        (
+            ["checkpoint_every=7", "checkpoint_minutes=1", "extend=runs/x"],
+            "default",
+        ),  # does not change the records
+        (["log_every=50"], "log_every-50"),  # other records
         (["start=runs/x/seed_0"], "start-runs_x_seed_0"),
         (["optim.lr=1"], "optim.lr-1.0"),
         (["optim.lr=1.0"], "optim.lr-1.0"),
@@ -37,7 +40,7 @@ def test_the_path_of_a_run():
         (["model.init_std=0.01", "optim.lr=1"], "model.init_std-0.01__optim.lr-1.0"),
         (["model.norm=none"], "model.norm-none"),
         (["model.hidden=[50,20]"], "model.hidden-50-20"),
-        (["device=cpu"], "device-cpu"),  # the bits depend on it
+        (["device=cpu"], "device-cpu"),  # changes the last bits
         (["threads=2"], "threads-2"),
         (["cuda_graph=false"], "cuda_graph-False"),
         (["optim.weight_decay=1e-5"], "optim.weight_decay-1e-05"),
@@ -48,12 +51,12 @@ def test_names(overrides, expected):
     assert found == sorted(expected.split("__"))
 
 
-def test_the_order_of_typing_does_not_matter():
+def test_the_order_of_arguments_does_not_matter():
     one = ["optim.lr=1", "model.init_std=0.01", "steps=7"]
     assert name(*one) == name(*reversed(one))
 
 
-def test_values_that_differ_have_names_that_differ():
+def test_different_values_have_different_names():
     lists = ("[1,11]", "[11,1]", "[111]", "[1,1,1]", "[]")
     assert len({name(f"model.hidden={value}") for value in lists}) == len(lists)
     rates = ("0.01", "0.1", "1", "10", "1e-10", "1e10")
