@@ -34,8 +34,8 @@ def composed_config(overrides: Sequence[str], name: str = "train") -> DictConfig
 
 def plain_values(composed: DictConfig) -> dict[str, Any]:
     """The plain values of a composed config, resolved, without Hydra's node."""
-    own = [str(key) for key in composed if key != "hydra"]
-    return OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True)  # type: ignore[return-value]
+    keys = [str(key) for key in composed if key != "hydra"]
+    return OmegaConf.to_container(OmegaConf.masked_copy(composed, keys), resolve=True)  # type: ignore[return-value]
 
 
 def run_directory_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
@@ -53,8 +53,8 @@ def records_note(run: RunDirectory, choices: Mapping[str, Any]) -> str:
     if run.path.exists() or twin == run.path or not twin.exists():
         return ""
     base, _ = _compose_base(_base_overrides(config))
-    own = flatten(to_dict(config)).items()
-    keys = ", ".join(key for key, value in own if key.startswith(RECORDED) and base.get(key) != value)
+    values = flatten(to_dict(config)).items()
+    keys = ", ".join(key for key, value in values if key.startswith(RECORDED) and base.get(key) != value)
     return f"{keys}: changes the records, so this is another run than {os.path.relpath(twin)}"
 
 
@@ -86,9 +86,9 @@ def _invalid_choices(values: Mapping[str, Any], choices: Mapping[str, Any]) -> I
     model, data = ((values.get(group) or {}).get("name") for group in ("model", "data"))
     takes_images = model == "inception"
     if takes_images == (scale is None):  # compose the experiment alone to tell which of the two is wrong
-        own = composed_config((f"experiment={experiment}",)).model.name
-        if own != model:
-            yield f"model={model}: accepted with experiment={experiment}: {own}"
+        expected = composed_config((f"experiment={experiment}",)).model.name
+        if expected != model:
+            yield f"model={model}: accepted with experiment={experiment}: {expected}"
         elif takes_images:
             yield f"scale: required by experiment={experiment}; accepted: {', '.join(choices_of('scale'))}"
         else:

@@ -38,15 +38,15 @@ def table(runs: Sequence[Run], names: Sequence[str], width: int) -> list[str]:
     """
     if not runs:
         return []
-    reasons = ["", *(reason(run.state) for run in runs)]
+    reasons = ["", *(reason_of(run.state) for run in runs)]
     columns, hidden = fitted(columns_of(runs, names), runs, width)
     if beside := width_of(columns) + 2 + max(map(len, reasons)) <= width:
         reasons[0] = "reason" * any(reasons)
     lines = []
-    for row, why in zip(zip(*(column.lines() for column in columns), strict=True), reasons, strict=True):
-        lines.append(coloured(cut("  ".join([*row, why * beside]).rstrip(), width)))
-        if why and not beside:
-            lines.append(cut(f"    {why}", width))
+    for row, reason in zip(zip(*(column.lines() for column in columns), strict=True), reasons, strict=True):
+        lines.append(coloured(cut("  ".join([*row, reason * beside]).rstrip(), width)))
+        if reason and not beside:
+            lines.append(cut(f"    {reason}", width))
     return [*lines, cut(f"no room for {', '.join(hidden)}", width)] if hidden else lines
 
 
@@ -80,27 +80,20 @@ def fitted(columns: list[Column], runs: Sequence[Run], width: int) -> tuple[list
     first = [column for name in DROPPED_FIRST for column in narrow if column.name == name and not column.key]
     keys = [column for column in reversed(narrow) if column.key]
     keys.sort(key=lambda column: (len(set(column.cells)), -column.width))  # the least informative first
-    hidden = []
     for column in (*first, *keys):
         if width_of(narrow) > width:
             narrow.remove(column)
-            hidden.append(column.key)
-    return narrow, [key for key in short if key in hidden]
+    return narrow, [key for key in short if key not in {column.key for column in narrow}]
 
 
 def columns_of(runs: Sequence[Run], names: Sequence[str]) -> list[Column]:
     """COLUMNS, with the keys that differ after the run's name. `steps` is part of the column step."""
     rows = [cells(run.state, name) for run, name in zip(runs, names, strict=True)]
     columns = [Column(name, [*values]) for name, values in zip(COLUMNS, zip(*rows, strict=True), strict=True)]
-    keys = [
-        Column(
-            key,
-            [shortened(printable(shown(run.config.get(key, ABSENT))), LONGEST) for run in runs],
-            key,
-        )
-        for key in differing_keys(runs)
-        if key != "steps"
-    ]
+    keys = []
+    for key in differing_keys(runs):
+        values = [shortened(printable(shown(run.config.get(key, ABSENT))), LONGEST) for run in runs]
+        keys += [Column(key, values, key)] * (key != "steps")
     return [column for column in (*columns[:2], *keys, *columns[2:]) if any(column.cells)]
 
 
@@ -125,7 +118,7 @@ def described(run: Run) -> str:
     return ", ".join(filter(None, (f"{name}: {state}", f"step {step}" * bool(step), accuracy)))
 
 
-def reason(run: RunState) -> str:
+def reason_of(run: RunState) -> str:
     """The reason of a run's state, and the log to read if its job ended abnormally."""
     log = ""
     if run.log and run.state in ("lost", "failed"):

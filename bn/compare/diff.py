@@ -33,10 +33,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 def config_lines(one: Run, other: Run) -> list[Line]:
     """The keys that differ, in brackets if they do not make it another run."""
-    return [
-        (key if identifies_run(key, one.config) else f"({key})", a, b)
-        for key, a, b in differing(one.config, other.config)
-    ]
+    rows = differing(one.config, other.config)
+    return [(key if identifies_run(key, one.config) else f"({key})", a, b) for key, a, b in rows]
 
 
 def environment_of(run: Run) -> dict[str, Any]:

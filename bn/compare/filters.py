@@ -31,10 +31,8 @@ class Condition(NamedTuple):
         if self.operator in COMPARE:
             return _is_number(found) and COMPARE[self.operator](found, self.accepted[0])
         # In Python, True == 1; here a bool is not a number.
-        is_one = any(
-            found == value and isinstance(found, bool) == isinstance(value, bool) for value in self.accepted
-        )
-        return is_one == (self.operator == "=")
+        same_kind = [value for value in self.accepted if isinstance(value, bool) == isinstance(found, bool)]
+        return (found in same_kind) == (self.operator == "=")
 
 
 def parse_condition(text: str) -> Condition | None:
@@ -67,7 +65,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def parse_words(words: Iterable[str]) -> tuple[list[Path], list[Condition]]:
+def parse_selection(words: Iterable[str]) -> tuple[list[Path], list[Condition]]:
     """Split the arguments into folders (default: runs/) and conditions.
 
     An existing folder is never parsed as a condition. UserError for an argument that is neither.
@@ -100,7 +98,7 @@ def select_runs(folders: Sequence[Path], conditions: Sequence[Condition]) -> lis
 
 def select_some(words: Iterable[str]) -> list[Run]:
     """The runs selected by the arguments. UserError if there are none."""
-    if runs := select_runs(*parse_words(words)):
+    if runs := select_runs(*parse_selection(words)):
         return runs
     raise UserError("no runs here; accepted: other folders or conditions (runs.py list shows the runs)")
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bn.compare.filters import parse_words, select_runs
+from bn.compare.filters import parse_selection, select_runs
 from bn.compare.rows import readable, rows_of
 from bn.compare.settings import settings
 
 
 def frame(*which: str | Path) -> pd.DataFrame:
     """See `bn.run.frame`."""
-    runs = select_runs(*parse_words(map(str, which)))
+    runs = select_runs(*parse_selection(map(str, which)))
     read, complaints = readable(runs, lambda run: rows_of(run.path))
     for line in complaints:
         warnings.warn(line, stacklevel=3)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bn.compare.columns import described
-from bn.compare.filters import Condition, parse_words, select_runs
+from bn.compare.filters import Condition, parse_selection, select_runs
 from bn.compare.removal import REMOVED, check, confirmed, remove
 from bn.compare.runs import Run
 from bn.errors import UserError, printable
@@ -36,7 +36,7 @@ class Leftover(NamedTuple):
 
 
 def main(arguments: argparse.Namespace) -> None:
-    selection = parse_words(arguments.what)
+    selection = parse_selection(arguments.what)
     found = list(dict.fromkeys(leftovers(*selection)))
     if not found:
         print("nothing to remove")
@@ -61,13 +61,11 @@ def leftovers(folders: Sequence[Path], conditions: Sequence[Condition]) -> Itera
 def is_untrained(run: Run) -> bool:
     """Whether the run has no steps, and no process works on it."""
     metrics = run.path / "metrics.jsonl"
-    if run.state.state not in ("lost", "failed") or run.state.step:
-        return False
-    if (metrics.exists() and metrics.stat().st_size) or any(run.path.glob("checkpoints/*")):
-        return False
-    with contextlib.suppress(UserError):
-        check(run)
-        return True
+    has_rows = metrics.exists() and metrics.stat().st_size
+    if run.state.state in ("lost", "failed") and not run.state.step and not has_rows:
+        with contextlib.suppress(UserError):
+            check(run)
+            return not any(run.path.glob("checkpoints/*"))
     return False
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bn.compare.columns import table
-from bn.compare.filters import check_key, parse_words, select_runs
+from bn.compare.filters import check_key, parse_selection, select_runs
 from bn.compare.runs import Run, natural_key
 from bn.compare.settings import differing_keys, shown
 from bn.compare.terminal import REFRESH_S, csv_line, cut, width
@@ -33,7 +33,7 @@ def listing(arguments: argparse.Namespace, note: str = "") -> list[str]:
 
     With --json or --csv, a line for each run. UserError for an unknown column to sort by.
     """
-    folders, conditions = parse_words(arguments.what)
+    folders, conditions = parse_selection(arguments.what)
     runs = select_runs(folders, conditions)
     if arguments.sort:
         field = {"run": "path", "images/s": "images_per_second"}.get(arguments.sort, str(arguments.sort))

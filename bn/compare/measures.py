@@ -58,8 +58,8 @@ def cells_of(
         finals = [value for value in last if value is not None]
         bests = [float(best(value)) for value in values if len(value)]
         name = f"{number} " * (len(numbers) > 1)
-        for what, seeds, of in (("final", finals, len(done)), ("best", bests, len(bests))):
-            found.append(Cell(f"{number}_{what}", f"{name}{what}{unit}", seeds, of, factor, digits))
+        for kind, seeds, of in (("final", finals, len(done)), ("best", bests, len(bests))):
+            found.append(Cell(f"{number}_{kind}", f"{name}{kind}{unit}", seeds, of, factor, digits))
     for level in levels:
         shown = f"{100 * level:g}%" if "accuracy" in numbers[0] else f"{level:g}"
         steps = [steps_to(level, logged_as(numbers[0], run), rows[run.path][numbers[0]]) for run in ended]

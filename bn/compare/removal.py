@@ -55,11 +55,11 @@ def confirmed(number: int) -> bool:
 def remove(path: Path) -> None:
     """Remove a run directory. UserError if a process works there, or if it cannot be removed."""
     name, path = os.path.relpath(path), path.resolve()
-    gone = path.with_name(f"{REMOVED}{uuid.uuid4().hex[:12]}")
+    hidden = path.with_name(f"{REMOVED}{uuid.uuid4().hex[:12]}")
     try:
         with contextlib.closing(RunLock(path, name)):  # no process works there, nor can start to
-            path.rename(gone)
-        shutil.rmtree(gone)
+            path.rename(hidden)
+        shutil.rmtree(hidden)
     except OSError as error:
         raise UserError(f"{name}: cannot be removed ({error.strerror})") from error
     print(printable(f"removed {name}"))

@@ -52,7 +52,7 @@ def curve(rows: Iterable[Row], number: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def logged_as(number: str, run: Run) -> str:
-    """The key of a number in the rows of a run: "accuracy" stands for the run's own one."""
+    """The key of a number in the rows of a run: "accuracy" depends on the run's data."""
     if number != ACCURACY:
         return number
     return (run.state.accuracy_of or "test/accuracy").removesuffix("_population")

@@ -40,8 +40,8 @@ def settings(runs: Sequence[Run]) -> list[Setting]:
     groups: dict[Any, list[Run]] = {}
     for run in runs:
         if run.config:
-            what = sorted((key, repr(value)) for key, value in run.config.items() if is_compared(key, run))
-            groups.setdefault((run.state.experiment, *what), []).append(run)
+            items = sorted((key, repr(value)) for key, value in run.config.items() if is_compared(key, run))
+            groups.setdefault((run.state.experiment, *items), []).append(run)
     found = [
         Setting(
             group[0].state.experiment,
@@ -68,7 +68,7 @@ def samples(runs: Sequence[Run]) -> tuple[list[Setting], list[str]]:
             if first is not run:
                 left_out.append((run, f"the setting and seed of {os.path.relpath(first.path)}"))
         groups.append(group._replace(runs=list(of_seed.values())))
-    return groups, [printable(f"left out: {os.path.relpath(run.path)}: {why}") for run, why in left_out]
+    return groups, [printable(f"left out: {os.path.relpath(run.path)}: {reason}") for run, reason in left_out]
 
 
 def differing_keys(runs: Sequence[Run]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import plotext
 
-from bn.compare.columns import COLUMNS, cells, reason
+from bn.compare.columns import COLUMNS, cells, reason_of
 from bn.compare.environment import starts_of
 from bn.compare.percentiles import layers_of, observed, typical
 from bn.compare.rows import ACCURACY, curve, logged_as, rows_of
@@ -43,7 +43,7 @@ def status(run: Run) -> Iterator[Section]:
     found = dict(zip(COLUMNS, cells(run.state, os.path.relpath(run.path)), strict=True))
     name = found.pop("run")
     found["accuracy"] += f" ({run.state.accuracy_of})" * bool(found["accuracy"])
-    found |= {"reason": reason(run.state), "log": run.state.log or ""}
+    found |= {"reason": reason_of(run.state), "log": run.state.log or ""}
     yield name, in_columns([pair for pair in found.items() if pair[1]])
 
 

@@ -62,7 +62,7 @@ class MnistData:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageData:
-    """A data set of photographs (section 4.2 and its smaller stand-ins)."""
+    """A data set of color images: ImageNet (section 4.2) or a smaller one."""
 
     name: Annotated[Literal["imagenet", "tiny_imagenet", "cifar10", "smoke"], Doc("set by data=NAME")]
     root: Annotated[str, "path", Doc("folder with {train,val}/<class>/*, relative to the repository")]
@@ -171,7 +171,7 @@ class Optim:
     ]
 
     @property
-    def initial_rate(self) -> float:
+    def initial_lr(self) -> float:
         return self.lr * self.lr_factor * (self.batch / self.lr_batch if self.lr_batch else 1.0)
 
     @property

@@ -2,13 +2,13 @@
 
 import pytest
 
-from bn.compare.filters import parse_condition, parse_words, select_runs
+from bn.compare.filters import parse_condition, parse_selection, select_runs
 from bn.errors import UserError
 from tests.compare.fake_runs import config_text, stat
 
 
 def names(folder, *words):
-    found = select_runs(*parse_words([str(folder), *words]))
+    found = select_runs(*parse_selection([str(folder), *words]))
     return [f"{run.state.experiment} {run.config['optim.lr']:g} {run.config['seed']}" for run in found]
 
 
@@ -63,7 +63,7 @@ def test_an_old_run_has_the_default_of_a_newer_key(make, tmp_path):
 def test_a_folder_named_like_a_condition_is_a_folder(make, tmp_path, monkeypatch):
     make("optim.lr=1/a/seed_0", config=config_text("mnist_bn", 0, lr=1.0))
     monkeypatch.chdir(tmp_path / "runs")
-    folders, conditions = parse_words(["optim.lr=1", "optim.lr=2"])
+    folders, conditions = parse_selection(["optim.lr=1", "optim.lr=2"])
     assert [str(folder) for folder in folders] == ["optim.lr=1"]
     assert [each.text for each in conditions] == ["optim.lr=2"]
 
