@@ -15,7 +15,7 @@ from bn.run.signals import stop_signal
 
 
 def work(config: Config, run: RunDirectory) -> None:
-    from bn.distributed.team import joined  # imports torch, which --help and config errors do not need
+    from bn.distributed.team import joined  # imports torch, which --help and a refused config do without
     from bn.train import train
 
     with joined(config, run, ranks_here(), stop_signal) as team:

@@ -38,7 +38,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     rows = []
     for run, training in zip(runs, networks.trainings(runs), strict=True):
         optim = run.config.optim
-        left = rate_of(optim)(run.config.length) / optim.initial_lr
+        left = rate_of(optim)(run.config.length) / optim.initial_rate
         accuracy = None if training.diverged else float(training.accuracy[-1])
         rows.append((
             optim.lr, optim.decay.every, training.seed, training.state, training.end, f"{left:.3g}", accuracy,

@@ -64,7 +64,7 @@ def write(
             last = {}
         config = run.config
         rows.append((
-            *case_of(config), f"{config.optim.initial_lr:g}", config.seed, run.status["state"],
+            *case_of(config), f"{config.optim.initial_rate:g}", config.seed, run.status["state"],
             run.status["step"], *(last.get(key, "") for key in (*NUMBERS, *extra)),
         ))  # fmt: skip
     columns = [key.replace("/", "_") for key in NUMBERS] + [key.rpartition("/")[2] for key in extra]

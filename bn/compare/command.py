@@ -133,11 +133,9 @@ def run(words: Sequence[str]) -> None:
 
 
 def parser_of(name: str) -> Arguments:
-    formatter = functools.partial(argparse.HelpFormatter, max_help_position=28, width=100)
-    _, description, options = SUBCOMMANDS[name]
-    parser = Arguments(
-        f"{PROGRAM} {name}", description=description, add_help=False, formatter_class=formatter
-    )
+    form = functools.partial(argparse.HelpFormatter, max_help_position=28, width=100)
+    _, what, options = SUBCOMMANDS[name]
+    parser = Arguments(f"{PROGRAM} {name}", description=what, add_help=False, formatter_class=form)
     for option, settings in options.items():
         parser.add_argument(option, **settings)
     return parser

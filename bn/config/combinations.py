@@ -81,7 +81,7 @@ def _mlp_errors(config: Config, model: MlpModel) -> Iterator[str]:
         if value > examples:
             yield f"{key}={value}: accepted: at most the {examples} training examples"
     if config.step_path == "fused":
-        from bn.fused_mlp import why_not  # imports torch, which other checks do not need
+        from bn.fused_mlp import why_not  # imports torch, which other configs are checked without
 
         if reason := why_not(config):
             yield f"step_path=fused: {reason} needs step_path=autograd or auto"

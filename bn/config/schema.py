@@ -171,7 +171,7 @@ class Optim:
     ]
 
     @property
-    def initial_lr(self) -> float:
+    def initial_rate(self) -> float:
         return self.lr * self.lr_factor * (self.batch / self.lr_batch if self.lr_batch else 1.0)
 
     @property

@@ -43,7 +43,7 @@ def network(config: Config) -> str:
 
 def rate(optim: Optim) -> str:
     """The initial learning rate, and what of it comes from the size of the mini-batch."""
-    text = f"rate {optim.initial_lr:g}"
+    text = f"rate {optim.initial_rate:g}"
     if optim.lr_batch not in (None, optim.batch):
         text += (
             f" = {optim.lr * optim.lr_factor:g} x {optim.batch}/{optim.lr_batch}, scaled with the mini-batch"

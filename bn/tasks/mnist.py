@@ -71,7 +71,7 @@ def build_step(config: Config, model: MLP) -> Step:
     o = config.optim
     if config.step_path == "fused" or (config.step_path == "auto" and why_not(config) is None):
         try:
-            return FusedStep(model, batch=o.batch, lr=o.initial_lr, decay=o.l2)
+            return FusedStep(model, batch=o.batch, lr=o.initial_rate, decay=o.l2)
         except ValueError as error:  # the network was changed in the code
             if config.step_path == "fused":
                 raise UserError(f"step_path=fused: {error}; accepted: autograd, auto") from error

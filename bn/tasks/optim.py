@@ -14,7 +14,7 @@ from bn.models.weights import weights
 def build_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     """That of `optim.name`, at the initial rate."""
     more = {"momentum": optim.momentum} if optim.momentum else {}
-    return load(OPTIMIZERS[optim.name])(model, optim.initial_lr, weight_decay=optim.l2, **more)
+    return load(OPTIMIZERS[optim.name])(model, optim.initial_rate, weight_decay=optim.l2, **more)
 
 
 def sgd(model: nn.Module, lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> torch.optim.SGD:
@@ -70,4 +70,4 @@ def rate_of(optim: Optim) -> Callable[[int], float]:
     """The rate of step n (from 1): exponential decay from the initial rate, smoothly with each step."""
     batches = optim.batch / optim.lr_batch if optim.lr_batch else 1.0
     exponent = optim.decay.speed * batches / optim.decay.every
-    return lambda n: optim.initial_lr * optim.decay.factor ** (exponent * (n - 1))
+    return lambda n: optim.initial_rate * optim.decay.factor ** (exponent * (n - 1))

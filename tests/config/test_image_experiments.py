@@ -121,9 +121,9 @@ def test_the_papers_numbers_at_its_own_scale():
         config = planned_run([f"experiment={experiment}", "scale=imagenet"]).config
         assert (config.optim.batch, config.optim.lr_batch, config.optim.momentum) == (256, 32, 0.9)
         assert config.steps * config.optim.batch == 31_000_000 * 32
-        assert config.optim.initial_lr == pytest.approx(8 * rate, rel=1e-12)
+        assert config.optim.initial_rate == pytest.approx(8 * rate, rel=1e-12)
         literal = dataclasses.replace(config.optim, batch=32)
-        assert literal.initial_lr == pytest.approx(rate, rel=1e-12)
+        assert literal.initial_rate == pytest.approx(rate, rel=1e-12)
         for examples in (
             2560,
             32_000_000,
@@ -140,14 +140,14 @@ def test_the_papers_numbers_at_its_own_scale():
 
 def test_the_papers_mini_batch_to_the_letter():
     config = planned_run(["experiment=bn_x5", "scale=imagenet", "optim.batch=32", "steps=31000000"]).config
-    assert (config.optim.initial_lr, config.steps) == (pytest.approx(0.0075, rel=1e-12), 31_000_000)
+    assert (config.optim.initial_rate, config.steps) == (pytest.approx(0.0075, rel=1e-12), 31_000_000)
 
 
 def test_the_learning_rate_is_scaled_with_the_mini_batch():
     config = planned_run(["experiment=bn_x5", "scale=cifar10", "optim.batch=256", "optim.lr=0.002"]).config
-    assert config.optim.initial_lr == pytest.approx(0.002 * 5 * 8)
+    assert config.optim.initial_rate == pytest.approx(0.002 * 5 * 8)
     fixed = dataclasses.replace(config.optim, lr_batch=None)
-    assert fixed.initial_lr == pytest.approx(0.002 * 5)
+    assert fixed.initial_rate == pytest.approx(0.002 * 5)
 
 
 def test_the_path_of_an_image_run():
