@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # use this clone, not an installed one
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn import cli
 from bn.errors import Arguments

@@ -26,7 +26,7 @@ from typing import IO
 
 from torchvision.datasets.imagenet import ARCHIVE_META, load_meta_file, parse_devkit_archive
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # use this clone, not an installed one
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn.data.tree import Split
 from bn.errors import Arguments, UserError, reason_of

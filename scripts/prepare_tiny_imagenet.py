@@ -19,7 +19,7 @@ from pathlib import Path
 
 from torchvision.datasets.utils import download_url
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # use this clone, not an installed one
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn.errors import Arguments, UserError, reason_of
 from bn.files import no_empty_folders

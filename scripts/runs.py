@@ -11,7 +11,7 @@ Each subcommand is a module of bn/compare; bn/compare/command.py has the options
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # use this clone, not an installed one
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn.compare.command import main
 
