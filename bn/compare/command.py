@@ -134,7 +134,7 @@ def run(words: Sequence[str]) -> None:
 
 def parser_of(name: str) -> Arguments:
     form = functools.partial(argparse.HelpFormatter, max_help_position=28, width=100)
-    _, what, options = SUBCOMMANDS[name]
+    what, options = SUBCOMMANDS[name][1:]
     parser = Arguments(f"{PROGRAM} {name}", description=what, add_help=False, formatter_class=form)
     for option, settings in options.items():
         parser.add_argument(option, **settings)
