@@ -54,9 +54,7 @@ class MnistData:
     root: Annotated[Path, Doc("folder with the four files, relative to the repository")]
     threshold: Annotated[float, ">= 0, < 1", Doc("a pixel becomes 1 if gray / 255 exceeds it, else 0")]
     validation: Annotated[int, ">= 0, <= 50000", Doc("training examples held out of the 60,000", "examples")]
-    examples: Annotated[
-        Examples | None, Doc("train on the first N that are not held out; null: all", "examples")
-    ] = None
+    examples: Annotated[Examples | None, Doc("the first N not held out; null: all", "examples")] = None
     inputs: Annotated[str, INPUTS, Doc("transformation of the binary images")] = "binary"
 
 
@@ -70,20 +68,14 @@ class ImageData:
     resize: Annotated[Side, Doc("shorter side before the central validation crop", "pixels")]
     crop: Annotated[Side, Doc("side of the network's square input", "pixels")]
     area: Annotated[float, "> 0, <= 1", Doc("smallest share of an image's area in a training crop")]
-    aspect: Annotated[
-        float, ">= 1, <= 1000", Doc("width / height of a training crop is between 1/aspect and aspect")
-    ]
-    distortion: Annotated[
-        Literal["none", "reduced", "googlenet"], Doc("photometric distortion of training images")
-    ]
+    aspect: Annotated[float, ">= 1, <= 1000", Doc("training crops: width / height from 1/aspect to aspect")]
+    distortion: Annotated[Literal["none", "reduced", "googlenet"], Doc("photometric distortion in training")]
     shuffle: Annotated[
         Literal["by_shard", "within_shards", "complete"],
         Doc("what is shuffled in each epoch: shards; shards and the examples in them; all examples"),
     ]
     shard_size: Annotated[Count, Doc("size of a shard", "examples")]
-    validation: Annotated[
-        Natural, Doc("training images held out for validation; 0: validate on val/", "images")
-    ] = 0
+    validation: Annotated[Natural, Doc("training images held out; 0: validate on val/", "images")] = 0
     inputs: Annotated[str, PHOTO_INPUTS, Doc("transformation of the images")] = "original"
     feed: Annotated[
         Literal["auto", "resident", "stream"],
@@ -137,9 +129,7 @@ class InceptionModel:
     stem_pools: Annotated[Literal[0, 1, 2], Doc("max pools before module 3a; the paper's are 2")]
     pool_proj: Annotated[Literal[96, 128], Doc("filters of the pool projections of modules 4c and 4d")]
     width: Annotated[float, "> 0, <= 8", Doc("factor of the number of filters of each convolution")]
-    per_activation: Annotated[
-        tuple[Module, ...], "distinct", Doc("modules with BN per activation, such as [5b]")
-    ]
+    per_activation: Annotated[tuple[Module, ...], "distinct", Doc("modules with BN per activation")]
     init_scale: Annotated[Positive, Doc("factor of the initial weights of the convolutions")]
     bn_eps: Annotated[Positive, Doc("epsilon, added to the variance")]
     bn_momentum: Annotated[Momentum, Doc("weight of the newest mini-batch in the moving averages")]
@@ -160,15 +150,13 @@ class Optim:
 
     name: Annotated[str, OPTIMIZERS, Doc("set by optim=NAME")] = "sgd"
     lr: Annotated[Positive, Doc("initial learning rate, before lr_factor and lr_batch")]
-    lr_factor: Annotated[Positive, Doc("factor of lr, set by the experiment")]
+    lr_factor: Annotated[Positive, Doc("factor of lr, set by experiments")]
     lr_batch: Annotated[Count | None, Doc("scale lr by batch / lr_batch; null: do not", "examples")]
     decay: Decay
     batch: Annotated[Batch, Doc("size of a mini-batch", "examples")]
     momentum: Annotated[float, ">= 0, < 1", Doc("momentum, for optim.name=sgd only")]
     weight_decay: Annotated[float, ">= 0, <= 1000", Doc("L2 on all W, not on gamma, beta and biases")]
-    weight_decay_factor: Annotated[
-        float, ">= 0, <= 1000", Doc("factor of weight_decay, set by the experiment")
-    ]
+    weight_decay_factor: Annotated[float, ">= 0, <= 1000", Doc("factor of weight_decay, set by experiments")]
 
     @property
     def initial_rate(self) -> float:
@@ -237,7 +225,7 @@ class Config:
     member: Annotated[Annotated[int, ">= 1, <= 6"] | None, Doc("network of experiment=ensemble")]
     seed: Annotated[int, ">= 0, <= 4294967295", Doc("seed of all random numbers")]
     steps: Annotated[Count, Doc("length of the training, before steps_factor", "steps")]
-    steps_factor: Annotated[float, "> 0, <= 1000", Doc("factor of steps, set by the experiment")] = 1.0
+    steps_factor: Annotated[float, "> 0, <= 1000", Doc("factor of steps, set by experiments")] = 1.0
     device: Annotated[Literal["auto", "cpu", "cuda"], Doc("training device; auto: a GPU if available")]
     threads: Annotated[Threads, Doc("number of CPU threads; changes the last bits of results")]
     step_path: Annotated[
@@ -249,9 +237,7 @@ class Config:
         Doc("precision of Inception's forward pass; auto: bf16 on a GPU, else float32"),
     ]
     channels_last: Annotated[bool, Doc("channels-last memory format, for Inception")]
-    compile: Annotated[
-        Literal["auto", "always", "never"], Doc("use torch.compile, for Inception; auto: on a GPU")
-    ]
+    compile: Annotated[Literal["auto", "always", "never"], Doc("torch.compile for Inception; auto: on a GPU")]
     cuda_graph: Annotated[bool, Doc("replay each step as one CUDA graph, on a GPU")]
     data: MnistData | ImageData
     model: MlpModel | InceptionModel
@@ -261,20 +247,12 @@ class Config:
     observe: Annotated[
         tuple[Annotated[str, OBSERVATIONS], ...], "distinct", Doc("observations made during training")
     ] = ("percentiles",)
-    log_every: Annotated[
-        int, ">= 1, <= 1e6", Doc("interval of logged losses; another value makes another run", "steps")
-    ]
-    checkpoint_every: Annotated[
-        Count, Doc("interval of checkpoints; another value is still the same run", "steps")
-    ]
+    log_every: Annotated[int, ">= 1, <= 1e6", Doc("interval of logs; changing it makes another run", "steps")]
+    checkpoint_every: Annotated[Count, Doc("interval of checkpoints; changing it keeps the run", "steps")]
     checkpoint_minutes: Annotated[Positive, Doc("longest time between checkpoints", "minutes")] = 10.0
     overfit: Annotated[bool, Doc("train on the first mini-batch only; set by debug=overfit")] = False
-    profile: Annotated[
-        int, ">= 0, <= 1000", Doc("steps recorded by torch.profiler; set by debug=profile", "steps")
-    ] = 0
-    rank_timeout_s: Annotated[
-        float, "> 0, <= 1e6", Doc("longest wait of a process for the others", "seconds")
-    ] = 600.0
+    profile: Annotated[int, ">= 0, <= 1000", Doc("steps to profile; set by debug=profile", "steps")] = 0
+    rank_timeout_s: Annotated[float, "> 0, <= 1e6", Doc("longest wait for other ranks", "seconds")] = 600.0
     output: Annotated[Path, Doc("folder of the run directories, relative to the repository")]
     start: Annotated[Path | None, Doc("run or checkpoint that provides the initial weights")] = None
     extend: Annotated[Path | None, Doc("shorter, finished run that this one continues")] = None
