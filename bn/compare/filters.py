@@ -111,7 +111,7 @@ def check_key(runs: Sequence[Run], key: str) -> None:
 
         near = difflib.get_close_matches(key, known, n=3, cutoff=0.7)
         near += [other for other in sorted(known) if other.endswith(f".{key}") and other not in near]
-        shown = f"; near it: {', '.join(near)}" if near else ""
+        shown = f"; similar: {', '.join(near)}" if near else ""
         raise UserError(f"{key}: no run here has this key; accepted: {OTHERS} or a key of config.yaml{shown}")
 
 

@@ -24,7 +24,7 @@ def main(arguments: argparse.Namespace) -> None:
     numbers, levels = arguments.value or [ACCURACY], arguments.level
     for level in levels:
         if "accuracy" in numbers[0] and not 0 <= level <= 1:
-            raise UserError(f"--level={level:g}: accepted: a share of 1, such as 0.9, of an accuracy")
+            raise UserError(f"--level={level:g}: accepted: an accuracy as a share of 1, such as 0.9")
     rows, complaints = rows_by_number("--value", runs, numbers)
     groups, left_out = samples([run for run in runs if run.path in rows])
     cells = [cells_of(group, rows, numbers, levels) for group in groups]

@@ -92,9 +92,9 @@ def test_refused_values(text, line):
 def test_refused_keys_and_folders(grid, refused, tmp_path):
     assert refused(grid, "optim.rl=1") == (
         "runs.py: optim.rl: no run here has this key; accepted: state, step, accuracy, age, debug "
-        "or a key of config.yaml; near it: optim.lr"
+        "or a key of config.yaml; similar: optim.lr"
     )
-    assert refused(grid, "lr>=1").endswith("; near it: optim.lr")
+    assert refused(grid, "lr>=1").endswith("; similar: optim.lr")
     assert refused("tabel") == (
         "runs.py: tabel: no such folder; accepted: also KEY=VALUE, or a subcommand (--help)"
     )

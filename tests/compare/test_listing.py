@@ -224,7 +224,7 @@ def test_unknown_values_are_sorted_last(sweep, listed, refused, tmp_path):
     assert accuracies == [["97.00%"], ["97.50%"], *[[]] * 6]
     assert refused(tmp_path / "runs", "--sort", "acuracy") == (
         "runs.py: acuracy: no run here has this key; accepted: state, step, accuracy, age, debug "
-        "or a key of config.yaml; near it: accuracy, accuracy_of"
+        "or a key of config.yaml; similar: accuracy, accuracy_of"
     )
 
 

@@ -178,7 +178,7 @@ def test_refusals(grid, refused, tmp_path):
         "runs.py: --value=x: no run here has logged it; accepted: test/accuracy"
     )
     assert refused("table", grid, "--level", "90") == (
-        "runs.py: --level=90: accepted: a share of 1, such as 0.9, of an accuracy"
+        "runs.py: --level=90: accepted: an accuracy as a share of 1, such as 0.9"
     )
     assert refused("table", grid, "--level", "x").startswith("runs.py table: argument --level: invalid")
     (tmp_path / "empty").mkdir()
