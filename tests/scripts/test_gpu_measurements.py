@@ -50,12 +50,13 @@ def test_a_record_of_an_earlier_call_is_continued(call, tmp_path):
     }  # fmt: skip
     row = {"name": "plain eager, NCHW", "precision": "float32", "images_per_second": 1e9}
     row |= {"memory": None, "top_five": None}
-    found = {"training: plain eager, NCHW, float32": [row]}
+    key = "training: plain eager, NCHW, float32"
+    record = {"facts": facts, "found": {key: [row]}, "commits": {key: "0" * 40}}
     (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / "images-cpu.part.json").write_text(json.dumps({"facts": facts, "found": found}))
-    said = call("images")
-    assert "training: plain eager, NCHW, float32:" not in said
-    assert "training: plain eager, channels last, float32:" in said
+    (tmp_path / "kept" / "images-cpu.part.json").write_text(json.dumps(record))
+    printed = call("images")
+    assert f"{key}:" not in printed
+    assert "training: plain eager, channels last, float32:" in printed
     assert json.loads((tmp_path / "out" / "images-cpu.json").read_text())["training"][0] == row
     assert not list((tmp_path / "out").glob("*.part.json"))
 
