@@ -1,7 +1,7 @@
 """Evaluate trained networks: python evaluate.py checkpoint=runs/bn_x5/scale-smoke/seed_0 (see --help).
 
-Hydra composes what is chosen from configs/evaluate.yaml; `bn.evaluate.config` checks it; the work is
-`bn.evaluate.checkpoints.evaluate_checkpoints`, and of images of one's own `bn.evaluate.own_images`.
+Hydra composes the config from configs/evaluate.yaml, and `bn.evaluate.config` checks it. Checkpoints are
+evaluated by `bn.evaluate.checkpoints`; your own images are classified by `bn.evaluate.own_images`.
 """
 
 import sys
@@ -23,7 +23,7 @@ def main(composed: DictConfig) -> None:
         data = mapping.pop("data", {})
         evaluation = evaluation_from(mapping)
 
-        # Imports torch, which --help and a refused choice do without.
+        # These import torch, which --help and config errors do not need.
         if evaluation.images is not None:
             from bn.evaluate.own_images import classify_images
 

@@ -1,7 +1,7 @@
-"""Train one network of the paper: python train.py experiment=mnist_bn (see --help).
+"""Train a network of the paper: python train.py experiment=mnist_bn (see --help).
 
-Hydra composes the config from configs/; `bn.cli` checks it and opens the run directory; the training loop
-is `bn.train.train`.
+Hydra composes the config from configs/, `bn.cli` checks it and opens the run directory, and `bn.train.train`
+is the training loop.
 """
 
 import hydra

@@ -1,21 +1,20 @@
-"""The trainings of section 4.2 on one GPU that is there for minutes: side by side, stopped in time, packed.
+"""Runs the trainings of section 4.2 in parallel on a GPU available for minutes, and packs the results.
 
-    python scripts/gpu_trainings.py --minutes 9 --out FOLDER                      all sweeps that are not done
+    python scripts/gpu_trainings.py --minutes 9 --out FOLDER                      all unfinished sweeps
     python scripts/gpu_trainings.py --minutes 9 --out FOLDER figure2 ablation     these, in this order
-    python scripts/gpu_trainings.py "figure2 experiment=bn_x5" ablation           with an axis of its own
-    python scripts/gpu_trainings.py --take FOLDER                                 unpack what a call left
+    python scripts/gpu_trainings.py "figure2 experiment=bn_x5" ablation           with an axis replaced
+    python scripts/gpu_trainings.py --take FOLDER                                 unpack an earlier call
 
-A step of scale=cifar10 is some 600 small kernels, which leave most of a large GPU idle, so that many runs
-share it, under NVIDIA's Multi-Process Service (MPS) where the driver has it. Measured on an H200 with 16
-cores: Inception takes 9,253 images/s alone, and fifteen of it together 33,226 (docs/speed.md). All runs of
-the sweeps wait in one queue, so that the GPU stays full from the first to the last. `figure4` among the
-sweeps stands for its evaluations, which start as soon as their networks have been trained.
+A step of scale=cifar10 has about 600 small kernels, which leave most of a large GPU idle. Many runs therefore
+share it, with NVIDIA's Multi-Process Service (MPS) if available. Measured on an H200 with 16 cores: one
+Inception trains at 9,253 images/s, fifteen in parallel at 33,226 (docs/speed.md). The runs of all sweeps form
+one queue, so that the GPU stays busy. The sweep name `figure4` stands for the evaluations of Figure 4; each
+starts when its networks are trained.
 
-At the end of its time all that runs is told to stop, which saves every run. FOLDER then holds, in files of at
-most 15 MiB, the records (every run directory without its checkpoints, and the evaluations) and the last
-checkpoint of each run that is not done, and of those that Figure 4 evaluates, the most advanced first, as far
-as --mib allows. The next call continues from there: give it the same FOLDER with --take first. Where the
-machine has no network, scripts/gpu_wheels.py makes the packages to carry.
+When the time is up, all runs are stopped and saved. FOLDER then contains, in files of at most 15 MiB, the
+records (run directories without checkpoints, and evaluations), and the last checkpoints of unfinished runs
+and of those that Figure 4 evaluates, the most advanced first, up to --mib. To continue, call with --take and
+the same FOLDER first. For a machine without a network, scripts/gpu_wheels.py collects the packages.
 """
 
 import argparse
@@ -47,23 +46,23 @@ SWEEPS = (
     "ensemble", "figure2", FIGURE4, "ablation", "switches", "rate_tolerance", "paper_rate", "full_length",
 )  # fmt: skip
 PART_MIB = 15
-GRACE_S = 25  # that saving every run takes at most
+GRACE_S = 25  # for saving all runs
 POLL_S = 0.5
 RUNS = REPOSITORY / "runs"
 
 
 def main() -> None:
     parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sweeps", nargs="*", default=SWEEPS, metavar="SWEEP", help="of configs/sweep")
-    parser.add_argument("--minutes", type=float, default=9.0, help="until everything is packed (default 9)")
-    parser.add_argument("--jobs", type=int, help="runs side by side (default: one for each core but one)")
+    parser.add_argument("sweeps", nargs="*", default=SWEEPS, metavar="SWEEP", help="in configs/sweep")
+    parser.add_argument("--minutes", type=float, default=9.0, help="total time, with packing (default: 9)")
+    parser.add_argument("--jobs", type=int, help="parallel runs (default: number of cores minus one)")
     parser.add_argument("--scale", default="cifar10")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "measurements", metavar="FOLDER")
-    parser.add_argument("--mib", type=int, default=60, help="of checkpoints to pack, at most (default 60)")
-    parser.add_argument("--take", type=Path, metavar="FOLDER", help="unpack what is there, and do no more")
+    parser.add_argument("--mib", type=int, default=60, help="limit of packed checkpoints (default: 60)")
+    parser.add_argument("--take", type=Path, metavar="FOLDER", help="only unpack FOLDER")
     arguments = parser.parse_args()
     if arguments.take:
-        print(f"gpu_trainings.py: {unpack(arguments.take, REPOSITORY)} files into {RUNS}")
+        print(f"gpu_trainings.py: unpacked {unpack(arguments.take, REPOSITORY)} files into {RUNS}")
         return
     end = time.monotonic() + 60 * arguments.minutes - GRACE_S
     jobs = arguments.jobs or max(1, (os.cpu_count() or 2) - 1)
@@ -73,7 +72,7 @@ def main() -> None:
 
 
 class Waiting(NamedTuple):
-    """A command, and the runs that have to be done before it starts."""
+    """A command, and the runs that must be done before it starts."""
 
     command: list[str]
     needs: tuple[RunDirectory, ...] = ()
@@ -84,7 +83,7 @@ class Waiting(NamedTuple):
 
 
 def waiting_commands(sweeps: Iterable[str], scale: str) -> Iterator[Waiting]:
-    """One command for each run that has not ended, in the order of the sweeps."""
+    """Yield a command for each unfinished run, in the order of the sweeps."""
     seen = set()
     for sweep, *axes in (words.split() for words in sweeps):
         if sweep == FIGURE4:
@@ -98,7 +97,7 @@ def waiting_commands(sweeps: Iterable[str], scale: str) -> Iterator[Waiting]:
 
 
 def evaluations(scale: str) -> Iterator[Waiting]:
-    """Those of Figure 4, each of which needs its networks."""
+    """Yield the evaluations of Figure 4, each with the networks it needs."""
     runs = figure4_runs(scale)
     for experiment, crops in figure4.EVALUATIONS:
         needs = tuple(run for run in runs if run.config.experiment == experiment)
@@ -106,15 +105,15 @@ def evaluations(scale: str) -> Iterator[Waiting]:
 
 
 def figure4_runs(scale: str) -> list[RunDirectory]:
-    """Those whose weights Figure 4 needs."""
+    """The runs whose weights Figure 4 needs."""
     sweeps = figure4.SWEEPS.items()
     return [run for name, axes in sweeps for run in cli.planned_runs(name, [*axes, f"scale={scale}"])]
 
 
 def run_until(end: float, waiting: Iterable[Waiting], jobs: int, environment: Mapping[str, str]) -> None:
-    """Run the commands in their order, `jobs` at a time; at `end` (of time.monotonic) all are told to stop.
+    """Run the commands in order, `jobs` at a time, and stop all at `end` (time.monotonic).
 
-    One whose needs are not done is passed over until they are.
+    A command whose needs are not done is held back until they are.
     """
     running: list[subprocess.Popen[bytes]] = []
     coming, held, codes = iter(waiting), [], []
@@ -147,12 +146,12 @@ def run_until(end: float, waiting: Iterable[Waiting], jobs: int, environment: Ma
 
 
 def save_with_parent() -> None:
-    """Where this command is killed outright, its runs save and end."""
+    """Let runs save and exit if this script is killed."""
     end_with_parent(signal.SIGTERM)
 
 
 def next_ready(coming: Iterator[Waiting], held: list[Waiting]) -> Waiting | None:
-    """The first that can start, held back or still to come; what comes and cannot start yet is held back."""
+    """The first command that is ready, from `held` or else from `coming`; others are appended to `held`."""
     for one in held:
         if one.ready:
             held.remove(one)
@@ -165,10 +164,10 @@ def next_ready(coming: Iterator[Waiting], held: list[Waiting]) -> Waiting | None
 
 
 def shared_gpu() -> dict[str, str]:
-    """What the processes need in their environment to share the GPU by MPS; empty where there is none."""
+    """Start MPS and return the environment variables that make processes use it; {} if it is unavailable."""
     control = shutil.which("nvidia-cuda-mps-control")
     if control is None:
-        print("gpu_trainings.py: no MPS here: the runs take turns", flush=True)
+        print("gpu_trainings.py: MPS is not installed: runs take turns on the GPU", flush=True)
         return {}
     folder = Path("/tmp/bn-mps")
     folder.mkdir(exist_ok=True)
@@ -179,15 +178,15 @@ def shared_gpu() -> dict[str, str]:
         check = [sys.executable, "-c", "import torch; torch.ones(1, device='cuda').item()"]
         subprocess.run(check, env={**os.environ, **environment}, check=True, timeout=90)
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"gpu_trainings.py: MPS does not work ({error}): the runs take turns", flush=True)
+        print(f"gpu_trainings.py: MPS does not work ({error}): runs take turns on the GPU", flush=True)
         return {}
     return environment
 
 
 def pack(runs: Path, out: Path, mib: int, evaluated: Sequence[RunDirectory] = ()) -> None:
-    """Write records_<n>.tgz and checkpoints_<n>.tar into `out`, with paths from the repository on.
+    """Write records_<n>.tgz and checkpoints_<n>.tar to `out`, with paths relative to the repository.
 
-    Checkpoints of runs that are done come only of those `evaluated` later.
+    Of finished runs, only those `evaluated` later keep their checkpoint.
     """
     out.mkdir(parents=True, exist_ok=True)
     for old in (*out.glob("checkpoints_*.tar"), *out.glob("records_*.tgz")):
@@ -208,7 +207,7 @@ def write_archive(path: Path, mode: Literal["w:gz", "w:"], files: Iterable[Path]
 
 
 def parts(paths: Iterable[Path], limit: int) -> list[list[Path]]:
-    """Those of `paths` that `limit` bytes hold, in lists of at most PART_MIB each."""
+    """Select `paths` up to `limit` bytes, in lists of at most PART_MIB each."""
     found: list[list[Path]] = []
     size = 0
     for path in paths:
@@ -225,7 +224,7 @@ def parts(paths: Iterable[Path], limit: int) -> list[list[Path]]:
 
 
 def wanted(runs: Sequence[Path], evaluated: Sequence[RunDirectory]) -> Iterator[Path]:
-    """The last checkpoint of each run that is not done or is evaluated later, the most advanced first."""
+    """Yield the last checkpoint of each run that is unfinished or evaluated later, most advanced first."""
     steps = {}
     kept = {run.path for run in evaluated}
     for run in runs:
@@ -243,7 +242,7 @@ def wanted(runs: Sequence[Path], evaluated: Sequence[RunDirectory]) -> Iterator[
 
 
 def unpack(folder: Path, repository: Path) -> int:
-    """How many files `pack` left in `folder` and are now in `repository`."""
+    """Extract the archives that `pack` wrote to `folder` into `repository`; return the number of files."""
     count = 0
     for path in sorted((*folder.glob("records_*.tgz"), *folder.glob("checkpoints_*.tar"))):
         with tarfile.open(path) as archive:

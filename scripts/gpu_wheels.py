@@ -1,10 +1,13 @@
-"""Collects, as wheels, the packages that a GPU machine with PyTorch but without a network lacks.
+"""Collects wheels of the packages that a GPU machine with PyTorch but without a network lacks.
 
-    python scripts/gpu_wheels.py                       .wheels/*.whl, for Python 3.12 on Linux, x86-64
-    python3 -m pip install --no-index --no-deps --target FOLDER .wheels/*.whl        there, and then
+    python scripts/gpu_wheels.py                       writes .wheels/*.whl, for Python 3.12 on Linux, x86-64
+
+On the other machine:
+
+    python3 -m pip install --no-index --no-deps --target FOLDER .wheels/*.whl
     export PYTHONPATH=FOLDER:$PWD
 
-The versions are those installed here. Where there is no W&B, logger=none, the default, does without.
+The versions are those installed here. W&B is not included; logger=none, the default, does not need it.
 """
 
 import argparse
@@ -20,27 +23,27 @@ from bn.run.directory import REPOSITORY
 
 FOLDER = REPOSITORY / ".wheels"
 PACKAGES = ("hydra-core", "omegaconf", "hydra-joblib-launcher", "simplejpeg", "tqdm", "pyyaml", "joblib")
-FROM_SOURCE = ("antlr4-python3-runtime",)  # of omegaconf; has no wheel, and is Python alone
+FROM_SOURCE = ("antlr4-python3-runtime",)  # needed by omegaconf; pure Python, and published without a wheel
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
-LIMIT_MIB = 64  # of what travels, the checkout included
+LIMIT_MIB = 64  # wheels and checkout together
 
 
 def main() -> None:
     parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", default="3.12", help="of the other machine")
+    parser.add_argument("--python", default="3.12", help="Python of the other machine (default: 3.12)")
     arguments = parser.parse_args()
     pip = [sys.executable, "-m", "pip", "-q"]
-    there = ["--only-binary=:all:", "--implementation", "cp", "--python-version", arguments.python]
+    target = ["--only-binary=:all:", "--implementation", "cp", "--python-version", arguments.python]
     for platform in PLATFORMS:
-        there += ["--platform", platform]
-    subprocess.run([*pip, "download", "--no-deps", *there, "-d", str(FOLDER), *pinned(PACKAGES)], check=True)
+        target += ["--platform", platform]
+    subprocess.run([*pip, "download", "--no-deps", *target, "-d", str(FOLDER), *pinned(PACKAGES)], check=True)
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(FOLDER), *pinned(FROM_SOURCE)], check=True)
     wheels = sum(path.stat().st_size for path in FOLDER.glob("*.whl"))
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
     paths = [REPOSITORY / name for name in listed.split("\0") if name]
     checkout = sum(path.stat().st_size for path in paths if path.is_file())
-    print(f"{FOLDER}: {wheels / 2**20:.1f} MiB of wheels, beside {checkout / 2**20:.1f} MiB of checkout")
+    print(f"{FOLDER}: {wheels / 2**20:.1f} MiB of wheels; the checkout has {checkout / 2**20:.1f} MiB")
     if wheels + checkout > LIMIT_MIB << 20:
         sys.exit(f"gpu_wheels.py: more than {LIMIT_MIB} MiB together")
 

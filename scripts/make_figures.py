@@ -1,7 +1,7 @@
-"""Draws the figures and tables of results/ from its records, and puts the tables into README.md and docs/.
+"""Draws the figures and tables of results/ from its records, and updates the tables in README.md and docs/.
 
-    python scripts/make_figures.py            everything that has records
-    python scripts/make_figures.py --check    change nothing; fail if one does not follow from its records
+    python scripts/make_figures.py            draw everything that has records
+    python scripts/make_figures.py --check    change nothing; fail if a file differs from its records
 
 It needs no training and no network.
 """
@@ -18,7 +18,7 @@ from bn.files import write_whole
 from experiments import EXPERIMENTS
 from experiments.committed import PAGES, differences, has_records, make, page_with_tables
 
-# What results/ has a folder for.
+# Modules by their folder in results/.
 DRAWN = {**EXPERIMENTS, "gpu_hours": gpu_hours, "run_hours": run_hours, "benchmark": tables}
 
 
@@ -36,7 +36,7 @@ def main() -> None:
         pages = {page: page_with_tables(page) for page in PAGES}
         for page, (now, wanted) in pages.items():
             if now != wanted and arguments.check:
-                found.append(f"{page}: a table is not the one in results/")
+                found.append(f"{page}: a table differs from results/")
             elif now != wanted:
                 write_whole(page, wanted)
     except (UserError, OSError) as error:

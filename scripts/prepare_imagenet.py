@@ -1,19 +1,19 @@
-"""Extracts ImageNet (LSVRC2012) from the official archives to the tree that data=imagenet reads.
+"""Extracts ImageNet (LSVRC2012) from the official archives to the folder tree of data=imagenet.
 
     python scripts/prepare_imagenet.py ~/downloads                       to data/imagenet
     python scripts/prepare_imagenet.py ~/downloads --root /scratch/imagenet
 
-The tree is {train,val}/<wnid>/*.JPEG. One folder must hold these archives under their official names; the
-page "ILSVRC 2012" of image-net.org has them, for an account and agreement to its terms:
+The tree is {train,val}/<wnid>/*.JPEG. One folder must contain these archives under their official names. They
+are on the page "ILSVRC 2012" of image-net.org, which requires an account and agreement to its terms:
 
     ILSVRC2012_img_train.tar        138 GiB   "Training images (Task 1 & 2)"
     ILSVRC2012_img_val.tar          6.3 GiB   "Validation images (all tasks)"
     ILSVRC2012_devkit_t12.tar.gz    2.5 MB    "Development kit (Task 1 & 2)"
 
-Their MD5 is verified, and what is in the tree is counted. The tree takes as much space again, 147 GiB in
-1,331,167 files. The checksums take 5 to 15 minutes, the extraction about half an hour on an SSD, and hours on
-a hard disk or a busy network file system. Each of the two folders appears when it is complete; if the command
-is stopped, the same command does what is missing. The archives stay unchanged and are not needed afterwards.
+Their MD5 and the number of extracted images are verified. The tree takes another 147 GiB in 1,331,167 files.
+The checksums take 5 to 15 minutes, the extraction about half an hour on an SSD, and hours on a hard disk or a
+busy network file system. train/ and val/ each appear when complete; a stopped command can be repeated to do
+the rest. The archives are not changed, and are not needed afterwards.
 """
 
 import argparse
@@ -39,12 +39,12 @@ COUNTS = Counts(classes=1000, train=1_281_167, val=50_000)
 
 def main() -> None:
     parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archives", type=Path, help="the folder with the three archives")
+    parser.add_argument("archives", type=Path, help="folder with the three archives")
     parser.add_argument(
         "--root", type=Path, default=REPOSITORY / "data/imagenet", help="root of the tree (%(default)s)"
     )
     parser.add_argument(
-        "--no-verify", action="store_true", help="skip the MD5 of the images' archives; counts are verified"
+        "--no-verify", action="store_true", help="skip the MD5 of the image archives; still count images"
     )
     arguments = parser.parse_args()
     try:
@@ -56,11 +56,11 @@ def main() -> None:
 
 
 def prepare(archives: Path, root: Path, md5: bool = True) -> None:
-    """Make what is missing of the tree `root`. UserError with one line, also for a damaged archive."""
+    """Create the missing parts of the tree `root`. UserError for a missing or damaged archive."""
     if not is_complete(root, COUNTS):
         archive = {part: archives.resolve() / file for part, (file, _) in ARCHIVE_META.items()}
         if missing := [path.name for path in archive.values() if not path.is_file()]:
-            raise UserError(f"{archives}: no {', '.join(missing)} there: --help says where to download them")
+            raise UserError(f"{archives}: no {', '.join(missing)}: see --help for where to download them")
         verify(archive["devkit"], ARCHIVE_META["devkit"][1])
         with unfinished_tree(root) as unfinished:
             parse_devkit_archive(unfinished, str(archive["devkit"]))
@@ -85,42 +85,42 @@ def prepare(archives: Path, root: Path, md5: bool = True) -> None:
 
 
 def extract_train(archive: Path, train: Path, classes: Collection[str]) -> None:
-    """The inner tars, one a class, straight from the outer one."""
+    """Extract the inner tars, one per class, without unpacking the outer one."""
     for name, inner in files(archive):
         wnid = name.removesuffix(".tar")
         if name != f"{wnid}.tar" or wnid not in classes:
-            raise UserError(f"{archive}: {name!r}: not what this archive should hold")
+            raise UserError(f"{archive}: unexpected member {name!r}")
         for image, content in files(None, inner):
             if not re.fullmatch(rf"{wnid}_\d+\.JPEG", image):
-                raise UserError(f"{archive}: {name}: {image!r}: not what it should hold")
+                raise UserError(f"{archive}: {name}: unexpected member {image!r}")
             write_image(content, train / wnid / image)
 
 
 def extract_validation(archive: Path, val: Path, labels: Sequence[str]) -> None:
-    """The images, sorted into their classes: image number n, from 1, is of class `labels[n - 1]`."""
+    """Extract the images into the folders of their classes: image n, from 1, has class `labels[n - 1]`."""
     for image, content in files(archive):
         named = re.fullmatch(r"ILSVRC2012_val_(\d{8})\.JPEG", image)
         if not named or not 1 <= int(named[1]) <= len(labels):
-            raise UserError(f"{archive}: {image!r}: not what this archive should hold")
+            raise UserError(f"{archive}: unexpected member {image!r}")
         write_image(content, val / labels[int(named[1]) - 1] / image)
 
 
 def files(archive: Path | None, inner: IO[bytes] | None = None) -> Iterator[tuple[str, IO[bytes]]]:
-    """Name and content of the members of a tar, or of one that is in another, in their order.
+    """Yield name and content of the members of a tar, or of a tar in another.
 
-    tarfile.ReadError for a link, or any other member that is no plain file, and where it is damaged; but one
-    that is cut off between two members ends there.
+    tarfile.ReadError for damage and for a member that is not a regular file. A tar cut off between members
+    raises no error: the images are counted later.
     """
     with tarfile.open(archive, "r:", inner, tarinfo=Header) as tar:
         for member in tar:
             content = tar.extractfile(member) if member.isreg() and not member.issparse() else None
             if content is None:
-                raise tarfile.ReadError(f"{member.name!r} is no plain file")
+                raise tarfile.ReadError(f"{member.name!r} is not a regular file")
             yield member.name, content
 
 
 class Header(tarfile.TarInfo):
-    """A header whose own extensions, which tarfile reads whole, are no larger than any in use."""
+    """A header with bounded extensions, which tarfile reads into memory."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Header":

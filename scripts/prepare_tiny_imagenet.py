@@ -1,11 +1,11 @@
-"""Extracts Tiny ImageNet from Stanford's zip to the tree that data=tiny_imagenet reads.
+"""Extracts Tiny ImageNet from Stanford's zip to the folder tree of data=tiny_imagenet.
 
-    python scripts/prepare_tiny_imagenet.py --download                    downloads it first (248 MB)
+    python scripts/prepare_tiny_imagenet.py --download                    download it first (248 MB)
     python scripts/prepare_tiny_imagenet.py ~/downloads/tiny-imagenet-200.zip
 
 The tree is {train,val}/<wnid>/*.JPEG: 200 classes of ImageNet at 64x64, with 500 training and 50 validation
-images each. The test images have no public labels and are left out. The tree takes about 450 MB in 110,000
-files, and a minute. Each of the two folders appears when it is complete.
+images each. The test images have no public labels and are not extracted. The tree takes about 450 MB in
+110,000 files, and a minute. train/ and val/ each appear when complete.
 """
 
 import argparse
@@ -28,10 +28,10 @@ from scripts.prepared import Counts, is_complete, publish, unfinished_tree, veri
 
 ZIP = "tiny-imagenet-200.zip"
 URL = f"http://cs231n.stanford.edu/{ZIP}"
-MD5 = "90528d7ca1a48142e341f4ef8d21d0de"  # not Stanford's word, but that of all who publish one
+MD5 = "90528d7ca1a48142e341f4ef8d21d0de"  # from other publishers, which agree; Stanford publishes none
 COUNTS = Counts(classes=200, train=100_000, val=10_000)
 LONGEST_ANNOTATIONS = 1 << 22  # bytes; the published ones are 0.4 MB
-# RuntimeError: encrypted, or of a method that Python does not know. OSError: bz2's, without a number.
+# RuntimeError: encrypted or unknown compression. OSError: raised by bz2, without errno.
 DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, ValueError, RuntimeError, OSError,
 )  # fmt: skip
@@ -40,14 +40,14 @@ DAMAGED = (
 def main() -> None:
     parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path, nargs="?", help=f"the zip (ROOT/{ZIP})")
-    parser.add_argument("--download", action="store_true", help=f"get the zip from {URL} if it is not there")
+    parser.add_argument("--download", action="store_true", help=f"get the zip from {URL} if it is missing")
     parser.add_argument(
         "--root",
         type=Path,
         default=REPOSITORY / "data/tiny-imagenet-200",
-        help="of the tree (%(default)s)",
+        help="root of the tree (%(default)s)",
     )
-    parser.add_argument("--no-verify", action="store_true", help="skip the MD5; the counts are verified")
+    parser.add_argument("--no-verify", action="store_true", help="skip the MD5; still count images")
     arguments = parser.parse_args()
     archive = arguments.archive or arguments.root / ZIP
     try:
@@ -59,12 +59,12 @@ def main() -> None:
 
 
 def prepare(archive: Path, root: Path, download_it: bool = False, md5: bool = True) -> None:
-    """Make the tree `root` from the zip. UserError with one line."""
+    """Create the tree `root` from the zip. UserError for a missing or damaged zip."""
     if not is_complete(root, COUNTS):
         if download_it and not archive.is_file():
             download(archive)
         if not archive.is_file():
-            raise UserError(f"{archive}: not there: --download gets it from {URL}")
+            raise UserError(f"{archive}: not found: --download gets it from {URL}")
         if md5:
             verify(archive, MD5)
         with unfinished_tree(root) as unfinished:
@@ -77,7 +77,7 @@ def prepare(archive: Path, root: Path, download_it: bool = False, md5: bool = Tr
 
 
 def download(archive: Path) -> None:
-    """The zip under its name when all of it is there. UserError with one line if that fails."""
+    """Download the zip; it gets its name when complete. UserError if that fails."""
     part = archive.with_name(f"{archive.name}.part")
     try:
         with no_empty_folders(archive.parent):
@@ -92,9 +92,9 @@ def download(archive: Path) -> None:
 
 
 def extract(archive: Path, unfinished: Path) -> None:
-    """Of the zip tiny-imagenet-200/{train/<wnid>/images,val/images}/*.JPEG; a text has the classes of val.
+    """Extract tiny-imagenet-200/{train/<wnid>/images,val/images}/*.JPEG; a text file has the classes of val.
 
-    Only names of these two forms are taken, so none leads out of the tree.
+    Other members are skipped, so that none can lead out of the tree.
     """
     try:
         with zipfile.ZipFile(archive) as zipped:
@@ -112,7 +112,7 @@ def extract(archive: Path, unfinished: Path) -> None:
                     write_image(content, path)
     except DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's
+            raise  # an error of the disk
         raise UserError(f"{archive}: damaged ({error}): download it again") from error
 
 

@@ -1,4 +1,4 @@
-"""What the two scripts that prepare trees of images share."""
+"""Shared functions of the scripts that prepare image data sets."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from bn.files import no_empty_folders
 
 
 class Counts(NamedTuple):
-    """Of a published data set."""
+    """The counts of a published data set."""
 
     classes: int
     train: int  # images
@@ -27,7 +27,7 @@ class Counts(NamedTuple):
 
 
 def is_complete(root: Path, counts: Counts, splits: Collection[Split] = ("train", "val")) -> bool:
-    """Whether `root` is a tree of so many classes and images."""
+    """Whether the tree `root` has these numbers of classes and images."""
     try:
         found = read_tree(root, counts.classes, "", tuple(splits))
     except UserError:
@@ -36,7 +36,7 @@ def is_complete(root: Path, counts: Counts, splits: Collection[Split] = ("train"
 
 
 def verify(archive: Path, md5: str) -> None:
-    """UserError if it is not the published file."""
+    """UserError unless the archive has this MD5."""
     if not check_integrity(archive, md5):
         raise UserError(
             f"{archive}: damaged, or not the published file (MD5): remove it and download it again"
@@ -45,9 +45,9 @@ def verify(archive: Path, md5: str) -> None:
 
 @contextlib.contextmanager
 def unfinished_tree(root: Path) -> Iterator[Path]:
-    """A folder in `root` for what is not complete yet. It is gone afterwards, as is an empty `root`.
+    """A folder in `root` for incomplete splits, removed afterwards, as is `root` if empty.
 
-    UserError with one line if it is there already.
+    UserError if it already exists.
     """
     unfinished = root / ".unfinished"
     with no_empty_folders(root):
@@ -55,8 +55,7 @@ def unfinished_tree(root: Path) -> Iterator[Path]:
             unfinished.mkdir(parents=True)
         except FileExistsError:
             raise UserError(
-                f"{unfinished}: left by a command that was killed, or one that still runs: "
-                "remove it if none does"
+                f"{unfinished}: left by a killed or running command: remove it if none is running"
             ) from None
         try:
             yield unfinished
@@ -65,10 +64,7 @@ def unfinished_tree(root: Path) -> Iterator[Path]:
 
 
 def write_image(content: IO[bytes], path: Path) -> None:
-    """A new file with what an archive's member holds, of which little is in memory at a time.
-
-    The caller made `path` of a name that it checked: none leads out of the tree.
-    """
+    """Copy a member of an archive to a new file, in small blocks. The caller has checked `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         file = path.open("xb")
@@ -79,12 +75,12 @@ def write_image(content: IO[bytes], path: Path) -> None:
 
 
 def publish(unfinished: Path, split: Split, root: Path, counts: Counts, archive: Path) -> None:
-    """Give the folder of a split its place in the tree, if that is free. UserError if it is not complete."""
+    """Move a complete split to the tree, unless it is already there. UserError if it is incomplete."""
     if not is_complete(unfinished, counts, (split,)):
         raise UserError(
             f"{archive}: damaged, or not the published file: not {getattr(counts, split)} {split} images in "
             f"{counts.classes} classes"
         )
-    os.sync()  # or a power failure could leave the name with empty files
+    os.sync()  # otherwise a power failure could leave empty files
     if not (root / split).exists():
         (unfinished / split).rename(root / split)

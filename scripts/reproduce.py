@@ -1,15 +1,15 @@
-"""Reproduces a figure: trains and evaluates what is missing, collects the records into results/, draws it.
+"""Reproduces a figure: runs missing trainings and evaluations, collects records into results/, and draws it.
 
     python scripts/reproduce.py figure1
     python scripts/reproduce.py fair_comparison hydra.launcher.n_jobs=4
     python scripts/reproduce.py figure2 scale=imagenet
-    python scripts/reproduce.py figure2 --collect     only runs that have ended: no training, no evaluation
+    python scripts/reproduce.py figure2 --collect     use only ended runs: no training, no evaluation
     python scripts/reproduce.py fair_comparison --further-only
 
-If the command is interrupted or killed, the same command continues. Arguments after the name go to train.py.
-They may say how, where and at what scale the runs are trained, but not change the runs, because the runs
-replace the committed results. The fair comparison has further runs, of the settings chosen from its first
-runs; --further-only trains those alone.
+If the command is interrupted or killed, the same command continues. Arguments after the name are passed to
+train.py. They may set how, where and at what scale runs are trained, but not change them otherwise, because
+the runs replace the committed results. The fair comparison has further runs with the settings selected by its
+first runs; --further-only trains only those.
 """
 
 import argparse
@@ -39,9 +39,7 @@ def main() -> None:
     parser.add_argument("--collect", action="store_true", help="train nothing; use the runs that have ended")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="passed on to train.py")
     parser.add_argument(
-        "--further-only",
-        action="store_true",
-        help="use the records of the first runs that are in results/",
+        "--further-only", action="store_true", help="use the records of the first runs in results/"
     )
     arguments = parser.parse_intermixed_args()
     experiment = EXPERIMENTS[arguments.name]
@@ -81,7 +79,7 @@ def main() -> None:
 
 
 def runs_of(sweeps: Iterable[tuple[str, Sequence[str]]], arguments: argparse.Namespace) -> list[RunDirectory]:
-    """The runs of these sweeps, of each its file and the axes that are replaced; trained unless --collect."""
+    """The runs of these sweeps, each a name and its replaced axes. Trains them unless --collect."""
     runs = []
     for sweep, axes in sweeps:
         chosen = [*axes, *arguments.overrides]
@@ -92,15 +90,12 @@ def runs_of(sweeps: Iterable[tuple[str, Sequence[str]]], arguments: argparse.Nam
 
 
 def run(entry: str, arguments: list[str]) -> None:
-    """Run an entry of the repository, which is left the time to checkpoint when this command is stopped.
-
-    Exits as it did unless that was with 0.
-    """
+    """Run train.py or evaluate.py, forwarding signals so that it can save. Exit with its code if not 0."""
     process = subprocess.Popen(
         [sys.executable, str(REPOSITORY / entry), *arguments],
-        preexec_fn=lambda: end_with_parent(signal.SIGTERM),  # it saves first
+        preexec_fn=lambda: end_with_parent(signal.SIGTERM),
     )
-    signal.signal(signal.SIGINT, lambda *_: None)  # a terminal's Ctrl-C reaches it as well
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C in a terminal also reaches the child
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: process.terminate())
     code = process.wait()

@@ -1,9 +1,9 @@
-"""Runs the notebooks from top to bottom and keeps what they show, with figures small enough to commit.
+"""Executes the notebooks and saves their outputs, with figures small enough to commit.
 
     python scripts/run_notebooks.py         all of notebooks/
     python scripts/run_notebooks.py why     one of them
 
-A figure is kept as PNG of 256 colours, which takes a third of the bytes.
+Figures are saved as PNG with 256 colours, a third of the bytes.
 """
 
 import argparse
@@ -46,9 +46,9 @@ def main() -> None:
 
 
 def executed(path: Path):
-    """The notebook (nbformat's NotebookNode), its cells run one after the other in a new kernel.
+    """Execute a notebook in a new kernel; return nbformat's NotebookNode.
 
-    Raises nbclient's CellExecutionError if one fails.
+    Raises nbclient's CellExecutionError if a cell fails.
     """
     import nbclient
     import nbformat
@@ -56,12 +56,12 @@ def executed(path: Path):
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False)
     notebook = client.execute(cwd=str(REPOSITORY))
-    notebook.metadata.pop("language_info", None)  # the interpreter's version, which is no result
+    notebook.metadata.pop("language_info", None)  # includes the version of the interpreter
     return notebook
 
 
 def keep_small_figures(notebook) -> None:
-    """Each PNG that a cell shows, in place, in 256 colours."""
+    """Convert each PNG output to 256 colours, in place."""
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             if png := output.get("data", {}).get("image/png"):

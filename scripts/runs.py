@@ -1,11 +1,11 @@
 """Lists, compares, draws and removes runs.
 
-    python scripts/runs.py                      all runs in runs/
+    python scripts/runs.py                      list all runs in runs/
     python scripts/runs.py --watch              repeatedly, until Ctrl-C
-    python scripts/runs.py table                mean and interval over the seeds of each setting
+    python scripts/runs.py table                mean and confidence interval over the seeds of each setting
     python scripts/runs.py --help               the other subcommands: diff, plot, show, rm, gc
 
-What they do is in bn/compare, a file each; bn/compare/command.py has their options.
+Each subcommand is a module of bn/compare; bn/compare/command.py has the options.
 """
 
 import sys

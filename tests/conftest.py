@@ -74,8 +74,8 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _signals_are_heard():
-    """Where pytest runs in the background or under nohup, the shell has it ignore some, children included."""
+def _signals_are_not_ignored():
+    """A shell that starts pytest in the background, or nohup, makes it and its children ignore some signals."""
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)

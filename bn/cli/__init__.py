@@ -1,7 +1,7 @@
-"""The Hydra side: composed config -> checked config -> run directory; one line for each failure.
+"""The command line of train.py and evaluate.py: argument checks, runs, sweeps, one-line errors.
 
-Only the entries import this. A member of a sweep may run in a worker process: it never raises (an exception
-there would end the sweep for the others) but returns an outcome of plain strings.
+Only entry points import this package. A member of a sweep may run in a worker process, where an exception
+would end the whole sweep: it returns its outcome as plain strings instead of raising.
 """
 
 import contextlib
@@ -27,9 +27,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bn import __version__
-from bn.cli.arguments import CONFIGS, check_arguments, checked_key, is_of_composing
-from bn.cli.composing import composed_config, other_records, run_of
-from bn.cli.explaining import explain
+from bn.cli.arguments import CONFIGS, check_arguments, checked_key
+from bn.cli.composition import composed_config, records_note, run_directory_of
+from bn.cli.errors import message_of, raised_by_hydra
 from bn.cli.help import help_page
 from bn.data.there import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
@@ -40,32 +40,32 @@ from bn.run.code_state import code_state
 from bn.run.directory import RunDirectory
 from bn.run.signals import install_handlers, stop_signal
 
-outcomes: list[Outcome] = []  # of this command's members
+outcomes: list[Outcome] = []  # one for each run of this command
 
 
 @contextlib.contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
-    """Exit with code 1 and one line for an error of the user's or of Hydra's; 130 or 143 when stopped."""
+    """Exit with code 1 and one line for user errors and errors of Hydra; with 130 or 143 when stopped."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     try:
         check_usage(program)
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"{program}: {explain(error)}")
+        sys.exit(f"{program}: {message_of(error)}")
     except KeyboardInterrupt:
         sys.exit(128 + (stop_signal() or signal.SIGINT))
     except Exception as error:
         if is_out_of_memory(error):
             sys.exit(f"{program}: {reason_of(error)}")
-        if not is_of_composing(error):
+        if not raised_by_hydra(error):
             raise
         sys.exit(f"{program}: {' '.join(str(error).split())} (in {shlex.join(sys.argv[1:])})")
 
 
 def check_usage(program: str) -> None:
-    """UserError for a wrong argument, or an option that Hydra does not know, where it prints a page.
+    """UserError for a wrong argument or unknown option, instead of Hydra's usage page.
 
-    The version is printed here, and the help, which is ours: Hydra knows no meanings.
+    Also handles --version and --help, since Hydra's help does not describe the keys.
     """
     if "--version" in sys.argv[1:]:
         print(f"{program}: bn {__version__}")
@@ -74,7 +74,7 @@ def check_usage(program: str) -> None:
 
     def refuse(message: str) -> NoReturn:
         _, _, unknown = message.partition("unrecognized arguments: ")
-        if "=" in unknown and not unknown.startswith("-"):  # argparse takes one group of them
+        if "=" in unknown and not unknown.startswith("-"):  # argparse accepts a single group of them
             raise UserError(f"{unknown}: accepted: all KEY=VALUE together, before or after the options")
         raise UserError(f"{message}; --help shows what is accepted")
 
@@ -86,18 +86,18 @@ def check_usage(program: str) -> None:
     if arguments.help:
         try:
             print(help_page(program, composed_config(chosen, program.removesuffix(".py")), about), flush=True)
-        except BrokenPipeError:  # the reader has seen enough
+        except BrokenPipeError:  # the reader has exited
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 
 def entry(main: Callable[..., Any]) -> None:
-    """Run the `hydra.main` function of train.py and exit: 0; 1 after one line; 130 or 143 when stopped."""
+    """Run the `hydra.main` function of train.py. Exit codes: 0; 1 after an error; 130 or 143 when stopped."""
     install_handlers()
     with one_line_errors("train.py"):
         main()
     if outcomes and not any(line for _, line in outcomes):
-        return  # another rank says it, and may still be at it when an exit code ends them all
+        return  # another rank reports the outcome; a nonzero exit code here could end it before it has
     if signal_received := stop_signal():
         sys.exit(128 + signal_received)
     if any(state in ("interrupted", "lost", "failed") for state, _ in outcomes):
@@ -105,43 +105,43 @@ def entry(main: Callable[..., Any]) -> None:
 
 
 def member(composed: DictConfig, work: Work) -> Outcome:
-    """One run, from its composed config to its outcome, which is printed and recorded at once."""
+    """Run one composed config. The outcome is printed and recorded at once, and returned."""
     install_handlers()
     ranks = Ranks()
     try:
         launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
-        if HydraConfig.get().mode == RunMode.RUN and launcher != "local":  # Hydra would leave it unused
-            raise UserError(f"hydra/launcher={launcher}: needs a sweep, if only of one run: add -m")
+        if HydraConfig.get().mode == RunMode.RUN and launcher != "local":  # Hydra would ignore it
+            raise UserError(f"hydra/launcher={launcher}: needs a sweep, even for a single run: add -m")
         ranks = ranks_here()
         if ranks.size > 1:
-            # What torch warns of when a rank is gone, a page each, is said in a line.
+            # Hides torch's page-long warnings about a lost rank, which is reported in one line.
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         choices = dict(HydraConfig.get().runtime.choices)
-        run = run_of(composed, choices)
+        run = run_directory_of(composed, choices)
         run.sweep = choices.get("sweep")
-        if ranks.rank == 0 and (line := other_records(run, choices)):
+        if ranks.rank == 0 and (line := records_note(run, choices)):
             print(f"train.py: {line}", flush=True)
         run.command = shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
-        outcome = attempt(run, ranks, HydraConfig.get().launcher, work, quiet=_watched())
-    except UserError as error:  # all ranks raise it: one on each machine says so
+        outcome = attempt(run, ranks, HydraConfig.get().launcher, work, quiet=_in_local_sweep())
+    except UserError as error:  # raised on all ranks, printed once per machine
         outcome = "failed", "" if ranks.local_rank else str(error)
         if outcome[1]:
-            over = "\r\x1b[J" * (_watched() and sys.stderr.isatty())  # what is drawn of the sweep
-            print(f"{over}train.py: {outcome[1]}", file=sys.stderr, flush=True)
+            erase = "\r\x1b[J" * (_in_local_sweep() and sys.stderr.isatty())  # the sweep's progress display
+            print(f"{erase}train.py: {outcome[1]}", file=sys.stderr, flush=True)
     outcomes.append(outcome)
     return outcome
 
 
-def _watched() -> bool:
-    """Whether this is a member of a sweep on this machine, of which the sweep's own command tells."""
+def _in_local_sweep() -> bool:
+    """Whether this run belongs to a sweep on this machine, whose main process reports its progress."""
     hydra = HydraConfig.get()
     return hydra.mode == RunMode.MULTIRUN and hydra.runtime.choices["hydra/launcher"] != "slurm"
 
 
 def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[str]]:
-    """The overrides of each member of a sweep: the product of its axes.
+    """The overrides of each member of a sweep, the product of its axes.
 
-    `params` are those of the sweep's file; an axis in `arguments` takes the place of the file's.
+    `params` are the axes of the sweep's file; axes in `arguments` replace them.
     """
     axes = [f"{key}={value}" for key, value in params.items()]
     parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(
@@ -159,14 +159,14 @@ def planned_members(sweep: str, arguments: Sequence[str] = ()) -> list[list[str]
 
 
 def planned_runs(sweep: str, arguments: Sequence[str] = ()) -> list[RunDirectory]:
-    """The run directories of `python train.py sweep=<sweep> <arguments>`, whether they exist or not."""
+    """The run directories of `python train.py sweep=<sweep> <arguments>`, which need not exist."""
     return [planned_run(overrides) for overrides in planned_members(sweep, arguments)]
 
 
 def planned_run(overrides: Sequence[str]) -> RunDirectory:
-    """The run directory of one command. The same object for the same overrides: composing takes its time.
+    """Return the run directory of these overrides, cached: composing is slow.
 
-    Members of a sweep that differ only in the seed are composed once.
+    Overrides that differ only in the seed are composed once.
     """
     return _planned_run(tuple(overrides))
 
@@ -182,16 +182,16 @@ def _planned_run(overrides: tuple[str, ...]) -> RunDirectory:
     for override in overrides:
         checked_key(override)
     composed = composed_config(overrides)
-    return run_of(composed, dict(composed.hydra.runtime.choices))
+    return run_directory_of(composed, dict(composed.hydra.runtime.choices))
 
 
 def members_to_start(
     members: Sequence[Sequence[str]], failed: str, here: bool
 ) -> tuple[list[list[str]], list[Outcome]]:
-    """Check every member of a sweep; those to be started. UserError names the first that is wrong.
+    """Check all members of a sweep; return the overrides of those to start, and the outcomes of the others.
 
-    Left out, with their outcomes second, are those that are done or diverged, and, unless `failed` is
-    "again", those that failed. `here`: on this machine.
+    Members that are done or diverged are not started again, nor, unless `failed` is "again", those that
+    failed. `here`: the sweep runs on this machine. UserError names the first wrong member.
     """
     if failed not in ("leave", "again"):
         raise UserError(f"hydra.sweeper.failed={failed}: accepted: leave, again")
@@ -199,15 +199,15 @@ def members_to_start(
         raise UserError(
             f"{started} processes: a sweep (-m) is started by one process, and so is each of its members"
         )
-    to_start, over, seen = [], [], {}
-    data = {}  # that are read here, one config of each
+    to_start, ended, seen = [], [], {}
+    data = {}  # one config for each data set
     now, others = code_state(), 0
-    from tqdm import tqdm  # which takes longer to import than --help should wait
+    from tqdm import tqdm  # slow to import, and --help does not need it
 
     for overrides in tqdm(members, desc="checking", unit=" runs", disable=None, leave=False):
         if stop_signal():
             raise KeyboardInterrupt
-        typed = " ".join(overrides)
+        words = " ".join(overrides)
         try:
             run = planned_run(overrides)
             run.check_config()
@@ -218,33 +218,33 @@ def members_to_start(
                 if not run.finished:
                     check_data(run.config)
         except UserError as error:
-            raise UserError(f"{error} (member {typed})") from error
+            raise UserError(f"{error} (member {words})") from error
         if run.path in seen:
             raise UserError(
-                f"{run.name}: two members of the sweep would be this run: {seen[run.path]} and {typed}"
+                f"{run.name}: two members of the sweep are this run: {seen[run.path]} and {words}"
             )
-        seen[run.path] = typed
+        seen[run.path] = words
         if run.status.get("state") == "failed" and failed == "leave":
-            over.append(("failed", f"{run.summary()} (hydra.sweeper.failed=again runs it again)"))
+            ended.append(("failed", f"{run.summary()} (hydra.sweeper.failed=again runs it again)"))
         elif run.finished:
-            over.append((run.status["state"], run.name))
+            ended.append((run.status["state"], run.name))
             others += bool(run.other_code(now))
         else:
             to_start.append(list(overrides))
             data[run.config.data.name, run.config.data.root] = run.config
     for config in data.values() if here else ():
         fetch_data(config)
-    failures = [line for state, line in over if state == "failed"]
+    failures = [line for state, line in ended if state == "failed"]
     also = f" ({others} with code other than the present {now.name})" if others else ""
     also += f", {len(failures)} failed before" if failures else ""
     runs = f"{len(members)} run{'s' * (len(members) != 1)}"
-    finished = len(over) - len(failures)
+    finished = len(ended) - len(failures)
     print(f"train.py: sweep of {runs}, {finished} finished before{also}", flush=True)
     for line in failures:
         print(f"train.py: {line}", file=sys.stderr, flush=True)
-    return to_start, over
+    return to_start, ended
 
 
 def wants_progress() -> bool | None:
-    """No bars in a sweep, where several runs would write over one another."""
+    """False in a sweep, whose runs would overwrite each other's progress bars; otherwise None (automatic)."""
     return False if HydraConfig.get().mode == RunMode.MULTIRUN else None

@@ -1,8 +1,8 @@
-"""What --help prints: every key with its value, its meaning, its unit and what is accepted, from the schema.
+"""The --help page: every key with its value, meaning, unit and accepted values, from the schema.
 
-python train.py --help                                  everything
-python train.py --help optim probe.at experiment        some groups or keys
-python train.py --help optim experiment=bn_x5 scale=smoke    with the values that these choices give
+python train.py --help                                       everything
+python train.py --help optim probe.at experiment             some groups or keys
+python train.py --help optim experiment=bn_x5 scale=smoke    with the values of these choices
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from bn.cli.arguments import CONFIGS, names_of
-from bn.cli.composing import plain_values
+from bn.cli.arguments import CONFIGS, choices_of
+from bn.cli.composition import plain_values
 from bn.config import Config
 from bn.config.notation import Doc, accepted, hints_of, names_of_option, options_of, parts_of, typed
 from bn.data.idx_sets import IDX_SETS
@@ -25,32 +25,32 @@ from bn.errors import UserError
 from bn.evaluate.config import EvaluationAndData
 
 WIDEST = 110
-DESCRIBED_AT = 38  # the column, unless what stands before it is longer
+DESCRIPTION_COLUMN = 38
 
 
 def help_page(program: str, composed: DictConfig, about: Sequence[str]) -> str:
-    """The page, or the part of it that `about` names: groups and keys. UserError for a name of neither.
+    """The help page, or only the groups and keys in `about`. UserError for an unknown name.
 
-    `composed` has the values that are shown, and, in Hydra's own part, the text around the keys.
+    `composed` contains the values and, in Hydra's node, the template of the page.
     """
     template, choices = composed.hydra.help.template, composed.hydra.runtime.choices
     if program == "train.py":
         schema: type = Config
-        groups = {path.name: names_of(path.name) for path in sorted(CONFIGS.iterdir()) if path.is_dir()}
+        groups = {path.name: choices_of(path.name) for path in sorted(CONFIGS.iterdir()) if path.is_dir()}
         del groups["hydra"]
     else:
         schema = EvaluationAndData
-        groups = {"data": [name for name in names_of("data") if name not in IDX_SETS]}
+        groups = {"data": [name for name in choices_of("data") if name not in IDX_SETS]}
     width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
     lines = list(_lines(schema, plain_values(composed), "", set(groups), width))
     if not about:
-        made = {group: f" [{choice}]" if (choice := choices.get(group)) else "" for group in groups}
-        overview = (f"{group}: {', '.join(names)}{made[group]}" for group, names in groups.items())
-        filled = string.Template(template).safe_substitute(
+        current = {group: f" [{choice}]" if (choice := choices.get(group)) else "" for group in groups}
+        overview = (f"{group}: {', '.join(names)}{current[group]}" for group, names in groups.items())
+        page = string.Template(template).safe_substitute(
             CHOICES="\n".join(textwrap.fill(line, width, subsequent_indent="  ") for line in overview),
             KEYS="\n".join(line for _, line in lines),
         )
-        return filled.strip()
+        return page.strip()
     parts = []
     for name in about:
         found = [line for key, line in lines if key == name or key.startswith(f"{name}.")]
@@ -58,9 +58,9 @@ def help_page(program: str, composed: DictConfig, about: Sequence[str]) -> str:
             known = sorted({*groups, *(key.partition(".")[0] for key, _ in lines if "." in key)})
             raise UserError(f"--help {name}: unknown; accepted: a key, or one of {', '.join(known)}")
         if name in groups:
-            made = f", now {choices[name]}" if choices.get(name) else ""
+            current = f", now {choices[name]}" if choices.get(name) else ""
             rows = [_row(f"  {choice}", first_sentence(name, choice), width) for choice in groups[name]]
-            parts.append("\n".join([f"{name}=NAME{made}:", *rows]))
+            parts.append("\n".join([f"{name}=NAME{current}:", *rows]))
         if found:
             parts.append("\n".join(found).strip("\n"))
     return "\n\n".join(parts)
@@ -69,9 +69,9 @@ def help_page(program: str, composed: DictConfig, about: Sequence[str]) -> str:
 def _lines(
     schema: Any, values: Mapping[str, Any], prefix: str, groups: set[str], width: int
 ) -> Iterator[tuple[str, str]]:
-    """Each key of a dataclass with its line, then its groups, with a heading and the lines of their keys.
+    """Yield (key, line) for the keys of a dataclass, then for its groups, each after a heading.
 
-    What is only chosen, as an experiment is, is no key. Without a value where that depends on what is chosen.
+    Config groups such as `experiment` are not keys. A line has no value where the value depends on a choice.
     """
     inner = []
     for name, hint in hints_of(schema).items():
@@ -96,8 +96,8 @@ def _lines(
 
 
 def _row(head: str, text: str, width: int) -> str:
-    """In two columns: `head`, and `text`, which has all lines of its own where it needs more than one."""
-    at = min(DESCRIBED_AT, width // 2)
+    """Format `head` and `text` in two columns."""
+    at = min(DESCRIPTION_COLUMN, width // 2)
     return textwrap.fill(
         text, width, initial_indent=f"{head:<{at - 2}}  ", subsequent_indent=" " * at,
         break_long_words=False, break_on_hyphens=False,
@@ -105,10 +105,10 @@ def _row(head: str, text: str, width: int) -> str:
 
 
 def first_sentence(group: str, name: str) -> str:
-    """The first sentence of the comment at the head of a config."""
+    """The first sentence of the comment at the top of a config file."""
     text = (CONFIGS / group / f"{name}.yaml").read_text()
-    comment = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    told = " ".join(line.lstrip("# ") for line in comment if not line.startswith("# @package"))
-    told = re.split(r":? python train\.py", told)[0]
-    sentence = re.match(r".*?(?:\?|[.!](?=\s+[A-Z(]|$))", told)
-    return sentence[0] if sentence else told
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    comment = " ".join(line.lstrip("# ") for line in lines if not line.startswith("# @package"))
+    comment = re.split(r":? python train\.py", comment)[0]
+    sentence = re.match(r".*?(?:\?|[.!](?=\s+[A-Z(]|$))", comment)
+    return sentence[0] if sentence else comment

@@ -1,1 +1,1 @@
-"""Runs side by side, from their directories alone: the subcommands of scripts/runs.py, and `bn.run.frame`."""
+"""The subcommands of scripts/runs.py and `bn.run.frame`. They read only run directories."""

@@ -27,27 +27,27 @@ the training, on any machine that sees them. --help prints this page.
     python scripts/runs.py gc
 
 Which runs
-  FOLDER      with runs anywhere below it, any number of them; default: runs/
-  CONDITION   KEY=VALUE[,VALUE], KEY!=VALUE[,VALUE], and in quotes, because of the shell, 'KEY>=NUMBER',
-              'KEY>NUMBER', 'KEY<=NUMBER', 'KEY<NUMBER'; a run must meet all. KEY is one of config.yaml, such
-              as optim.lr, or a field of `list --json`, such as step, accuracy (a share of 1), age (seconds),
-              or debug: none, fast, overfit, profile
-  RUN         the folder of one run, or its name below runs/, or its id, as the list shows them; the id of a
-              run elsewhere after a folder that holds it: FOLDER/ID
+  FOLDER      a folder with runs anywhere below it; may be repeated; default: runs/
+  CONDITION   KEY=VALUE[,VALUE], KEY!=VALUE[,VALUE], or, in quotes because of the shell, 'KEY>=NUMBER',
+              'KEY>NUMBER', 'KEY<=NUMBER', 'KEY<NUMBER'; a run must meet all conditions. KEY is a key of
+              config.yaml, such as optim.lr, a field of `list --json`, such as step, accuracy (a share of 1)
+              or age (seconds), or debug: none, fast, overfit, profile
+  RUN         the folder of a run, its name below runs/, or its id, as shown in the list; outside runs/, an
+              id follows a folder that contains the run: FOLDER/ID
 """
 STATES_EXPLAINED = f"""
-states, in the order of the list: what needs attention comes last, above the counts
+states, in the order of the list: runs that need attention come last, above the counts
 {chr(10).join(f"  {state:12} {meaning}" for state, meaning in STATES.items())}
-  A lost run is detected at once on its own machine, and on others after a minute and a half. A job that was
+  A lost run is detected at once on its own machine, and within a minute and a half on others. A job that was
   cancelled before it started stays queued in this list.
 
 columns of the list
-  id           in place of the name, where there is less room: it stands for the run's folder
-  step         the latest recorded, or as a share of all (trained); a killed run resumes from a checkpoint
-  accuracy     the latest, on the test images, or on the validation images if there are no others; at the
-               end with the statistics of Algorithm 2, if the network has BN (--json: accuracy_of says which)
-  age          time since the run was submitted (queued), last seen alive (lost) or written (others)
-  others       the keys in which runs of one experiment differ; what debug=fast and its like set is left out
+  id           replaces the name in a narrow terminal; identifies the run's folder
+  step         the latest recorded, or its share of all (trained); a killed run resumes from a checkpoint
+  accuracy     the latest on the test images, or on the validation images if there are no test images; at the
+               end with the statistics of Algorithm 2, if the network has BN (--json: see accuracy_of)
+  age          time since the run was submitted (queued), last seen alive (lost) or last written (others)
+  others       the keys in which runs of one experiment differ, except those set by debug=fast and the like
 """
 
 
@@ -60,52 +60,51 @@ def numbers(text: str) -> list[float]:
 
 
 class Subcommand(NamedTuple):
-    module: str  # of bn.compare, whose `main` does it
-    what: str
-    options: dict[str, dict[str, Any]]  # what `add_argument` takes
+    module: str  # in bn.compare; its `main` is called
+    description: str
+    options: dict[str, dict[str, Any]]  # arguments of `add_argument`
 
 
-WHICH = {"nargs": "*", "metavar": "FOLDER|CONDITION", "help": "which runs (default: all in runs/)"}
-RUN = {"metavar": "RUN", "help": "which run"}
+WHICH = {"nargs": "*", "metavar": "FOLDER|CONDITION", "help": "runs to select (default: all in runs/)"}
+RUN = {"metavar": "RUN", "help": "a run"}
 FLAG = {"action": "store_true"}
-YES = {**FLAG, "help": "do not ask"}
+YES = {**FLAG, "help": "do not ask for confirmation"}
 NAMES = {"type": names, "metavar": "NAME[,NAME]"}
 SUBCOMMANDS = {
-    "list": Subcommand("listing", "How each run stands; the default, so that `list` need not be typed.", {
+    "list": Subcommand("listing", "Lists runs with their state. The default: `list` may be omitted.", {
         "what": WHICH,
-        "--sort": {"metavar": "COLUMN", "help": "by a column or a key (default: state, then run)"},
-        "--watch": {**FLAG, "help": "every 5 seconds, until Ctrl-C"},
-        "--json": {**FLAG, "help": "everything, one JSON object per line"},
-        "--csv": {**FLAG, "help": "everything but what all configs have in common"},
+        "--sort": {"metavar": "COLUMN", "help": "sort by a column or key (default: state, then run)"},
+        "--watch": {**FLAG, "help": "repeat every 5 seconds, until Ctrl-C"},
+        "--json": {**FLAG, "help": "print all fields, one JSON object per run"},
+        "--csv": {**FLAG, "help": "print all fields except keys with the same value in all runs"},
     }),
-    "table": Subcommand("table", "Mean and interval over the seeds of each setting.", {
+    "table": Subcommand("table", "Prints mean and confidence interval over the seeds of each setting.", {
         "what": WHICH,
-        "--value": {**NAMES, "help": "logged numbers (default: the accuracy)"},
+        "--value": {**NAMES, "help": "logged numbers (default: accuracy)"},
         "--level": {"type": numbers, "default": [], "metavar": "X[,X]",
-                    "help": "steps until the first value reaches X"},
-        "--csv": {**FLAG, "help": "CSV, with accuracies as shares of 1"},
+                    "help": "also print the steps until the first number reaches X"},
+        "--csv": {**FLAG, "help": "print CSV, with accuracies as shares of 1"},
     }),
-    "diff": Subcommand("difference", "In what two runs differ, and where their curves part.", {
+    "diff": Subcommand("diff", "Shows how two runs differ, and where their curves diverge.", {
         "runs": {**RUN, "nargs": 2},
     }),
-    "plot": Subcommand("plot", "Draws logged numbers, or percentiles as in Figure 1(b, c).", {
+    "plot": Subcommand("plot", "Plots logged numbers, or percentiles as in Figure 1(b, c).", {
         "what": WHICH,
-        "--y": {**NAMES, "help": "logged numbers, a panel each (default: the accuracy)"},
+        "--y": {**NAMES, "help": "logged numbers, one panel each (default: accuracy)"},
         "--x": {"choices": ("step", "epoch", "images", "wall"), "help": "default: step"},
         "--log": {"choices": ("x", "y", "xy"), "help": "logarithmic axes"},
-        "--percentiles": {**FLAG,
-                          "help": "instead of these, of the inputs to the nonlinearities"},
-        "--layer": {**NAMES, "help": "of --percentiles (default: all)"},
+        "--percentiles": {**FLAG, "help": "plot percentiles of the inputs to the nonlinearities"},
+        "--layer": {**NAMES, "help": "layers for --percentiles (default: all)"},
         "--out": {"type": Path, "default": Path("runs.png"), "metavar": "FILE",
                   "help": "FILE.png, FILE.svg or FILE.pdf (default: runs.png)"},
-        "--watch": {**FLAG, "help": "again every 5 seconds, until Ctrl-C"},
+        "--watch": {**FLAG, "help": "redraw every 5 seconds, until Ctrl-C"},
     }),
-    "show": Subcommand("page", "Everything about one run.", {"run": RUN}),
-    "rm": Subcommand("removal", "Removes runs, once you say yes; never one that is running.", {
+    "show": Subcommand("show", "Shows everything about one run.", {"run": RUN}),
+    "rm": Subcommand("removal", "Removes runs after confirmation. Running ones are refused.", {
         "runs": {**RUN, "nargs": "+"},
         "--yes": YES,
     }),
-    "gc": Subcommand("leftovers", "Removes what kills and failed attempts leave, once you say yes.", {
+    "gc": Subcommand("leftovers", "Removes leftovers of kills and failed attempts after confirmation.", {
         "what": WHICH,
         "--yes": YES,
     }),
@@ -120,7 +119,7 @@ def main() -> None:
         sys.exit(f"{PROGRAM}: {error}")
     except KeyboardInterrupt:
         print()
-    except BrokenPipeError:  # whoever reads this has seen enough
+    except BrokenPipeError:  # the reader has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -143,6 +142,6 @@ def parser_of(name: str) -> Arguments:
 
 
 def help_page() -> str:
-    """One page for all subcommands."""
+    """A single help page for all subcommands."""
     pages = (parser_of(name).format_help() for name in SUBCOMMANDS)
     return "\n".join([DESCRIPTION, *pages, STATES_EXPLAINED])

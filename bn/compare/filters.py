@@ -1,4 +1,4 @@
-"""Which runs are asked for: by folder, by state, by experiment, and by any key of their config."""
+"""Selects runs by folder and by conditions on their state and config."""
 
 import operator
 import re
@@ -8,37 +8,35 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from bn.compare.runs import RUNS, Run, by_numbers, runs_in
+from bn.compare.runs import RUNS, Run, natural_key, runs_in
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from bn.run.state import STATES, RunState
 
 COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-OTHERS = "state, step, accuracy, age, debug"  # what a condition may name besides the keys of config.yaml
+OTHERS = "state, step, accuracy, age, debug"  # keys of conditions besides those of config.yaml
 CONDITION = re.compile(r"([A-Za-z_][\w.]*)(>=|<=|!=|=|>|<)(.*)", re.DOTALL)
 
 
 class Condition(NamedTuple):
-    """`optim.lr>=1`, `model.norm=batch,layer`, `optim=adam`: what a run must be to be chosen."""
+    """A condition on a run, such as `optim.lr>=1`, `model.norm=batch,layer` or `optim=adam`."""
 
     text: str
     key: str
     operator: str
-    accepted: list[Any]  # of = and != one of these, of the others the limit
+    accepted: list[Any]  # the values of = and !=, or the single limit of the other operators
 
     def holds(self, run: Run) -> bool:
         found = run.get(self.key)
         if self.operator in COMPARE:
             return _is_number(found) and COMPARE[self.operator](found, self.accepted[0])
-        # A bool is no number here, although Python takes it for 0 or 1.
-        is_one = any(
-            found == value and isinstance(found, bool) == isinstance(value, bool) for value in self.accepted
-        )
-        return is_one == (self.operator == "=")
+        # In Python, True == 1; here a bool is not a number.
+        same_kind = [value for value in self.accepted if isinstance(value, bool) == isinstance(found, bool)]
+        return (found in same_kind) == (self.operator == "=")
 
 
-def condition(text: str) -> Condition | None:
-    """The condition that is written there; None where it is none. UserError for a value that no run has."""
+def parse_condition(text: str) -> Condition | None:
+    """Parse a condition; None if the text is not one. UserError for a value that no run can have."""
     if not (match := CONDITION.fullmatch(text)):
         return None
     key, sign, given = match.groups()
@@ -56,7 +54,7 @@ def condition(text: str) -> Condition | None:
 
 
 def _number_or_text(value: Any) -> Any:
-    """YAML takes 1e-3 for a text."""
+    """Convert texts such as 1e-3, which YAML does not parse as a number."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -67,26 +65,26 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def folders_and_conditions(words: Iterable[str]) -> tuple[list[Path], list[Condition]]:
-    """The words of a command, each a folder or a condition; runs/ where no folder is named.
+def parse_selection(words: Iterable[str]) -> tuple[list[Path], list[Condition]]:
+    """Split the arguments into folders (default: runs/) and conditions.
 
-    UserError for what is neither. A word is a condition where it reads as one and is no folder.
+    An existing folder is never parsed as a condition. UserError for an argument that is neither.
     """
     folders, conditions = [], []
     for word in words:
         if Path(word).is_dir():
             folders.append(Path(word))
-        elif found := condition(word):
+        elif found := parse_condition(word):
             conditions.append(found)
         else:
             raise UserError(f"{word}: no such folder; accepted: also KEY=VALUE, or a subcommand (--help)")
     return folders or [RUNS], conditions
 
 
-def chosen(folders: Sequence[Path], conditions: Sequence[Condition]) -> list[Run]:
-    """The runs in the folders that meet all conditions, in the order of the states, then of paths.
+def select_runs(folders: Sequence[Path], conditions: Sequence[Condition]) -> list[Run]:
+    """The runs in the folders that meet all conditions, sorted by state, then by path.
 
-    UserError for a key or an experiment that is not there.
+    UserError for a key or experiment that does not exist.
     """
     runs = runs_in(folders)
     for each in conditions:
@@ -95,30 +93,30 @@ def chosen(folders: Sequence[Path], conditions: Sequence[Condition]) -> list[Run
             check_experiments(runs, each)
     order = list(STATES)
     found = [run for run in runs if all(each.holds(run) for each in conditions)]
-    return sorted(found, key=lambda run: (order.index(run.state.state), by_numbers(str(run.path))))
+    return sorted(found, key=lambda run: (order.index(run.state.state), natural_key(str(run.path))))
 
 
-def some_chosen(words: Iterable[str]) -> list[Run]:
-    """The runs that the words of a command choose. UserError where there is none."""
-    if runs := chosen(*folders_and_conditions(words)):
+def select_some(words: Iterable[str]) -> list[Run]:
+    """The runs selected by the arguments. UserError if there are none."""
+    if runs := select_runs(*parse_selection(words)):
         return runs
     raise UserError("no runs here; accepted: other folders or conditions (runs.py list shows the runs)")
 
 
 def check_key(runs: Sequence[Run], key: str) -> None:
-    """UserError for a key that none of the runs has."""
+    """UserError for a key that no run has."""
     known = {*RunState._fields, *(key for run in runs for key in run.config)}
     if runs and key not in known and f"{key}.name" not in known:
-        import difflib  # which takes longer to import than many runs to list
+        import difflib  # slow to import
 
         near = difflib.get_close_matches(key, known, n=3, cutoff=0.7)
         near += [other for other in sorted(known) if other.endswith(f".{key}") and other not in near]
-        shown = f"; near it: {', '.join(near)}" if near else ""
+        shown = f"; similar: {', '.join(near)}" if near else ""
         raise UserError(f"{key}: no run here has this key; accepted: {OTHERS} or a key of config.yaml{shown}")
 
 
 def check_experiments(runs: Sequence[Run], named: Condition) -> None:
-    """UserError for an experiment with neither config nor run."""
+    """UserError for an experiment that has neither a config nor a run."""
     known = {path.stem for path in (REPOSITORY / "configs" / "experiment").glob("*.yaml")}
     known |= {run.state.experiment for run in runs}
     if not known >= set(map(str, named.accepted)):

@@ -1,9 +1,9 @@
-"""Means over seeds, and how certain they are; and when a curve reaches a level."""
+"""Means over seeds with confidence intervals, and the step at which a curve reaches a level."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtrit  # the quantile of Student's t: scipy.stats takes a second to import
+from scipy.special import stdtrit  # quantile of Student's t; scipy.stats takes a second to import
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -17,16 +17,16 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def mean_text(values: Sequence[float], digits: int, sign: str = "") -> str:
-    """12.34 ± 0.56; of one value, which has no interval, the value. `sign`: "+" shows it."""
+    """Format mean and interval: "12.34 ± 0.56", or the value alone if there is one. `sign="+"`: signed."""
     mean, half = mean_and_interval(values)
     mean = round(mean, digits) + 0.0  # no -0.00
     return f"{mean:{sign},.{digits}f}" + (f" ± {half:,.{digits}f}" if len(values) > 1 else "")
 
 
 def crossing(steps: np.ndarray, path: np.ndarray, level: float) -> float:
-    """The step at which `path` first reaches `level`, on the line between the evaluations around it.
+    """The step at which `path` first reaches `level`, interpolated linearly between evaluations.
 
-    `steps` and `path` are (T,); some of `path` is at least `level`.
+    `steps` and `path` are (T,). `path` must reach `level`.
     """
     i = int((path >= level).argmax())
     if i == 0:

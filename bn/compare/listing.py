@@ -1,4 +1,4 @@
-"""`runs.py list`: how each run stands, and the keys in which the runs differ."""
+"""`runs.py list`: the state of each run, and the keys in which runs differ."""
 
 import argparse
 import json
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from bn.compare.columns import table
-from bn.compare.filters import check_key, chosen, folders_and_conditions
-from bn.compare.runs import Run, by_numbers
+from bn.compare.filters import check_key, parse_selection, select_runs
+from bn.compare.runs import Run, natural_key
 from bn.compare.settings import differing_keys, shown
-from bn.compare.terminal import EVERY, csv_line, cut, width
+from bn.compare.terminal import REFRESH_S, csv_line, cut, width
 from bn.errors import UserError
 from bn.run.state import STATES, RunState
 
@@ -29,13 +29,12 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def listing(arguments: argparse.Namespace, note: str = "") -> list[str]:
-    """The table, and as the last line the counts; on a terminal no line is wider than that.
+    """The lines of the table, cut to the width of the terminal, and a last line with counts.
 
-    With --json a line for each run, with --csv a header too. UserError for a column to sort by that is not
-    there.
+    With --json or --csv, a line for each run. UserError for an unknown column to sort by.
     """
-    folders, conditions = folders_and_conditions(arguments.what)
-    runs = chosen(folders, conditions)
+    folders, conditions = parse_selection(arguments.what)
+    runs = select_runs(folders, conditions)
     if arguments.sort:
         field = {"run": "path", "images/s": "images_per_second"}.get(arguments.sort, str(arguments.sort))
         check_key(runs, field)
@@ -53,7 +52,7 @@ def listing(arguments: argparse.Namespace, note: str = "") -> list[str]:
 
 
 def csv_lines(runs: Sequence[Run]) -> list[str]:
-    """How each run stands, its seed, and the keys that differ."""
+    """A header, and a line for each run: its state, seed, and the keys that differ."""
     keys = ["seed", *(key for key in differing_keys(runs) if key not in RunState._fields)]
     rows = [
         [*run.state, *(shown(run.config[key]) if key in run.config else None for key in keys)] for run in runs
@@ -62,20 +61,20 @@ def csv_lines(runs: Sequence[Run]) -> list[str]:
 
 
 def order(value: Any) -> tuple[int, Any]:
-    """A key that sorts numbers before texts, and what is not known last."""
+    """A sort key: numbers, then texts, then None."""
     if isinstance(value, (int, float)):
         return 0, value
-    return (2, 0) if value is None else (1, by_numbers(str(value)))
+    return (2, 0) if value is None else (1, natural_key(str(value)))
 
 
 def watch(arguments: argparse.Namespace) -> None:
-    """Until Ctrl-C, also while no run is left: the next member of a sweep may be about to start."""
+    """Repeat until Ctrl-C, even without runs: the next member of a sweep may be about to start."""
     while True:
-        note = f" ({time.strftime('%H:%M:%S')}, every {EVERY} s)"
+        note = f" ({time.strftime('%H:%M:%S')}, every {REFRESH_S} s)"
         *rows, counts = listing(arguments, note)
-        if sys.stdout.isatty():  # in the same place; of what is too long, the end
+        if sys.stdout.isatty():  # redraw in place; show the end of a list that is too long
             room = max(1, shutil.get_terminal_size().lines - 4)
             rows = [*rows[:1], *rows[1:][-room:]]
             print("\x1b[H\x1b[2J", end="")
         print(*rows, counts, "", sep="\n", flush=True)
-        time.sleep(EVERY)
+        time.sleep(REFRESH_S)

@@ -1,8 +1,7 @@
-"""What `runs.py table` measures of a setting: final and best values, and the steps to a level.
+"""The measures of `runs.py table`: final and best values of a setting, and steps to a level.
 
-Final values are those of the runs that are done; best values and steps to a level those of the runs that have
-ended. The final accuracy is Algorithm 2's, if the network has BN; the best is over the evaluations while it
-trained, with moving averages.
+Final values are taken from runs that are done; best values and steps to a level from all ended runs. With BN,
+the final accuracy uses the statistics of Algorithm 2, and the best one the moving averages during training.
 """
 
 import math
@@ -20,21 +19,21 @@ class Cell(NamedTuple):
     """One measure of one setting."""
 
     key: str  # accuracy_final
-    heading: str  # final (%), or accuracy final (%) among several numbers
-    values: list[float]  # of the seeds that have one
-    of: int  # the number of seeds that could have one
-    factor: int = 1  # 100: shares, which are shown in percent
-    digits: int | None = None  # after the point; None: four in all
-    bounds: int | None = None  # of steps: how many of the values are upper bounds; these come first
+    heading: str  # final (%), or with several numbers accuracy final (%)
+    values: list[float]  # one for each seed that has it
+    of: int  # number of seeds
+    factor: int = 1  # 100: shares, shown in percent
+    digits: int | None = None  # after the decimal point; None: four significant digits
+    bounds: int | None = None  # steps only: the first so many values are upper bounds
 
     def text(self) -> str:
-        """12.34 ± 0.56; "2 of 3: 100, 200" where some seeds have none; "≤ 100, 200" where one is a bound."""
+        """Such as "12.34 ± 0.56"; "2 of 3: 100, 200" if a seed has no value; "≤ 100, 200" with a bound."""
         values = [self.factor * value for value in self.values]
         digits = self.digits if self.digits is not None else digits_of(values)
         if not self.bounds and len(values) == self.of:
             return mean_text(values, digits) if values else "-"
         each = [f"{'≤ ' * (i < (self.bounds or 0))}{value:,.{digits}f}" for i, value in enumerate(values)]
-        if len(each) == self.of:  # no mean of what is not known: all that is the same, or each
+        if len(each) == self.of:  # bounds have no mean
             return each[0] if len(set(each)) == 1 else ", ".join(each)
         return f"{len(each)} of {self.of}{': ' * bool(each)}{', '.join(each)}"
 
@@ -47,7 +46,7 @@ def digits_of(values: Sequence[float]) -> int:
 def cells_of(
     group: Setting, rows: RowsByNumber, numbers: Sequence[str], levels: Sequence[float]
 ) -> list[Cell]:
-    """What is measured of a setting, in the order of the columns."""
+    """The cells of a setting, in the order of the columns."""
     done = [run for run in group.runs if run.state.state == "done"]
     ended = [run for run in group.runs if run.state.state in ENDED]
     found = []
@@ -59,13 +58,13 @@ def cells_of(
         finals = [value for value in last if value is not None]
         bests = [float(best(value)) for value in values if len(value)]
         name = f"{number} " * (len(numbers) > 1)
-        for what, seeds, of in (("final", finals, len(done)), ("best", bests, len(bests))):
-            found.append(Cell(f"{number}_{what}", f"{name}{what}{unit}", seeds, of, factor, digits))
+        for kind, seeds, of in (("final", finals, len(done)), ("best", bests, len(bests))):
+            found.append(Cell(f"{number}_{kind}", f"{name}{kind}{unit}", seeds, of, factor, digits))
     for level in levels:
         shown = f"{100 * level:g}%" if "accuracy" in numbers[0] else f"{level:g}"
         steps = [steps_to(level, logged_as(numbers[0], run), rows[run.path][numbers[0]]) for run in ended]
         reached = sorted(step for step in steps if step is not None)
-        bounds = sum(not later for later, _ in reached)
+        bounds = sum(not is_exact for is_exact, _ in reached)
         values = [step for _, step in reached]
         key, heading = f"steps_to_{level:g}", f"steps to {shown}"
         found.append(Cell(key, heading, values, len(ended), digits=0, bounds=bounds))
@@ -73,7 +72,7 @@ def cells_of(
 
 
 def final(run: Run, number: str, rows: Sequence[Row]) -> float | None:
-    """The last value; of "accuracy" Algorithm 2's, if there is one. None where there is none."""
+    """The last value, or None. "accuracy" is Algorithm 2's if the network has BN."""
     if number == ACCURACY:
         return run.state.accuracy
     return rows[-1][number] if rows else None
@@ -84,9 +83,9 @@ def is_lower_better(number: str) -> bool:
 
 
 def steps_to(level: float, number: str, rows: Sequence[Row]) -> tuple[bool, float] | None:
-    """The step at which the number reaches the level, from its worse side; None if it never does.
+    """(is exact, step) of reaching the level from the worse side; None if it is never reached.
 
-    And first whether it was logged before: else the step is an upper bound.
+    If the first logged value has reached it, the step is an upper bound, and not exact.
     """
     steps, values = curve(rows, number)
     if is_lower_better(number):

@@ -1,8 +1,7 @@
-"""`runs.py plot --percentiles`: Figure 1(b, c) of any runs and layers.
+"""`runs.py plot --percentiles`: Figure 1(b, c) for any runs and layers.
 
-Each setting has a row, and each layer a panel in it. A panel shows the percentiles of the inputs to one
-typical unit of a layer, chosen for each run by the rule of `bn.observe.typical`: the lines are the first
-seed's, the bands the range of the seeds' typical units.
+Each setting has a row with a panel for each layer. A panel shows the percentiles of the inputs to a typical
+unit, selected for each run by `bn.observe.typical`. Lines show the first seed, bands the range over seeds.
 """
 
 import functools
@@ -21,19 +20,19 @@ from bn.errors import UserError
 from bn.files import Damaged, open_regular
 from bn.observe.typical import typical_unit
 
-LONGEST_TITLE = 38  # characters, that fit above a panel
-Observed = dict[str, np.ndarray]  # steps (T,), percentiles (P,), of each layer (T, P, units)
+LONGEST_TITLE = 38  # characters
+Observed = dict[str, np.ndarray]  # steps (T,), percentiles (P,), and for each layer (T, P, units)
 
 
 def observed(path: Path) -> Observed:
-    """activations.npz of the run at `path`; empty before it is written. Damaged where it is."""
+    """Load activations.npz of the run at `path`; {} if there is none. Raises Damaged if it is invalid."""
     file = path / "activations.npz"
     try:
         with open_regular(file) as opened, np.load(opened) as arrays:
             found = dict(arrays)
     except FileNotFoundError:
         return {}
-    except Exception as error:  # numpy raises whatever the reading of a file of another kind stumbles over
+    except Exception as error:  # numpy may raise anything for an invalid file
         raise Damaged(file, "not an npz file") from error
     steps, percentiles = found.get("steps", np.empty(0)), found.get("percentiles", np.empty(0))
     for name in layers_of(found):
@@ -47,9 +46,9 @@ def layers_of(found: Observed) -> list[str]:
 
 
 def figure_of(runs: Sequence[Run], layers: Sequence[str] | None = None) -> tuple[Figure, list[str]]:
-    """The figure of these layers, or of all; and a line for each run that is left out.
+    """The figure of these layers (default: all), and a line for each run that is left out.
 
-    UserError where no run has any percentiles, or none of a layer.
+    UserError if no run has percentiles, or none has one of the layers.
     """
     read, complaints = readable(runs, lambda run: observed(run.path))
     found = {run.path: arrays for run, arrays in read if layers_of(arrays)}
@@ -77,7 +76,7 @@ def figure_of(runs: Sequence[Run], layers: Sequence[str] | None = None) -> tuple
 
 
 def draw(axis: Axes, seeds: Sequence[Observed], layer: str, color: str) -> None:
-    """Lines of the first seed, and the range of all at the steps that all have."""
+    """Draw the lines of the first seed, and bands over all seeds at their common steps."""
     typical = [typical_of(arrays[layer]) for arrays in seeds]  # (T, P) each
     shared = functools.reduce(np.intersect1d, [arrays["steps"] for arrays in seeds])
     together = np.stack(
@@ -98,12 +97,12 @@ def draw(axis: Axes, seeds: Sequence[Observed], layer: str, color: str) -> None:
 
 
 def typical_of(path: np.ndarray) -> np.ndarray:
-    """(T, P) of the typical unit of a layer (T, P, units); NaN where it had left the finite numbers."""
+    """The percentiles (T, P) of the typical unit of a layer (T, P, units); NaN where not finite."""
     found = path[:, :, typical(path)].astype(float)
     return np.where(np.isfinite(found), found, np.nan)
 
 
 def typical(path: np.ndarray) -> int:
-    """`typical_unit` of a layer (T, P, units), as long as the network had finite numbers."""
+    """`typical_unit` of a layer (T, P, units), from the steps with finite values only."""
     finite = np.isfinite(path).all(axis=(1, 2))
     return typical_unit(path[finite]) if finite.any() else 0

@@ -1,7 +1,7 @@
-"""`runs.py plot`: logged numbers of runs, one colour for each setting, with bands over the seeds.
+"""`runs.py plot`: plots logged numbers, one colour for each setting.
 
-A line is the mean of a setting's seeds and its band their range, as far as all of them have come; from there
-on each seed that goes on has a thin line of its own. `--percentiles` is bn/compare/percentiles.py.
+A line shows the mean over the seeds of a setting and a band their range, up to the last step that all seeds
+have. Beyond it, each seed has a thin line. bn/compare/percentiles.py implements `--percentiles`.
 """
 
 import argparse
@@ -16,19 +16,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bn.compare import percentiles, style
-from bn.compare.filters import some_chosen
+from bn.compare.filters import select_some
 from bn.compare.rows import ACCURACY, RowsByNumber, logged_as, rows_by_number
 from bn.compare.runs import Run
 from bn.compare.settings import Setting, samples
-from bn.compare.terminal import EVERY
+from bn.compare.terminal import REFRESH_S
 from bn.data.idx_sets import IDX_SETS
 from bn.data.there import EXAMPLES
 from bn.errors import UserError, printable
 
-# Examples for training, of the data sets as published: a folder of one's own may hold others.
+# Numbers of training examples of the published data sets; a user's own folder may have others.
 TRAINING = {**EXAMPLES, "tiny_imagenet": 100_000, "imagenet": 1_281_167, **dict.fromkeys(IDX_SETS, 60_000)}
-LONGEST_LABEL = 40  # characters of a line of the legend
-LEGEND_WIDTH, LINE = 2.9, 0.16  # of the legend and one of its lines, in inches
+LONGEST_LABEL = 40  # characters in a line of the legend
+LEGEND_WIDTH, LEGEND_LINE = 2.9, 0.16  # inches
 LABELS = {
     "step": "training step",
     "epoch": "epoch",
@@ -39,28 +39,28 @@ LABELS = {
 
 def main(arguments: argparse.Namespace) -> None:
     check(arguments)
-    told = None
+    printed = None
     while True:
         try:
             complaints, drawn = draw(arguments), True
         except UserError as error:
             if not arguments.watch:
                 raise
-            complaints, drawn = [str(error)], False  # the first run may be about to begin
-        if (complaints, drawn) != told:
+            complaints, drawn = [str(error)], False  # the first run may be about to start
+        if (complaints, drawn) != printed:
             for line in complaints:
                 print(f"runs.py: {line}", file=sys.stderr)
             if drawn:
                 print(arguments.out, flush=True)
-        told = complaints, drawn
+        printed = complaints, drawn
         if not arguments.watch:
             break
-        time.sleep(EVERY)
+        time.sleep(REFRESH_S)
 
 
 def draw(arguments: argparse.Namespace) -> list[str]:
-    """Write the figure that is asked for. A line for each run that is left out."""
-    runs = some_chosen(arguments.what)
+    """Write the requested figure. Return a line for each run that is left out."""
+    runs = select_some(arguments.what)
     with style.applied():
         if arguments.percentiles:
             fig, complaints = percentiles.figure_of(runs, arguments.layer)
@@ -76,7 +76,7 @@ def draw(arguments: argparse.Namespace) -> list[str]:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """UserError for options that do not go together, or a file of another kind."""
+    """UserError for incompatible options or an unsupported file format."""
     if arguments.out.suffix not in style.FORMATS:
         raise UserError(f"--out={arguments.out}: accepted: a file that ends in {', '.join(style.FORMATS)}")
     for option in ("y", "x", "log"):
@@ -87,12 +87,12 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> tuple[Figure, list[str]]:
-    """A panel for each number; and a line for each run that is left out."""
+    """The figure, with a panel for each number, and a line for each run that is left out."""
     rows, complaints = rows_by_number("--y", runs, numbers)
     for path in [path for path, found in rows.items() if not any(found.values())]:
         del rows[path]
-        why = f"it has logged no {' or '.join(numbers)} yet"
-        complaints.append(printable(f"left out: {os.path.relpath(path)}: {why}"))
+        reason = f"it has logged no {' or '.join(numbers)} yet"
+        complaints.append(printable(f"left out: {os.path.relpath(path)}: {reason}"))
     groups, left_out = samples([run for run in runs if run.path in rows])
     fig, axes = style.figure(5.0 * len(numbers), 3.4, len(numbers), squeeze=False)
     for axis, number in zip(axes[0], numbers, strict=True):
@@ -115,7 +115,7 @@ def figure_of(runs: Sequence[Run], numbers: Sequence[str], x: str, log: str) -> 
 
 
 def seeds_of(group: Setting, rows: RowsByNumber, number: str, x: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """By step, where the values of a number are drawn and the values: a column for each run that has any."""
+    """The x positions and the values of a number, indexed by step, with a column for each run."""
     at, values = {}, {}
     for run in group.runs:
         if found := rows[run.path][number]:
@@ -126,7 +126,7 @@ def seeds_of(group: Setting, rows: RowsByNumber, number: str, x: str) -> tuple[p
 
 
 def unit_of(x: str, run: Run) -> float:
-    """What one step of a run, or one second, is on the axis `x`. UserError where its config does not say."""
+    """The length of one step (or second) on the axis `x`. UserError if the config does not determine it."""
     if x in ("step", "wall"):
         return 1 if x == "step" else 1 / 60
     batch, data = run.config.get("optim.batch"), run.config.get("data.name")
@@ -138,7 +138,7 @@ def unit_of(x: str, run: Run) -> float:
 
 
 def draw_setting(axis: Axes, x: pd.DataFrame, y: pd.DataFrame, label: str, look: dict[str, Any]) -> None:
-    """Mean and range of the seeds as far as all have come, then each seed's own thin line."""
+    """Draw mean and range up to the last common step, then a thin line for each seed."""
     shared = y.notna().all(axis=1)
     mean, at = y[shared].mean(axis=1), x[shared].mean(axis=1)
     axis.plot(at, mean, label=label, marker="." if len(mean) == 1 else None, **look)
@@ -151,7 +151,7 @@ def draw_setting(axis: Axes, x: pd.DataFrame, y: pd.DataFrame, label: str, look:
 
 
 def legend(fig: Figure, axes: Sequence[Axes]) -> None:
-    """Of all panels, once; beside them, where the figure grows for it."""
+    """Draw one legend for all panels, to the right of them; the figure is enlarged for it."""
     handles = {
         label: handle
         for axis in axes
@@ -160,5 +160,5 @@ def legend(fig: Figure, axes: Sequence[Axes]) -> None:
     texts = [style.wrapped(label, LONGEST_LABEL) for label in handles]
     lines = sum(text.count("\n") + 1 for text in texts)
     width, height = fig.get_size_inches()
-    fig.set_size_inches(width + LEGEND_WIDTH, max(height, LINE * (lines + 2)))
+    fig.set_size_inches(width + LEGEND_WIDTH, max(height, LEGEND_LINE * (lines + 2)))
     fig.legend(handles.values(), texts, loc="outside right upper", fontsize=7)

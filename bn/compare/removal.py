@@ -1,7 +1,7 @@
-"""`runs.py rm`: removes the runs that are named, and nothing else.
+"""`runs.py rm`: removes the given runs.
 
-A run vanishes at once, by a new name that no list shows, and then its files are removed. What a kill in
-between leaves is no half of a run but a hidden folder beside it, which `runs.py gc` removes.
+A run directory is renamed to a hidden folder, which is not listed, and then deleted. A kill therefore never
+leaves part of a run; `runs.py gc` removes the hidden folder.
 """
 
 import argparse
@@ -13,38 +13,38 @@ import uuid
 from pathlib import Path
 
 from bn.compare.columns import described
-from bn.compare.runs import Run, run_named
+from bn.compare.runs import Run, find_run
 from bn.errors import UserError, printable
 from bn.run.lock import RunLock
 
-REMOVED = ".removed-"  # begins the name of what is being removed
+REMOVED = ".removed-"  # prefix of folders that are being deleted
 
 
 def main(arguments: argparse.Namespace) -> None:
-    runs = {run.path.absolute(): run for run in map(run_named, arguments.runs)}
+    runs = {run.path.absolute(): run for run in map(find_run, arguments.runs)}
     for run in runs.values():
         check(run)
     print(*map(described, runs.values()), sep="\n")
-    if arguments.yes or agreed(len(runs)):
+    if arguments.yes or confirmed(len(runs)):
         for path in runs:
             remove(path)
 
 
 def check(run: Run) -> None:
-    """UserError for what is not a run of this program, is running, or is a link."""
+    """UserError for a running run, a link, and a folder that is not a run directory."""
     name = os.path.relpath(run.path)
     if run.path.is_symlink():
-        raise UserError(f"{name}: a link to {run.path.resolve()}: accepted: the folder itself")
+        raise UserError(f"{name}: a link to {run.path.resolve()}; accepted: the folder itself")
     if not run.config.keys() >= {"experiment", "steps"}:
-        raise UserError(f"{name}: its config.yaml is not that of a run: accepted: a run directory")
+        raise UserError(f"{name}: its config.yaml is not that of a run; accepted: a run directory")
     if run.state.state == "running":
         raise UserError(f"{name}: running: stop it first")
 
 
-def agreed(number: int) -> bool:
-    """Whether to remove so many. UserError where nobody can be asked."""
+def confirmed(number: int) -> bool:
+    """Ask whether to remove so many runs or leftovers. UserError without a terminal."""
     if not sys.stdin.isatty():
-        raise UserError("nothing is removed: there is no terminal to ask at; accepted: --yes")
+        raise UserError("nothing removed: no terminal to ask for confirmation; accepted: --yes")
     try:
         answer = input(f"remove {'this' if number == 1 else f'these {number}'}? [y/N] ")
     except EOFError:
@@ -53,13 +53,13 @@ def agreed(number: int) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a run directory. UserError where somebody works there, or where it cannot be removed."""
+    """Remove a run directory. UserError if a process works there, or if it cannot be removed."""
     name, path = os.path.relpath(path), path.resolve()
-    gone = path.with_name(f"{REMOVED}{uuid.uuid4().hex[:12]}")
+    hidden = path.with_name(f"{REMOVED}{uuid.uuid4().hex[:12]}")
     try:
-        with contextlib.closing(RunLock(path, name)):  # nobody works there, nor can begin to
-            path.rename(gone)
-        shutil.rmtree(gone)
+        with contextlib.closing(RunLock(path, name)):  # no process works there, nor can start to
+            path.rename(hidden)
+        shutil.rmtree(hidden)
     except OSError as error:
         raise UserError(f"{name}: cannot be removed ({error.strerror})") from error
     print(printable(f"removed {name}"))

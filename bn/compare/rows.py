@@ -1,4 +1,4 @@
-"""The logged numbers of runs, also of those that are being written."""
+"""Reads the logged numbers of runs, finished or running."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -13,16 +13,16 @@ from bn.files import NUMBER, Damaged, misfit, read_regular
 
 T = TypeVar("T")
 Row = dict[str, float]
-RowsByNumber = dict[Path, dict[str, list[Row]]]  # of each run, and each number the rows that have it
-ACCURACY = "accuracy"  # on the test images, or on the validation images if there are no others
-TIMES = ("step", "wall_s")  # of each row, and no values
+RowsByNumber = dict[Path, dict[str, list[Row]]]  # run -> number -> the rows that contain it
+ACCURACY = "accuracy"  # on the test images, or on the validation images if there are no test images
+TIMES = ("step", "wall_s")  # in every row; not values
 
 
 def rows_of(path: Path, number: str | None = None) -> list[Row]:
-    """The rows of the run at `path`, those with this logged number; [] before the first is written.
+    """The rows in metrics.jsonl of the run at `path`, or only those with `number`; [] if there is no file.
 
-    A last line without an end is being written, or was cut off by a kill: it is left out, as a resumed run
-    leaves it out. Damaged if any other is no row.
+    An unterminated last line, still being written or cut off by a kill, is skipped, as on resume. Raises
+    Damaged if any other line is not a row.
     """
     metrics = path / "metrics.jsonl"
     try:
@@ -46,20 +46,20 @@ def _row(metrics: Path, place: int, line: bytes) -> Row:
 
 
 def curve(rows: Iterable[Row], number: str) -> tuple[np.ndarray, np.ndarray]:
-    """The steps at which a number was logged, and its values: (T,) each."""
+    """The steps at which a number was logged and its values, (T,) each."""
     pairs = [(row["step"], row[number]) for row in rows if number in row]
     return np.array([step for step, _ in pairs]), np.array([value for _, value in pairs])
 
 
 def logged_as(number: str, run: Run) -> str:
-    """The name of a number in the rows of a run: "accuracy" is the one that it is evaluated by."""
+    """The key of a number in the rows of a run: "accuracy" depends on the run's data."""
     if number != ACCURACY:
         return number
     return (run.state.accuracy_of or "test/accuracy").removesuffix("_population")
 
 
 def readable(runs: Sequence[Run], read: Callable[[Run], T]) -> tuple[list[tuple[Run, T]], list[str]]:
-    """What `read` makes of each run; and a line for each that is left out because a record is damaged."""
+    """Apply `read` to each run. Also returns a line for each run left out because of a damaged record."""
     found, complaints = [], []
     for run in runs:
         try:
@@ -72,9 +72,9 @@ def readable(runs: Sequence[Run], read: Callable[[Run], T]) -> tuple[list[tuple[
 def rows_by_number(
     option: str, runs: Sequence[Run], numbers: Sequence[str]
 ) -> tuple[RowsByNumber, list[str]]:
-    """The logged numbers of the runs, and a line for each run that is left out.
+    """The rows of each run with each number, and a line for each run that is left out.
 
-    UserError for a number of which none of the runs has a value.
+    UserError for a number that no run has logged.
     """
     read, complaints = readable(
         runs, lambda run: {number: rows_of(run.path, logged_as(number, run)) for number in numbers}
@@ -85,7 +85,7 @@ def rows_by_number(
         if number in TIMES or not any(found[number] for _, found in read):
             every, _ = readable(runs, lambda run: rows_of(run.path))
             known = {name for _, rows in every for row in rows for name in row}.difference(TIMES)
-            why = "says when a row was logged" if number in TIMES else "no run here has logged it"
-            accepted = ", ".join(sorted(known)) or "runs that have logged any"
-            raise UserError(f"{option}={number}: {why}; accepted: {accepted}")
+            reason = "the time of a row, not a value" if number in TIMES else "no run here has logged it"
+            accepted = ", ".join(sorted(known)) or "runs that have logged numbers"
+            raise UserError(f"{option}={number}: {reason}; accepted: {accepted}")
     return {run.path: found for run, found in read}, complaints

@@ -1,30 +1,30 @@
-"""Settings: runs that differ only in their seeds, and the keys in which settings differ."""
+"""Groups runs that differ only in their seeds into settings, and finds the keys that differ."""
 
 import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bn.compare.runs import Run, by_numbers, debug_choices, makes_the_run
+from bn.compare.runs import Run, debug_choices, identifies_run, natural_key
 from bn.compare.terminal import shortened
 from bn.config.notation import typed
 from bn.errors import printable
 
-ABSENT = "-"  # of a key that a run does not have
-# Each sets many keys, without this value: only runs with the same choices are compared key by key.
+ABSENT = "-"  # shown for a key that a run does not have
+# Groups that set many keys, with their neutral choice. Keys are compared among runs with equal choices only.
 CHOICES = {"scale": "null", "debug": "none"}
-LONGEST = 24  # characters of a value, where it is one of many on a line
+LONGEST = 24  # characters of a value in a line of several
 
 
 class Setting(NamedTuple):
-    """What the runs of several seeds have in common."""
+    """Runs that differ only in their seeds."""
 
     experiment: str
-    values: dict[str, str]  # of the keys in which any settings differ, as they are shown
-    runs: list[Run]  # by seed
+    values: dict[str, str]  # formatted values of the keys in which settings differ
+    runs: list[Run]  # sorted by seed
 
     def name(self) -> str:
-        """`mnist_bn, lr=0.1`."""
+        """Such as `mnist_bn, lr=0.1`."""
         short = short_names(list(self.values))
         values = [
             f"{short[key]}={shortened(value, LONGEST)}"
@@ -35,13 +35,13 @@ class Setting(NamedTuple):
 
 
 def settings(runs: Sequence[Run]) -> list[Setting]:
-    """The runs by their settings, in the order of their names; those without a readable config left out."""
+    """The settings of the runs, sorted by name. Runs without a readable config are left out."""
     keys = differing_keys(runs)
     groups: dict[Any, list[Run]] = {}
     for run in runs:
         if run.config:
-            what = sorted((key, repr(value)) for key, value in run.config.items() if is_compared(key, run))
-            groups.setdefault((run.state.experiment, *what), []).append(run)
+            items = sorted((key, repr(value)) for key, value in run.config.items() if is_compared(key, run))
+            groups.setdefault((run.state.experiment, *items), []).append(run)
     found = [
         Setting(
             group[0].state.experiment,
@@ -50,14 +50,14 @@ def settings(runs: Sequence[Run]) -> list[Setting]:
         )
         for group in groups.values()
     ]
-    return sorted(found, key=lambda setting: by_numbers(setting.name()))
+    return sorted(found, key=lambda setting: natural_key(setting.name()))
 
 
 def samples(runs: Sequence[Run]) -> tuple[list[Setting], list[str]]:
-    """The settings with one run of each seed, and a line for each other run.
+    """The settings with one run per seed, and a line for each run that is left out.
 
-    The same seed trained again, or copied, is no other sample: it would narrow the interval. The first run
-    counts, which is a finished one if there is one.
+    A repeated or copied run of a seed is not another sample, and would narrow the interval. The first run is
+    kept, which is a finished one if there is any.
     """
     left_out = [(run, "its config is missing or damaged") for run in runs if not run.config]
     groups = []
@@ -68,18 +68,17 @@ def samples(runs: Sequence[Run]) -> tuple[list[Setting], list[str]]:
             if first is not run:
                 left_out.append((run, f"the setting and seed of {os.path.relpath(first.path)}"))
         groups.append(group._replace(runs=list(of_seed.values())))
-    return groups, [printable(f"left out: {os.path.relpath(run.path)}: {why}") for run, why in left_out]
+    return groups, [printable(f"left out: {os.path.relpath(run.path)}: {reason}") for run, reason in left_out]
 
 
 def differing_keys(runs: Sequence[Run]) -> list[str]:
-    """The keys, other than the seed, in which runs of one experiment with the same choices differ.
+    """The differing CHOICES, then the keys in which runs of one experiment and equal choices differ.
 
-    The choices that differ come first. What the experiment or a choice sets follows from it, and is left out
-    unless a run has another value.
+    The seed is left out, as are keys that have the value set by the experiment or a choice.
     """
     runs = [run for run in runs if run.config]
     found: set[str] = set()
-    seen: dict[Any, dict[str, Any]] = {}  # the values of a first run
+    seen: dict[Any, dict[str, Any]] = {}  # the values of the first run of each kind
     for run in runs:
         kind = run.state.experiment, *(run.config.get(choice) for choice in CHOICES)
         if kind not in seen:
@@ -95,15 +94,15 @@ def differing_keys(runs: Sequence[Run]) -> list[str]:
 
 
 def is_compared(key: str, run: Run) -> bool:
-    return key != "seed" and makes_the_run(key, run.config)
+    return key != "seed" and identifies_run(key, run.config)
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """`lr` for `optim.lr`, where no other key ends so."""
+    """`lr` for `optim.lr`, unless another key has the same last part."""
     ends = Counter(key.rpartition(".")[2] for key in keys)
     return {key: end if ends[end := key.rpartition(".")[2]] == 1 else key for key in keys}
 
 
 def shown(value: Any) -> str:
-    """A value of a config as it is typed, a number with six digits."""
+    """Format a value of a config as it is typed, floats with six digits."""
     return f"{value:g}" if isinstance(value, float) else typed(value)

@@ -1,4 +1,4 @@
-"""The style of all figures, and how they are saved: the same records give the same bytes each time."""
+"""The style of all figures, and reproducible saving: equal records give equal bytes."""
 
 import textwrap
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from matplotlib.ticker import LogFormatterSciNotation
 
 from bn.files import whole
 
-# Okabe and Ito's colours, told apart by the colour blind; lightness and dashes tell them apart in gray print.
+# Okabe and Ito's colours, for colour-blind readers; dashes and lightness distinguish them in grayscale.
 LOOKS: tuple[dict[str, Any], ...] = (
     {"color": "#D55E00", "linestyle": (0, (4, 1.5))},
     {"color": "#0072B2", "linestyle": "-"},
@@ -24,7 +24,7 @@ LOOKS: tuple[dict[str, Any], ...] = (
 )
 
 RC: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.family": "DejaVu Sans",  # included in matplotlib
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
@@ -36,7 +36,7 @@ RC: dict[Any, Any] = {
     "grid.color": "#e4e4e4",
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.6,
-    "svg.hashsalt": "bn",  # element ids that do not change
+    "svg.hashsalt": "bn",  # constant element ids
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
     "figure.constrained_layout.use": True,
@@ -44,7 +44,7 @@ RC: dict[Any, Any] = {
 
 
 def looks_of(number: int) -> list[dict[str, Any]]:
-    """Colours and dashes; of more settings than the figures have, colours in their order, none too light."""
+    """Colours and dashes of `number` settings; a sequence of viridis colours if LOOKS has too few."""
     if number <= len(LOOKS):
         return list(LOOKS[:number])
     colours = matplotlib.colormaps["viridis"]
@@ -53,7 +53,7 @@ def looks_of(number: int) -> list[dict[str, Any]]:
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """The repository's style on matplotlib's defaults: a reader's own would change the bytes."""
+    """Apply the repository's style to matplotlib's defaults, ignoring the user's own settings."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(RC)
@@ -61,12 +61,12 @@ def applied() -> Iterator[None]:
 
 
 def figure(width: float, height: float, columns: int = 1, rows: int = 1, **kwargs: Any) -> tuple[Figure, Any]:
-    """A figure of `width` x `height` inches and its axes; without pyplot, so of no window."""
+    """A figure of `width` x `height` inches and its axes, without pyplot."""
     fig = Figure(figsize=(width, height))
     return fig, fig.subplots(rows, columns, **kwargs)
 
 
-FORMATS = {  # without dates or versions in them
+FORMATS = {  # without dates and versions
     ".png": {"dpi": 200, "metadata": {"Software": None}},
     ".svg": {"metadata": {"Date": None, "Creator": None}},
     ".pdf": {"metadata": {"CreationDate": None, "Producer": None, "Creator": None}},
@@ -81,26 +81,26 @@ def save(fig: Figure, stem: Path) -> None:
 
 
 def write(fig: Figure, path: Path) -> None:
-    """Write one file, whole or not at all, in the format of its suffix."""
+    """Write one file atomically, in the format of its suffix."""
     with whole(path) as file:
         fig.savefig(file, format=path.suffix[1:], **FORMATS[path.suffix])
 
 
 def wrapped(label: str, width: int) -> str:
-    """A name with its "(n = 3)", which stays whole, in lines of at most so many characters."""
-    whole_count = label.replace(" = ", "\u00a0=\u00a0")
-    return textwrap.fill(whole_count, width, subsequent_indent="  ").replace("\u00a0", " ")
+    """Wrap a label to `width` characters without breaking its "(n = 3)"."""
+    unbroken = label.replace(" = ", "\u00a0=\u00a0")
+    return textwrap.fill(unbroken, width, subsequent_indent="  ").replace("\u00a0", " ")
 
 
 class Plain(LogFormatterSciNotation):
-    """Labels a logarithmic axis at the same places with 0.96 in place of 9.6 x 10^-1."""
+    """Labels of a logarithmic axis such as 0.96 instead of 9.6 x 10^-1."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def thousands(axis) -> None:
-    """10K, 20K, ... or 5M, 10M, ..., as the paper labels its steps."""
+    """Label an axis 10K, 20K, ... or 5M, 10M, ..., as the paper labels its steps."""
 
     def label(value: float, _: int) -> str:
         if value >= 1e6:

@@ -1,4 +1,4 @@
-"""`runs.py table`: mean and interval over the seeds of each setting, as Markdown or CSV."""
+"""`runs.py table`: mean and confidence interval over the seeds of each setting, as Markdown or CSV."""
 
 import argparse
 import math
@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from textwrap import wrap
 
-from bn.compare.facts import starts_of
-from bn.compare.filters import some_chosen
+from bn.compare.environment import starts_of
+from bn.compare.filters import select_some
 from bn.compare.intervals import mean_and_interval
 from bn.compare.measures import Cell, cells_of
 from bn.compare.rows import ACCURACY, logged_as, readable, rows_by_number
@@ -20,11 +20,11 @@ from bn.run.state import STATES
 
 
 def main(arguments: argparse.Namespace) -> None:
-    runs = some_chosen(arguments.what)
+    runs = select_some(arguments.what)
     numbers, levels = arguments.value or [ACCURACY], arguments.level
     for level in levels:
         if "accuracy" in numbers[0] and not 0 <= level <= 1:
-            raise UserError(f"--level={level:g}: accepted: a share of 1, such as 0.9, of an accuracy")
+            raise UserError(f"--level={level:g}: accepted: an accuracy as a share of 1, such as 0.9")
     rows, complaints = rows_by_number("--value", runs, numbers)
     groups, left_out = samples([run for run in runs if run.path in rows])
     cells = [cells_of(group, rows, numbers, levels) for group in groups]
@@ -38,20 +38,20 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def note(runs: Sequence[Run], numbers: Sequence[str], has_levels: bool) -> str:
-    """What the numbers are, and where they come from."""
+    """The note below the table: definitions of the numbers, and the origin of the runs."""
     names = sorted({logged_as(number, run) for number in numbers for run in runs})
     text = (
         f"{', '.join(names)}: mean ± half-width of the 95% confidence interval over the seeds. Final: at the "
-        "last step, of the runs that are done. Best: during training, of the runs that have ended. "
+        "last step of runs that are done. Best: during training of all runs that have ended. "
     )
     last = {run.state.accuracy_of or "" for run in runs if run.state.state == "done" and ACCURACY in numbers}
     if population := sorted(name for name in last if name.endswith("_population")):
         text += (
-            f"With BN final is {', '.join(population)}, with the statistics of Algorithm 2, and best by "
+            f"With BN, final is {', '.join(population)}, with the statistics of Algorithm 2, and best uses "
             "moving averages, so it may be below final. "
         )
     if has_levels:
-        text += "Steps to a level: interpolated between the logged ones; ≤ where the first had reached it. "
+        text += "Steps to a level: interpolated between logged steps; ≤: the first logged value reached it. "
     read, _ = readable(runs, lambda run: starts_of(run.path)[:1])
     origin = [f"{len(runs)} run{'s' * (len(runs) != 1)}"]
     for name in ("processor", "device", "torch", "commit"):
@@ -61,13 +61,13 @@ def note(runs: Sequence[Run], numbers: Sequence[str], has_levels: bool) -> str:
 
 
 def runs_text(group: Setting) -> str:
-    """5 done; 4 done, 1 diverged."""
+    """Such as "4 done, 1 diverged"."""
     states = Counter(run.state.state for run in group.runs)
     return ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
 
 
 def markdown(groups: Sequence[Setting], cells: Sequence[Sequence[Cell]], width: int) -> list[str]:
-    """The lines of a Markdown table. Where it is too wide, settings have numbers, and come first in words."""
+    """The lines of a Markdown table. If it is too wide, settings are numbered and listed above it."""
     measures = [[column[0].heading, *(cell.text() for cell in column)] for column in zip(*cells, strict=True)]
     measures.insert(0, ["runs", *map(runs_text, groups)])
     own = [
@@ -86,11 +86,11 @@ def markdown(groups: Sequence[Setting], cells: Sequence[Sequence[Cell]], width: 
 
 
 def csv_lines(groups: Sequence[Setting], cells: Sequence[Sequence[Cell]]) -> list[str]:
-    """A header, and a line for each setting: its values, and how many of its runs are in each state.
+    """A header, and a line for each setting: its values, then the number of its runs in each state.
 
-    Then of each measure the mean, the half-width of its interval, and the number of seeds that have it; of
-    steps to a level also how many had reached it when it was first logged, where mean and half-width are
-    empty, since these are bounds. Accuracies are shares of 1.
+    Each measure follows with its mean, the half-width of its interval and the number of seeds that have it.
+    Steps to a level also have the number of upper bounds; if there are any, mean and half-width are empty.
+    Accuracies are shares of 1.
     """
     header = ["experiment", *groups[0].values, *STATES]
     for cell in cells[0]:
@@ -115,7 +115,7 @@ def csv_lines(groups: Sequence[Setting], cells: Sequence[Sequence[Cell]]) -> lis
 
 
 def aligned(columns: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table, aligned also where it is read as text; its columns begin with their headings."""
+    """The lines of a Markdown table, aligned to be readable as text; columns begin with their headings."""
     texts = [[printable(text).replace("|", "\\|") for text in column] for column in columns]
     padded = [[text.ljust(max(map(len, column))) for text in column] for column in texts]
     head, *rows = (f"| {' | '.join(row)} |" for row in zip(*padded, strict=True))

@@ -1,4 +1,4 @@
-"""Text for a terminal: its width, and what gives way where it is narrow."""
+"""Formats text for terminals: width, colours, columns and abbreviations."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from bn.errors import printable
 
-EVERY = 5  # seconds between two looks with --watch
+REFRESH_S = 5  # of --watch
 RED, GREEN, YELLOW, MAGENTA, CYAN, BOLD, FAINT = 31, 32, 33, 35, 36, 1, 2
 COLOURS = {
     "state": BOLD, "done": GREEN, "diverged": MAGENTA, "queued": FAINT, "running": CYAN,
@@ -18,13 +18,13 @@ COLOURS = {
 
 
 def width() -> int:
-    """Columns that a line may take: without end where the output is no terminal."""
-    # One less than there are: on some terminals a full line wraps.
+    """The number of columns for a line; unlimited if the output is not a terminal."""
+    # Minus one: some terminals wrap a full line.
     return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else sys.maxsize
 
 
 def coloured(line: str) -> str:
-    """A line that begins with a state, which has its colour on a terminal that wants any."""
+    """Colour the state at the start of a line, on a terminal without NO_COLOR."""
     state = line.partition(" ")[0]
     if not sys.stdout.isatty() or "NO_COLOR" in os.environ or state not in COLOURS:
         return line
@@ -32,7 +32,7 @@ def coloured(line: str) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time in its largest unit: 99s, 5m, 3h, 2d."""
+    """Format a duration in its largest unit: 99s, 5m, 3h, 2d."""
     for unit, size, end in (("s", 1, 100), ("m", 60, 6000), ("h", 3600, 172_800)):
         if seconds < end:
             return f"{seconds // size:.0f}{unit}"
@@ -40,13 +40,13 @@ def span(seconds: float) -> str:
 
 
 def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The rows as lines, each cell as wide as its column."""
+    """Format rows as lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [printable("  ".join(map(str.ljust, row, widths)).rstrip()) for row in rows]
 
 
 def csv_line(values: Iterable[object]) -> str:
-    """A row of a CSV file; None is empty."""
+    """Format a row of a CSV file; None becomes an empty field."""
     line = io.StringIO()
     texts = ("" if value is None else printable(str(value)) for value in values)
     csv.writer(line, lineterminator="").writerow(texts)
@@ -54,7 +54,7 @@ def csv_line(values: Iterable[object]) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """What is longer loses its middle: a name ends with what tells it from its neighbours."""
+    """Replace the middle of a longer text by …: names often differ only at their end."""
     head = (width - 1) // 2
     return text if len(text) <= width else f"{text[:head]}…{text[head + 1 - width :]}"
 

@@ -1,8 +1,4 @@
-"""Everything that can be chosen: the typed schema, its tables of names, and what is checked.
-
-`config_from` turns a mapping (such as a composed YAML) into a `Config` or raises a UserError of one line that
-names the key and what is accepted.
-"""
+"""The config: its typed schema, the tables of accepted names, and all checks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +26,10 @@ from bn.config.schema import (
 
 
 def config_from(mapping: Mapping[str, Any]) -> Config:
-    """The checked `Config` of a mapping of plain values. UserError with one line if anything is wrong."""
+    """Convert a mapping of plain values, such as a composed YAML, to a checked `Config`.
+
+    UserError, in one line, names the first wrong key, its value and what is accepted.
+    """
     config = checked(Config, mapping)
     check_combinations(config)
     return config

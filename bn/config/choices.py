@@ -1,8 +1,7 @@
-"""What can be chosen by name in the config, and what each name stands for: the one place to add another.
+"""Tables of everything that the config chooses by name; add new choices here (docs/extending.md).
 
-The schema takes its accepted names from these tables. A constructor is named by where it is, "module.name",
-and imported when it is used: this file imports no torch, which --help and a refused config do without.
-docs/extending.md adds one of each.
+The schema takes its accepted names from these tables. Constructors are given as "module.name" and imported on
+use, so that --help and a refused config do not import torch.
 """
 
 import importlib
@@ -11,20 +10,20 @@ from typing import Any, NamedTuple
 
 
 class Nonlinearity(NamedTuple):
-    constructor: str  # of the module, without arguments
-    # Of its outputs, those where its derivative is below a tenth of its maximum; None: it has no such part.
+    constructor: str  # takes no arguments
+    # Maps outputs to a mask: the derivative is below a tenth of its maximum. None: not defined.
     saturated: Callable[[Any], Any] | None
 
 
 NONLINEARITIES = {
     "relu": Nonlinearity("torch.nn.ReLU", lambda z: z == 0),
-    "sigmoid": Nonlinearity("torch.nn.Sigmoid", lambda z: z * (1 - z) < 0.025),  # its maximum is 1/4
+    "sigmoid": Nonlinearity("torch.nn.Sigmoid", lambda z: z * (1 - z) < 0.025),  # the maximum is 1/4
     "tanh": Nonlinearity("torch.nn.Tanh", lambda z: 1 - z * z < 0.1),
     "gelu": Nonlinearity("torch.nn.GELU", None),
 }
 
-# The constructor takes the number of features, or the shape of an example for BN per activation, and the
-# model's config; it gives a module from (N, C) or (N, C, H, W) to the same shape.
+# Constructors take the number of features (for BN per activation, the shape of an example) and the model's
+# config, and return a module that maps (N, C) or (N, C, H, W) to the same shape.
 NORMALIZATIONS = {
     "none": "bn.norm.build.none",
     "batch": "bn.norm.build.batch",
@@ -34,14 +33,14 @@ NORMALIZATIONS = {
     "population": "bn.norm.build.population",
 }
 
-# The constructor takes the network, the rate and `weight_decay`, sgd `momentum` too.
+# Constructors take the network, the learning rate and `weight_decay`; sgd also takes `momentum`.
 OPTIMIZERS = {
     "sgd": "bn.tasks.optim.sgd",
     "adagrad": "bn.tasks.optim.adagrad",
     "adam": "bn.tasks.optim.adam",
 }
 
-# The constructor takes what there is to look at, a `bn.observe.observation.Subject`.
+# Constructors take a `bn.observe.observation.Subject`.
 OBSERVATIONS = {
     "percentiles": "bn.observe.percentiles.Percentiles",
     "gradient_norms": "bn.observe.norms.GradientNorms",
@@ -58,8 +57,8 @@ OBSERVATIONS = {
     "training_accuracy": "bn.observe.training_accuracy.TrainingAccuracy",
 }
 
-# What the MLP sees of the binary images. The function takes the training images (N, 784) in 0..1; it gives a
-# function of images (N, 784) and of the name of their split to float32 of that shape.
+# Input transformations of the MLP. Each takes the training images (N, 784) in 0..1 and returns a function
+# that maps images (N, 784) and the name of their split to float32 (N, 784).
 INPUTS = {
     "binary": "bn.data.inputs.binary",
     "standardized": "bn.data.inputs.standardized",
@@ -71,8 +70,8 @@ INPUTS = {
     "low_contrast": "bn.data.inputs.low_contrast",
 }
 
-# What the Inception networks see of the photographs: functions of images (N, 3, H, W) in 0..1 and of a
-# generator of random numbers.
+# Input transformations of the Inception networks: functions of images (N, 3, H, W) in 0..1 and a random
+# number generator.
 PHOTO_INPUTS = {
     "original": "bn.data.photo_inputs.original",
     "inverted": "bn.data.photo_inputs.inverted",
@@ -84,6 +83,6 @@ PHOTO_INPUTS = {
 
 
 def load(constructor: str) -> Any:
-    """What stands at "module.name"."""
+    """Import the object at "module.name"."""
     module, _, name = constructor.rpartition(".")
     return getattr(importlib.import_module(module), name)

@@ -1,4 +1,4 @@
-"""Values that are each accepted, but not together."""
+"""Checks of values that are accepted alone but not in combination."""
 
 import itertools
 from collections.abc import Iterator
@@ -8,20 +8,22 @@ from bn.config.schema import UNIT, Config, ImageData, InceptionModel, MlpModel, 
 from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
 
-# What is larger takes the memory of the whole machine.
-MOST_WEIGHTS = 1 << 28  # of an MLP's matrices: 1 GiB
-MOST_EVALUATIONS = 1_000_000
-UNPROFILED = 10  # steps before those that torch.profiler looks at
+MOST_WEIGHTS = 1 << 28  # in an MLP's matrices: 1 GiB
+MOST_EVALUATIONS = 1_000_000  # their steps are held in memory
+UNPROFILED = 10  # steps before the profiled ones
 
 
 def check_combinations(config: Config) -> None:
-    """UserError, of one line, for the first that do not go together."""
-    of_model = _of_inception if isinstance(config.model, InceptionModel) else _of_mlp
-    for line in itertools.chain(_of_any(config), of_model(config, config.model)):  # type: ignore[arg-type]
+    """UserError, in one line, for the first invalid combination."""
+    if isinstance(config.model, InceptionModel):
+        errors = _inception_errors(config, config.model)
+    else:
+        errors = _mlp_errors(config, config.model)
+    for line in itertools.chain(_common_errors(config), errors):
         raise UserError(line)
 
 
-def _of_any(config: Config) -> Iterator[str]:
+def _common_errors(config: Config) -> Iterator[str]:
     model, optim, observed = config.model, config.optim, config.observe
     if 0 in config.evaluate.at.early:
         yield "evaluate.at.early=0: accepted: steps from 1 (before it there are no moving averages)"
@@ -48,7 +50,7 @@ def _of_any(config: Config) -> Iterator[str]:
         yield f"member={config.member}: accepted with experiment={config.experiment}: {accepted}"
 
 
-def _of_mlp(config: Config, model: MlpModel) -> Iterator[str]:
+def _mlp_errors(config: Config, model: MlpModel) -> Iterator[str]:
     data = config.data
     if not isinstance(data, MnistData):
         takes = " or ".join(IDX_SETS)
@@ -85,14 +87,14 @@ def _of_mlp(config: Config, model: MlpModel) -> Iterator[str]:
             yield f"step_path=fused: {reason} needs step_path=autograd or auto"
 
 
-def _of_inception(config: Config, model: InceptionModel) -> Iterator[str]:
+def _inception_errors(config: Config, model: InceptionModel) -> Iterator[str]:
     data = config.data
     if not isinstance(data, ImageData):
         yield f"data={data.name}: model=inception takes images: choose a scale"
         return
     if config.step_path == "fused":
         yield "step_path=fused: accepted with model=inception: auto, autograd"
-    if config.evaluate.population == "always":  # mini-batches drawn ahead would delay those of the training
+    if config.evaluate.population == "always":  # drawing its mini-batches would delay the training
         yield "evaluate.population=always: accepted with model=inception: end"
     if "jacobians" in config.observe:
         yield "model=inception: accepted with observe=[jacobians]: mlp"

@@ -1,11 +1,13 @@
-"""Mappings checked against frozen dataclasses.
+"""Checks mappings against frozen dataclasses, whose annotations state what is accepted.
 
-A range is written where the field is (`Annotated[float, "> 0"]`), a choice as a `Literal`, or as the keys of
-a table (`Annotated[str, TABLE]`), a choice between dataclasses as a union told apart by its `name`. A field
-with a default may be missing. Of texts and lists `Annotated[str, "not empty"]` and
-`Annotated[tuple[int, ...], "not empty, distinct"]` say more; of a path, "path", in which a leading ~ is the
-home folder. `Annotated[..., Doc("meaning", "unit")]` says what a key means, for --help
-(bn/cli/help.py).
+- `Annotated[float, "> 0, <= 1"]`: a range.
+- `Literal["a", "b"]`, or `Annotated[str, TABLE]` for the keys of a table: a choice.
+- `A | B` with dataclasses: the one whose `name` field accepts the value's `name`.
+- `Annotated[str, "not empty"]`, `Annotated[tuple[int, ...], "not empty, distinct"]`: further rules.
+- `Annotated[str, "path"]`: a path; a leading ~ becomes the home folder.
+- `Annotated[..., Doc("meaning", "unit")]`: the description in --help (bn/cli/help.py).
+
+A field with a default may be missing.
 """
 
 import dataclasses
@@ -24,31 +26,34 @@ COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": oper
 RULES = {
     "not empty": bool,
     "distinct": lambda items: len(set(items)) == len(items),
-    "path": lambda path: path.isprintable() and not os.path.expanduser(path).startswith("~"),  # of no user
+    "path": lambda path: path.isprintable() and not os.path.expanduser(path).startswith("~"),  # unknown user
 }
 WORDS = {int: "int", float: "float", str: "text", bool: "true, false"}
 
 
 class Doc(NamedTuple):
-    """What a key means, and the unit of its value where it has one."""
+    """The meaning of a key, and the unit of its value if it has one."""
 
     meaning: str
     unit: str = ""
 
 
 def checked(schema: type[T], mapping: Mapping[str, Any]) -> T:
-    """An instance of the dataclass `schema`. UserError of one line: the key, the value, what is accepted."""
-    return _built(schema, mapping, "")
+    """Build an instance of the dataclass `schema`.
+
+    UserError, in one line, names the first wrong key, its value and what is accepted.
+    """
+    return _build(schema, mapping, "")
 
 
 hints_of = functools.cache(functools.partial(get_type_hints, include_extras=True))
 
 
 class Parts(NamedTuple):
-    """What an annotation consists of."""
+    """The parts of an annotation."""
 
     base: Any
-    rules: Any  # what a value has to be: a text, maybe empty, or a table whose keys are accepted
+    rules: Any  # comma-separated rules, "" for none, or a table whose keys are accepted
     doc: Doc | None
 
 
@@ -59,19 +64,19 @@ def parts_of(hint: Any) -> Parts:
 
 
 def options_of(hint: Any) -> tuple[Any, ...]:
-    """What a union is of, with `NoneType` where it may be null; of any other type that alone."""
+    """The types of a union (`NoneType` for null); a single one for any other type."""
     base = parts_of(hint).base
     return get_args(base) if get_origin(base) in (Union, types.UnionType) else (hint,)
 
 
 def names_of_option(option: Any) -> tuple[str, ...]:
-    """The names that a dataclass of a union goes by; none where it has no `name`, or any may be."""
+    """The accepted values of the `name` field of a dataclass in a union; () if it has none or is free."""
     base, rules, _ = parts_of(hints_of(option).get("name"))
     return tuple(rules) if isinstance(rules, Mapping) else get_args(base)
 
 
 def accepted(hint: Any) -> str:
-    """What a value of this type may be, in the words of --help and of the errors."""
+    """Describe the accepted values of a type, for --help and error messages."""
     first, *others = options = options_of(hint)
     if others:
         words = [accepted(option) for option in options if option is not types.NoneType]
@@ -91,17 +96,17 @@ def accepted(hint: Any) -> str:
     return f"{WORDS[base]}{',' * (base is str and bool(rules))} {rules}".rstrip()
 
 
-def _built(hint: Any, value: Any, key: str) -> Any:
-    """What the schema holds of `value`: tuples for lists, floats for whole numbers, the home folder for ~."""
+def _build(hint: Any, value: Any, key: str) -> Any:
+    """Check a value and convert it: lists to tuples, ints to floats where due, ~ to the home folder."""
     options = options_of(hint)
     if value is None and types.NoneType in options:
         return None
     if groups := [option for option in options if dataclasses.is_dataclass(option)]:
-        return _built_group(groups, value, key)
+        return _build_group(groups, value, key)
     base, rules, _ = parts_of(options[0])
     kind, arguments = get_origin(base), get_args(base)
     if kind is tuple and isinstance(value, (list, tuple)):
-        value = tuple(_built(arguments[0], part, f"{key}[{i}]") for i, part in enumerate(value))
+        value = tuple(_build(arguments[0], part, f"{key}[{i}]") for i, part in enumerate(value))
     elif base is float and type(value) is int:
         value = float(value)
     if not _fits(value, base, rules):
@@ -110,8 +115,8 @@ def _built(hint: Any, value: Any, key: str) -> Any:
     return os.path.expanduser(str(value)) if base is str and "path" in rules else value
 
 
-def _built_group(groups: list[Any], value: Any, key: str) -> Any:
-    """An instance of the only dataclass, or of the one that goes by the value's `name`."""
+def _build_group(groups: list[Any], value: Any, key: str) -> Any:
+    """Build an instance of the only dataclass, or of the one selected by the value's `name`."""
     if len(groups) > 1:
         by_name = {name: group for group in groups for name in names_of_option(group)}
         name = value.get("name") if isinstance(value, Mapping) else value
@@ -130,7 +135,7 @@ def _built_group(groups: list[Any], value: Any, key: str) -> Any:
         if field.name not in value and field.default is dataclasses.MISSING:
             raise UserError(f"{prefix}{field.name}: missing")
     return group(
-        **{name: _built(hint, value[name], prefix + name) for name, hint in hints.items() if name in value}
+        **{name: _build(hint, value[name], prefix + name) for name, hint in hints.items() if name in value}
     )
 
 
@@ -150,7 +155,7 @@ def _holds(rule: str, value: Any) -> bool:
 
 
 def typed(value: Any) -> str:
-    """A plain value as it is typed on the command line: null, true, [1,2], a text without quotes."""
+    """Format a plain value as it is typed on the command line: null, true, [1,2], text without quotes."""
     if isinstance(value, str):
         return value or "''"
     if isinstance(value, (list, tuple)):

@@ -1,8 +1,7 @@
-"""Configs as plain values, and those that earlier runs saved.
+"""Converts configs to plain values, and configs saved by earlier versions to the present schema.
 
-Runs outlive the schema. A key that is added later has a default there, the value that earlier runs had
-without it; a key that is removed goes into `REMOVED` with the default it had; what was written in another
-form is put into today's. `recorded` reads a saved config so.
+Runs outlive the schema. A key added to the schema needs as its default the value that earlier runs had
+implicitly. A removed key moves to `REMOVED` with its former default.
 """
 
 import dataclasses
@@ -13,14 +12,15 @@ from typing import Any
 from bn.config.notation import hints_of, names_of_option, options_of
 from bn.config.schema import Config
 
-REMOVED: dict[str, Any] = {"data.max_broken": 10}  # keys that are gone, with the default they had
-_NEVER = object()  # equal to no value
+REMOVED: dict[str, Any] = {"data.max_broken": 10}  # removed keys with their former defaults
+_NEVER = object()  # not equal to any value
 
 
 def recorded(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """A saved config, nested as it was, in today's keys: less those of `REMOVED` that had their default.
+    """Convert a saved, nested config to the present keys.
 
-    `config_from` gives the keys that it lacks the default that they had when they came.
+    Keys in `REMOVED` are dropped if they have their default. Missing keys stay missing: `config_from` gives
+    them the default of the schema.
     """
 
     def kept(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -32,26 +32,26 @@ def recorded(saved: Mapping[str, Any]) -> dict[str, Any]:
 
     today = kept(saved, "")
     logger = today.get("logger")
-    if isinstance(logger, dict) and "name" in logger:  # before several could be chosen there was one
+    if isinstance(logger, dict) and "name" in logger:  # earlier versions had a single logger
         name = logger.pop("name")
         today["logger"] = {} if name == "none" else {name: logger}
     return today
 
 
 def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """A saved config, flattened, in today's keys; those that it lacks with the default that they have.
+    """Convert a saved config to the present keys, flattened, and add defaults for missing keys.
 
-    It is not checked: what is no key of today stays.
+    It is not checked: unknown keys are kept.
     """
     flat = flatten(recorded(saved))
-    there = flat.keys() | {key.rpartition(".")[0] for key in flat}  # keys, and groups with keys of their own
+    present = flat.keys() | {key.rpartition(".")[0] for key in flat}  # keys, and groups that have keys
     names = frozenset(name for key, name in flat.items() if key.endswith(".name") and isinstance(name, str))
-    return {**flat, **{key: value for key, value in _defaults(Config, names).items() if key not in there}}
+    return {**flat, **{key: value for key, value in _defaults(Config, names).items() if key not in present}}
 
 
 @functools.cache
 def _defaults(schema: type, names: frozenset[str], prefix: str = "") -> dict[str, Any]:
-    """The defaults of all keys that have one, flattened; of groups to choose from, those of these names."""
+    """The flattened defaults of all keys that have one; of a union of groups, those with one of `names`."""
     found = {}
     for field in dataclasses.fields(schema):
         options = options_of(hints_of(schema)[field.name])
@@ -66,9 +66,9 @@ def _defaults(schema: type, names: frozenset[str], prefix: str = "") -> dict[str
 
 
 def changes(saved: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, Any]]:
-    """The flattened keys in which a saved config is not `config`: (the value there, the value here).
+    """The flattened keys in which a saved config differs from `config`, as (saved value, present value).
 
-    "absent" where one of them lacks a key that has no default.
+    "absent" stands for a key without a default that one of them lacks.
     """
     there, here = completed(saved), flatten(to_dict(config))
     return {
@@ -79,7 +79,7 @@ def changes(saved: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, An
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Nested plain values, as YAML and JSON write them."""
+    """Convert a config to nested plain values, as in YAML and JSON."""
     return _plain(dataclasses.asdict(config))
 
 

@@ -1,6 +1,6 @@
-"""The one typed schema of everything that can be chosen, in the notation of `bn.config.notation`.
+"""The typed schema of the config, in the notation of `bn.config.notation`.
 
-What `--help` says of a key is its `Doc` here, and of a group the first paragraph of its docstring.
+`--help` prints the `Doc` of each key and the first paragraph of each group's docstring.
 """
 
 import re
@@ -18,7 +18,7 @@ from bn.config.choices import (
 from bn.config.notation import Doc
 from bn.data.idx_sets import IDX_SETS
 
-# What is larger ends the process, by its memory or by overflow, and is no experiment.
+# Upper bounds exclude values that would exhaust the memory or overflow.
 Positive = Annotated[float, "> 0, <= 1e30"]
 Count = Annotated[int, ">= 1, <= 1e9"]
 Natural = Annotated[int, ">= 0, <= 1e9"]
@@ -36,10 +36,10 @@ Text = Annotated[str, "not empty"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """The steps `early`, and every `every` steps, and the last one."""
+    """The steps in `early`, every `every` steps, and the last step."""
 
-    early: Annotated[tuple[Natural, ...], "distinct", Doc("single steps", "steps")]
-    every: Annotated[Count, Doc("and then every so many", "steps")]
+    early: Annotated[tuple[Natural, ...], "distinct", Doc("additional single steps", "steps")]
+    every: Annotated[Count, Doc("interval", "steps")]
 
     def steps(self, last: int) -> frozenset[int]:
         early = (step for step in self.early if step <= last)
@@ -48,42 +48,42 @@ class Schedule:
 
 @dataclass(frozen=True)
 class MnistData:
-    """MNIST, or another data set of its form."""
+    """MNIST, or another data set in its format."""
 
     name: Annotated[str, IDX_SETS, Doc("set by data=NAME")]
-    root: Annotated[Path, Doc("folder of the four files; relative to the repository")]
-    threshold: Annotated[float, ">= 0, < 1", Doc("a pixel is 1 where gray / 255 exceeds it, else 0")]
+    root: Annotated[Path, Doc("folder with the four files, relative to the repository")]
+    threshold: Annotated[float, ">= 0, < 1", Doc("a pixel becomes 1 if gray / 255 exceeds it, else 0")]
     validation: Annotated[int, ">= 0, <= 50000", Doc("training examples held out of the 60,000", "examples")]
-    examples: Annotated[Examples | None, Doc("the first so many of the others; null: all", "examples")] = None
-    inputs: Annotated[str, INPUTS, Doc("what the network sees of the binary images")] = "binary"
+    examples: Annotated[Examples | None, Doc("the first N not held out; null: all", "examples")] = None
+    inputs: Annotated[str, INPUTS, Doc("transformation of the binary images")] = "binary"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageData:
-    """A data set of photographs (section 4.2 and its smaller stand-ins)."""
+    """A data set of color images: ImageNet (section 4.2) or a smaller one."""
 
     name: Annotated[Literal["imagenet", "tiny_imagenet", "cifar10", "smoke"], Doc("set by data=NAME")]
-    root: Annotated[str, "path", Doc("folder of {train,val}/<class>/*; relative to the repository")]
+    root: Annotated[str, "path", Doc("folder with {train,val}/<class>/*, relative to the repository")]
     classes: Annotated[int, ">= 2, <= 1e6", Doc("number of classes")]
-    resize: Annotated[Side, Doc("shorter side, from which the central validation crop is cut", "pixels")]
-    crop: Annotated[Side, Doc("side of the square that the network sees", "pixels")]
-    area: Annotated[float, "> 0, <= 1", Doc("least share of an image that a training crop takes")]
-    aspect: Annotated[float, ">= 1, <= 1000", Doc("training crops are 1/aspect to aspect as wide as high")]
-    distortion: Annotated[Literal["none", "reduced", "googlenet"], Doc("of the colors of training images")]
+    resize: Annotated[Side, Doc("shorter side before the central validation crop", "pixels")]
+    crop: Annotated[Side, Doc("side of the network's square input", "pixels")]
+    area: Annotated[float, "> 0, <= 1", Doc("smallest share of an image's area in a training crop")]
+    aspect: Annotated[float, ">= 1, <= 1000", Doc("training crops: width / height from 1/aspect to aspect")]
+    distortion: Annotated[Literal["none", "reduced", "googlenet"], Doc("photometric distortion in training")]
     shuffle: Annotated[
         Literal["by_shard", "within_shards", "complete"],
-        Doc("order of an epoch: shards shuffled; their examples too; all examples"),
+        Doc("what is shuffled in each epoch: shards; shards and the examples in them; all examples"),
     ]
     shard_size: Annotated[Count, Doc("size of a shard", "examples")]
-    validation: Annotated[Natural, Doc("training images held out and validated on instead", "images")] = 0
-    inputs: Annotated[str, PHOTO_INPUTS, Doc("what the network sees of the images")] = "original"
+    validation: Annotated[Natural, Doc("training images held out; 0: validate on val/", "images")] = 0
+    inputs: Annotated[str, PHOTO_INPUTS, Doc("transformation of the images")] = "original"
     feed: Annotated[
         Literal["auto", "resident", "stream"],
         Doc("resident: all images on the device, as bytes; stream: decoded by worker processes"),
     ]
-    workers: Annotated[Workers | None, Doc("processes that decode, with feed=stream; null: by the cores")] = (
-        None
-    )
+    workers: Annotated[
+        Workers | None, Doc("decoding processes, with feed=stream; null: according to the cores")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +97,11 @@ class MlpModel:
     norm_groups: Annotated[Count, Doc("number of groups of features, with norm=group")] = 10
     norm_place: Annotated[
         Literal["before", "after", "input"],
-        Doc("where the normalization is: before or after the nonlinearity, or on the layer's input u"),
+        Doc("place of the normalization: before or after the nonlinearity, or on the layer's input u"),
     ] = "before"
     nonlinearity: Annotated[str, NONLINEARITIES, Doc("nonlinearity of each hidden layer")]
-    dropout: Annotated[float, ">= 0, < 1", Doc("probability of a zero, after each hidden layer")] = 0.0
-    init_std: Annotated[Positive, Doc("standard deviation of the Gaussian that W is drawn from")]
+    dropout: Annotated[float, ">= 0, < 1", Doc("dropout probability after each hidden layer")] = 0.0
+    init_std: Annotated[Positive, Doc("standard deviation of the Gaussian initial weights W")]
     bn_eps: Annotated[Positive, Doc("epsilon, added to the variance")]
     bn_momentum: Annotated[Momentum, Doc("weight of the newest mini-batch in the moving averages")]
 
@@ -115,7 +115,7 @@ UNIT = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionModel:
-    """The network of section 4.2, and its variants."""
+    """The network of section 4.2 and its variants."""
 
     name: Annotated[Literal["inception"], Doc("set by model=NAME")]
     norm: Annotated[str, NORMALIZATIONS, Doc("normalization before each nonlinearity")]
@@ -123,40 +123,40 @@ class InceptionModel:
     norm_groups: Annotated[Literal[1, 2, 4, 8], Doc("number of groups of channels, with norm=group")] = 8
     nonlinearity: Annotated[str, NONLINEARITIES, Doc("nonlinearity after each convolution")]
     lrn: Annotated[bool, Doc("local response normalization, in GoogLeNet's two places")]
-    dropout: Annotated[float, ">= 0, < 1", Doc("probability of a zero, before the classifier")]
+    dropout: Annotated[float, ">= 0, < 1", Doc("dropout probability before the classifier")]
     stem: Annotated[Literal["separable", "dense"], Doc("first convolution; the paper's is separable")]
     stem_stride: Annotated[Literal[1, 2], Doc("stride of the first convolution; the paper's is 2")]
     stem_pools: Annotated[Literal[0, 1, 2], Doc("max pools before module 3a; the paper's are 2")]
     pool_proj: Annotated[Literal[96, 128], Doc("filters of the pool projections of modules 4c and 4d")]
-    width: Annotated[float, "> 0, <= 8", Doc("multiplies the number of filters of each convolution")]
-    per_activation: Annotated[tuple[Module, ...], "distinct", Doc("modules with BN per activation: [5b]")]
-    init_scale: Annotated[Positive, Doc("multiplies the initial weights of the convolutions")]
+    width: Annotated[float, "> 0, <= 8", Doc("factor of the number of filters of each convolution")]
+    per_activation: Annotated[tuple[Module, ...], "distinct", Doc("modules with BN per activation")]
+    init_scale: Annotated[Positive, Doc("factor of the initial weights of the convolutions")]
     bn_eps: Annotated[Positive, Doc("epsilon, added to the variance")]
     bn_momentum: Annotated[Momentum, Doc("weight of the newest mini-batch in the moving averages")]
 
 
 @dataclass(frozen=True)
 class Decay:
-    """The rate after n steps: initial rate * factor ** (speed * n / every). A factor of 1 keeps it."""
+    """Learning rate after n steps: initial value * factor ** (speed * n / every)."""
 
-    factor: Annotated[float, "> 0, <= 1", Doc("what the rate is multiplied by every so often")]
-    every: Annotated[Count, Doc("how often; with lr_batch, in steps of lr_batch examples", "steps")]
-    speed: Annotated[float, "> 0, <= 1e6", Doc('6: "decay the rate 6x faster" (section 4.2.1)')]
+    factor: Annotated[float, "> 0, <= 1", Doc("factor per `every` steps; 1: constant learning rate")]
+    every: Annotated[Count, Doc("steps per factor; with lr_batch, steps of lr_batch examples", "steps")]
+    speed: Annotated[float, "> 0, <= 1e6", Doc("speed-up of the decay; the paper's is 6 (section 4.2.1)")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optim:
-    """The optimizer. The scale says the base's numbers; an experiment multiplies them by its factors."""
+    """The optimizer. The scale sets the base values; experiments set factors of them."""
 
     name: Annotated[str, OPTIMIZERS, Doc("set by optim=NAME")] = "sgd"
-    lr: Annotated[Positive, Doc("initial learning rate, before its factors")]
-    lr_factor: Annotated[Positive, Doc("an experiment multiplies lr by it")]
-    lr_batch: Annotated[Count | None, Doc("lr is scaled by batch / lr_batch; null: it is not", "examples")]
+    lr: Annotated[Positive, Doc("initial learning rate, before lr_factor and lr_batch")]
+    lr_factor: Annotated[Positive, Doc("factor of lr, set by experiments")]
+    lr_batch: Annotated[Count | None, Doc("scale lr by batch / lr_batch; null: do not", "examples")]
     decay: Decay
     batch: Annotated[Batch, Doc("size of a mini-batch", "examples")]
-    momentum: Annotated[float, ">= 0, < 1", Doc("momentum, of optim.name=sgd alone")]
-    weight_decay: Annotated[float, ">= 0, <= 1000", Doc("L2 on all W; not on gamma, beta and biases")]
-    weight_decay_factor: Annotated[float, ">= 0, <= 1000", Doc("an experiment multiplies weight_decay by it")]
+    momentum: Annotated[float, ">= 0, < 1", Doc("momentum, for optim.name=sgd only")]
+    weight_decay: Annotated[float, ">= 0, <= 1000", Doc("L2 on all W, not on gamma, beta and biases")]
+    weight_decay_factor: Annotated[float, ">= 0, <= 1000", Doc("factor of weight_decay, set by experiments")]
 
     @property
     def initial_rate(self) -> float:
@@ -169,37 +169,37 @@ class Optim:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Accuracy while it trains, with moving averages, and at the end."""
+    """Evaluation during training, with moving averages, and at the end."""
 
     at: Schedule
-    population_batches: Annotated[Count, Doc("training mini-batches that Algorithm 2 takes", "mini-batches")]
+    population_batches: Annotated[Count, Doc("training mini-batches for Algorithm 2", "mini-batches")]
     population: Annotated[
-        Literal["end", "always"], Doc("Algorithm 2 at the end, or at each evaluation too (of the MLP)")
+        Literal["end", "always"], Doc("run Algorithm 2 at the end only, or at each evaluation (MLP only)")
     ] = "end"
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Where it is observed. Percentiles are of the inputs to the nonlinearities, in training mode."""
+    """When and where observations are made. Percentiles are of nonlinearity inputs in training mode."""
 
     at: Schedule
     examples: Annotated[
-        int, ">= 1, <= 60000", Doc("the same in every run; rounded up to whole mini-batches", "examples")
+        int, ">= 1, <= 60000", Doc("same in every run, rounded up to whole mini-batches", "examples")
     ]
     layers: Annotated[
-        tuple[str, ...], "distinct", Doc("of the Inception networks: [inception_4c.conv_3x3]; of the MLP all")
+        tuple[str, ...], "distinct", Doc("Inception only, such as [inception_4c.conv_3x3]; the MLP has all")
     ]
-    percentiles: Annotated[tuple[Percent, ...], "not empty, distinct", Doc("which are taken", "%")]
+    percentiles: Annotated[tuple[Percent, ...], "not empty, distinct", Doc("percentiles to record", "%")]
 
 
 @dataclass(frozen=True)
 class WandbLogger:
     """Weights & Biases, with logger=wandb."""
 
-    mode: Annotated[Literal["offline", "online", "disabled"], Doc("offline: `wandb sync` sends it later")]
-    project: Annotated[Text, Doc("project that the run is shown in")]
+    mode: Annotated[Literal["offline", "online", "disabled"], Doc("offline: upload later with `wandb sync`")]
+    project: Annotated[Text, Doc("W&B project")]
     entity: Annotated[Text | None, Doc("user or team; null: W&B's default")]
-    group: Annotated[Text | None, Doc("null: experiment and what differs from it, so that seeds form one")]
+    group: Annotated[Text | None, Doc("W&B group; null: one per setting, so that it holds all seeds")]
     tags: Annotated[tuple[Text, ...], "distinct", Doc("tags besides the experiment and the prepared sweep")]
 
 
@@ -207,12 +207,12 @@ class WandbLogger:
 class TensorboardLogger:
     """TensorBoard, with logger=tensorboard."""
 
-    flush_s: Annotated[int, ">= 1, <= 1e6", Doc("after which TensorBoard sees what was logged", "seconds")]
+    flush_s: Annotated[int, ">= 1, <= 1e6", Doc("longest delay of the event file", "seconds")]
 
 
 @dataclass(frozen=True)
 class Loggers:
-    """Where the numbers go besides the run directory; logger=[wandb,tensorboard] chooses both."""
+    """Loggers besides the run directory; logger=[wandb,tensorboard] chooses both."""
 
     wandb: WandbLogger | None = None
     tensorboard: TensorboardLogger | None = None
@@ -220,50 +220,45 @@ class Loggers:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    experiment: Annotated[str, Doc("the network of the paper that is trained")]
-    scale: Annotated[str | None, Doc("base of an image experiment: its data, sizes, rate and length")]
-    member: Annotated[Annotated[int, ">= 1, <= 6"] | None, Doc("which network of experiment=ensemble")]
-    seed: Annotated[int, ">= 0, <= 4294967295", Doc("everything random descends from it")]
+    experiment: Annotated[str, Doc("network of the paper to train")]
+    scale: Annotated[str | None, Doc("base of an image experiment: data, sizes, learning rate and length")]
+    member: Annotated[Annotated[int, ">= 1, <= 6"] | None, Doc("network of experiment=ensemble")]
+    seed: Annotated[int, ">= 0, <= 4294967295", Doc("seed of all random numbers")]
     steps: Annotated[Count, Doc("length of the training, before steps_factor", "steps")]
-    steps_factor: Annotated[float, "> 0, <= 1000", Doc("an experiment multiplies steps by it")] = 1.0
-    device: Annotated[Literal["auto", "cpu", "cuda"], Doc("where it trains; auto: on a GPU if there is one")]
-    threads: Annotated[Threads, Doc("number of CPU threads; the bits of a run depend on it")]
+    steps_factor: Annotated[float, "> 0, <= 1000", Doc("factor of steps, set by experiments")] = 1.0
+    device: Annotated[Literal["auto", "cpu", "cuda"], Doc("training device; auto: a GPU if available")]
+    threads: Annotated[Threads, Doc("number of CPU threads; changes the last bits of results")]
     step_path: Annotated[
-        Literal["auto", "fused", "autograd"], Doc("of the MLP, with the same numbers; auto: fused if it can")
+        Literal["auto", "fused", "autograd"],
+        Doc("implementation of the MLP's step, with the same numbers; auto: fused if possible"),
     ]
     precision: Annotated[
         Literal["auto", "float32", "bf16"],
-        Doc("of the Inception networks' forward pass; auto: bf16 on a GPU"),
+        Doc("precision of Inception's forward pass; auto: bf16 on a GPU, else float32"),
     ]
-    channels_last: Annotated[bool, Doc("memory layout of images, for the Inception networks")]
-    compile: Annotated[
-        Literal["auto", "always", "never"], Doc("torch.compile, for the Inception networks; auto: on a GPU")
-    ]
-    cuda_graph: Annotated[bool, Doc("on a GPU, replay a step as one CUDA graph")]
+    channels_last: Annotated[bool, Doc("channels-last memory format, for Inception")]
+    compile: Annotated[Literal["auto", "always", "never"], Doc("torch.compile for Inception; auto: on a GPU")]
+    cuda_graph: Annotated[bool, Doc("replay each step as one CUDA graph, on a GPU")]
     data: MnistData | ImageData
     model: MlpModel | InceptionModel
     optim: Optim
     evaluate: Evaluate
     probe: Probe
     observe: Annotated[
-        tuple[Annotated[str, OBSERVATIONS], ...], "distinct", Doc("what is observed while it trains")
+        tuple[Annotated[str, OBSERVATIONS], ...], "distinct", Doc("observations made during training")
     ] = ("percentiles",)
-    log_every: Annotated[int, ">= 1, <= 1e6", Doc("between two logged losses; makes another run", "steps")]
-    checkpoint_every: Annotated[Count, Doc("between two checkpoints; makes no other run", "steps")]
-    checkpoint_minutes: Annotated[Positive, Doc("at most, between two checkpoints", "minutes")] = 10.0
-    overfit: Annotated[bool, Doc("train on the first mini-batch alone; debug=overfit sets it")] = False
-    profile: Annotated[
-        int, ">= 0, <= 1000", Doc("steps that torch.profiler looks at; debug=profile sets it", "steps")
-    ] = 0
-    rank_timeout_s: Annotated[
-        float, "> 0, <= 1e6", Doc("how long one of several processes may keep the others waiting", "seconds")
-    ] = 600.0
-    output: Annotated[Path, Doc("folder of the run directories; relative to the repository")]
-    start: Annotated[Path | None, Doc("run or checkpoint whose weights are the initial ones")] = None
-    extend: Annotated[Path | None, Doc("shorter run that is done, which this one continues")] = None
+    log_every: Annotated[int, ">= 1, <= 1e6", Doc("interval of logs; changing it makes another run", "steps")]
+    checkpoint_every: Annotated[Count, Doc("interval of checkpoints; changing it keeps the run", "steps")]
+    checkpoint_minutes: Annotated[Positive, Doc("longest time between checkpoints", "minutes")] = 10.0
+    overfit: Annotated[bool, Doc("train on the first mini-batch only; set by debug=overfit")] = False
+    profile: Annotated[int, ">= 0, <= 1000", Doc("steps to profile; set by debug=profile", "steps")] = 0
+    rank_timeout_s: Annotated[float, "> 0, <= 1e6", Doc("longest wait for other ranks", "seconds")] = 600.0
+    output: Annotated[Path, Doc("folder of the run directories, relative to the repository")]
+    start: Annotated[Path | None, Doc("run or checkpoint that provides the initial weights")] = None
+    extend: Annotated[Path | None, Doc("shorter, finished run that this one continues")] = None
     logger: Loggers = Loggers()
 
     @property
     def length(self) -> int:
-        """How many steps the run has."""
+        """The number of steps of the run."""
         return max(1, round(self.steps * self.steps_factor))

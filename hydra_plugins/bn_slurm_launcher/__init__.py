@@ -1,8 +1,8 @@
-"""Hydra's submitit launcher for SLURM, with members that are watched in their run directories.
+"""A Hydra launcher for SLURM that submits with submitit and follows members in their run directories.
 
-Submission is submitit's: one array of jobs. Waiting is not, since it learns of a job's end from SLURM's
-accounting, which may be absent, and tells of a failure only when all are over; and requeueing is not
-(bn/cluster/requeue.py), since it stops a program in the middle of whatever it does.
+submitit submits the members as one job array. Two of its parts are replaced: waiting, since it needs SLURM's
+accounting, which may be absent, and reports failures only when all jobs have ended; and requeueing
+(bn/cluster/requeue.py), since it interrupts a program at any point.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 else:
     try:
         from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as Submitit
-    except ImportError:  # the extra is not installed; Hydra imports all plugins, whichever is chosen
+    except ImportError:  # the extra is not installed; Hydra imports all plugins
         from hydra.plugins.launcher import Launcher as Submitit
 
-# Of configs/hydra/launcher/slurm.yaml, what the jobs are told by other ways than sbatch.
+# Keys of configs/hydra/launcher/slurm.yaml that are not options of sbatch.
 OWN = ("submitit_folder", "max_num_timeout", "changed")
-# Known to all of submitit's executors; the others are SLURM's.
+# Parameters of all submitit executors; submitit prefixes those of SLURM's with slurm_.
 SHARED = ("name", "nodes", "tasks_per_node", "gpus_per_node", "cpus_per_task", "mem_gb", "timeout_min")
 
 
@@ -45,13 +45,13 @@ class SlurmLauncher(Submitit):
         for key in ("nodes", "tasks_per_node"):
             if params[key] != 1:
                 raise UserError(
-                    f"hydra.launcher.{key}={params[key]}: accepted: 1; one training by several processes is "
-                    "a job of its own: sbatch scripts/slurm/train.sbatch"
+                    f"hydra.launcher.{key}={params[key]}: accepted: 1; to train with several processes, use "
+                    "sbatch scripts/slurm/train.sbatch"
                 )
         super().__init__(**params)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
-        """Submit the members that are not in the queue yet, and wait for the ends of all."""
+        """Submit the members that are not queued yet, and wait until all have ended."""
         from hydra.core.utils import JobReturn, JobStatus
 
         members = [(list(overrides), cli.planned_run(overrides)) for overrides in job_overrides]
@@ -87,17 +87,17 @@ class SlurmLauncher(Submitit):
         for _, run in members:
             record_submission(run, code)
         setup = [
-            # The jobs find this code wherever the sweep was started, and however it is installed.
+            # Jobs use this code, wherever the sweep was started and whatever is installed.
             f"export PYTHONPATH={shlex.quote(str(REPOSITORY))}:$PYTHONPATH",
-            # srun takes it no longer from the job by itself, and would bind all to one core.
+            # srun no longer inherits it from the job, and would bind everything to one core.
             '[ -z "$SLURM_CPUS_PER_TASK" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK',
             *self.params["setup"],
         ]
-        # A cluster may not requeue jobs that do not ask for it.
+        # Some clusters requeue only jobs that request it.
         others = {"requeue": True, **self.params["additional_parameters"]}
         chosen = {**self.params, "setup": setup, "additional_parameters": others}
         chosen = {key: value for key, value in chosen.items() if key not in OWN}
-        folder = Path(self.params["submitit_folder"])  # of all jobs: SLURM makes none for their logs
+        folder = Path(self.params["submitit_folder"])  # shared by all jobs: SLURM creates no folders for logs
         columns = [
             [overrides for overrides, _ in members],
             ["hydra.sweep.dir"] * len(members),
@@ -110,12 +110,12 @@ class SlurmLauncher(Submitit):
             executor.update_parameters(
                 **{key if key in SHARED else f"slurm_{key}": value for key, value in chosen.items()}
             )
-            with contextlib.redirect_stderr(io.StringIO()), _no_memory_of_this_job():
+            with contextlib.redirect_stderr(io.StringIO()), _without_inherited_memory():
                 jobs = executor.map_array(self, *columns)
         except (FailedJobError, subprocess.CalledProcessError, OSError, RuntimeError, ValueError) as error:
             for _, run in members:
                 withdraw_submission(run)
-            raise UserError(f"hydra/launcher=slurm: {_said(error)}") from error
+            raise UserError(f"hydra/launcher=slurm: {_message_of(error)}") from error
         for (_, run), job in zip(members, jobs, strict=True):
             record_job(run, job.job_id, job.paths.stdout)
         array = jobs[0].job_id.partition("_")[0]
@@ -127,11 +127,8 @@ class SlurmLauncher(Submitit):
 
 
 @contextlib.contextmanager
-def _no_memory_of_this_job() -> Iterator[None]:
-    """Without what the job that this is started in has of memory, as in salloc: srun refuses two such wishes.
-
-    (What sbatch says comes with its exception, and not on stderr.)
-    """
+def _without_inherited_memory() -> Iterator[None]:
+    """Hide the memory variables of a surrounding job, such as salloc's: srun rejects conflicting requests."""
     inherited = {name: value for name, value in os.environ.items() if name.startswith("SLURM_MEM_PER_")}
     for name in inherited:
         del os.environ[name]
@@ -141,8 +138,8 @@ def _no_memory_of_this_job() -> Iterator[None]:
         os.environ.update(inherited)
 
 
-def _said(error: Exception) -> str:
-    """What sbatch says, in one line."""
+def _message_of(error: Exception) -> str:
+    """The first error line of sbatch, which submitit puts into the exception."""
     lines = str(error).splitlines()
     errors = [line.removeprefix("sbatch: error: ") for line in lines if line.startswith("sbatch: error: ")]
     return (errors or lines or [type(error).__name__])[0]

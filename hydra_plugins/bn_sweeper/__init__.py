@@ -1,4 +1,4 @@
-"""Hydra's sweeper: members are checked before the first starts, finished ones dropped; a table comes last."""
+"""A Hydra sweeper that checks all members first, skips finished ones, and prints a table at the end."""
 
 import contextlib
 import time
@@ -21,7 +21,7 @@ class CheckedSweeper(BasicSweeper):
         self.failed = failed
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        # Relative to the repository, as the runs themselves, and not to the current directory.
+        # Relative to the repository, like run directories, not to the current directory.
         config.hydra.sweep.dir = str(REPOSITORY / config.hydra.sweep.dir)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
@@ -31,28 +31,28 @@ class CheckedSweeper(BasicSweeper):
         here = self.config.hydra.runtime.choices["hydra/launcher"] != "slurm"
         to_start, cli.outcomes[:] = cli.members_to_start(members, self.failed, here)
         all_members = [SweepMember(overrides, cli.planned_run(overrides)) for overrides in members]
-        over, results = list(cli.outcomes), []
-        began = time.monotonic()
+        ended, results = list(cli.outcomes), []
+        start = time.monotonic()
         if to_start:
             new = [SweepMember(overrides, cli.planned_run(overrides)) for overrides in to_start]
-            with watched_here(new, [state for state, _ in over]) if here else contextlib.nullcontext():
-                results = self._launched(to_start, len(over))
-            cli.outcomes[:] = [*over, *(result.return_value for result in results)]
+            with watched_here(new, [state for state, _ in ended]) if here else contextlib.nullcontext():
+                results = self._launch(to_start, len(ended))
+            cli.outcomes[:] = [*ended, *(result.return_value for result in results)]
         if stop_signal() is None:
-            took_s = time.monotonic() - began if to_start else None
-            print(*end_of_sweep(all_members, took_s), sep="\n", flush=True)
+            duration_s = time.monotonic() - start if to_start else None
+            print(*end_of_sweep(all_members, duration_s), sep="\n", flush=True)
         return [results]
 
-    def _launched(self, to_start: list[list[str]], before: int) -> Any:
-        """What becomes of the members that are started; `before` are over already."""
+    def _launch(self, to_start: list[list[str]], ended: int) -> Any:
+        """Run the members in `to_start` and return their results; `ended` others have ended before."""
         assert self.launcher is not None
         try:
-            return self.launcher.launch(to_start, initial_job_idx=before)
+            return self.launcher.launch(to_start, initial_job_idx=ended)
         except BrokenProcessPool as error:
             if stop_signal() is None:
                 raise UserError("a process of the sweep was killed: the same command completes it") from error
-            return []  # told to stop so early that it could not leave in order
-        except OSError as error:  # the folder that Hydra wants for a sweep
+            return []  # stopped too early for an orderly exit
+        except OSError as error:  # Hydra's folder for the sweep
             if error.filename is None:
                 raise
             raise UserError(f"{error.filename}: cannot be written ({error.strerror})") from error

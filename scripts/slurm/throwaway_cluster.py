@@ -1,24 +1,24 @@
-"""Starts a throwaway SLURM on this machine, real except for its GPUs, for trying and testing sweeps.
+"""Starts a temporary SLURM cluster on this machine, real except for its GPUs, to try and test sweeps.
 
-    python scripts/slurm/throwaway_cluster.py COMMAND...    runs COMMAND in it and exits with its code
-    python scripts/slurm/throwaway_cluster.py               a shell in it, until `exit`
+    python scripts/slurm/throwaway_cluster.py COMMAND...    run COMMAND in it and exit with its code
+    python scripts/slurm/throwaway_cluster.py               open a shell in it, until `exit`
 
 It starts in 2 to 8 seconds, needs root, and leaves nothing behind. It has:
 
 - node1 and node2, each with its own address and two GPUs represented by /dev/null: SLURM allocates them
   (--gres=gpu:1 sets CUDA_VISIBLE_DEVICES), but CUDA does not see them;
-- the partition `test`, the default, whose jobs `urgent` preempts: SIGTERM, the grace time, then a requeue;
-- accounting (sacct), without which submitit never learns that a job died;
-- short delays: a requeued job waits 11 seconds instead of 120. Only time limits are as everywhere: SLURM
-  checks them every 30 seconds, so the signal comes 30 to 60 seconds early and the end up to 30 seconds late.
+- the default partition `test`, whose jobs are preempted by those of `urgent`: SIGTERM, grace time, requeue;
+- accounting (sacct), without which submitit does not notice that a job died;
+- short delays: a requeued job waits 11 seconds instead of 120. Time limits are checked every 30 seconds, as
+  in any SLURM, so the signal comes 30 to 60 seconds early and the end up to 30 seconds late.
 
-Files are the machine's own, except for /etc/slurm, which belongs to the cluster and is in memory:
-configuration, state, and the daemons' logs in /etc/slurm/log.
+It shares the machine's files, except for /etc/slurm, an in-memory folder of the cluster with configuration,
+state, and the logs of the daemons (/etc/slurm/log).
 
-How it works: all processes are in a process namespace whose first process is this program; mounts, addresses
-and host names are in namespaces too. Linux ends them all when that first process ends, and it ends with
-COMMAND or with the process started here, SIGKILL included. No folder, socket or port of the machine is used,
-so that several clusters run side by side.
+All processes are in a PID namespace whose first process is this program; mounts, addresses and host names
+have namespaces too. When the first process ends, Linux ends all others. It ends with COMMAND or with the
+process started here, even by SIGKILL. No folder, socket or port of the machine is used, so that several
+clusters can run at the same time.
 """
 
 import argparse
@@ -48,14 +48,14 @@ INSTALL = (
 )
 NAMESPACES = 0x00020000 | 0x04000000 | 0x20000000 | 0x40000000  # mounts, host name, processes, network
 
-FOLDER = Path("/etc/slurm")  # where SLURM's commands look without being told; of packages, so it is there
+FOLDER = Path("/etc/slurm")  # SLURM's default, created by its packages
 CONTROLLER = "10.77.0.1"
 WELCOME = """\
-SLURM, until this shell ends: {nodes} nodes with {cpus} CPUs and {gpus} GPUs (stand-ins) each.
-  sinfo, squeue, sacct    what is there, what runs, what ran
-  srun -N {nodes} hostname      a command on each node
-  sbatch -p urgent ...    a job that preempts those of the default partition, `test`
-  /etc/slurm/log          what the daemons say
+SLURM, until this shell exits: {nodes} nodes with {cpus} CPUs and {gpus} simulated GPUs each.
+  sinfo, squeue, sacct    nodes, queued and running jobs, ended jobs
+  srun -N {nodes} hostname      run a command on each node
+  sbatch -p urgent ...    submit a job that preempts those of the default partition, `test`
+  /etc/slurm/log          logs of the daemons
 """
 
 SLURM_CONF = """\
@@ -64,8 +64,8 @@ SlurmctldHost=controller({controller})
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-# cred_expire is also how long a requeued job waits, which must be longer than KillWait: started again on a
-# node where its old processes still are, it is held and the node drained
+# cred_expire is also the delay of a requeued job. It must exceed KillWait: a job restarted on a node that
+# still has its old processes is held, and the node drained
 AuthInfo=socket={folder}/munge/socket,cred_expire=10
 CredType=cred/munge
 StateSaveLocation={folder}/state
@@ -98,7 +98,7 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF
 NODE = "NodeName={name} NodeAddr={address} CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus}"
 NODE_SCRIPT = """\
 hostname {name}
-# its cable is plugged in from outside
+# the veth interface is created from outside
 until ip address add {address}/24 dev eth0 2> /dev/null; do sleep 0.01; done
 ip link set lo up
 ip link set eth0 up
@@ -128,14 +128,14 @@ def main() -> None:
     )
     for name, default, meaning in (
         ("nodes", 2, "nodes"),
-        ("cpus", 4, "CPUs of a node; may be more than there are"),
-        ("gpus", 2, "stand-in GPUs of a node"),
-        ("memory", 4000, "MB of a node; may be more than there are"),
-        ("grace", 10, "seconds that preempted jobs are given"),
+        ("cpus", 4, "CPUs per node; may exceed the machine's"),
+        ("gpus", 2, "simulated GPUs per node"),
+        ("memory", 4000, "MB per node; may exceed the machine's"),
+        ("grace", 10, "grace time of preempted jobs, in seconds"),
     ):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{meaning} (%(default)s)")
     parser.add_argument("--no-accounting", dest="accounting", action="store_false", help="no sacct")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="what runs in it (a shell)")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="command to run in it (default: a shell)")
     options = parser.parse_args()
     if lacking := missing(options.accounting):
         sys.exit(f"throwaway_cluster.py: {lacking}")
@@ -146,11 +146,11 @@ def main() -> None:
 
 
 def missing(accounting: bool = True) -> str | None:
-    """What this machine lacks to start a cluster, and how to get it, in one line."""
+    """One line with what this machine lacks for a cluster and how to get it, or None."""
     if sys.platform != "linux":
         return f"SLURM needs Linux, this is {sys.platform}"
     programs = PROGRAMS | (ACCOUNTING if accounting else {})
-    # daemons are in sbin, which users other than root do not have on their PATH
+    # Daemons are in sbin, which is on the PATH of root only.
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     absent = [program for program in programs if not shutil.which(program, path=path)]
     if absent:
@@ -161,7 +161,7 @@ def missing(accounting: bool = True) -> str | None:
 
 
 def fork_into_namespaces() -> int:
-    """As os.fork(); the child is the first process of namespaces that end with it, and it with its parent."""
+    """Like os.fork(), but the child is the first process of new namespaces, and ends with its parent."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(NAMESPACES):
         raise OSError(ctypes.get_errno(), "unshare")
@@ -172,7 +172,7 @@ def fork_into_namespaces() -> int:
 
 
 def wait_outside(first: int) -> int:
-    """The exit code of the first process; SIGTERM and SIGHUP end it, and thereby everything, at once."""
+    """Wait for the first process and return its exit code. SIGTERM and SIGHUP kill it, and so everything."""
     code = 0
 
     def end(number, _frame):
@@ -182,19 +182,19 @@ def wait_outside(first: int) -> int:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
-    signal.signal(signal.SIGINT, lambda *_: None)  # of a terminal, which sends it to those inside too
-    _, status = os.waitpid(first, 0)  # Linux lets this return when all processes of the namespace are gone
+    signal.signal(signal.SIGINT, lambda *_: None)  # a terminal also sends it to the processes inside
+    _, status = os.waitpid(first, 0)  # returns when all processes of the namespace have ended
     return code or exit_code(status)
 
 
 def exit_code(status: int) -> int:
-    """Of the status that the system gives, as a shell has it."""
+    """Convert a wait status to a shell's exit code."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
 
 def run_in(options: argparse.Namespace) -> int:
-    """Start the cluster, run the command in it; its exit code."""
+    """Start the cluster and run the command in it; return its exit code."""
     try:
         command = options.command or [os.environ.get("SHELL", "/bin/sh")]
         if not shutil.which(command[0]):
@@ -207,16 +207,16 @@ def run_in(options: argparse.Namespace) -> int:
         return 130
     if not options.command:
         print(WELCOME.format(**vars(options)), end="", file=sys.stderr, flush=True)
-    signal.signal(signal.SIGINT, lambda *_: None)  # of a terminal: the command's to decide
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is handled by the command
     started = subprocess.Popen(command)
-    while True:  # the first process inherits and has to bury whatever others leave
+    while True:  # as the first process it must reap all orphans
         pid, status = os.wait()
         if pid == started.pid:
             return exit_code(status)
 
 
 class Cluster:
-    """The daemons; they end with this process, the first of its namespace."""
+    """The daemons of the cluster. They end with this process, the first of its namespace."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
@@ -224,10 +224,10 @@ class Cluster:
         self.daemons: dict[str, subprocess.Popen] = {}
 
     def start(self) -> None:
-        """Return when all nodes are idle. UserError with the last words of a daemon that does not start."""
+        """Start all daemons and wait until all nodes are idle. UserError with the log of a failed daemon."""
         for name in list(os.environ):
             if name.startswith(("SLURM_", "SBATCH_", "SALLOC_", "SRUN_")):
-                del os.environ[name]  # of a real cluster, whose node this may be
+                del os.environ[name]  # this may be a node of a real cluster
         os.environ["SLURM_CONF"] = str(FOLDER / "slurm.conf")
         os.environ["PATH"] += ":/usr/sbin:/sbin"
         do("mount --make-rprivate /")
@@ -246,7 +246,7 @@ class Cluster:
         self.until(self.all_idle, "slurmctld")
 
     def connect(self) -> None:
-        """The controller's side of the network, and everybody's names."""
+        """Set up the controller's side of the network, and all host names."""
         hosts = {"localhost": "127.0.0.1", "controller": CONTROLLER, **self.nodes}
         (FOLDER / "hosts").write_text("".join(f"{address} {name}\n" for name, address in hosts.items()))
         do(f"mount --bind {FOLDER}/hosts /etc/hosts")
@@ -266,13 +266,13 @@ class Cluster:
         (FOLDER / "slurm.conf").write_text(SLURM_CONF.format(**names))
         gpus = range(self.options.gpus)
         for gpu in gpus:
-            do(f"mknod {FOLDER}/gpu{gpu} c 1 3")  # as /dev/null
+            do(f"mknod {FOLDER}/gpu{gpu} c 1 3")  # same device as /dev/null
         (FOLDER / "gres.conf").write_text("".join(f"Name=gpu File={FOLDER}/gpu{gpu}\n" for gpu in gpus))
         (FOLDER / "slurmdbd.conf").write_text(SLURMDBD_CONF.format(**names))
         (FOLDER / "slurmdbd.conf").chmod(0o600)
 
     def start_munge(self) -> None:
-        """Everybody's credentials; with a key of its own, so that no other cluster takes them."""
+        """Start the authentication daemon, with a key that no other cluster accepts."""
         folder = FOLDER / "munge"
         (folder / "key").write_bytes(os.urandom(128))
         (folder / "key").chmod(0o400)
@@ -286,7 +286,7 @@ class Cluster:
     def start_accounting(self) -> None:
         folder = FOLDER / "database"
         database = f"--no-defaults --datadir={folder} --user=root"
-        # Its temporary files are named by process ids, which in two clusters are the same.
+        # Its temporary files are named by process ids, which may be equal in two clusters.
         do(
             f"env TMPDIR={folder} mariadb-install-db {database} "
             "--auth-root-authentication-method=normal --skip-test-db"
@@ -301,7 +301,7 @@ class Cluster:
         self.until(lambda: answer("sacctmgr --noheader show cluster") is not None, "slurmdbd")
 
     def start_node(self, name: str, address: str) -> None:
-        """A slurmd under a host name and address of its own, on a cable to the controller's bridge."""
+        """Start a slurmd with its own host name and address, connected to the controller's bridge."""
         (FOLDER / "spool" / name).mkdir()
         (FOLDER / "log" / f"{name}.sh").write_text(NODE_SCRIPT.format(name=name, address=address))
         slurmd = self.start_daemon(name, f"unshare --net --uts sh -e {FOLDER}/log/{name}.sh")
@@ -318,31 +318,31 @@ class Cluster:
         with (FOLDER / "log" / name).open("a") as log:
             self.daemons[name] = subprocess.Popen(
                 command.split(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,  # no Ctrl-C from the terminal
+                start_new_session=True,  # not stopped by Ctrl-C
             )  # fmt: skip
         return self.daemons[name]
 
     def until(self, condition: Callable[[], bool], name: str, timeout: float = 60) -> None:
-        """Wait for what a daemon does; UserError if it has ended, another has, or the time is over."""
+        """Wait until the condition holds; UserError if any daemon has ended or the time is up."""
         end = time.monotonic() + timeout
         while not condition():
             dead = [other for other, process in self.daemons.items() if process.poll() is not None]
             if dead or time.monotonic() > end:
                 name = dead[0] if dead else name
-                said = (FOLDER / "log" / name).read_text(errors="replace").splitlines()[-10:]
-                raise UserError(f"{name} did not start; it says:\n" + "\n".join(said))
+                log = (FOLDER / "log" / name).read_text(errors="replace").splitlines()[-10:]
+                raise UserError(f"{name} did not start; its log ends with:\n" + "\n".join(log))
             time.sleep(0.02)
 
 
 def do(command: str) -> None:
-    """Run a command that must succeed; UserError with what it says otherwise."""
+    """Run a command; UserError with its output if it fails."""
     done = subprocess.run(command.split(), capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"{command}: {(done.stderr or done.stdout).strip()}")
 
 
 def answer(command: str) -> str | None:
-    """The output of a command of SLURM, None where it fails or nobody answers."""
+    """The output of a SLURM command; None if it fails or times out."""
     try:
         done = subprocess.run(command.split(), capture_output=True, text=True, timeout=2, check=True)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):

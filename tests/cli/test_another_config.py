@@ -1,4 +1,4 @@
-"""A run directory that holds a run of another config is refused, naming the keys; logging may change."""
+"""A run directory with another config is refused with the keys that differ; logging may change."""
 
 import pytest
 import yaml
@@ -9,7 +9,7 @@ from bn.errors import UserError, listed
 
 @pytest.fixture
 def saved(planned):
-    """A run directory whose config.yaml has some keys changed, as from an older version of the files."""
+    """A run directory whose config.yaml has some keys changed, as if from an older version."""
 
     def make(**changes):
         run = planned("experiment=mnist_bn")
@@ -44,7 +44,7 @@ def test_each_key_that_differs_is_named_with_both_values(saved):
     assert "seed (" not in line
 
 
-def test_the_same_config_elsewhere_or_with_another_logger_goes_on(saved):
+def test_another_output_data_root_or_logger_is_accepted(saved):
     saved(output="/elsewhere", data__root="/data", logger={"name": "wandb", "mode": "offline"}).check_config()
 
 
@@ -58,7 +58,7 @@ def test_a_damaged_config_is_one_line(saved, text):
 
 
 @pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["run", "sweep"])
-def test_the_command_is_refused_and_touches_nothing(command, saved, tmp_path, snapshot, sweep):
+def test_the_command_is_refused_and_changes_nothing(command, saved, tmp_path, snapshot, sweep):
     run = saved(optim__lr=0.2)
     before = snapshot(tmp_path)
     arguments = [
@@ -76,7 +76,7 @@ def test_the_command_is_refused_and_touches_nothing(command, saved, tmp_path, sn
     assert snapshot(tmp_path) == before
 
 
-def test_only_the_first_of_many_keys_are_named():
+def test_a_long_list_of_keys_is_abbreviated():
     names = [f"key{i}" for i in range(20)]
     assert listed(names[:12]) == ", ".join(names[:12])
     assert listed(names) == f"{', '.join(names[:12])}, and 8 more"

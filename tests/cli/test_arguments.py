@@ -1,4 +1,4 @@
-"""Arguments that are no KEY=VALUE, generated: one line that shows them, and nothing on disk."""
+"""Generated arguments that are not KEY=VALUE: one line that quotes them, and nothing on disk."""
 
 import itertools
 import random
@@ -34,8 +34,8 @@ def noise(count):
     return ["".join(draw.choices(letters, k=draw.randint(1, 12))) for _ in range(count)]
 
 
-def said_of(argument, monkeypatch):
-    """The line that ends the command, None where it is accepted."""
+def message_for(argument, monkeypatch):
+    """The message with which the argument is refused, or None."""
     monkeypatch.setattr(sys, "argv", ["train.py", "experiment=mnist_bn", argument])
     try:
         with one_line_errors("train.py"):
@@ -45,14 +45,14 @@ def said_of(argument, monkeypatch):
     return None
 
 
-@pytest.mark.parametrize("arguments", [PARTS, noise(400)], ids=["put together", "of random characters"])
+@pytest.mark.parametrize("arguments", [PARTS, noise(400)], ids=["combined", "random"])
 def test_one_line_or_accepted(arguments, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     refused = 0
     for argument in arguments:
         if argument.startswith("-") or "hydra/launcher" in argument:
             continue
-        line = said_of(argument, monkeypatch)
+        line = message_for(argument, monkeypatch)
         if line is None:
             assert argument in RIGHT or "=" in argument, argument
             continue
@@ -68,8 +68,8 @@ def test_one_line_or_accepted(arguments, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "argument", ["=3", "==", "=", "", " ", "a=b=c", "+=1", "~", "@", "~seed", "seed@x=1"]
 )
-def test_what_is_accepted_is_said(argument, monkeypatch):
-    line = said_of(argument, monkeypatch)
+def test_the_message_says_what_is_accepted(argument, monkeypatch):
+    line = message_for(argument, monkeypatch)
     assert line is not None
     assert line.startswith(
         f"train.py: {argument if argument.strip() else repr(argument)}: accepted: KEY=VALUE"
@@ -89,11 +89,11 @@ def test_what_is_accepted_is_said(argument, monkeypatch):
         (("experiment=mnist_bn",), "experiment: given twice, "),
         (("--help", "optim", "seed=1", "seed=2"), "seed: given twice, seed=1 and seed=2; accepted: once"),
         (("logger=[wandb,wandb]",), "logger=[wandb,wandb]: accepted: each logger once"),
-        (("logger=[none,wandb]",), "logger=[none,wandb]: accepted: each logger once, and none alone: "),
+        (("logger=[none,wandb]",), "logger=[none,wandb]: accepted: each logger once; none only by itself: "),
     ],
 )
-def test_nothing_is_given_twice(arguments, line, monkeypatch):
-    """Hydra would take the last, and compose a list of loggers whatever it says."""
+def test_a_key_given_twice_is_refused(arguments, line, monkeypatch):
+    """Hydra would use the last value, and accept any list of loggers."""
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments, "experiment=mnist_bn"])
     with pytest.raises(SystemExit) as stop, one_line_errors("train.py"):
         pass
@@ -102,33 +102,33 @@ def test_nothing_is_given_twice(arguments, line, monkeypatch):
 
 @pytest.mark.parametrize("argument", ["logger=wandb,tensorboard", "optim.lr=1,2", "seed=range(3)"])
 def test_several_values_without_m(argument, monkeypatch):
-    assert said_of(argument, monkeypatch) == (
-        f"train.py: {argument}: several values need -m, which trains with each; a list is written [1,2]"
+    assert message_for(argument, monkeypatch) == (
+        f"train.py: {argument}: several values need -m, which trains a run for each; write a list as [1,2]"
     )
 
 
 @pytest.mark.parametrize("argument", sorted(RIGHT))
-def test_what_is_right_is_taken(argument, monkeypatch):
-    assert said_of(argument, monkeypatch) is None
+def test_correct_arguments_are_accepted(argument, monkeypatch):
+    assert message_for(argument, monkeypatch) is None
 
 
 @pytest.mark.parametrize(
     ("argument", "expected"),
     [
-        ("hydra.run.dir=here", "hydra.run.dir: accepted of Hydra's: hydra/launcher, hydra.launcher."),
-        ("hydra=3", "hydra: accepted of Hydra's: "),
-        ("hydra.launcher=3", "hydra.launcher: accepted of Hydra's: "),
+        ("hydra.run.dir=here", "hydra.run.dir: accepted Hydra keys: hydra/launcher, hydra.launcher."),
+        ("hydra=3", "hydra: accepted Hydra keys: "),
+        ("hydra.launcher=3", "hydra.launcher: accepted Hydra keys: "),
         ("hydra.mode=X", "hydra.mode: Invalid value 'X', expected one of [RUN, MULTIRUN]"),
         ("hydra.launcher.n_jobs=many", "hydra.launcher.n_jobs: Value 'many' of type 'str' could not be"),
         ("hydra.launcher.nothing=1", "hydra.launcher.nothing: unknown key; accepted: "),
         ("model.hidden.x=3", "invalid literal for int() with base 10: 'x' (in experiment=mnist_bn model.hid"),
     ],
 )
-def test_of_hydra(argument, expected, monkeypatch):
-    assert str(said_of(argument, monkeypatch)).startswith(f"train.py: {expected}")
+def test_hydra_keys(argument, expected, monkeypatch):
+    assert str(message_for(argument, monkeypatch)).startswith(f"train.py: {expected}")
 
 
-def test_an_error_of_the_programs_own_is_no_mistake_of_the_users(monkeypatch):
+def test_an_internal_error_is_raised(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py"])
     with pytest.raises(ValueError, match="ours"), one_line_errors("train.py"):
         raise ValueError("ours")

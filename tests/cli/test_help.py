@@ -1,4 +1,4 @@
-"""`--help` says of every key what it means and what is accepted, in half a second: without torch."""
+"""`--help` describes every key and its accepted values, in half a second, without importing torch."""
 
 import dataclasses
 import json
@@ -7,7 +7,7 @@ import re
 import pytest
 
 from bn.cli import planned_run
-from bn.cli.arguments import names_of
+from bn.cli.arguments import choices_of
 from bn.cli.help import first_sentence
 from bn.config import Config, config_from, flatten, to_dict
 from bn.config.notation import accepted, hints_of, options_of, parts_of
@@ -17,11 +17,11 @@ from bn.run.directory import REPOSITORY
 from tests.conftest import slowly
 
 PROGRAMS = {"train.py": Config, "evaluate.py": EvaluationAndData}
-CHOSEN = ("experiment", "scale")  # keys that a group of files sets
+CHOSEN = ("experiment", "scale")  # keys set by a config group
 
 
 def every_key(schema, prefix=""):
-    """(key, type with its Doc) of all that a dataclass and those in it have."""
+    """Yield (key, annotation) for all keys of a dataclass and its groups."""
     for name, hint in hints_of(schema).items():
         inner = [option for option in options_of(hint) if dataclasses.is_dataclass(option)]
         if not inner:
@@ -36,7 +36,7 @@ def every_key(schema, prefix=""):
     [(program, *each) for program, schema in PROGRAMS.items() for each in every_key(schema)],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_every_key_has_its_meaning(program, key, hint):
+def test_every_key_has_a_description(program, key, hint):
     doc = parts_of(hint).doc
     assert doc is not None
     assert doc.meaning
@@ -51,7 +51,7 @@ def test_help(command, tmp_path, snapshot):
     for group in {*folders} - {"hydra"}:
         line = re.search(rf"^{group}: (.+(?:\n  .+)*)", out, re.MULTILINE)
         assert line
-        assert re.sub(r" \[\w+\]$", "", " ".join(line[1].split())).split(", ") == names_of(group)
+        assert re.sub(r" \[\w+\]$", "", " ".join(line[1].split())).split(", ") == choices_of(group)
     for key, value in flatten(to_dict(planned_run(["experiment=mnist_baseline"]).config)).items():
         if key not in (*CHOSEN, "model.norm") and not key.endswith(".name") and not key.startswith("logger"):
             shown = value if isinstance(value, str) else json.dumps(value).replace(" ", "").replace('"', "")
@@ -63,14 +63,14 @@ def test_help(command, tmp_path, snapshot):
     assert len(examples) == 3
     assert sum("-m " in example for example in examples) == 1
     imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
-    assert "bn.cli" in imported  # the listing is there
+    assert "bn.cli" in imported  # importtime was printed
     assert not imported & {"torch", "numpy", "wandb"}
     assert snapshot(tmp_path) == before
 
 
 @pytest.fixture
 def page(cli, monkeypatch):
-    """The page on these words in 110 columns, as one line for each key."""
+    """The help page for these words in 110 columns, joined to one line for each key."""
 
     def read(*words, columns=110):
         monkeypatch.setenv("COLUMNS", str(columns))
@@ -82,8 +82,8 @@ def page(cli, monkeypatch):
     return read
 
 
-def test_all_that_is_accepted_is_said_in_the_words_of_the_errors(page):
-    """So that neither can go stale."""
+def test_accepted_values_are_described_as_in_errors(page):
+    """The help page and error messages describe accepted values in the same words."""
     out = page()
     for key, hint in every_key(Config):
         if key in CHOSEN or key.endswith(".name"):
@@ -117,7 +117,7 @@ def test_an_error_says_what_the_help_says(page, key, wrong):
     assert re.search(rf"\({re.escape(words)}(; \w+)?\)$", line)
 
 
-def test_one_group_with_what_is_chosen_of_it_and_one_key(page):
+def test_a_group_with_its_current_choice_and_a_key(page):
     out = page("optim", "probe.at.every", "experiment=bn_x5", "scale=smoke")
     assert re.findall(r"^optim=NAME, now sgd:$|^optim: |^optim\.decay: ", out, re.MULTILINE) == [
         "optim=NAME, now sgd:", "optim: ", "optim.decay: ",
@@ -128,9 +128,9 @@ def test_one_group_with_what_is_chosen_of_it_and_one_key(page):
     assert "probe.examples" not in out
 
 
-def test_a_group_of_files_says_what_each_is(page):
+def test_the_choices_of_a_group_are_described(page):
     out = page("experiment")
-    assert re.findall(r"^  (\w+) +\S", out, re.MULTILINE) == names_of("experiment")
+    assert re.findall(r"^  (\w+) +\S", out, re.MULTILINE) == choices_of("experiment")
     assert "Section 4.2, BN-x30: BN-x5 at 30 times the base's learning rate." in out
 
 
@@ -138,8 +138,8 @@ GROUPS = sorted(path.name for path in (REPOSITORY / "configs").iterdir() if path
 
 
 @pytest.mark.parametrize("group", [group for group in GROUPS if group != "hydra"])
-def test_every_choice_has_its_description(group):
-    assert [name for name in names_of(group) if not first_sentence(group, name).strip()] == []
+def test_every_choice_has_a_description(group):
+    assert [name for name in choices_of(group) if not first_sentence(group, name).strip()] == []
 
 
 def test_it_fits_a_narrow_terminal(page):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bn import __version__
-from bn.cli.arguments import names_of
+from bn.cli.arguments import choices_of
 from bn.run.directory import REPOSITORY
 from tests.conftest import slowly
 
@@ -31,7 +31,7 @@ WRONG = {
     ),
     "unknown sweep": (
         ["sweep=figure9"],
-        f"sweep=figure9: unknown; accepted: {', '.join(names_of('sweep'))}",
+        f"sweep=figure9: unknown; accepted: {', '.join(choices_of('sweep'))}",
     ),
     "unknown key": (
         ["experiment=mnist_bn", "optim.learning_rate=1"],
@@ -51,11 +51,11 @@ WRONG = {
     ),
     "ablation of the base": (
         ["experiment=inception", "scale=smoke", "ablation=lrn"],
-        "ablation=lrn: changes nothing of experiment=inception; accepted: none",
+        "ablation=lrn: does not change experiment=inception; accepted: none",
     ),
-    "ablation of what is as in the base": (
+    "ablation of a switch that is not set": (
         ["experiment=inception_x5", "scale=smoke", "ablation=lrn"],
-        "ablation=lrn: changes nothing of experiment=inception_x5; accepted: none, rate",
+        "ablation=lrn: does not change experiment=inception_x5; accepted: none, rate",
     ),
     "ablation for MNIST": (
         ["experiment=mnist_bn", "ablation=dropout"],
@@ -69,11 +69,11 @@ WRONG = {
         ["experiment=ensemble", "scale=smoke", "member=7"],
         "member: 7; accepted with experiment=ensemble: 1, 2, 3, 4, 5, 6",
     ),
-    "a member of what has none": (
+    "a member of an experiment without members": (
         ["experiment=bn_x5", "scale=smoke", "member=1"],
         "member=1: accepted with experiment=bn_x5: null (only experiment=ensemble has members)",
     ),
-    "a group that the mini-batch is no multiple of": (
+    "a mini-batch that is not a multiple of the group": (
         ["experiment=bn_x5", "scale=smoke", "optim.batch=48"],
         "optim.batch=48: accepted with model.norm=ghost: multiples of model.norm_group=32",
     ),
@@ -89,7 +89,7 @@ WRONG = {
         ["experiment=bn_x5", "scale=smoke", "probe.layers=[inception_3c.conv_1x1]"],
         "probe.layers=inception_3c.conv_1x1: accepted: names such as conv2 or inception_4c.conv_3x3",
     ),
-    "a crop larger than the picture": (
+    "a crop larger than the image": (
         ["experiment=bn_x5", "scale=smoke", "data.crop=40"],
         "data.crop=40: accepted: at most data.resize=32",
     ),
@@ -97,7 +97,7 @@ WRONG = {
         ["experiment=mnist_bn", "data=cifar10"],
         "data=cifar10: model=mlp takes data=mnist or fashion_mnist; for images, model=inception",
     ),
-    "a model of the other kind": (
+    "a model of another experiment": (
         ["experiment=mnist_bn", "model=inception"],
         "model=inception: accepted with experiment=mnist_bn: mlp",
     ),
@@ -160,13 +160,13 @@ WRONG = {
     ),
     "a member twice": (
         ["-m", "experiment=mnist_bn", "optim.lr=0.1,1e-1"],
-        "two members of the sweep would be this run: experiment=mnist_bn optim.lr=0.1",
+        "two members of the sweep are this run: experiment=mnist_bn optim.lr=0.1",
     ),
 }
 
 
 def one_line(result):
-    """The line, without `train.py: `, of a command that was refused."""
+    """The message of a refused command, without `train.py: `."""
     code, out, err = result
     assert (code, out) == (1, "")
     assert err.startswith("train.py: ")
@@ -196,7 +196,7 @@ def test_wrong_use_of_the_command_itself(command, tmp_path, snapshot, case):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device, so device=cuda is right")
 @pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["run", "sweep"])
-def test_cuda_where_there_is_none(cli, tmp_path, snapshot, sweep):
+def test_cuda_without_a_gpu(cli, tmp_path, snapshot, sweep):
     before = snapshot(tmp_path)
     line = one_line(cli(*sweep, "experiment=mnist_bn", "device=cuda", f"output={tmp_path}/runs"))
     assert line.startswith("device=cuda: no CUDA device is available; accepted: auto, cpu")
@@ -204,7 +204,7 @@ def test_cuda_where_there_is_none(cli, tmp_path, snapshot, sweep):
 
 
 @pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["run", "sweep"])
-def test_an_output_directory_that_cannot_be_made(command, tmp_path, snapshot, sweep):
+def test_an_output_directory_that_cannot_be_created(command, tmp_path, snapshot, sweep):
     (tmp_path / "file").write_text("in the way")
     before = snapshot(tmp_path)
     code, out, err = command(*sweep, "experiment=mnist_bn", f"output={tmp_path}/file/runs")

@@ -1,4 +1,4 @@
-"""A mistake in the options of a script is one line, and not argparse's page."""
+"""A wrong option of a script gives one line instead of a usage page."""
 
 import os
 import re

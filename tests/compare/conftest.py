@@ -1,4 +1,4 @@
-"""scripts/runs.py in this process, and runs for it."""
+"""Fixtures that run scripts/runs.py in this process, and run directories for it."""
 
 import runpy
 import sys
@@ -7,14 +7,14 @@ import pytest
 
 from bn.run.directory import REPOSITORY
 from bn.run.heartbeat import introduction
-from tests.compare.made import ELSEWHERE, config_text, curve, line, make_run, said
+from tests.compare.fake_runs import ELSEWHERE, config_text, curve, line, make_run, stat
 
 SCRIPT = str(REPOSITORY / "scripts" / "runs.py")
 
 
 @pytest.fixture
 def listed(monkeypatch, capfd):
-    """What `runs.py` with these arguments prints: lines."""
+    """Runs `runs.py` with the given arguments and returns its output lines."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["runs.py", *map(str, arguments)])
@@ -26,7 +26,7 @@ def listed(monkeypatch, capfd):
 
 @pytest.fixture
 def refused(monkeypatch, capfd):
-    """The one line with which `runs.py` refuses these arguments."""
+    """Returns the message with which `runs.py` refuses the given arguments."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["runs.py", *map(str, arguments)])
@@ -34,7 +34,7 @@ def refused(monkeypatch, capfd):
             runpy.run_path(SCRIPT, run_name="__main__")
         out, err = capfd.readouterr()
         assert out == ""
-        if stop.value.code == 2:  # argparse says it itself
+        if stop.value.code == 2:  # printed by argparse
             assert err.count("\n") == 1
             return err.rstrip("\n")
         assert err == ""
@@ -45,21 +45,21 @@ def refused(monkeypatch, capfd):
 
 @pytest.fixture
 def make(tmp_path):
-    """A run directory below tmp_path/runs: `make_run`."""
+    """Calls `make_run` for a name below tmp_path/runs."""
     return lambda name, **contents: make_run(tmp_path / "runs" / name, **contents)
 
 
 @pytest.fixture
 def sweep(make):
     """A run in each state."""
-    make("mnist_bn/a/seed_10", status=said("done", 400), metrics=line(400, test_accuracy=0.975), lock="")
-    make("mnist_bn/a/seed_2", status=said("done", 400), metrics=line(400, test_accuracy=0.97), lock="")
-    make("bn_x5/wild/seed_0", status=said("diverged", 9, "loss is nan"), lock="")
+    make("mnist_bn/a/seed_10", status=stat("done", 400), metrics=line(400, test_accuracy=0.975), lock="")
+    make("mnist_bn/a/seed_2", status=stat("done", 400), metrics=line(400, test_accuracy=0.97), lock="")
+    make("bn_x5/wild/seed_0", status=stat("diverged", 9, "loss is nan"), lock="")
     make("mnist_bn/a/seed_3", submitted={"job": "1_3", "config": {"steps": 1000}})
-    make("mnist_bn/a/seed_4", status=said("running", 200), metrics=line(300), lock=introduction())
-    make("bn_x5/a/seed_5", status=said("interrupted", 100, "SIGTERM", job="1_5"), lock="")
-    make("bn_x5/a/seed_6", status=said("running", 150), lock=ELSEWHERE, hours_ago=80)
-    make("bn_x5/a/seed_7", status=said("failed", 20, "OSError: no picture"), lock="")
+    make("mnist_bn/a/seed_4", status=stat("running", 200), metrics=line(300), lock=introduction())
+    make("bn_x5/a/seed_5", status=stat("interrupted", 100, "SIGTERM", job="1_5"), lock="")
+    make("bn_x5/a/seed_6", status=stat("running", 150), lock=ELSEWHERE, hours_ago=80)
+    make("bn_x5/a/seed_7", status=stat("failed", 20, "OSError: no image"), lock="")
 
 
 CURVES = {  # accuracies at steps 100, 200, 300, 400 of two seeds
@@ -71,11 +71,11 @@ CURVES = {  # accuracies at steps 100, 200, 300, 400 of two seeds
 
 @pytest.fixture
 def grid(make, tmp_path):
-    """Two seeds of each setting of CURVES, which are done; the folder."""
+    """A folder with two finished runs of each setting of CURVES."""
     for (experiment, lr), curves in CURVES.items():
         for seed, values in enumerate(curves):
             make(
-                f"{experiment}/optim.lr-{lr}/seed_{seed}", status=said("done", 400), metrics=curve(values),
+                f"{experiment}/optim.lr-{lr}/seed_{seed}", status=stat("done", 400), metrics=curve(values),
                 lock="", config=config_text(experiment, seed, lr=lr),
             )  # fmt: skip
     return tmp_path / "runs"

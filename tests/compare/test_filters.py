@@ -1,14 +1,14 @@
-"""Which runs are chosen by conditions, and what is refused."""
+"""The runs selected by conditions, and refused conditions."""
 
 import pytest
 
-from bn.compare.filters import chosen, condition, folders_and_conditions
+from bn.compare.filters import parse_condition, parse_selection, select_runs
 from bn.errors import UserError
-from tests.compare.made import config_text, said
+from tests.compare.fake_runs import config_text, stat
 
 
 def names(folder, *words):
-    found = chosen(*folders_and_conditions([str(folder), *words]))
+    found = select_runs(*parse_selection([str(folder), *words]))
     return [f"{run.state.experiment} {run.config['optim.lr']:g} {run.config['seed']}" for run in found]
 
 
@@ -48,29 +48,29 @@ def test_conditions(grid, words, number):
     assert len(names(grid, *words)) == number
 
 
-def test_what_they_choose(grid):
+def test_selected_runs(grid):
     assert names(grid, "optim.lr>=1") == ["mnist_bn 1 0", "mnist_bn 1 1"]
     assert names(grid, "accuracy<0.75") == ["mnist_baseline 0.1 0"]
 
 
-def test_an_old_run_has_the_default_of_a_later_key(make, tmp_path):
+def test_an_old_run_has_the_default_of_a_newer_key(make, tmp_path):
     text = config_text("mnist_bn", 0)
     assert "steps_factor: 1.0\n" in text
-    make("mnist_bn/default/seed_0", config=text.replace("steps_factor: 1.0\n", ""), status=said("done", 400))
+    make("mnist_bn/default/seed_0", config=text.replace("steps_factor: 1.0\n", ""), status=stat("done", 400))
     assert len(names(tmp_path / "runs", "steps_factor=1")) == 1
 
 
-def test_a_folder_that_reads_as_a_condition_is_a_folder(make, tmp_path, monkeypatch):
+def test_a_folder_named_like_a_condition_is_a_folder(make, tmp_path, monkeypatch):
     make("optim.lr=1/a/seed_0", config=config_text("mnist_bn", 0, lr=1.0))
     monkeypatch.chdir(tmp_path / "runs")
-    folders, conditions = folders_and_conditions(["optim.lr=1", "optim.lr=2"])
+    folders, conditions = parse_selection(["optim.lr=1", "optim.lr=2"])
     assert [str(folder) for folder in folders] == ["optim.lr=1"]
     assert [each.text for each in conditions] == ["optim.lr=2"]
 
 
 @pytest.mark.parametrize("text", ["runs", "a/b", "=1", "1=2", "optim.lr", "-x=1"])
-def test_no_conditions(text):
-    assert condition(text) is None
+def test_not_a_condition(text):
+    assert parse_condition(text) is None
 
 
 @pytest.mark.parametrize(
@@ -85,16 +85,16 @@ def test_no_conditions(text):
 )
 def test_refused_values(text, line):
     with pytest.raises(UserError) as refused:
-        condition(text)
+        parse_condition(text)
     assert str(refused.value) == line
 
 
 def test_refused_keys_and_folders(grid, refused, tmp_path):
     assert refused(grid, "optim.rl=1") == (
         "runs.py: optim.rl: no run here has this key; accepted: state, step, accuracy, age, debug "
-        "or a key of config.yaml; near it: optim.lr"
+        "or a key of config.yaml; similar: optim.lr"
     )
-    assert refused(grid, "lr>=1").endswith("; near it: optim.lr")
+    assert refused(grid, "lr>=1").endswith("; similar: optim.lr")
     assert refused("tabel") == (
         "runs.py: tabel: no such folder; accepted: also KEY=VALUE, or a subcommand (--help)"
     )
@@ -110,7 +110,7 @@ def test_an_accuracy_is_a_share_although_it_is_shown_in_percent(grid, refused):
     )
 
 
-def test_options_and_words_in_any_order(grid, listed):
+def test_options_and_arguments_in_any_order(grid, listed):
     expected = listed("list", "--sort", "seed", "optim.lr=1", grid)
     assert len(expected) == 4
     assert listed("optim.lr=1", "--sort", "seed", grid) == expected

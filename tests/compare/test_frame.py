@@ -1,4 +1,4 @@
-"""`bn.run.frame`: one row a logged step, the keys of the config as columns."""
+"""`bn.run.frame`: one row per logged step, with the keys of the config as columns."""
 
 import subprocess
 import sys
@@ -58,7 +58,7 @@ def test_runs_without_rows_and_no_runs(make, tmp_path):
     assert len(bn.run.frame(tmp_path / "empty")) == 0
 
 
-def test_torn_rows_are_left_out_and_damaged_runs_told(grid):
+def test_torn_rows_are_skipped_and_damaged_runs_reported(grid):
     metrics = grid / "mnist_bn" / "optim.lr-1.0" / "seed_1" / "metrics.jsonl"
     metrics.write_text(metrics.read_text() + '{"step": 500, "wall')
     assert len(bn.run.frame(grid)) == 4 * 6
@@ -68,6 +68,6 @@ def test_torn_rows_are_left_out_and_damaged_runs_told(grid):
 
 
 @pytest.mark.slow
-def test_training_does_without_pandas():
+def test_training_does_not_import_pandas():
     code = "import sys, bn.run, bn.train; assert 'pandas' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

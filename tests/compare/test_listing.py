@@ -1,4 +1,4 @@
-"""scripts/runs.py list: how each run stands, from the run directories alone."""
+"""scripts/runs.py list: the state of each run, read from run directories only."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ import pytest
 from benchmarks.run_directories import make_runs, seconds
 from bn.run.heartbeat import introduction
 from bn.run.state import STATES, RunState, find_runs, state_of
-from tests.compare.made import config_text, line, said
+from tests.compare.fake_runs import config_text, line, stat
 
 
 @pytest.mark.slow
@@ -66,7 +66,7 @@ def test_each_state_in_its_place(sweep, listed, tmp_path):
         "running      mnist_bn/a/seed_4   300/400               1,234   3h",
         "interrupted  bn_x5/a/seed_5      100/400                       3h  1_5  SIGTERM",
         "lost         bn_x5/a/seed_6      150/400                       3d       process 7 on x is gone",
-        "failed       bn_x5/a/seed_7       20/400                       3h       OSError: no picture",
+        "failed       bn_x5/a/seed_7       20/400                       3h       OSError: no image",
         "8 runs: 2 done, 1 diverged, 1 queued, 1 running, 1 interrupted, 1 lost, 1 failed",
     ]
 
@@ -81,7 +81,7 @@ def test_filters(sweep, listed, refused, tmp_path):
         ["2", "10", "3", "4"], "4 runs: 2 done, 1 queued, 1 running",
     )  # fmt: skip
     assert shown("experiment=bn_x5,mnist_bn", "state=done") == (["2", "10"], "2 runs: 2 done")
-    assert shown("experiment=bn_x30") == ([], "0 runs")  # it has a config
+    assert shown("experiment=bn_x30") == ([], "0 runs")  # the experiment has a config
     told = refused("experiment=bn_x5,bn_x55", tmp_path / "runs")
     assert told.startswith("runs.py: experiment=bn_x5,bn_x55: accepted: ")
     assert ", bn_x30, bn_x5, " in told
@@ -90,7 +90,7 @@ def test_filters(sweep, listed, refused, tmp_path):
 
 
 def test_an_experiment_without_a_config_is_known_by_its_runs(make, listed, tmp_path):
-    make("of_old/default/seed_0", status=said("done", 400))
+    make("of_old/default/seed_0", status=stat("done", 400))
     assert listed("experiment=of_old", tmp_path / "runs")[-1] == "1 run: 1 done"
 
 
@@ -101,14 +101,14 @@ def test_folders(sweep, listed, tmp_path, monkeypatch):
     (runs / "mnist_bn" / "a" / "seed_2" / "checkpoints").mkdir()
     assert len(find_runs(runs)) == 8
     monkeypatch.chdir(tmp_path)
-    # One run itself; two folders, one in the other.
+    # The directory of a run itself; two folders, one inside the other.
     assert listed(runs / "mnist_bn" / "a" / "seed_2")[-1] == "1 run: 1 done"
     both = listed(runs / "mnist_bn", runs)
     assert both[-1].startswith("8 runs: ")
     assert both[1].split()[1] == "runs/mnist_bn/a/seed_2"
 
 
-def test_json_has_all_of_it(sweep, listed, tmp_path):
+def test_json_has_all_fields(sweep, listed, tmp_path):
     found = {run["path"]: run for run in map(json.loads, listed("--json", tmp_path / "runs"))}
     assert len(found) == 8
     done = found[str(tmp_path / "runs" / "mnist_bn" / "a" / "seed_2")]
@@ -137,7 +137,7 @@ def test_csv(grid, listed, tmp_path):
 
 def test_csv_has_each_column_once_and_each_run_on_a_line(make, listed, tmp_path):
     for seed, steps in enumerate((400, 500)):
-        make(f"mnist_bn/a/b, \n\"c\"\udcff{seed}", status=said("failed", 400, "a, \"b\""), lock="",
+        make(f"mnist_bn/a/b, \n\"c\"\udcff{seed}", status=stat("failed", 400, "a, \"b\""), lock="",
              config=config_text("mnist_bn", seed).replace("steps: 50000", f"steps: {steps}"))  # fmt: skip
     header, first, _ = csv.reader(listed("--csv", tmp_path / "runs"))
     row = dict(zip(header, first, strict=True))
@@ -145,9 +145,9 @@ def test_csv_has_each_column_once_and_each_run_on_a_line(make, listed, tmp_path)
     assert (row["path"].rpartition("/")[2], row["reason"], row["steps"]) == ('b, ?"c"?0', 'a, "b"', "400")
 
 
-def test_a_lost_or_failed_job_says_where_to_read_on(make, listed, tmp_path):
+def test_a_lost_or_failed_job_names_its_log(make, listed, tmp_path):
     submitted = {"job": "12_4", "log": "runs/.sweeps/12_4.out"}
-    status = said("running", 120, job="12_4")
+    status = stat("running", 120, job="12_4")
     make("a/b/c", status=status, submitted=submitted, lock="", first=["submitted.json"])
     row = listed(tmp_path / "runs")[1]
     assert row.endswith("  12_4  no process works here; see runs/.sweeps/12_4.err")
@@ -158,7 +158,7 @@ def test_a_lost_or_failed_job_says_where_to_read_on(make, listed, tmp_path):
     "content", [b"", b"{", b"[1]", b"null", b"\xff\x00\n\x1b[2J", b'{"step": "x", "state": [], "config": 1}']
 )
 def test_a_broken_file_breaks_nothing(make, listed, tmp_path, name, content):
-    path = make("mnist_bn/a/seed_0", status=said("failed", 20, "why"), metrics=line(20), lock="")
+    path = make("mnist_bn/a/seed_0", status=stat("failed", 20, "why"), metrics=line(20), lock="")
     (path / name).write_bytes(content)
     found = state_of(path)
     assert found.state in STATES
@@ -173,8 +173,8 @@ def test_a_broken_file_breaks_nothing(make, listed, tmp_path, name, content):
     assert all(row.isprintable() for row in rows)
 
 
-def test_what_is_just_being_made(make, tmp_path, listed):
-    """Directories that vanish, are empty, or hold folders where files should be."""
+def test_incomplete_run_directories(make, tmp_path, listed):
+    """Directories that vanish, are empty, or contain folders in place of files."""
     (tmp_path / "runs" / "a" / "b" / "seed_0").mkdir(parents=True)
     path = make("a/b/seed_1", lock=introduction())
     for name in ("status.json", "metrics.jsonl", "submitted.json"):
@@ -193,14 +193,14 @@ def test_the_keys_that_differ_are_columns(grid, listed):
         ["mnist_bn/optim.lr-0.1/seed_0", "0.1"],
     ]
     assert counts == "6 runs: 6 done"
-    assert listed(grid, "optim.lr=1")[0].split()[:3] == ["state", "run", "step"]  # it is the same in both
+    assert listed(grid, "optim.lr=1")[0].split()[:3] == ["state", "run", "step"]  # lr is equal in both
 
 
-def test_what_makes_no_other_run_is_no_column(make, listed, tmp_path):
+def test_keys_that_do_not_make_another_run_are_no_columns(make, listed, tmp_path):
     for seed in range(2):
         config = config_text("mnist_bn", seed).replace("output: runs", f"output: runs{seed}")
         config = config.replace("root: data/mnist", f"root: elsewhere/{seed}")
-        make(f"mnist_bn/default/seed_{seed}", status=said("done", 400), config=config, lock="")
+        make(f"mnist_bn/default/seed_{seed}", status=stat("done", 400), config=config, lock="")
     assert listed(tmp_path / "runs")[0].split() == ["state", "run", "step", "age"]
 
 
@@ -217,14 +217,14 @@ def test_sorted_by_any_column_or_key(grid, listed, options, accuracies):
     assert [re.findall(r"\S+%", row)[0] for row in listed(grid, *options)[1:-1]] == accuracies
 
 
-def test_sorting_puts_what_is_not_known_last(sweep, listed, refused, tmp_path):
+def test_unknown_values_are_sorted_last(sweep, listed, refused, tmp_path):
     rows = listed(tmp_path / "runs", "--sort", "accuracy")
     assert [row.split()[0] for row in rows[1:3]] == ["done", "done"]
     accuracies = [re.findall(r"\S+%", row) for row in rows[1:-1]]
     assert accuracies == [["97.00%"], ["97.50%"], *[[]] * 6]
     assert refused(tmp_path / "runs", "--sort", "acuracy") == (
         "runs.py: acuracy: no run here has this key; accepted: state, step, accuracy, age, debug "
-        "or a key of config.yaml; near it: accuracy, accuracy_of"
+        "or a key of config.yaml; similar: accuracy, accuracy_of"
     )
 
 

@@ -1,4 +1,4 @@
-"""The command line of scripts/runs.py as a whole, and runs that are being written."""
+"""The command line of scripts/runs.py, and all subcommands on running runs."""
 
 import json
 import re
@@ -52,8 +52,8 @@ def test_wrong_use_is_one_line(refused, words, line):
 
 
 @pytest.mark.slow
-def test_every_subcommand_on_a_run_that_is_being_written(start, typed, planned, tmp_path, monkeypatch, capfd):
-    """From its first moment on, in the middle, and after a kill."""
+def test_every_subcommand_on_a_running_run(start, typed, planned, tmp_path, monkeypatch, capfd):
+    """As soon as it starts, while it trains, and after a kill."""
     overrides = (
         "experiment=mnist_bn",
         "steps=1000000",
@@ -96,6 +96,6 @@ def test_every_subcommand_on_a_run_that_is_being_written(start, typed, planned, 
     process.wait()
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()[:-1]]
     assert bn.run.frame(folder)["step"].tolist()[: len(rows)] == [row["step"] for row in rows]
-    for words in (*commands[:-1], ["gc", folder, "--yes"]):  # a kill may leave a part of a file
+    for words in (*commands[:-1], ["gc", folder, "--yes"]):  # a kill may leave a partial file
         assert runs_py(words)[0] == 0, words
     assert state_of(path).state == "lost"

@@ -1,4 +1,4 @@
-"""scripts/runs.py plot --percentiles: Figure 1(b, c) of any run and layer."""
+"""scripts/runs.py plot --percentiles: Figure 1(b, c) for any run and layer."""
 
 import os
 import shutil
@@ -11,13 +11,13 @@ from bn.compare.runs import runs_in
 from bn.files import Damaged
 from bn.observe.percentiles import typical_unit
 from bn.train import train
-from tests.compare.made import corners_of, x_of, y_of
+from tests.compare.fake_runs import corners_of, x_of, y_of
 from tests.conftest import run_directory
 
 
 @pytest.fixture(scope="module")
 def two_runs(tmp_path_factory):
-    """Two short runs; their folder."""
+    """A folder with two short runs."""
     output = tmp_path_factory.mktemp("two")
     runs = [run_directory(("experiment=mnist_bn", f"seed={seed}"), output) for seed in range(2)]
     for run in runs:
@@ -29,7 +29,7 @@ def two_runs(tmp_path_factory):
 
 @pytest.fixture
 def two_seeds(two_runs, tmp_path):
-    """A copy of them, and what each observed."""
+    """A copy of `short_runs`, and the observations of each."""
     folder = shutil.copytree(two_runs, tmp_path / "mnist_bn")
     observed = []
     for seed in range(2):
@@ -98,7 +98,7 @@ def test_a_seed_that_is_behind_and_one_that_left_the_finite_numbers(two_seeds):
 
 
 def test_the_range_is_over_the_same_steps_of_all(two_seeds):
-    """Here the second seed has looked at one step less, in the middle."""
+    """The second seed lacks one observed step, in the middle."""
     folder, observed = two_seeds
     kept = np.arange(len(observed[1]["steps"])) != 1
     fewer = {name: array if name == "percentiles" else array[kept] for name, array in observed[1].items()}
@@ -125,7 +125,7 @@ def test_damaged_activations_are_named(two_seeds, tmp_path):
     assert "seed_1/activations.npz: damaged" in complaint
     file.unlink()
     os.mkfifo(file)
-    with pytest.raises(Damaged, match="not an npz file"):  # nobody waits for a writer
+    with pytest.raises(Damaged, match="not an npz file"):  # does not wait for a writer
         percentiles.observed(file.parent)
     assert fig.axes[2].get_title() == "mnist_bn: layer3 (n = 1)"
 

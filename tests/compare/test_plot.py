@@ -1,4 +1,4 @@
-"""scripts/runs.py plot: the numbers that are drawn, and the files."""
+"""scripts/runs.py plot: the plotted numbers and the files."""
 
 import runpy
 import sys
@@ -11,11 +11,11 @@ from PIL import Image
 from bn.compare import plot, style
 from bn.compare.runs import runs_in
 from tests.compare.conftest import CURVES, SCRIPT
-from tests.compare.made import config_text, corners_of, curve, said, x_of, y_of
+from tests.compare.fake_runs import config_text, corners_of, curve, stat, x_of, y_of
 
 
 def drawn(folder, numbers=("test/accuracy",), x="step", log="", left_out=()):
-    """The lines with a label, by it; those without; the axes."""
+    """The labelled lines by label, the other lines, and the axes."""
     fig, complaints = plot.figure_of(runs_in([folder]), numbers, x, log)
     for run, line in zip(left_out, complaints, strict=True):
         assert line.startswith("left out: ")
@@ -44,11 +44,11 @@ def test_mean_and_range_of_the_seeds(grid):
     assert len({line.get_color() for line in lines.values()}) == 3
 
 
-def test_a_mean_goes_as_far_as_all_seeds_and_each_goes_on_alone(make, tmp_path):
+def test_the_mean_ends_with_the_shortest_seed_and_others_continue(make, tmp_path):
     for seed, values in enumerate(([0.1, 0.2, 0.3, 0.4], [0.3, 0.4])):
-        make(f"mnist_bn/a/seed_{seed}", status=said("interrupted", 400), metrics=f'{curve(values)}{{"st',
+        make(f"mnist_bn/a/seed_{seed}", status=stat("interrupted", 400), metrics=f'{curve(values)}{{"st',
              lock="", config=config_text("mnist_bn", seed))  # fmt: skip
-    make("mnist_bn/a/seed_9", status=said("running", 0), config=config_text("mnist_bn", 9))  # nothing yet
+    make("mnist_bn/a/seed_9", status=stat("running", 0), config=config_text("mnist_bn", 9))  # no rows
     lines, (thin,), _ = drawn(tmp_path / "runs", left_out=["mnist_bn/a/seed_9"])
     (mean,) = lines.values()
     assert mean.get_label() == "mnist_bn (n = 2)"
@@ -74,7 +74,7 @@ def test_other_axes(grid, x, first, label):
 
 def test_an_epoch_is_of_the_examples_that_are_not_held_out(make, tmp_path):
     config = config_text("mnist_bn").replace("validation: 0", "validation: 10000")
-    make("mnist_bn/a/seed_0", status=said("done", 400), metrics=curve([0.5]), lock="", config=config)
+    make("mnist_bn/a/seed_0", status=stat("done", 400), metrics=curve([0.5]), lock="", config=config)
     lines, _, _ = drawn(tmp_path / "runs", x="epoch")
     np.testing.assert_allclose(x_of(next(iter(lines.values()))), [100 * 60 / 50_000])
 
@@ -85,8 +85,8 @@ def test_the_data_sets_of_the_experiments_have_their_sizes():
     assert TRAINING.items() <= plot.TRAINING.items()
 
 
-def test_a_run_without_a_batch_or_data_is_refused_where_these_count(make, refused, tmp_path):
-    make("a/b/seed_0", status=said("done", 400), metrics=curve([0.5]), lock="")
+def test_epochs_and_images_need_batch_and_data(make, refused, tmp_path):
+    make("a/b/seed_0", status=stat("done", 400), metrics=curve([0.5]), lock="")
     for x in ("epoch", "images"):
         told = refused("plot", tmp_path / "runs", "--x", x, "--out", tmp_path / "a.png")
         assert told.endswith("seed_0: its config does not say how many images a step takes")
@@ -102,7 +102,7 @@ def test_logarithmic_axes_and_several_numbers(grid):
 
 def test_more_settings_than_colours_have_one_each(make, tmp_path):
     for i in range(12):
-        make(f"mnist_bn/{i}/seed_0", status=said("done", 400), metrics=curve([0.1, 0.2]), lock="",
+        make(f"mnist_bn/{i}/seed_0", status=stat("done", 400), metrics=curve([0.1, 0.2]), lock="",
              config=config_text("mnist_bn", lr=0.1 + i))  # fmt: skip
     lines, _, _ = drawn(tmp_path / "runs")
     assert len({line.get_color() for line in lines.values()}) == 12
@@ -111,10 +111,10 @@ def test_more_settings_than_colours_have_one_each(make, tmp_path):
 
 @pytest.mark.parametrize("settings", [3, 60])
 def test_a_legend_of_long_names_is_in_the_figure(make, tmp_path, settings):
-    """Beside the panels, which keep their size; a warning of the layout would be an error here."""
+    """It is beside the panels, which keep their size. A layout warning would fail the test."""
     for i in range(settings):
         config = config_text("mnist_bn", lr=1.0 + i, momentum=0.9 / (1 + i), weight_decay=0.1 / (1 + i))
-        make(f"mnist_bn/{i}/seed_0", status=said("done", 400), metrics=curve([0.1, 0.2]), lock="",
+        make(f"mnist_bn/{i}/seed_0", status=stat("done", 400), metrics=curve([0.1, 0.2]), lock="",
              config=config)  # fmt: skip
     with style.applied():
         fig, _ = plot.figure_of(runs_in([tmp_path]), ("test/accuracy", "test/accuracy"), "step", "")
@@ -131,11 +131,11 @@ def test_a_legend_of_long_names_is_in_the_figure(make, tmp_path, settings):
     assert texts[0] == "mnist_bn, lr=1, momentum=0.9, weight_decay=0.1 (n = 1)"
 
 
-def test_settings_are_named_by_what_is_drawn(make, tmp_path):
-    """And not by a run that logged nothing before it diverged."""
-    make("mnist_bn/a/seed_0", status=said("done", 400), metrics=curve([0.1]), lock="",
+def test_settings_are_named_by_the_plotted_runs(make, tmp_path):
+    """A run that diverged before it logged anything does not change the names."""
+    make("mnist_bn/a/seed_0", status=stat("done", 400), metrics=curve([0.1]), lock="",
          config=config_text("mnist_bn"))  # fmt: skip
-    make("mnist_bn/b/seed_0", status=said("diverged", 3), lock="", config=config_text("mnist_bn", lr=1e6))
+    make("mnist_bn/b/seed_0", status=stat("diverged", 3), lock="", config=config_text("mnist_bn", lr=1e6))
     assert list(drawn(tmp_path / "runs", left_out=["mnist_bn/b/seed_0"])[0]) == ["mnist_bn (n = 1)"]
 
 
@@ -150,7 +150,7 @@ def test_files(grid, listed, tmp_path, suffix, start):
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_watch_draws_again_what_has_come(grid, listed, tmp_path, monkeypatch):
+def test_watch_redraws_new_rows(grid, listed, tmp_path, monkeypatch):
     out, pictures = tmp_path / "curves.png", []
 
     def slept(seconds):
@@ -169,13 +169,13 @@ def test_watch_draws_again_what_has_come(grid, listed, tmp_path, monkeypatch):
 
 
 def test_watch_waits_for_the_first_run(make, capfd, tmp_path, monkeypatch):
-    """And says so once."""
+    """The message is printed once."""
     seconds, out = [], tmp_path / "a.png"
 
     def slept(_):
         seconds.append(5)
         if len(seconds) == 2:
-            make("mnist_bn/a/seed_0", status=said("running", 400), metrics=curve([0.5]), lock="",
+            make("mnist_bn/a/seed_0", status=stat("running", 400), metrics=curve([0.5]), lock="",
                  config=config_text("mnist_bn"))  # fmt: skip
         if len(seconds) == 4:
             raise KeyboardInterrupt
@@ -202,7 +202,7 @@ def test_refusals(grid, refused, tmp_path):
     for words, line in (
         (["--out", "a.gif"], "--out=a.gif: accepted: a file that ends in .png, .svg, .pdf"),
         (["--y", "x"], "--y=x: no run here has logged it; accepted: test/accuracy"),
-        (["--y", "wall_s"], "--y=wall_s: says when a row was logged; accepted: test/accuracy"),
+        (["--y", "wall_s"], "--y=wall_s: the time of a row, not a value; accepted: test/accuracy"),
         (["--layer", "x"], "--layer: accepted with --percentiles"),
         (["--percentiles", "--x", "wall"], "--x: not accepted with --percentiles"),
         (["--percentiles"], "--percentiles: no run here has any; accepted: runs with observe=[percentiles]"),
@@ -214,7 +214,7 @@ def test_refusals(grid, refused, tmp_path):
 
 
 def test_runs_that_have_logged_nothing(make, refused, tmp_path):
-    make("mnist_bn/a/seed_0", status=said("diverged", 3), lock="", config=config_text("mnist_bn"))
-    line = "accuracy: no run here has logged it; accepted: runs that have logged any"
+    make("mnist_bn/a/seed_0", status=stat("diverged", 3), lock="", config=config_text("mnist_bn"))
+    line = "accuracy: no run here has logged it; accepted: runs that have logged numbers"
     assert refused("plot", tmp_path / "runs") == f"runs.py: --y={line}"
     assert refused("table", tmp_path / "runs") == f"runs.py: --value={line}"

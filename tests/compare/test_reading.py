@@ -1,4 +1,4 @@
-"""Configs and rows as `bn.compare` reads them, against the plain readers; and what is being written."""
+"""The fast readers of `bn.compare` against plain ones, and incomplete files."""
 
 import os
 import re
@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from bn.compare.rows import curve, rows_of
-from bn.compare.runs import config_of, run_named, runs_in
+from bn.compare.runs import config_of, find_run, runs_in
 from bn.config import completed, config_from, flatten, recorded, to_dict
 from bn.errors import UserError
 from bn.files import Damaged
 from bn.run.directory import read_lines
-from tests.compare.made import config_text, line
+from tests.compare.fake_runs import config_text, line
 
 OLD = Path(__file__).parents[1] / "run" / "old_runs"
 TEXTS = [
@@ -21,7 +21,7 @@ TEXTS = [
     'experiment: a\noutput: "two\\\n  \\ lines"\n',
     "experiment: a\nobserve:\n- x\n- y\nmodel:\n  hidden:\n  - 1\n",
     "experiment: a\nobserve: []\nmodel: {name: mlp, hidden: [1]}\n",
-    "experiment: a\nnote: |\n  x: 1\n\n  y\n",  # not written so by the program, which writes no empty line
+    "experiment: a\nnote: |\n  x: 1\n\n  y\n",  # not as the program writes it: it writes no empty lines
     "# a comment\nexperiment: a\n",
     "experiment: a\nexperiment: b\n",
     "---\nexperiment: a\n",
@@ -40,7 +40,7 @@ def test_configs_of_the_program_are_read_as_yaml(make):
 
 
 @pytest.mark.parametrize("text", ["", "x", "- 1\n", "a: &b 1\nc: *b\n", "a: *b\n", "a: [\n", "a: 1\n b: 2\n"])
-def test_what_is_no_config_is_empty(tmp_path, text):
+def test_an_invalid_config_is_empty(tmp_path, text):
     (tmp_path / "config.yaml").write_text(text)
     assert config_of(tmp_path) == {}
 
@@ -52,7 +52,7 @@ def test_keys_that_a_config_lacks_have_their_defaults(name):
     assert completed(saved) == flatten(to_dict(config_from(recorded(saved))))
 
 
-def test_a_group_that_is_there_has_no_default_besides_its_keys():
+def test_a_present_group_has_no_default_besides_its_keys():
     chosen = completed({"logger": {"tensorboard": {"flush_s": 10}}})
     found = {key: value for key, value in chosen.items() if key.startswith("logger")}
     assert found == {"logger.tensorboard.flush_s": 10, "logger.wandb": None}
@@ -68,7 +68,7 @@ def test_rows_are_those_of_the_strict_reader(trained):
 
 
 @pytest.mark.parametrize("torn", ["", "{", '{"step": 3', '{"step": 300, "wall_s": 1.0}', "\x00\x00"])
-def test_a_row_that_is_being_written_is_left_out(make, torn):
+def test_an_unfinished_row_is_skipped(make, torn):
     path = make("a/b/seed_0", metrics=line(100) + line(200) + torn)
     assert [row["step"] for row in rows_of(path)] == [100, 200]
 
@@ -84,41 +84,41 @@ def test_a_run_without_rows(make):
     path = make("a/b/seed_0")
     assert rows_of(path) == []
     os.mkfifo(path / "metrics.jsonl")
-    with pytest.raises(Damaged, match="not a regular file"):  # nobody waits for a writer
+    with pytest.raises(Damaged, match="not a regular file"):  # does not wait for a writer
         rows_of(path)
 
 
 def test_a_run_by_its_path_or_its_name_below_runs(grid, monkeypatch):
     monkeypatch.setattr("bn.compare.runs.RUNS", grid)
     name = "mnist_bn/optim.lr-1.0/seed_1"
-    assert run_named(name).state.path == grid / name
-    assert run_named(str(grid / name)).config["optim.lr"] == 1.0
-    with pytest.raises(UserError, match="mnist_bn: holds 4 runs: accepted: the folder of one"):
-        run_named("mnist_bn")
+    assert find_run(name).state.path == grid / name
+    assert find_run(str(grid / name)).config["optim.lr"] == 1.0
+    with pytest.raises(UserError, match="mnist_bn: contains 4 runs; accepted: the folder of one"):
+        find_run("mnist_bn")
     with pytest.raises(
         UserError, match="no/run: no such run; accepted: its folder, its name below runs/, or its id"
     ):
-        run_named("no/run")
+        find_run("no/run")
 
 
 def test_a_run_by_its_id(grid, monkeypatch):
-    """Below runs/, or below any folder that is named, however it is spelled."""
+    """In runs/ or in a given folder, however its path is written."""
     path = grid / "mnist_bn" / "optim.lr-1.0" / "seed_1"
-    name = run_named(str(path)).id
+    name = find_run(str(path)).id
     assert re.fullmatch("[0-9a-f]{6}", name)
     assert len({run.id for run in runs_in([grid])}) == 6
     with pytest.raises(UserError, match=f"{name}: no such run"):
-        run_named(name)
+        find_run(name)
     monkeypatch.setattr("bn.compare.runs.RUNS", grid)
     monkeypatch.chdir(grid.parent)
     for folder in ("", f"{grid}/", f"{grid}/mnist_bn/", "runs/", "./"):
-        assert run_named(f"{folder}{name}").path.resolve() == path
+        assert find_run(f"{folder}{name}").path.resolve() == path
     monkeypatch.setattr("bn.compare.runs.id_of", lambda path: name)
-    with pytest.raises(UserError, match=f"{name}: the id of 6 runs: accepted: .*seed_1"):
-        run_named(name)
+    with pytest.raises(UserError, match=f"{name}: the id of 6 runs; accepted: .*seed_1"):
+        find_run(name)
 
 
-def test_a_run_in_the_queue_has_the_config_submitted(make, tmp_path):
+def test_a_queued_run_has_the_submitted_config(make, tmp_path):
     config = yaml.safe_load(config_text("mnist_bn"))
     path = make("mnist_bn/a/seed_0", submitted={"job": "1", "config": config})
     (path / "config.yaml").unlink()

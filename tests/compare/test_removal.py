@@ -1,4 +1,4 @@
-"""scripts/runs.py rm and gc: what is removed, and what never is."""
+"""scripts/runs.py rm and gc: what they remove, and what they never remove."""
 
 import os
 import shutil
@@ -10,20 +10,20 @@ from bn.compare import leftovers, removal
 from bn.errors import UserError
 from bn.files import whole
 from bn.run.heartbeat import introduction
-from tests.compare.made import config_text, line, said
+from tests.compare.fake_runs import config_text, line, stat
 from tests.compare.test_terminal import in_a_terminal, plain
 
 
 @pytest.fixture
 def run(make):
     def made(name, state="done", **contents):
-        contents = {"status": said(state, 400), "metrics": line(400), "lock": "", **contents}
+        contents = {"status": stat(state, 400), "metrics": line(400), "lock": "", **contents}
         return make(name, config=config_text("mnist_bn"), **contents)
 
     return made
 
 
-def test_what_is_named_and_nothing_else(run, listed, snapshot, tmp_path):
+def test_only_the_given_runs_are_removed(run, listed, snapshot, tmp_path):
     one, other = run("mnist_bn/a/seed_0"), run("mnist_bn/a/seed_1")
     (one / "checkpoints").mkdir()
     (one / "checkpoints" / "x.pt").write_bytes(b"1")
@@ -46,8 +46,8 @@ def test_it_asks(run, answer, left):
 
 def test_it_cannot_ask_without_a_terminal(monkeypatch):
     monkeypatch.setattr("sys.stdin.isatty", lambda: False)
-    with pytest.raises(UserError, match=r"nothing is removed: there is no terminal .*--yes"):
-        removal.agreed(1)
+    with pytest.raises(UserError, match=r"nothing removed: no terminal .*--yes"):
+        removal.confirmed(1)
 
 
 def test_never_a_running_one(run, planned, refused):
@@ -75,12 +75,12 @@ def test_all_are_checked_before_the_first_is_removed(run, refused):
 def test_only_runs_of_this_program(run, make, refused, tmp_path):
     foreign = make("mnist_bn/a/seed_5", config="name: mine\n")
     assert refused("rm", foreign, "--yes").endswith(
-        "its config.yaml is not that of a run: accepted: a run directory"
+        "its config.yaml is not that of a run; accepted: a run directory"
     )
     run("mnist_bn/a/seed_6")
-    assert refused("rm", tmp_path / "runs", "--yes").endswith("holds 2 runs: accepted: the folder of one")
+    assert refused("rm", tmp_path / "runs", "--yes").endswith("contains 2 runs; accepted: the folder of one")
     (tmp_path / "notes").mkdir()
-    assert refused("rm", tmp_path / "notes", "--yes").endswith("holds 0 runs: accepted: the folder of one")
+    assert refused("rm", tmp_path / "notes", "--yes").endswith("contains 0 runs; accepted: the folder of one")
     assert foreign.exists()
 
 
@@ -91,7 +91,7 @@ def test_never_through_a_link(run, refused, tmp_path):
     assert path.exists()
 
 
-def test_from_inside(run, listed, monkeypatch):
+def test_from_inside_the_run_directory(run, listed, monkeypatch):
     path = run("mnist_bn/a/seed_0")
     monkeypatch.chdir(path)
     listed("rm", ".", "--yes")
@@ -99,7 +99,7 @@ def test_from_inside(run, listed, monkeypatch):
 
 
 def test_killed_in_between(run, listed, monkeypatch, tmp_path):
-    """It is in no list, and gc removes the rest."""
+    """The run is not listed any more, and gc removes the rest."""
     path = run("mnist_bn/a/seed_0")
 
     def killed(_):
@@ -110,25 +110,25 @@ def test_killed_in_between(run, listed, monkeypatch, tmp_path):
         listed("rm", path, "--yes")
     assert not path.exists()
     (rest,) = path.parent.iterdir()
-    (path.parent / ".removed-notes").mkdir()  # not of this program
+    (path.parent / ".removed-notes").mkdir()  # not made by this program
     assert listed(tmp_path / "runs") == ["0 runs"]
-    assert listed("gc", tmp_path / "runs", "--yes") == [f"{os.path.relpath(rest)}: of a run that was removed"]
+    assert listed("gc", tmp_path / "runs", "--yes") == [f"{os.path.relpath(rest)}: files of a removed run"]
     assert [other.name for other in path.parent.iterdir()] == [".removed-notes"]
 
 
 def test_runs_without_a_step(run, make, listed, tmp_path):
     gone = [
-        run("mnist_bn/a/seed_0", status=said("failed", 0, "no data"), metrics=None),
-        run("mnist_bn/a/seed_1", status=said("running", 0), metrics=""),  # lost
+        run("mnist_bn/a/seed_0", status=stat("failed", 0, "no data"), metrics=None),
+        run("mnist_bn/a/seed_1", status=stat("running", 0), metrics=""),  # lost
     ]
     kept = [
         run("mnist_bn/a/seed_2"),
-        run("mnist_bn/a/seed_3", status=said("failed", 0), metrics=line(100)),
-        run("mnist_bn/a/seed_4", status=said("running", 0), metrics=None, lock=introduction()),
-        run("mnist_bn/a/seed_5", status=said("interrupted", 0), metrics=None),
+        run("mnist_bn/a/seed_3", status=stat("failed", 0), metrics=line(100)),
+        run("mnist_bn/a/seed_4", status=stat("running", 0), metrics=None, lock=introduction()),
+        run("mnist_bn/a/seed_5", status=stat("interrupted", 0), metrics=None),
         run("mnist_bn/a/seed_6", submitted={"job": "1"}, status=None, metrics=None, lock=None),
-        run("mnist_bn/a/seed_7", status=said("failed", 0), metrics=None),
-        make("mnist_bn/a/seed_8", config="mine: 1\n", status=said("failed", 0), lock=""),
+        run("mnist_bn/a/seed_7", status=stat("failed", 0), metrics=None),
+        make("mnist_bn/a/seed_8", config="mine: 1\n", status=stat("failed", 0), lock=""),
     ]
     (kept[5] / "checkpoints").mkdir()
     (kept[5] / "checkpoints" / "step_00000040.0123456789abcdef.pt").write_bytes(b"1")
@@ -142,7 +142,7 @@ def test_runs_without_a_step(run, make, listed, tmp_path):
     assert listed("gc", tmp_path / "runs") == ["nothing to remove"]
 
 
-def test_parts_whose_writers_are_gone(run, listed, tmp_path):
+def test_partial_files_whose_writers_have_ended(run, listed, tmp_path):
     path = run("mnist_bn/a/seed_0")
     left = path / "status.json.0123456789ab.part"
     left.write_text("half")
@@ -171,29 +171,29 @@ def test_empty_folders_that_are_old(run, listed, tmp_path):
 
 
 def test_gc_removes_nothing_without_a_yes(run, snapshot, tmp_path):
-    run("mnist_bn/a/seed_0", status=said("failed", 0), metrics=None)
+    run("mnist_bn/a/seed_0", status=stat("failed", 0), metrics=None)
     before = snapshot(tmp_path / "runs")
     asked = "remove this? [y/N] "
     in_a_terminal(["gc", tmp_path / "runs"], 200, 20, lambda text: asked in text, "\n")
     assert snapshot(tmp_path / "runs") == before
 
 
-def test_a_run_that_was_started_again_while_gc_asked(run, listed, monkeypatch, tmp_path):
-    path, other = (run(f"mnist_bn/a/seed_{i}", status=said("failed", 0), metrics=None) for i in range(2))
+def test_a_run_restarted_while_gc_asks_is_kept(run, listed, monkeypatch, tmp_path):
+    path, other = (run(f"mnist_bn/a/seed_{i}", status=stat("failed", 0), metrics=None) for i in range(2))
 
-    def agreed(number):
+    def confirmed(number):
         assert number == 2
         (path / "metrics.jsonl").write_text(line(100))
         return True
 
-    monkeypatch.setattr(leftovers, "agreed", agreed)
+    monkeypatch.setattr(leftovers, "confirmed", confirmed)
     listed("gc", tmp_path / "runs")
     assert (path.exists(), other.exists()) == (True, False)
 
 
-def test_gc_with_conditions_is_about_runs(run, listed, tmp_path):
-    failed = run("mnist_bn/a/seed_0", status=said("failed", 0), metrics=None)
-    lost = run("mnist_bn/a/seed_1", status=said("running", 0), metrics=None)
+def test_gc_with_conditions_removes_only_runs(run, listed, tmp_path):
+    failed = run("mnist_bn/a/seed_0", status=stat("failed", 0), metrics=None)
+    lost = run("mnist_bn/a/seed_1", status=stat("running", 0), metrics=None)
     part = lost / "status.json.0123456789ab.part"
     part.write_text("half")
     listed("gc", tmp_path / "runs", "state=failed", "--yes")

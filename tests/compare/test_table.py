@@ -16,7 +16,7 @@ from bn.compare.runs import runs_in
 from bn.compare.settings import settings
 from bn.config import to_dict
 from tests.compare.conftest import CURVES, SCRIPT
-from tests.compare.made import config_text, curve, said
+from tests.compare.fake_runs import config_text, curve, stat
 from tests.compare.test_terminal import in_a_terminal, plain
 
 
@@ -50,9 +50,9 @@ def test_final_best_and_steps_to_a_level(grid, listed):
     assert rows["mnist_bn", "1"][4] == expected([300, 200], 0)
 
 
-def test_a_copy_is_no_other_seed(grid, make, monkeypatch, capfd):
-    """It would give an interval of no width."""
-    make("copy/seed_0", status=said("done", 400), metrics=curve(CURVES["mnist_bn", 1.0][0]), lock="",
+def test_a_copy_is_not_another_seed(grid, make, monkeypatch, capfd):
+    """Otherwise the interval would have zero width."""
+    make("copy/seed_0", status=stat("done", 400), metrics=curve(CURVES["mnist_bn", 1.0][0]), lock="",
          config=config_text("mnist_bn", 0, lr=1.0))  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["runs.py", "table", str(grid), "experiment=mnist_bn", "optim.lr=1"])
     runpy.run_path(SCRIPT, run_name="__main__")
@@ -64,9 +64,9 @@ def test_a_copy_is_no_other_seed(grid, make, monkeypatch, capfd):
     assert err.count("\n") == 1
 
 
-def test_any_logged_number_and_the_lower_the_better_of_a_loss(make, listed, tmp_path):
+def test_any_logged_number_where_a_lower_loss_is_better(make, listed, tmp_path):
     for seed, values in enumerate(([4.0, 2.0, 1.0, 3.0], [4.0, 3.0, 2.0, 2.5])):
-        make(f"mnist_bn/a/seed_{seed}", status=said("done", 400), lock="",
+        make(f"mnist_bn/a/seed_{seed}", status=stat("done", 400), lock="",
              metrics=curve(values, name="train/loss"), config=config_text("mnist_bn", seed))  # fmt: skip
     lines = listed("table", tmp_path / "runs", "--value", "train/loss", "--level", "2.5")
     header, rows = cells(lines)
@@ -78,14 +78,14 @@ def test_any_logged_number_and_the_lower_the_better_of_a_loss(make, listed, tmp_
 
 
 def test_a_level_that_the_first_evaluation_had_reached_is_a_bound(make, listed, tmp_path):
-    """Of which there is no mean, and no interval."""
+    """Bounds have no mean and no interval."""
     for seed, values in enumerate(([0.7, 0.9], [0.5, 0.9], [0.6, 0.8], [0.1, 0.2])):
-        make(f"mnist_bn/a/seed_{seed}", status=said("done", 200), metrics=curve(values), lock="",
+        make(f"mnist_bn/a/seed_{seed}", status=stat("done", 200), metrics=curve(values), lock="",
              config=config_text("mnist_bn", seed))  # fmt: skip
     lines = listed("table", tmp_path / "runs", "seed=0,1,2", "--level", "0.1,0.6,0.85")
     _, rows = cells(lines)
     assert rows["mnist_bn", "3 done"][2:] == ["≤ 100", "≤ 100, ≤ 100, 125", "2 of 3: 175, 188"]
-    assert lines[-1].count("≤ where the first had reached it") == 1
+    assert lines[-1].count("≤: the first logged value reached it") == 1
     _, rows = cells(listed("table", tmp_path / "runs", "--level", "0.6"))
     assert rows["mnist_bn", "4 done"][2:] == ["3 of 4: ≤ 100, ≤ 100, 125"]
     (row,) = csv.DictReader(listed("table", tmp_path / "runs", "--level", "0.6", "--csv"))
@@ -93,12 +93,12 @@ def test_a_level_that_the_first_evaluation_had_reached_is_a_bound(make, listed, 
     assert found == ["", "", "3", "2"]
 
 
-def test_a_choice_takes_the_place_of_the_keys_that_it_sets(make, listed, tmp_path):
+def test_a_choice_replaces_the_keys_that_it_sets(make, listed, tmp_path):
     runs = {"mnist_bn/a": (), "mnist_bn/b": ("debug=fast",), "mnist_bn/c": ("debug=fast", "optim.lr=1"),
             "mnist_bn/d": ("debug=overfit",), "mnist_bn/e": ("debug=fast", "log_every=5")}  # fmt: skip
     for name, overrides in runs.items():
         config = planned_run(["experiment=mnist_bn", *overrides]).config
-        make(f"{name}/seed_0", status=said("done", 400), metrics=curve([0.5]), lock="",
+        make(f"{name}/seed_0", status=stat("done", 400), metrics=curve([0.5]), lock="",
              config=yaml.safe_dump(to_dict(config), sort_keys=False))  # fmt: skip
     header, _ = cells(listed("table", tmp_path / "runs", "debug!=x"))
     assert header == ["experiment", "debug", "lr", "log_every", "runs", "final (%)", "best (%)"]
@@ -112,12 +112,12 @@ def test_a_choice_takes_the_place_of_the_keys_that_it_sets(make, listed, tmp_pat
     assert header == ["experiment", "debug", "runs", "final (%)", "best (%)"]
 
 
-def test_settings_have_numbers_where_their_keys_leave_no_room(make, tmp_path):
+def test_settings_are_numbered_if_the_table_is_too_wide(make, tmp_path):
     for lr in (0.1, 1.0):
         for momentum in (0.0, 0.9):
             config = config_text("mnist_bn", lr=lr, momentum=momentum, weight_decay=lr * momentum)
             for hidden in ("  - 100\n" * 3, "  - 100\n" * 30):
-                make(f"mnist_bn/{lr}{momentum}{len(hidden)}/seed_0", lock="", status=said("done", 400),
+                make(f"mnist_bn/{lr}{momentum}{len(hidden)}/seed_0", lock="", status=stat("done", 400),
                      config=config.replace("  - 100\n" * 3, hidden), metrics=curve([0.5]))  # fmt: skip
     code, written = in_a_terminal(["table", tmp_path / "runs", "--level", "0.4"], 80, 50, None)
     lines = plain(written).splitlines()
@@ -132,21 +132,21 @@ def test_settings_have_numbers_where_their_keys_leave_no_room(make, tmp_path):
 
 def test_the_final_accuracy_is_that_of_algorithm_2(make, listed, tmp_path):
     last = {"step": 300, "wall_s": 3, "test/accuracy": 0.7, "test/accuracy_population": 0.72}
-    make("mnist_bn/a/seed_0", status=said("done", 300), metrics=f"{curve([0.5, 0.75])}{json.dumps(last)}\n",
+    make("mnist_bn/a/seed_0", status=stat("done", 300), metrics=f"{curve([0.5, 0.75])}{json.dumps(last)}\n",
          lock="", config=config_text("mnist_bn"))  # fmt: skip
     lines = listed("table", tmp_path / "runs")
     _, rows = cells(lines)
     assert rows["mnist_bn", "1 done"] == ["72.00", "75.00"]
-    assert "With BN final is test/accuracy_population, with the statistics of Algorithm 2" in lines[-1]
-    assert "best by moving averages, so it may be below final" in lines[-1]
+    assert "With BN, final is test/accuracy_population, with the statistics of Algorithm 2" in lines[-1]
+    assert "best uses moving averages, so it may be below final" in lines[-1]
 
 
-def test_what_has_not_ended_or_diverged_is_counted(make, listed, tmp_path):
+def test_unfinished_and_diverged_runs_are_counted(make, listed, tmp_path):
     states = {"done": [0.5, 0.8], "diverged": [0.6, 0.1], "interrupted": [0.9]}
     for seed, (state, values) in enumerate(states.items()):
-        make(f"mnist_bn/a/seed_{seed}", status=said(state, 200), metrics=curve(values), lock="",
+        make(f"mnist_bn/a/seed_{seed}", status=stat(state, 200), metrics=curve(values), lock="",
              config=config_text("mnist_bn", seed))  # fmt: skip
-    make("mnist_bn/a/seed_9", status=said("interrupted", 0), lock="", config=config_text("mnist_bn", 9))
+    make("mnist_bn/a/seed_9", status=stat("interrupted", 0), lock="", config=config_text("mnist_bn", 9))
     _, rows = cells(listed("table", tmp_path / "runs", "--level", "0.55"))
     assert rows["mnist_bn", "1 done, 1 diverged, 2 interrupted"] == [
         "80.00", expected([80, 60], 2), "≤ 100, 117",
@@ -178,21 +178,21 @@ def test_refusals(grid, refused, tmp_path):
         "runs.py: --value=x: no run here has logged it; accepted: test/accuracy"
     )
     assert refused("table", grid, "--level", "90") == (
-        "runs.py: --level=90: accepted: a share of 1, such as 0.9, of an accuracy"
+        "runs.py: --level=90: accepted: an accuracy as a share of 1, such as 0.9"
     )
     assert refused("table", grid, "--level", "x").startswith("runs.py table: argument --level: invalid")
     (tmp_path / "empty").mkdir()
     line = "no runs here; accepted: other folders or conditions (runs.py list shows the runs)"
     assert refused("table", tmp_path / "empty") == f"runs.py: {line}"
-    line = "--value=step: says when a row was logged; accepted: test/accuracy"
+    line = "--value=step: the time of a row, not a value; accepted: test/accuracy"
     assert refused("table", grid, "--value", "step") == f"runs.py: {line}"
 
 
 def test_each_experiment_has_its_own_accuracy(make, listed, tmp_path):
-    make("mnist_bn/a/seed_0", status=said("done", 200), metrics=curve([0.5, 0.8]), lock="",
+    make("mnist_bn/a/seed_0", status=stat("done", 200), metrics=curve([0.5, 0.8]), lock="",
          config=config_text("mnist_bn"))  # fmt: skip
     validated = curve([0.2, 0.1], name="validation/accuracy")
-    make("bn_x5/a/seed_0", status=said("done", 200), lock="", metrics=validated,
+    make("bn_x5/a/seed_0", status=stat("done", 200), lock="", metrics=validated,
          config=config_text("mnist_bn").replace("experiment: mnist_bn", "experiment: bn_x5"))  # fmt: skip
     lines = listed("table", tmp_path / "runs", "--level", "0.1")
     _, rows = cells(lines)

@@ -14,15 +14,15 @@ import time
 
 import pytest
 
-from bn.compare.runs import run_named
+from bn.compare.runs import find_run
 from tests.compare.conftest import SCRIPT
-from tests.compare.made import config_text, line, said
+from tests.compare.fake_runs import config_text, line, stat
 
 
 def in_a_terminal(arguments, columns, lines, until, typed="\x03"):
-    """The script in a terminal of this size, in which this is `typed` once `until` is true of what it wrote.
+    """Run the script in a terminal of this size; type `typed` once its output satisfies `until`.
 
-    Its exit code and what it wrote.
+    Returns the exit code and the output.
     """
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -34,13 +34,13 @@ def in_a_terminal(arguments, columns, lines, until, typed="\x03"):
     )  # fmt: skip
     os.close(its)
     written, end = "", time.monotonic() + 30
-    decoder = codecs.getincrementaldecoder("utf-8")()  # what is read may end within a character
+    decoder = codecs.getincrementaldecoder("utf-8")()  # a block may end within a character
     try:
         while time.monotonic() < end:
             if select.select([ours], [], [], 0.1)[0]:
                 try:
                     written += decoder.decode(os.read(ours, 65536))
-                except OSError:  # it has ended
+                except OSError:  # the process has ended
                     break
             if until is not None and until(written):
                 os.write(ours, typed.encode())
@@ -56,10 +56,10 @@ def plain(text):
     return re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", text)
 
 
-def test_a_terminal_is_never_overrun(sweep, make, tmp_path):
+def test_no_line_exceeds_the_width_of_the_terminal(sweep, make, tmp_path):
     make(
         "mnist_bn/optim.lr-0.1__" + "model.something-else__" * 5 + "data.validation-10/seed_9",
-        status=said("failed", 20, "ValueError: " + "something went wrong " * 20 + "\x1b[2J\nat the end"),
+        status=stat("failed", 20, "ValueError: " + "something went wrong " * 20 + "\x1b[2J\nat the end"),
     )
     code, written = in_a_terminal([tmp_path / "runs"], 80, 50, None)
     rows = plain(written).splitlines()
@@ -82,9 +82,9 @@ def test_watch_redraws_in_place_until_ctrl_c(sweep, tmp_path):
     assert "Traceback" not in written
     for drawn in (first, second):
         *rows, counts, _ = drawn.split("^C")[0].splitlines()
-        assert len(rows) <= 5  # and the counts, an empty line and the cursor's
+        assert len(rows) <= 5  # besides the counts, an empty line and the line of the cursor
         assert rows[0].startswith("state ")
-        assert rows[-1].endswith("  OSError: no picture")
+        assert rows[-1].endswith("  OSError: no image")
         assert re.fullmatch(r"8 runs: 2 done.*1 failed \(\d\d:\d\d:\d\d, every 5 s\)", counts)
 
 
@@ -116,26 +116,26 @@ def test_watch_without_a_terminal_prints_block_after_block(sweep, listed, monkey
         (200, "state run model.init_std optim.lr step accuracy images/s age"),
     ],
 )
-def test_a_name_is_shown_as_it_can_be_typed_or_gives_way_to_an_id(make, tmp_path, columns, header):
-    """By which the run is found."""
+def test_a_name_is_shown_in_full_or_replaced_by_an_id(make, tmp_path, columns, header):
+    """The id can be used to find the run."""
     for lr in (0.1, 1.0):
         for std in (0.01, 0.1):
             name = f"mnist_bn/model.init_std-{std}__{'optim.something-else__' * 2}optim.lr-{lr}/seed_0"
             config = config_text("mnist_bn", lr=lr).replace("init_std: 0.1", f"init_std: {std}")
-            make(name, status=said("done", 400), config=config, lock="", metrics=line(400, test_accuracy=0.9))
+            make(name, status=stat("done", 400), config=config, lock="", metrics=line(400, test_accuracy=0.9))
     code, written = in_a_terminal([tmp_path / "runs"], columns, 50, None)
     rows = plain(written).splitlines()
     assert code == 0
     assert max(map(len, rows)) < columns
     assert rows[0].split() == header.split()
-    found = [run_named(f"{tmp_path / 'runs'}/{row.split()[1]}").path for row in rows[1:5]]
+    found = [find_run(f"{tmp_path / 'runs'}/{row.split()[1]}").path for row in rows[1:5]]
     assert found == sorted((tmp_path / "runs").glob("*/*/seed_0"))
 
 
-def test_keys_without_room_are_named(make, tmp_path):
+def test_keys_that_do_not_fit_are_named(make, tmp_path):
     for seed in range(2):
         keys = [f"{name}: {seed}" for name in ("a_long_key", "another_long_key", "a_third_key")]
-        make(f"mnist_bn/{seed}/seed_0", status=said("done", 400), lock="",
+        make(f"mnist_bn/{seed}/seed_0", status=stat("done", 400), lock="",
              config=config_text("mnist_bn") + "\n".join(keys))  # fmt: skip
     _, written = in_a_terminal([tmp_path / "runs"], 50, 50, None)
     assert plain(written).splitlines()[-2:] == [
@@ -143,7 +143,7 @@ def test_keys_without_room_are_named(make, tmp_path):
     ]  # fmt: skip
 
 
-def test_it_starts_without_torch_and_hydra_and_stops_with_its_reader(sweep, tmp_path):
+def test_it_imports_no_torch_or_hydra_and_ends_with_its_reader(sweep, tmp_path):
     code = (
         "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__');"
         "assert not {'torch', 'hydra', 'numpy'} & set(sys.modules)"

@@ -1,4 +1,4 @@
-"""Every experiment, sweep and logger in configs/ composes into a config that passes the checks."""
+"""Every experiment, sweep and logger in configs/ composes to a valid config."""
 
 import itertools
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bn.cli import planned_run, planned_runs
-from bn.cli.arguments import names_of
+from bn.cli.arguments import choices_of
 from bn.config import Config, MlpModel, MnistData, flatten, to_dict
 from bn.run.directory import REPOSITORY
 from tests.conftest import slowly
@@ -20,8 +20,8 @@ def names(group):
 
 
 def test_the_experiments_are_those_of_the_paper():
-    assert set(NETWORKS) <= set(names_of("experiment"))
-    assert names_of("experiment") == names("experiment")
+    assert set(NETWORKS) <= set(choices_of("experiment"))
+    assert choices_of("experiment") == names("experiment")
 
 
 @pytest.mark.parametrize("logger", names("logger"))
@@ -50,7 +50,7 @@ ABLATIONS = {"decay", "distortion", "dropout", "l2", "lrn", "none", "rate", "shu
 
 @pytest.mark.parametrize("name", ["dropout", *slowly(*sorted(ABLATIONS - {"none", "dropout"}))])
 def test_a_switch_set_is_that_of_bn_x5_and_set_back_that_of_the_baseline(name):
-    """Length apart: it is no switch of section 4.2.1."""
+    """Ignores the length, which is not a switch of section 4.2.1."""
 
     def differences(one, other):
         one, other = (flatten(to_dict(planned_run([*o, "scale=smoke"]).config)) for o in (one, other))
@@ -64,12 +64,12 @@ def test_a_switch_set_is_that_of_bn_x5_and_set_back_that_of_the_baseline(name):
     assert differences(bn_x5, added) == differences(baseline, back) == differences(bn_x5, baseline) - changed
 
 
-def test_another_scale_takes_the_place_of_a_sweeps():
+def test_a_scale_replaces_that_of_a_sweep():
     (run,) = planned_runs("figure2", ["scale=smoke", "experiment=bn_x5", "seed=4"])
     assert (run.config.scale, run.config.data.name, run.config.seed) == ("smoke", "smoke", 4)
 
 
-def test_an_axis_on_the_command_line_takes_the_place_of_the_files():
+def test_an_axis_on_the_command_line_replaces_that_of_the_file():
     runs = planned_runs("figure1", ["seed=7", "optim.lr=0.1,1"])
     assert {(run.config.experiment, run.config.seed, run.config.optim.lr) for run in runs} == set(
         itertools.product(NETWORKS, [7], [0.1, 1.0])

@@ -1,4 +1,4 @@
-"""Every key of the schema, with values of every wrong kind: one line that names it, and nothing on disk."""
+"""Every key of the schema with every kind of wrong value: one line that names it, nothing on disk."""
 
 import dataclasses
 import itertools
@@ -30,7 +30,7 @@ WRONG: dict[Any, tuple[Any, ...]] = {
 
 
 def kind_of(hint):
-    """Of WRONG, and whether null is accepted."""
+    """The wrong values of a type from WRONG, with null unless it is accepted."""
     options = options_of(hint)
     base, rules, _ = parts_of(options[0])
     if not isinstance(rules, str) or get_origin(base) is Literal:
@@ -41,7 +41,7 @@ def kind_of(hint):
 
 
 def keys_of(instance, prefix=""):
-    """(key, hint) of the instance of a dataclass and of those in it."""
+    """Yield (key, annotation) for all keys of an instance and its groups."""
     for name, hint in hints_of(type(instance)).items():
         value = getattr(instance, name)
         yield f"{prefix}{name}", hint
@@ -70,7 +70,7 @@ CASES = [(name, key, hint) for name, config in CONFIGS.items() for key, hint in 
 
 
 @pytest.mark.parametrize(("name", "key", "hint"), CASES, ids=[f"{name}-{key}" for name, key, _ in CASES])
-def test_one_line_that_names_the_key(name, key, hint):
+def test_a_wrong_value_gives_one_line_with_the_key(name, key, hint):
     tried = 0
     for value in wrong_values(key, hint):
         if value == "repeated":
@@ -93,7 +93,7 @@ def test_one_line_that_names_the_key(name, key, hint):
     assert tried >= 4
 
 
-def test_every_key_has_been_tried():
+def test_every_key_is_covered():
     tried = {(name, key) for name, key, _ in CASES}
     for name, config in CONFIGS.items():
         assert {(name, key) for key in flatten(to_dict(config))} <= tried
@@ -108,8 +108,8 @@ EXTREMES = [
 ]
 
 
-def test_an_accepted_extreme_does_not_end_in_a_list_of_everything():
-    """Schedules fit into memory, and what does not is refused by its key."""
+def test_extreme_schedules_fit_into_memory_or_are_refused():
+    """Schedules fit into memory, or are refused with the name of the key."""
     accepted = 0
     for name, key, value in EXTREMES:
         plain = to_dict(CONFIGS[name])
@@ -190,7 +190,7 @@ def test_an_evaluation_refuses_in_the_same_way(key):
         wrong_values(key, hint), ([""], ["~no_such_user/a"], [3]) if key == "checkpoint" else ()
     ):
         if (key in ("checkpoint", "images") and isinstance(value, str) and value) or value == "repeated":
-            continue  # one path, without a list
+            continue  # a single path may replace the list
         with pytest.raises(UserError) as error:
             evaluation_from({**right, key: value})
         assert str(error.value).startswith(key)

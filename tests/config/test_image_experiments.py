@@ -1,11 +1,11 @@
-"""The experiments of section 4.2: what each one's config says at each scale, as factors of the base."""
+"""The experiments of section 4.2: the config of each at each scale, as factors of the base."""
 
 import dataclasses
 
 import pytest
 
 from bn.cli import planned_run
-from bn.cli.arguments import names_of
+from bn.cli.arguments import choices_of
 from bn.config import ImageData, InceptionModel, flatten, to_dict
 from bn.errors import UserError
 from bn.models import inception
@@ -16,7 +16,7 @@ NETWORKS = (
     "inception", "bn_baseline", "bn_x5", "bn_x30", "bn_x5_sigmoid", "inception_x5", "inception_sigmoid"
 )  # fmt: skip
 SCALES = ("imagenet", "tiny_imagenet", "cifar10", "smoke")
-# Section 4.2.1, each a switch of its own, and the rates; what the base has comes first.
+# The changes of section 4.2.1, each a switch, and the learning rates, as (base, changed) values.
 BN = {"model.norm": ("none", "ghost")}
 ALL_OF_4_2_1 = {
     "optim.weight_decay_factor": (1.0, 0.2),
@@ -27,7 +27,7 @@ ALL_OF_4_2_1 = {
     "data.distortion": ("googlenet", "reduced"),
 }
 SIGMOID = {"model.nonlinearity": ("relu", "sigmoid")}
-HALF = {"steps_factor": (1.0, 0.5)}  # (D) the length that a rate decaying 6x faster needs
+HALF = {"steps_factor": (1.0, 0.5)}  # (D) sufficient length for a 6x faster decay
 CHANGES = {
     "inception": {},
     "bn_baseline": BN,
@@ -39,7 +39,7 @@ CHANGES = {
 }
 
 
-# What each file of configs/ablation sets back to the base's value.
+# The keys that each file of configs/ablation reverts to the base's value.
 SWITCHES = {
     "rate": "optim.lr_factor",
     "dropout": "model.dropout",
@@ -56,8 +56,8 @@ def values(*overrides):
 
 
 def test_the_experiments_and_scales_are_those_of_the_design():
-    assert set(names_of("experiment")) == {*NETWORKS, "ensemble", "mnist_baseline", "mnist_bn"}
-    assert set(names_of("scale")) == set(SCALES)
+    assert set(choices_of("experiment")) == {*NETWORKS, "ensemble", "mnist_baseline", "mnist_bn"}
+    assert set(choices_of("scale")) == set(SCALES)
 
 
 @pytest.mark.parametrize("scale", ["imagenet", *slowly("tiny_imagenet", "cifar10", "smoke")])
@@ -82,7 +82,7 @@ def test_each_ablation_sets_its_switch_back_to_the_base_and_nothing_else(experim
         for key, value in whole.items()
         if key not in ("experiment", "model.norm", "steps_factor") and base[key] != value
     }
-    assert set(names_of("ablation")) == {"none", *SWITCHES}
+    assert set(choices_of("ablation")) == {"none", *SWITCHES}
     assert values(f"experiment={experiment}", f"scale={scale}", "ablation=none") == whole
     for name, key in SWITCHES.items():
         found = values(f"experiment={experiment}", f"scale={scale}", f"ablation={name}")
@@ -127,7 +127,7 @@ def test_the_papers_numbers_at_its_own_scale():
         for examples in (
             2560,
             32_000_000,
-        ):  # the same decay, and eight times the rate, after as many examples
+        ):  # same decay and eight times the learning rate, after the same number of examples
             ours, papers = (lr_schedule(o)(examples // o.batch + 1) for o in (config.optim, literal))
             assert ours == pytest.approx(8 * papers)
         assert isinstance(config.data, ImageData)
@@ -143,14 +143,14 @@ def test_the_papers_mini_batch_to_the_letter():
     assert (config.optim.initial_rate, config.steps) == (pytest.approx(0.0075, rel=1e-12), 31_000_000)
 
 
-def test_the_rate_is_scaled_with_the_mini_batch():
+def test_the_learning_rate_is_scaled_with_the_mini_batch():
     config = planned_run(["experiment=bn_x5", "scale=cifar10", "optim.batch=256", "optim.lr=0.002"]).config
     assert config.optim.initial_rate == pytest.approx(0.002 * 5 * 8)
     fixed = dataclasses.replace(config.optim, lr_batch=None)
     assert fixed.initial_rate == pytest.approx(0.002 * 5)
 
 
-def test_where_an_image_run_goes():
+def test_the_path_of_an_image_run():
     def path(*overrides):
         return "/".join(planned_run(list(overrides)).path.parts[-3:])
 
@@ -165,8 +165,8 @@ def test_where_an_image_run_goes():
     assert path("experiment=bn_x5", "scale=smoke", "data=cifar10") == "bn_x5/data-cifar10__scale-smoke/seed_0"
 
 
-def test_another_folder_of_pictures_is_another_run(tmp_path):
-    """Or a run on one tree would be continued on another, or count for it."""
+def test_another_folder_of_images_makes_another_run(tmp_path):
+    """Otherwise a run could resume with other data, or be taken for a run on them."""
     planned = ["experiment=bn_x5", "scale=smoke", "data=cifar10", f"output={tmp_path}"]
     default, elsewhere = planned_run(planned), planned_run([*planned, "data.root=/scratch/a/b"])
     assert default.path.parent.name == "data-cifar10__scale-smoke"
@@ -175,13 +175,13 @@ def test_another_folder_of_pictures_is_another_run(tmp_path):
     elsewhere.open()
     elsewhere.close()
     like_it = planned_run([*planned, "data.root=/scratch/a_b"])
-    assert like_it.path == elsewhere.path  # what a name cannot tell apart, the saved config does
+    assert like_it.path == elsewhere.path  # equal names; the saved config distinguishes them
     with pytest.raises(UserError, match=r"data\.root \(there /scratch/a/b, here /scratch/a_b\)"):
         like_it.check_config()
 
 
 def test_every_unit_of_the_network_can_be_observed():
-    """The names that bn.config accepts, without importing torch, are those of the network."""
+    """bn.config accepts exactly the names of the network, without importing torch."""
     units = list(inception(classes=10, width=0.01, size=28).units)
     config = planned_run(["experiment=bn_x5", "scale=smoke", f"probe.layers=[{','.join(units)}]"]).config
     assert list(config.probe.layers) == units

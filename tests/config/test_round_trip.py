@@ -1,4 +1,4 @@
-"""A config goes to YAML and comes back equal: a run directory's config.yaml is the config."""
+"""A config survives the round trip to YAML and back, as in config.yaml of a run directory."""
 
 import json
 
@@ -36,11 +36,11 @@ def test_a_dict_of_a_config_is_plain(planned):
     assert kinds(plain) == {dict, list, str, int, float, bool, type(None)}
 
 
-def test_flatten_names_keys_as_they_are_typed():
+def test_flatten_joins_keys_with_dots():
     nested = {"a": 1, "b": {"c": [1], "d": {"e": None}}}
     assert flatten(nested) == {"a": 1, "b.c": [1], "b.d.e": None}
 
 
-def test_a_schedule_is_the_early_steps_the_even_ones_and_the_last():
+def test_a_schedule_has_early_regular_and_last_steps():
     assert Schedule(early=(0, 3, 99), every=4).steps(10) == {0, 3, 4, 8, 10}
     assert Schedule(early=(), every=100).steps(7) == {7}

@@ -1,4 +1,4 @@
-"""A run directory's name: what differs from the experiment alone, and nothing else."""
+"""The name of a run directory contains exactly the differences from its experiment."""
 
 import dataclasses
 import re
@@ -6,7 +6,7 @@ import re
 import pytest
 
 from bn.cli import planned_run
-from bn.cli.composing import NAME_LENGTH, composed_config, run_name, run_of
+from bn.cli.composition import NAME_LENGTH, composed_config, run_directory_of, run_name
 from bn.run.directory import REPOSITORY
 
 
@@ -29,9 +29,9 @@ def test_the_path_of_a_run():
         ["experiment=mnist_bn", "seed=7", "start='runs/mnist_bn/default/seed_${seed}'"],
     ],
 )
-def test_members_that_differ_in_the_seed_are_composed_once_and_are_as_if_each_were(overrides):
+def test_composing_once_for_all_seeds_gives_the_same_runs(overrides):
     composed = composed_config(overrides)
-    alone = run_of(composed, dict(composed.hydra.runtime.choices))
+    alone = run_directory_of(composed, dict(composed.hydra.runtime.choices))
     found = planned_run(overrides)
     assert (found.path, found.config) == (alone.path, alone.config)
 
@@ -40,12 +40,15 @@ def test_members_that_differ_in_the_seed_are_composed_once_and_are_as_if_each_we
     ("overrides", "expected"),
     [
         ([], "default"),
-        (["optim.lr=0.1"], "default"),  # typed, and the same value
+        (["optim.lr=0.1"], "default"),  # the default, given explicitly
         (["optim.lr=1e-1", "model=mlp", "data=mnist", "model.hidden=[100,100,100]"], "default"),
-        (["model.norm=batch"], "default"),  # as the experiment says already
+        (["model.norm=batch"], "default"),  # already set by the experiment
         (["seed=5", "output=/x", "data.root=/y", "logger=wandb", "logger.wandb.mode=disabled"], "default"),
-        (["checkpoint_every=7", "checkpoint_minutes=1", "extend=runs/x"], "default"),  # when, not what
-        (["log_every=50"], "log_every-50"),  # the records are others
+        (
+            ["checkpoint_every=7", "checkpoint_minutes=1", "extend=runs/x"],
+            "default",
+        ),  # does not change the records
+        (["log_every=50"], "log_every-50"),  # other records
         (["start=runs/x/seed_0"], "start-runs_x_seed_0"),
         (["optim.lr=1"], "optim.lr-1.0"),
         (["optim.lr=1.0"], "optim.lr-1.0"),
@@ -53,7 +56,7 @@ def test_members_that_differ_in_the_seed_are_composed_once_and_are_as_if_each_we
         (["model.init_std=0.01", "optim.lr=1"], "model.init_std-0.01__optim.lr-1.0"),
         (["model.norm=none"], "model.norm-none"),
         (["model.hidden=[50,20]"], "model.hidden-50-20"),
-        (["device=cpu"], "device-cpu"),  # the bits depend on it
+        (["device=cpu"], "device-cpu"),  # changes the last bits
         (["threads=2"], "threads-2"),
         (["cuda_graph=false"], "cuda_graph-False"),
         (["optim.weight_decay=1e-5"], "optim.weight_decay-1e-05"),
@@ -64,12 +67,12 @@ def test_names(overrides, expected):
     assert found == sorted(expected.split("__"))
 
 
-def test_the_order_of_typing_does_not_matter():
+def test_the_order_of_arguments_does_not_matter():
     one = ["optim.lr=1", "model.init_std=0.01", "steps=7"]
     assert name(*one) == name(*reversed(one))
 
 
-def test_values_that_differ_have_names_that_differ():
+def test_different_values_have_different_names():
     lists = ("[1,11]", "[11,1]", "[111]", "[1,1,1]", "[]")
     assert len({name(f"model.hidden={value}") for value in lists}) == len(lists)
     rates = ("0.01", "0.1", "1", "10", "1e-10", "1e10")

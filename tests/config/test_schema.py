@@ -1,4 +1,4 @@
-"""A wrong config is refused in one line that names the key and what is accepted."""
+"""A wrong config is refused in one line with the key and the accepted values."""
 
 import copy
 import math
@@ -12,7 +12,7 @@ from bn.errors import UserError
 
 @pytest.fixture(scope="module")
 def mapping():
-    """A config as plain values, with some keys replaced: `mapping({"optim.lr": -1})`."""
+    """Returns a config as plain values with some keys replaced: `mapping({"optim.lr": -1})`."""
     plain = to_dict(planned_run(["experiment=mnist_bn"]).config)
 
     def changed(changes):
@@ -50,7 +50,7 @@ WRONG = [
     ({"cuda_graph": "true"}, "cuda_graph='true': accepted: true, false"),
     ({"output": 3}, "output=3: accepted: a path"),
     ({"optim": 0.1}, "optim=0.1: accepted: a group of keys"),
-    # out of range, at and beyond each edge
+    # out of range, at and beyond each limit
     ({"optim.lr": 0.0}, "optim.lr=0.0: accepted: float > 0, <= 1e30"),
     ({"optim.lr": -1}, "optim.lr=-1.0: accepted: float > 0, <= 1e30"),
     ({"seed": -1}, "seed=-1: accepted: int >= 0, <= 4294967295"),
@@ -76,7 +76,7 @@ WRONG = [
     ({"model.hidden": [100.0]}, "model.hidden[0]=100.0: accepted: int >= 1, <= 65536, written 100"),
     ({"probe.percentiles": [15, 101]}, "probe.percentiles[1]=101.0: accepted: float >= 0, <= 100"),
     ({"evaluate.at.early": [-5]}, "evaluate.at.early[0]=-5: accepted: int >= 0, <= 1e9"),
-    # a union told apart by name
+    # a union of groups, selected by name
     ({"model": {"name": "resnet"}}, "model.name='resnet': accepted: mlp, inception"),
     ({"model": {"name": ["mlp"]}}, "model.name=[mlp]: accepted: mlp, inception"),
     ({"model": {}}, "model.name=null: accepted: mlp, inception"),
@@ -86,7 +86,7 @@ WRONG = [
     ({"logger": "nothing"}, "logger='nothing': accepted: a group of keys"),
     ({"logger": {"wandb": {}}}, "logger.wandb.mode: missing"),
     ({"logger": {"tensorboard": 3}}, "logger.tensorboard=3: accepted: a group of keys"),
-    # impossible together
+    # incompatible values
     (
         {"evaluate.at.early": [0, 100]},
         "evaluate.at.early=0: accepted: steps from 1 (before it there are no moving averages)",
@@ -127,7 +127,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("changes", "line"), WRONG, ids=[line.split(":")[0] for _, line in WRONG])
-def test_each_kind_of_error_is_one_line_with_key_and_accepted_values(mapping, changes, line):
+def test_each_error_is_one_line_with_key_and_accepted_values(mapping, changes, line):
     with pytest.raises(UserError) as error:
         config_from(mapping(changes))
     assert str(error.value) == line
@@ -143,12 +143,11 @@ def test_each_missing_key_is_named(mapping, key):
     del group[last]
     with pytest.raises(UserError) as error:
         config_from(plain)
-    told_apart = {"model.name": "mlp, inception"}
-    accepted = told_apart.get(key)
+    accepted = {"model.name": "mlp, inception"}.get(key)
     assert str(error.value) == (f"{key}=null: accepted: {accepted}" if accepted else f"{key}: missing")
 
 
-def test_what_lies_on_an_edge_or_is_an_int_for_a_float_is_taken_as_typed(mapping):
+def test_limits_and_ints_for_floats_are_accepted(mapping):
     config = config_from(
         mapping(
             {

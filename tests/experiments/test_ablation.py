@@ -3,7 +3,7 @@
 import pytest
 
 from bn.cli import planned_run
-from bn.cli.arguments import names_of
+from bn.cli.arguments import choices_of
 from bn.config import flatten, to_dict
 from bn.errors import UserError
 from experiments import ablation, collected, style
@@ -85,8 +85,8 @@ def test_the_figure_has_each_mean_where_it_belongs(runs, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("group", "experiment"), [("ablation", "bn_x5"), *slowly(("switch", "bn_baseline"))])
 def test_each_run_of_the_sweeps_is_recognized(group, experiment):
     off = flatten(to_dict(planned_run(("experiment=inception", "scale=smoke")).config))
-    assert set(names_of(group)) == {"none", *ablation.KEYS}
-    for name in names_of(group):
+    assert set(choices_of(group)) == {"none", *ablation.KEYS}
+    for name in choices_of(group):
         run = planned_run((f"experiment={experiment}", "scale=smoke", f"{group}={name}"))
         assert ablation.switch_of(run, off) == name
 

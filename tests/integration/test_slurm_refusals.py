@@ -14,7 +14,7 @@ def refused(result):
 
 def test_without_a_sweep(cli, typed, tmp_path, snapshot):
     out, line = refused(cli(*typed(*SWEEP[1:])))
-    assert (out, line) == ("", "hydra/launcher=slurm: needs a sweep, if only of one run: add -m")
+    assert (out, line) == ("", "hydra/launcher=slurm: needs a sweep, even for a single run: add -m")
     assert snapshot(tmp_path) == {}
 
 
@@ -25,8 +25,8 @@ def test_without_a_sweep(cli, typed, tmp_path, snapshot):
         ("hydra.launcher.changed=no", "hydra.launcher.changed=no: accepted: stop, run"),
         (
             "hydra.launcher.tasks_per_node=4",
-            "hydra.launcher.tasks_per_node=4: accepted: 1; one training by several processes is a job of its "
-            "own: sbatch scripts/slurm/train.sbatch",
+            "hydra.launcher.tasks_per_node=4: accepted: 1; to train with several processes, use sbatch "
+            "scripts/slurm/train.sbatch",
         ),
         ("hydra.launcher.nodes=2", "hydra.launcher.nodes=2: accepted: 1; "),
         ("hydra.sweeper.failed=retry", "hydra.sweeper.failed=retry: accepted: leave, again"),

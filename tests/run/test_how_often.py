@@ -28,7 +28,7 @@ def test_what_changes_the_records_says_so(trained, cli, typed, planned):
     code, out, err = cli(*typed(RUN, *default, *same, "log_every=50"))
     assert (code, err) == (0, "")
     assert out.splitlines()[0].startswith(
-        "train.py: log_every: changes the records, so this is not the same run as "
+        "train.py: log_every: changes the records, so this is another run than "
     )
     assert out.splitlines()[0].endswith(plain.name)
     code, out, err = cli(*typed(RUN, *default, *same, "log_every=50"))  # it is there now

@@ -94,7 +94,7 @@ def listed(run):
     """As scripts/runs.py shows it."""
     found = state_of(run.path)
     columns.cells(found, "name")
-    assert "\n" not in columns.reason(found)
+    assert "\n" not in columns.reason_of(found)
     json.dumps(found._asdict(), default=str).encode()
 
 

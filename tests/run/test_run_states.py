@@ -6,7 +6,7 @@ import pytest
 
 from bn.run.heartbeat import introduction
 from bn.run.state import state_of
-from tests.compare.made import ELSEWHERE, line, make_run, said
+from tests.compare.fake_runs import ELSEWHERE, line, make_run, stat
 
 
 @pytest.fixture
@@ -19,19 +19,19 @@ class TestQueued:
 
     def test_again_with_the_step_it_has(self, make):
         for state in ("interrupted", "failed", "running"):
-            status = said(state, 120, "SIGTERM", job="11")
+            status = stat(state, 120, "SIGTERM", job="11")
             found = state_of(make(f"a/b/{state}", status=status, lock="", submitted=self.SUBMITTED))
             assert (found.state, found.step, found.steps) == ("queued", 120, 400)
             assert (found.job, found.log, found.reason) == ("12_4", "runs/.sweeps/12_4.out", None)
 
     @pytest.mark.parametrize("state", ["done", "diverged"])
     def test_never_when_it_has_ended(self, make, state):
-        found = state_of(make("a/b/c", status=said(state, 400, job="11"), submitted=self.SUBMITTED))
+        found = state_of(make("a/b/c", status=stat(state, 400, job="11"), submitted=self.SUBMITTED))
         assert (found.state, found.step) == (state, 400)
 
     @pytest.mark.parametrize("state", ["interrupted", "failed"])
     def test_no_longer_once_it_ran(self, make, state):
-        status = said(state, 120, "for a reason", job="12_4")
+        status = stat(state, 120, "for a reason", job="12_4")
         path = make("a/b/c", status=status, lock="", submitted=self.SUBMITTED, first=["submitted.json"])
         found = state_of(path)
         assert (found.state, found.reason, found.job) == (state, "for a reason", "12_4")
@@ -39,7 +39,7 @@ class TestQueued:
 
     def test_started_and_not_yet_heard_of(self, make):
         """Importing torch takes seconds; the status is of the start before."""
-        status = said("interrupted", 120, "SIGTERM", job="11")
+        status = stat("interrupted", 120, "SIGTERM", job="11")
         path = make("a/b/c", status=status, submitted=self.SUBMITTED, lock=introduction())
         found = state_of(path)
         assert (found.state, found.step, found.job, found.reason) == ("running", 120, "12_4", None)

@@ -13,7 +13,7 @@ import pytest
 from hydra.errors import HydraException
 
 from bn.cli import planned_run
-from bn.cli.arguments import names_of
+from bn.cli.arguments import choices_of
 from bn.errors import Interrupted, UserError
 from bn.run import code_state as module
 from bn.run.code_state import MOST_BYTES, MOST_FILES, CodeState, code_state
@@ -208,7 +208,7 @@ def spellings(group, name):
 )
 def test_a_choice_is_a_name(group, tmp_path):
     tried = 0
-    for name in names_of(group)[:3]:
+    for name in choices_of(group)[:3]:
         base = ["experiment=bn_x5", "scale=smoke"]
         chosen = [other for other in base if not other.startswith(f"{group}=")] + [
             f"output={tmp_path / 'runs'}"

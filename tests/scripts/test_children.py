@@ -1,4 +1,4 @@
-"""Whatever starts a training or a measurement and is killed outright: what it started ends too."""
+"""When a command that starts trainings or measurements is killed, its child processes end too."""
 
 import contextlib
 import os
@@ -13,10 +13,10 @@ from bn.run.directory import REPOSITORY
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux alone"),
+    pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent only on Linux"),
 ]
 
-# Each starts `python CHILD ...`, where it would start train.py or a benchmark.
+# Each starts `python CHILD ...` instead of train.py or a benchmark.
 STARTERS = {
     "reproduce": "from scripts import reproduce; reproduce.run(CHILD, [])",
     "gpu_trainings": (
@@ -46,7 +46,7 @@ time.sleep(60)
 """
 
 
-def is_there(pid):
+def is_alive(pid):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, 0)
         return True
@@ -54,7 +54,7 @@ def is_there(pid):
 
 
 @pytest.mark.parametrize("starter", STARTERS)
-def test_what_a_killed_command_started_ends(starter, tmp_path):
+def test_children_of_a_killed_command_end(starter, tmp_path):
     child = tmp_path / "train.py"
     child.write_text(CHILD)
     code = f"import sys; CHILD, OUT = {str(child)!r}, {str(tmp_path)!r}; "
@@ -70,12 +70,12 @@ def test_what_a_killed_command_started_ends(starter, tmp_path):
             assert time.monotonic() < end
             time.sleep(0.05)
         pid = int(started.read_text())
-        assert is_there(pid)
+        assert is_alive(pid)
         parent.kill()
     end = time.monotonic() + 10
-    while is_there(pid) and time.monotonic() < end:
+    while is_alive(pid) and time.monotonic() < end:
         time.sleep(0.05)
-    left = is_there(pid)
+    left = is_alive(pid)
     if left:
         os.kill(pid, signal.SIGKILL)
     assert not left

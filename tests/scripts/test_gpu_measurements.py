@@ -1,4 +1,4 @@
-"""The calls that measure on a GPU, rehearsed on the CPU by the same script."""
+"""GPU measurements, rehearsed on the CPU by the same script."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from scripts.gpu_measurements import MEASUREMENTS, is_done
 
 @pytest.fixture
 def call(monkeypatch, tmp_path, capfd):
-    """`gpu_measurements.py --device cpu ...` into tmp_path/out, without what is kept here: what it prints."""
+    """Run `gpu_measurements.py --device cpu ...` with --out tmp_path/out and no kept records; its output."""
     monkeypatch.setattr(gpu_measurements, "KEPT", tmp_path / "kept")
 
     def run(*arguments):
@@ -27,7 +27,7 @@ def call(monkeypatch, tmp_path, capfd):
 
 
 @pytest.mark.slow
-def test_all_of_it(call, tmp_path):
+def test_all_measurements(call, tmp_path):
     out = tmp_path / "out"
     call()
     assert all(is_done(name, "cpu", out) for name in MEASUREMENTS)
@@ -42,20 +42,21 @@ def test_all_of_it(call, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_a_cut_call_began_is_taken_up(call, tmp_path):
-    """From where an earlier call left it: a record with one row, of a speed that none could have."""
+def test_a_record_of_an_earlier_call_is_continued(call, tmp_path):
+    """The earlier call left a record with one row, with an impossible speed as a marker."""
     facts = {
         "device": processor(), "torch": torch.__version__, "batch": 32, "size": 32, "width": 0.05,
         "turn_s": 0.0, "rounds": 1,
     }  # fmt: skip
     row = {"name": "plain eager, NCHW", "precision": "float32", "images_per_second": 1e9}
     row |= {"memory": None, "top_five": None}
-    found = {"training: plain eager, NCHW, float32": [row]}
+    key = "training: plain eager, NCHW, float32"
+    record = {"facts": facts, "found": {key: [row]}, "commits": {key: "0" * 40}}
     (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / "images-cpu.part.json").write_text(json.dumps({"facts": facts, "found": found}))
-    said = call("images")
-    assert "training: plain eager, NCHW, float32:" not in said
-    assert "training: plain eager, channels last, float32:" in said
+    (tmp_path / "kept" / "images-cpu.part.json").write_text(json.dumps(record))
+    printed = call("images")
+    assert f"{key}:" not in printed
+    assert "training: plain eager, channels last, float32:" in printed
     assert json.loads((tmp_path / "out" / "images-cpu.json").read_text())["training"][0] == row
     assert not list((tmp_path / "out").glob("*.part.json"))
 
@@ -71,7 +72,7 @@ def test_a_measurement_that_fails_leaves_its_log_and_the_others_run(call, tmp_pa
     assert not is_done("first", "cpu", tmp_path / "out")
 
 
-def test_it_takes_what_is_there():
+def test_kept_records_count():
     for one in MEASUREMENTS.values():
         for argument in (*one.command, *one.rehearsal):
             if argument.startswith(("benchmarks/", "tests/")):

@@ -1,4 +1,4 @@
-"""Trainings on a GPU for minutes: what comes back is what the next call goes on from."""
+"""Trainings on a GPU for minutes: the next call continues from the packed files."""
 
 import json
 import runpy
@@ -29,13 +29,13 @@ def made_run(runs, name, state, step, size):
     return run
 
 
-def test_records_and_the_checkpoints_that_are_needed_come_back(script, tmp_path):
+def test_records_and_required_checkpoints_are_packed(script, tmp_path):
     runs, out, there = tmp_path / "here" / "runs", tmp_path / "out", tmp_path / "there"
     mib = 1 << 20
     made_run(runs, "bn_x5", "done", 50, mib)
     evaluated = made_run(runs, "bn_x30", "done", 50, 9 * mib)
     made_run(runs, "inception", "interrupted", 40, 9 * mib)
-    made_run(runs, "inception_x5", "interrupted", 10, 9 * mib)  # beyond what may be packed
+    made_run(runs, "inception_x5", "interrupted", 10, 9 * mib)  # exceeds the limit
     script["pack"](runs, out, 20, [Run(evaluated)])
     assert sorted(path.name for path in out.iterdir()) == [
         "checkpoints_0.tar", "checkpoints_1.tar", "records_0.tgz",
@@ -59,7 +59,7 @@ pathlib.Path(sys.argv[1]).write_text("ended")
 
 
 class Run:
-    """What `needs` asks of a run directory."""
+    """A stand-in for a run directory in `needs`."""
 
     def __init__(self, path):
         self.path = path
@@ -70,7 +70,7 @@ class Run:
 
 
 @pytest.mark.slow
-def test_commands_run_side_by_side_and_are_told_to_stop_in_time(script, tmp_path):
+def test_commands_run_in_parallel_and_stop_in_time(script, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
 
@@ -88,7 +88,7 @@ def test_commands_run_side_by_side_and_are_told_to_stop_in_time(script, tmp_path
 
 
 @pytest.mark.slow
-def test_each_run_waits_once_in_the_order_of_the_sweeps(script):
+def test_each_run_is_queued_once_in_the_order_of_the_sweeps(script):
     sweeps = [
         "ensemble member=1,2",
         "figure2 experiment=bn_x30",
@@ -106,7 +106,7 @@ def test_each_run_waits_once_in_the_order_of_the_sweeps(script):
 
 
 @pytest.mark.slow
-def test_help_says_how_to_go_on():
+def test_help_explains_how_to_continue():
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True, cwd=REPOSITORY
     )

@@ -1,4 +1,4 @@
-"""scripts/run_notebooks.py: what it keeps of a notebook, and what it says where it cannot."""
+"""scripts/run_notebooks.py: saved outputs and errors."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""scripts/ and benchmarks/: each starts and says what it is for."""
+"""Each program in scripts/ and benchmarks/ starts and describes itself with --help."""
 
 import runpy
 import sys

@@ -1,4 +1,4 @@
-"""Small archives, which the preparation of ImageNet is made to expect."""
+"""Small archives in place of ImageNet's, with the expected counts and checksums patched."""
 
 import pytest
 from small_lsvrc2012 import PER_CLASS, TRUTH, WNIDS, md5_of, write_archives
@@ -22,5 +22,5 @@ def archives(tmp_path, monkeypatch):
 
 @pytest.fixture
 def root(tmp_path):
-    """Of the tree to be made."""
+    """The root of the tree to create."""
     return tmp_path / "data" / "tree"

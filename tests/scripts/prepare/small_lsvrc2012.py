@@ -1,4 +1,4 @@
-"""Archives of the form of LSVRC2012's: three classes of four photographs, and the tree they should become."""
+"""Small archives in the format of LSVRC2012, with three classes of four images, and the expected tree."""
 
 import hashlib
 import io
@@ -10,7 +10,7 @@ import scipy.io
 from PIL import Image
 from torchvision.datasets.imagenet import ARCHIVE_META
 
-WNIDS = ("n00000030", "n00000010", "n00000020")  # in the order of ILSVRC2012_ID 1 to 3, not that of the names
+WNIDS = ("n00000030", "n00000010", "n00000020")  # ordered by ILSVRC2012_ID 1 to 3, not by name
 INTERNAL = "n00000005"  # a synset with children: in meta.mat, not a class
 TRUTH = (2, 3, 1, 1, 2, 3, 3)  # the ILSVRC2012_ID of each validation image
 PER_CLASS = 4
@@ -18,7 +18,7 @@ TRAIN, VAL, DEVKIT = (ARCHIVE_META[name][0] for name in ("train", "val", "devkit
 
 
 def jpeg(number):
-    """A photograph that differs from any other number's."""
+    """An image that is different for each number."""
     pixels = np.random.default_rng(number).integers(0, 256, (9 + number % 5, 12, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG")
@@ -26,7 +26,7 @@ def jpeg(number):
 
 
 def packed(members):
-    """The bytes of a tar: of (name, bytes) or of ready TarInfos."""
+    """The bytes of a tar with members (name, bytes) or (TarInfo, bytes)."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:", format=tarfile.GNU_FORMAT) as tar:
         for name, content in members:
@@ -37,7 +37,7 @@ def packed(members):
 
 
 def meta_mat():
-    """The synsets as the devkit has them: the classes first, then those with children."""
+    """The synsets as in the devkit: first the classes, then synsets with children."""
     names = ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "children", "wordnet_height",
              "num_train_images")  # fmt: skip
     synsets = np.empty((len(WNIDS) + 1, 1), [(name, object) for name in names])
@@ -66,7 +66,7 @@ EXPECTED = {
 
 def write_archives(folder: Path) -> None:
     (folder / TRAIN).write_bytes(packed(INNER.items()))
-    # the last image first: numbers count, not the order in the archive
+    # reversed: numbers determine the class, not the order in the archive
     (folder / VAL).write_bytes(packed(reversed(VALIDATION.items())))
     with tarfile.open(folder / DEVKIT, "w:gz") as tar:
         for name, content in {

@@ -1,4 +1,4 @@
-"""Archives that are damaged, hostile or not there: one line, little memory, and nothing left behind."""
+"""Damaged, hostile or missing archives: one line, little memory, and nothing left behind."""
 
 import io
 import random
@@ -26,14 +26,14 @@ from test_tiny_imagenet import archive, members, write_zip  # noqa: F401  (archi
 from bn.errors import UserError
 from scripts import prepare_imagenet, prepare_tiny_imagenet
 
-pytestmark = pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")  # of torchvision
+pytestmark = pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")  # from torchvision
 
 FLIPS = 150
 LARGE = 48 << 20
 
 
 def outcome(prepare):
-    """The line of its UserError; "" where there was none. Anything else is raised."""
+    """The message of the UserError, or "" without one. Other exceptions propagate."""
     try:
         prepare()
     except UserError as error:
@@ -67,7 +67,7 @@ METHODS = (*range(1, 20), 93, 95, 96, 97, 98, 99, 255, 65_535)
 @pytest.mark.parametrize("where", ["an image", "the annotations"])
 @pytest.mark.parametrize("method", [*METHODS, "encrypted", "strongly encrypted", "patched"])
 def test_a_zip_of_another_kind(archive, root, snapshot, method, where):  # noqa: F811
-    """Each method of compression that its field can name but 0, and the flags of encryption."""
+    """Every compression method except 0, and the encryption flags."""
     inside = members()
     name = next(name for name in inside if ("_0.JPEG" if where == "an image" else "annotations") in name)
     with zipfile.ZipFile(archive, "w") as zipped:
@@ -141,7 +141,7 @@ def test_a_large_member_of_a_tar_is_not_read_whole(archives, root):
 
 
 def header(name, kind, size, real_size=None):
-    """A member's header in GNU's form, sparse without any data where `real_size` is given."""
+    """A member header in GNU format; with `real_size`, a sparse file without data."""
     info = tarfile.TarInfo(name)
     info.size, info.type = size, kind
     block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
@@ -231,7 +231,7 @@ def test_folders_that_were_there_stay(archives, tmp_path, snapshot):
     assert snapshot(tmp_path).keys() == before.keys()
 
 
-def test_an_empty_stream_is_no_archive(archives, root):
+def test_an_empty_stream_is_not_an_archive(archives, root):
     (archives / VAL).write_bytes(io.BytesIO().getvalue())
     assert outcome(lambda: prepare_imagenet.prepare(archives, root, md5=False)).startswith(
         f"{archives / VAL}: damaged"
@@ -239,7 +239,7 @@ def test_an_empty_stream_is_no_archive(archives, root):
 
 
 def damaged_inner(inner):
-    """The outer archive with this for the tar of the second class."""
+    """The outer archive with the given bytes as the tar of the second class."""
     return packed({**INNER, f"{WNIDS[1]}.tar": inner}.items())
 
 
@@ -279,7 +279,7 @@ def member(name, kind=tarfile.REGTYPE, target=""):
     return info
 
 
-# Each stands in for a good member, so that numbers do not give it away.
+# Each replaces a valid member, so that the counts still match.
 GOOD = [*PHOTOGRAPHS[WNIDS[1]].items()][1:]
 OUTER = [*INNER.items()][1:]
 NUMBERED = [*VALIDATION.items()][1:]

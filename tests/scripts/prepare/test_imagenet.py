@@ -1,4 +1,4 @@
-"""scripts/prepare_imagenet.py: the tree is right, however often it was interrupted."""
+"""scripts/prepare_imagenet.py: the tree is correct, also after interruptions."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from scripts import prepare_imagenet
 
-pytestmark = pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")  # of torchvision
+pytestmark = pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")  # from torchvision
 
 
 def complete(root):
@@ -24,7 +24,7 @@ def complete(root):
 
 
 def refused(archives, root, **options):
-    """The line with which the preparation is refused; nothing half-written stays."""
+    """The message with which the preparation fails; checks that no partial files remain."""
     with pytest.raises(UserError) as error:
         prepare_imagenet.prepare(archives, root, **options)
     assert "\n" not in str(error.value)
@@ -51,7 +51,7 @@ def test_the_tree_is_what_training_reads(archives, root):
             assert path.split("/")[-2] == classes[label]
 
 
-def test_a_finished_tree_is_said_and_left_alone_without_the_archives(archives, root, snapshot, capfd):
+def test_a_finished_tree_is_reported_and_unchanged_without_the_archives(archives, root, snapshot, capfd):
     prepare_imagenet.prepare(archives, root)
     before = snapshot(root)
     shutil.rmtree(archives)
@@ -76,7 +76,7 @@ prepare_imagenet.prepare(Path(archives), Path(root))
 
 
 @pytest.mark.slow
-def test_killed_half_way_the_same_command_does_what_is_missing(archives, root, snapshot):
+def test_after_a_kill_the_same_command_completes_the_tree(archives, root, snapshot):
     arguments = (prepare_imagenet.COUNTS, ARCHIVE_META, str(archives), str(root))
     done = subprocess.run(
         [sys.executable, "-c", KILLED, *map(json.dumps, arguments)],
@@ -85,7 +85,7 @@ def test_killed_half_way_the_same_command_does_what_is_missing(archives, root, s
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert sorted(path.name for path in root.iterdir()) == [".unfinished", "train"]
     before = snapshot(root / "train")
-    with pytest.raises(UserError, match=rf"^{root}/\.unfinished: left by a command that was killed, or one"):
+    with pytest.raises(UserError, match=rf"^{root}/\.unfinished: left by a killed or running command"):
         prepare_imagenet.prepare(archives, root)
     shutil.rmtree(root / ".unfinished")
     prepare_imagenet.prepare(archives, root)
@@ -100,7 +100,7 @@ def test_an_archive_that_is_damaged_or_missing_is_named(archives, root, name):
     assert line.startswith(f"{archives / name}: damaged, or not the published file (MD5): ")
     assert root.exists() == (root / "train").exists() == (name == VAL)
     (archives / name).unlink()
-    assert refused(archives, root).startswith(f"{archives}: no {name} there")
+    assert refused(archives, root).startswith(f"{archives}: no {name}: ")
 
 
 def test_an_image_removed_from_a_finished_tree_is_missed(archives, root):
@@ -130,8 +130,8 @@ def test_the_command(archives, root, monkeypatch):
     assert contents(root) == EXPECTED
 
 
-def test_what_is_published():
-    """The sizes of the real thing, from the LSVRC2012 paper (arXiv 1409.0575, Table 2)."""
+def test_the_published_counts():
+    """The published counts, from the LSVRC2012 paper (arXiv 1409.0575, Table 2)."""
     assert prepare_imagenet.COUNTS == (1000, 1281167, 50000)
     assert {name: md5 for name, (_, md5) in ARCHIVE_META.items()} == {
         "train": "1d675b47d978889d74fa0da5fadfb00e",

@@ -1,4 +1,4 @@
-"""scripts/prepare_tiny_imagenet.py, on a small zip of the form of Stanford's."""
+"""scripts/prepare_tiny_imagenet.py with a small zip in the format of Stanford's."""
 
 import functools
 import http.server
@@ -25,7 +25,7 @@ ANNOTATIONS = "".join(f"val_{n}.JPEG\t{wnid}\t0\t32\t44\t62\n" for n, wnid in en
 
 
 def members():
-    """What is in Stanford's zip: name -> content."""
+    """The members of a zip like Stanford's: name -> content."""
     inside = {"wnids.txt": "\n".join(WNIDS).encode(), "words.txt": b"n00000030\ta word"}
     for name, image in TRAINING.items():
         wnid = name.partition("_")[0]
@@ -46,7 +46,7 @@ def write_zip(path, inside):
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
-    """The zip; the script expects what it holds."""
+    """The zip, with the expected counts and MD5 patched in the script."""
     path = tmp_path / "elsewhere" / "tiny.zip"
     path.parent.mkdir()
     write_zip(path, members())
@@ -60,7 +60,7 @@ def complete(root):
 
 
 def refused(archive, root, **options):
-    """The one line of the UserError."""
+    """The message of the UserError."""
     with pytest.raises(UserError) as error:
         script.prepare(archive, root, **options)
     assert "\n" not in str(error.value)
@@ -75,7 +75,7 @@ def test_the_tree_holds_each_image_in_its_class_and_nothing_else(archive, root, 
     assert capfd.readouterr() == (complete(root), "")
 
 
-def test_a_finished_tree_is_said_and_left_alone_without_the_zip(archive, root, snapshot, capfd):
+def test_a_finished_tree_is_reported_and_unchanged_without_the_zip(archive, root, snapshot, capfd):
     script.prepare(archive, root)
     before = snapshot(root)
     archive.unlink()
@@ -95,16 +95,16 @@ def test_another_file_is_refused_by_its_md5(archive, root, content):
 
 def test_a_missing_zip_says_how_to_get_it(archive, root):
     archive.unlink()
-    assert refused(archive, root) == f"{archive}: not there: --download gets it from {script.URL}"
+    assert refused(archive, root) == f"{archive}: not found: --download gets it from {script.URL}"
 
 
-def test_what_a_killed_command_left_is_named(archive, root):
+def test_leftovers_of_a_killed_command_are_named(archive, root):
     (root / ".unfinished").mkdir(parents=True)
-    with pytest.raises(UserError, match=rf"^{root}/\.unfinished: left by a command that was killed, or one"):
+    with pytest.raises(UserError, match=rf"^{root}/\.unfinished: left by a killed or running command"):
         script.prepare(archive, root)
 
 
-def test_a_folder_that_is_there_is_left(archive, root, snapshot):
+def test_an_existing_folder_is_unchanged(archive, root, snapshot):
     script.prepare(archive, root)
     before = snapshot(root / "train")
     shutil.rmtree(root / "val")
@@ -143,7 +143,7 @@ def test_another_content_is_refused(archive, root, case):
     assert not list(root.parents[1].rglob("evil*"))
 
 
-def test_names_that_lead_out_of_the_tree_are_not_taken(archive, root, tmp_path):
+def test_names_that_lead_out_of_the_tree_are_skipped(archive, root, tmp_path):
     hostile = (
         "../evil.JPEG",
         f"{tmp_path}/evil.JPEG",
@@ -159,7 +159,7 @@ def test_names_that_lead_out_of_the_tree_are_not_taken(archive, root, tmp_path):
 
 @pytest.fixture
 def server(archive):
-    """The address of a server of the archive's folder."""
+    """The URL of a server for the archive's folder."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format, *args):
@@ -204,7 +204,7 @@ def test_the_command(archive, root, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         command()
     assert stop.value.code == (
-        f"prepare_tiny_imagenet.py: {root / 'tiny-imagenet-200.zip'}: not there: "
+        f"prepare_tiny_imagenet.py: {root / 'tiny-imagenet-200.zip'}: not found: "
         f"--download gets it from {script.URL}"
     )
     monkeypatch.setattr(script, "MD5", "another")
@@ -212,6 +212,6 @@ def test_the_command(archive, root, monkeypatch):
     assert contents(root) == EXPECTED
 
 
-def test_what_is_published():
+def test_the_published_counts():
     assert script.COUNTS == (200, 200 * 500, 200 * 50)
     assert script.URL == "http://cs231n.stanford.edu/tiny-imagenet-200.zip"

@@ -1,11 +1,11 @@
-"""scripts/runs.py diff: in what two runs differ, and where their curves part."""
+"""scripts/runs.py diff: how two runs differ, and where their curves diverge."""
 
 import json
 import os
 
 import pytest
 
-from tests.compare.made import config_text, curve, line, said
+from tests.compare.fake_runs import config_text, curve, line, stat
 from tests.compare.test_terminal import in_a_terminal, plain
 
 ENV = {
@@ -17,12 +17,12 @@ ENV = {
 
 @pytest.fixture
 def two(make):
-    """Two runs with these configs, metrics and environments; their paths."""
+    """Creates two runs with these metrics, configs and environments; returns their paths."""
 
     def runs(one, other, configs=None, env=None):
         configs = configs or (config_text("mnist_bn"),) * 2
         return [
-            make(f"{name}/a/seed_0", status=said("done", 400), lock="", config=config, metrics=metrics,
+            make(f"{name}/a/seed_0", status=stat("done", 400), lock="", config=config, metrics=metrics,
                  env={**ENV, **(env or {})} if name == "b" else ENV)
             for name, config, metrics in zip("ab", configs, (one, other), strict=True)
         ]  # fmt: skip
@@ -35,7 +35,7 @@ def row(lines, name):
     return found
 
 
-def test_curves_part_at_the_first_bit(two, listed):
+def test_curves_differ_from_the_first_different_bit(two, listed):
     values = [0.1, 0.2, 0.3, 0.4]
     lines = listed("diff", *two(curve(values), curve([0.1, 0.2, 0.3 + 1e-16, 0.9])))
     assert "config: the same in both" in lines
@@ -52,9 +52,9 @@ def test_the_same_curves(two, listed):
 
 
 def test_both_runs_have_their_names_in_full(make):
-    """On a narrow terminal too, where what is long takes several lines."""
+    """Also in a narrow terminal, where long values are wrapped."""
     names = [f"mnist_bn/{'model.something-else__' * 3}optim.lr-{lr}/seed_0" for lr in (0.1, 1.0)]
-    paths = [make(name, status=said("done", 400), lock="", metrics=curve([0.1]), env={**ENV, "command": name},
+    paths = [make(name, status=stat("done", 400), lock="", metrics=curve([0.1]), env={**ENV, "command": name},
                   config=config_text("mnist_bn")) for name in names]  # fmt: skip
     code, written = in_a_terminal(["diff", *paths], 80, 50, None)
     lines = plain(written).splitlines()
@@ -90,14 +90,14 @@ def test_config_code_and_machine(two, listed):
     env = {"commit": "b" * 40, "dirty": True, "torch": "2.10", "device": {"type": "cuda", "name": "fast"}}
     lines = listed("diff", *two(curve([0.1]), curve([0.2]), configs, env))
     assert row(lines, "optim.lr").split() == ["0.1", "1"]
-    assert row(lines, "(output)").split() == ["runs", "x"]  # makes no other run
+    assert row(lines, "(output)").split() == ["runs", "x"]  # does not make another run
     assert row(lines, "commit").split() == ["aaaaaaaaaa", "bbbbbbbbbb", "with", "changes"]
     assert row(lines, "torch").split() == ["2.9", "2.10"]
     assert row(lines, "device").split() == ["cpu", "cuda,", "fast"]
     assert not [each for each in lines if "python " in each]
 
 
-def test_a_run_that_is_being_written(two, listed):
+def test_a_running_run(two, listed):
     one, other = two(curve([0.1, 0.2]), curve([0.1, 0.2]) + '{"step": 30')
     (other / "env.json").unlink()
     lines = listed("diff", one, other)
@@ -111,7 +111,7 @@ def test_refusals(two, refused):
         "runs.py diff: the following arguments are required: RUN; --help shows what is accepted"
     )
     assert refused("diff", one, other.parent.parent.parent).endswith(
-        "holds 2 runs: accepted: the folder of one"
+        "contains 2 runs; accepted: the folder of one"
     )
     (other / "env.json").write_text(json.dumps({**ENV, "commit": 3}))
     assert "env.json: damaged (commit is not str or null)" in refused("diff", one, other)

@@ -10,14 +10,14 @@ import pytest
 from bn.observe.typical import typical_unit
 from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import read_lines
-from tests.compare.made import config_text, line, said
+from tests.compare.fake_runs import config_text, line, stat
 from tests.compare.test_terminal import in_a_terminal, plain
 from tests.conftest import slowly
 
 
 @pytest.fixture
 def shown(undisturbed, listed, tmp_path):
-    """A copy of a short run, and what is shown of it, by the titles of the sections."""
+    """A copy of a short run, and the shown sections by title."""
     run = undisturbed("experiment=mnist_bn", "optim.lr=0.5")
     path = shutil.copytree(run.path, tmp_path / "a-copy")
     return path, lambda: sections(listed("show", path))
@@ -82,15 +82,15 @@ def test_resumptions(shown):
     assert re.fullmatch(r"  step 80  \S+  commit bbbbbbbbbb with changes", second)
 
 
-def test_an_experiment_that_is_gone_has_its_whole_config(make, listed):
+def test_an_unknown_experiment_shows_the_whole_config(make, listed):
     config = config_text("mnist_bn").replace("experiment: mnist_bn", "experiment: of_old")
-    found = sections(listed("show", make("of_old/a/seed_0", config=config, status=said("done", 1), lock="")))
+    found = sections(listed("show", make("of_old/a/seed_0", config=config, status=stat("done", 1), lock="")))
     title, rows = starting(found, "config")
-    assert title == "config: experiment=of_old, which is no experiment of this clone"
+    assert title == "config: experiment=of_old, which this clone does not have"
     assert ["model.nonlinearity", "sigmoid"] in [row.split() for row in rows]
 
 
-def test_a_run_that_has_just_begun_and_damaged_records(make, listed):
+def test_a_run_that_has_just_started_and_damaged_records(make, listed):
     path = make("mnist_bn/a/seed_0", config=config_text("mnist_bn"))
     found = sections(listed("show", path))
     assert {"numbers: none yet", "environment: no env.json"} <= found.keys()
@@ -118,7 +118,7 @@ def test_refusals(make, refused, tmp_path):
     make("mnist_bn/a/seed_0", metrics=line(1))
     make("mnist_bn/a/seed_1", metrics=line(1))
     assert refused("show", tmp_path / "runs") == (
-        f"runs.py: {tmp_path / 'runs'}: holds 2 runs: accepted: the folder of one"
+        f"runs.py: {tmp_path / 'runs'}: contains 2 runs; accepted: the folder of one"
     )
     assert refused("show").startswith("runs.py show: the following arguments are required: RUN")
     assert refused("show", "nothing") == (

@@ -1,4 +1,4 @@
-"""`runs.py diff`: in what two runs differ: config, code, versions, machine; and where their curves part."""
+"""`runs.py diff`: differences of two runs in config, code, versions, machine and curves."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -7,24 +7,24 @@ from textwrap import wrap
 from typing import Any
 
 from bn.compare.columns import described
-from bn.compare.facts import starts_of
+from bn.compare.environment import starts_of
 from bn.compare.rows import Row, rows_of
-from bn.compare.runs import Run, makes_the_run, run_named
+from bn.compare.runs import Run, find_run, identifies_run
 from bn.compare.settings import ABSENT, shown
 from bn.compare.terminal import in_columns, width
 from bn.errors import printable
 
-TIMES = ("step", "wall_s", "train/images_per_second")  # which differ between any two runs
+NOT_COMPARED = ("step", "wall_s", "train/images_per_second")
 Line = tuple[str, str, str]
 
 
 def main(arguments: argparse.Namespace) -> None:
-    one, other = (run_named(name) for name in arguments.runs)
+    one, other = (find_run(name) for name in arguments.runs)
     page = [
         f"A: {described(one)}",
         f"B: {described(other)}",
         *section("config", config_lines(one, other), width()),
-        *section("code and machine", differing(facts_of(one), facts_of(other)), width()),
+        *section("code and machine", differing(environment_of(one), environment_of(other)), width()),
         "",
         *curves(rows_of(one.path), rows_of(other.path)),
     ]
@@ -32,27 +32,25 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def config_lines(one: Run, other: Run) -> list[Line]:
-    """The keys that differ; those that make no other run are marked."""
-    return [
-        (key if makes_the_run(key, one.config) else f"({key})", there, here)
-        for key, there, here in differing(one.config, other.config)
-    ]
+    """The keys that differ, in brackets if they do not make it another run."""
+    rows = differing(one.config, other.config)
+    return [(key if identifies_run(key, one.config) else f"({key})", a, b) for key, a, b in rows]
 
 
-def facts_of(run: Run) -> dict[str, Any]:
-    """Of its first start."""
+def environment_of(run: Run) -> dict[str, Any]:
+    """The environment of the first start, and the number of resumptions."""
     first, *resumed = starts_of(run.path) or [{}]
     return {**first, "times resumed": len(resumed)}
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Line]:
-    """What is not the same in both: its name and both values."""
+    """The keys that differ, with both values."""
     pairs = [(key, one.get(key, ABSENT), other.get(key, ABSENT)) for key in {**one, **other}]
-    return [(key, shown(there), shown(here)) for key, there, here in pairs if there != here]
+    return [(key, shown(a), shown(b)) for key, a, b in pairs if a != b]
 
 
 def section(title: str, lines: Sequence[Line], width: int) -> list[str]:
-    """Three columns; on a terminal a value gets half of what the names leave, in several lines if need be."""
+    """A table of name and two values, which are wrapped to share the width of the terminal."""
     if not lines:
         return ["", f"{title}: the same in both"]
     names = max(len(title), *(len(name) + 2 for name, *_ in lines))
@@ -65,12 +63,12 @@ def section(title: str, lines: Sequence[Line], width: int) -> list[str]:
 
 
 def curves(rows: Sequence[Row], others: Sequence[Row]) -> list[str]:
-    """A table of the numbers that both logged: where each first differs, and by how much."""
+    """A table of the numbers that both runs logged: where each first differs, and by how much."""
     by_step = {row["step"]: row for row in others}
     pairs = [(row, by_step[row["step"]]) for row in rows if row["step"] in by_step]
     if not pairs:
         return ["curves: no step was logged by both"]
-    names = {name: None for one, other in pairs for name in one if name in other and name not in TIMES}
+    names = {name: None for one, other in pairs for name in one if name in other and name not in NOT_COMPARED}
     table = [("number", "first differs at", "at the end", "most"), *(curve(name, pairs) for name in names)]
     steps = f"{len(pairs):,} step{'s' * (len(pairs) > 1)}"
     title = f"curves, at the {steps} that both logged, up to {pairs[-1][0]['step']:,}"
@@ -78,13 +76,12 @@ def curves(rows: Sequence[Row], others: Sequence[Row]) -> list[str]:
 
 
 def curve(name: str, pairs: Sequence[tuple[Row, Row]]) -> tuple[str, str, str, str]:
-    """Of one number: the first step at which the two differ in any bit, the last values, the largest gap."""
+    """The row of one number: the first step at which any bit differs, the last values, the largest gap."""
     both = [(one["step"], one[name], other[name]) for one, other in pairs if name in one and name in other]
-    parted = [(step, there, here) for step, there, here in both if there != here]
-    _, there, here = both[-1]
-    if not parted:
+    gaps = [(abs(a - b), step) for step, a, b in both if a != b]
+    _, a, b = both[-1]
+    if not gaps:
         rows = f"{len(both):,} row{'s' * (len(both) != 1)}"
-        return name, f"the same, to the last bit, in {rows}", f"{there:.4g}", ""
-    step, *far = max(parted, key=lambda found: abs(found[1] - found[2]))
-    gap = f"{abs(far[0] - far[1]):.4g} at {step:,}"
-    return name, f"{parted[0][0]:,}", f"{there:.4g} | {here:.4g}", gap
+        return name, f"the same, to the last bit, in {rows}", f"{a:.4g}", ""
+    gap, step = max(gaps, key=lambda gap: gap[0])
+    return name, f"{gaps[0][1]:,}", f"{a:.4g} | {b:.4g}", f"{gap:.4g} at {step:,}"

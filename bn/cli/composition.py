@@ -1,4 +1,4 @@
-"""From a composed config to the run directory that it names."""
+"""Composes configs, checks them, and derives the run directory of each."""
 
 import functools
 import hashlib
@@ -13,19 +13,19 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bn.cli.arguments import CONFIGS, names_of
-from bn.cli.explaining import explain
+from bn.cli.arguments import CONFIGS, choices_of
+from bn.cli.errors import message_of
 from bn.config import Config, config_from, flatten, to_dict
 from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
 from bn.run.directory import RECORDED, REPOSITORY, RunDirectory, is_compared
 
 NAME_LENGTH = 150
-SWITCHES = ("ablation", "switch")  # groups, each choice of which is a change of section 4.2.1
+SWITCHES = ("ablation", "switch")  # groups whose choices are the changes of section 4.2.1
 
 
 def composed_config(overrides: Sequence[str], name: str = "train") -> DictConfig:
-    """The composed config with Hydra's own part, outside a running Hydra program too."""
+    """Compose the config, including Hydra's node, inside or outside a running Hydra program."""
     if GlobalHydra.instance().is_initialized():
         return compose(name, list(overrides), return_hydra_config=True)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
@@ -33,29 +33,29 @@ def composed_config(overrides: Sequence[str], name: str = "train") -> DictConfig
 
 
 def plain_values(composed: DictConfig) -> dict[str, Any]:
-    """The values themselves, without Hydra's part; interpolations are resolved."""
-    own = [str(key) for key in composed if key != "hydra"]
-    return OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True)  # type: ignore[return-value]
+    """The plain values of a composed config, resolved, without Hydra's node."""
+    keys = [str(key) for key in composed if key != "hydra"]
+    return OmegaConf.to_container(OmegaConf.masked_copy(composed, keys), resolve=True)  # type: ignore[return-value]
 
 
-def run_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
-    """The checked config and its run directory, of which nothing is created yet."""
+def run_directory_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
+    """Check a composed config and return its run directory, which is not created yet."""
     config = _checked(composed, choices)
     for group in SWITCHES:
         _check_switch(config, group, choices.get(group, "none"))
     return RunDirectory(_path(config, run_name(config, choices)), config)
 
 
-def other_records(run: RunDirectory, choices: Mapping[str, Any]) -> str:
-    """One line where a new run would train as one that is there, and only record otherwise; else empty."""
+def records_note(run: RunDirectory, choices: Mapping[str, Any]) -> str:
+    """A line if an existing run differs from this new one only in what is recorded; otherwise ""."""
     config = run.config
     twin = _path(config, run_name(config, choices, besides=RECORDED))
     if run.path.exists() or twin == run.path or not twin.exists():
         return ""
-    base, _ = _composed_alone(_alone(config))
-    own = flatten(to_dict(config)).items()
-    keys = ", ".join(key for key, value in own if key.startswith(RECORDED) and base.get(key) != value)
-    return f"{keys}: changes the records, so this is not the same run as {os.path.relpath(twin)}"
+    base, _ = _compose_base(_base_overrides(config))
+    values = flatten(to_dict(config)).items()
+    keys = ", ".join(key for key, value in values if key.startswith(RECORDED) and base.get(key) != value)
+    return f"{keys}: changes the records, so this is another run than {os.path.relpath(twin)}"
 
 
 def _path(config: Config, name: str) -> Path:
@@ -65,11 +65,11 @@ def _path(config: Config, name: str) -> Path:
 def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
     try:
         values = plain_values(composed)
-    except OmegaConfBaseException as error:  # which Hydra would tell in its own words
-        raise UserError(explain(error)) from None
-    for line in _unfit_choices(values, choices):
+    except OmegaConfBaseException as error:
+        raise UserError(message_of(error)) from None
+    for line in _invalid_choices(values, choices):
         raise UserError(line)
-    values.pop("members", None)  # who has which change: what `member` chose of it is in the model
+    values.pop("members", None)  # the choices of `member`, which are already applied
     config = config_from({**values, "experiment": choices["experiment"], "scale": choices.get("scale")})
     from bn.run.loggers import check_loggers
 
@@ -77,24 +77,24 @@ def _checked(composed: DictConfig, choices: Mapping[str, Any]) -> Config:
     return config
 
 
-def _unfit_choices(values: Mapping[str, Any], choices: Mapping[str, Any]) -> Iterator[str]:
-    """What is missing of the chosen files, or does not go together; the schema would name their keys."""
+def _invalid_choices(values: Mapping[str, Any], choices: Mapping[str, Any]) -> Iterator[str]:
+    """Messages for missing or incompatible choices, where the schema would name keys of the chosen files."""
     experiment, scale = choices.get("experiment"), choices.get("scale")
     if experiment is None:
-        yield f"experiment: required; accepted: {', '.join(names_of('experiment'))}"
+        yield f"experiment: required; accepted: {', '.join(choices_of('experiment'))}"
         return
     model, data = ((values.get(group) or {}).get("name") for group in ("model", "data"))
     takes_images = model == "inception"
-    if takes_images == (scale is None):  # which of the two is wrong, the experiment alone tells
-        own = composed_config((f"experiment={experiment}",)).model.name
-        if own != model:
-            yield f"model={model}: accepted with experiment={experiment}: {own}"
+    if takes_images == (scale is None):  # compose the experiment alone to tell which of the two is wrong
+        expected = composed_config((f"experiment={experiment}",)).model.name
+        if expected != model:
+            yield f"model={model}: accepted with experiment={experiment}: {expected}"
         elif takes_images:
-            yield f"scale: required by experiment={experiment}; accepted: {', '.join(names_of('scale'))}"
+            yield f"scale: required by experiment={experiment}; accepted: {', '.join(choices_of('scale'))}"
         else:
             yield f"scale={scale}: experiment={experiment} takes no scale (its data is fixed)"
     if takes_images and data in IDX_SETS:
-        accepted = ", ".join(name for name in names_of("data") if name not in IDX_SETS)
+        accepted = ", ".join(name for name in choices_of("data") if name not in IDX_SETS)
         yield f"data={data}: accepted with experiment={experiment}: {accepted}"
     for group in SWITCHES:
         if (choice := choices.get(group, "none")) != "none" and not takes_images:
@@ -106,62 +106,62 @@ def _unfit_choices(values: Mapping[str, Any], choices: Mapping[str, Any]) -> Ite
 
 
 def _check_switch(config: Config, group: str, choice: str) -> None:
-    """UserError for a choice of a group of `SWITCHES` that leaves the experiment as it is."""
-    alone = _alone(config)
-    experiment, _ = _composed_alone(alone)
+    """UserError for a choice of a `SWITCHES` group that does not change the experiment."""
+    base = _base_overrides(config)
+    experiment, _ = _compose_base(base)
 
     def changes(name: str) -> bool:
-        return _composed_alone((*alone, f"{group}={name}"))[0] != experiment
+        return _compose_base((*base, f"{group}={name}"))[0] != experiment
 
     if choice != "none" and not changes(choice):
-        accepted = ", ".join(("none", *filter(changes, names_of(group))))
+        accepted = ", ".join(("none", *filter(changes, choices_of(group))))
         raise UserError(
-            f"{group}={choice}: changes nothing of experiment={config.experiment}; accepted: {accepted}"
+            f"{group}={choice}: does not change experiment={config.experiment}; accepted: {accepted}"
         )
 
 
 def run_name(config: Config, choices: Mapping[str, Any], besides: tuple[str, ...] = ()) -> str:
-    """What differs from the experiment alone: `model.init_std-0.01__optim.lr-1.0`, or `default`.
+    """The name of a run: its differences from the experiment, `model.init_std-0.01__optim.lr-1.0`.
 
-    Of an image experiment "alone" is with its scale (and its member), which the name says first. Keys that
-    begin with one of `besides` are left out.
+    "default" if there are none. An image experiment is compared at its scale (and member), which come first
+    in the name. Keys that begin with one of `besides` are ignored.
     """
-    alone = _alone(config)
-    base, choices_alone = _composed_alone(alone)
+    overrides = _base_overrides(config)
+    base, base_choices = _compose_base(overrides)
     groups = sorted(
         f"{group}={choice}"
         for group, choice in choices.items()
-        if choices_alone.get(group) != choice
+        if base_choices.get(group) != choice
         and not group.startswith(("hydra", "experiment", "sweep", "logger"))
     )
     if groups:
-        base, _ = _composed_alone((*alone, *groups))
-    parts = [each.replace("=", "-") for each in sorted((*alone[1:], *groups))]
+        base, _ = _compose_base((*overrides, *groups))
+    parts = [each.replace("=", "-") for each in sorted((*overrides[1:], *groups))]
     for key, value in flatten(to_dict(config)).items():
         named = key != "seed" and is_compared(key, config) and not key.startswith(besides)
         if named and base.get(key, object()) != value:
-            parts.append(f"{key}-{_shown(value)}")
+            parts.append(f"{key}-{_format(value)}")
     name = re.sub(r"[^A-Za-z0-9._-]", "_", "__".join(parts)) or "default"
     if len(name) > NAME_LENGTH:
         name = f"{name[: NAME_LENGTH - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return name
 
 
-def _alone(config: Config) -> tuple[str, ...]:
-    """The overrides of the experiment alone, then of its scale and its member where it has them."""
+def _base_overrides(config: Config) -> tuple[str, ...]:
+    """The overrides that select the experiment, and its scale and member if it has them."""
     keys = ("experiment", "scale", "member")
     return tuple(f"{key}={value}" for key in keys if (value := getattr(config, key)) is not None)
 
 
 @functools.lru_cache
-def _composed_alone(overrides: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values and the choices that these overrides alone give."""
+def _compose_base(overrides: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The flattened values and the choices composed from these overrides."""
     composed = composed_config(overrides)
     choices = dict(composed.hydra.runtime.choices)
     return flatten(to_dict(_checked(composed, choices))), choices
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, list):
-        return "-".join(map(_shown, value))
+        return "-".join(map(_format, value))
     return "null" if value is None else str(value)

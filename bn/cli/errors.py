@@ -1,6 +1,7 @@
-"""Errors of Hydra and of OmegaConf, each in one line."""
+"""One-line messages for errors of Hydra and OmegaConf."""
 
 import re
+import traceback
 
 from hydra.errors import InstantiationException, MissingConfigException
 from omegaconf import DictConfig
@@ -9,19 +10,27 @@ from omegaconf.errors import ValidationError
 from bn.config import Loggers
 from bn.errors import UserError
 
+LOGGERS = [f"logger.{name}" for name in Loggers.__annotations__]  # groups that exist only if chosen
 
-def explain(error: Exception) -> str:
-    """One line for an error of the user's or of Hydra's."""
+
+def raised_by_hydra(error: Exception) -> bool:
+    """Whether Hydra or OmegaConf raised the error, which may be of any type, while reading the arguments."""
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    return innermost.f_globals.get("__name__", "").partition(".")[0] in ("hydra", "omegaconf")
+
+
+def message_of(error: Exception) -> str:
+    """The one-line message for a UserError or an error of Hydra."""
     cause = error.__cause__
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, InstantiationException) and isinstance(cause, UserError):  # of a plugin
+    if isinstance(error, InstantiationException) and isinstance(cause, UserError):  # from a plugin
         return str(cause)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={name}: unknown; accepted: {', '.join(error.options)}"
     if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'", str(error)):
-        return f"{several[1]}: several values need -m, which trains with each; a list is written [1,2]"
+        return f"{several[1]}: several values need -m, which trains a run for each; write a list as [1,2]"
     if isinstance(cause, ValidationError):
         key = cause.full_key or str(error).rpartition(" ")[2].partition("=")[0]
         return f"{key}: {str(cause).splitlines()[0]}"
@@ -33,6 +42,3 @@ def explain(error: Exception) -> str:
         keys = LOGGERS if key.startswith("logger.") and key.count(".") == 1 else map(str, parent)
         return f"{key}: unknown key; accepted: {', '.join(each for each in keys if each != 'hydra')}"
     return " ".join(str(error).split())
-
-
-LOGGERS = [f"logger.{name}" for name in Loggers.__annotations__]  # each a group, where it is chosen

@@ -1,4 +1,4 @@
-"""`runs.py show`: everything about one run on a page."""
+"""`runs.py show`: everything about one run on one page."""
 
 import argparse
 import os
@@ -8,81 +8,79 @@ from typing import Any
 
 import plotext
 
-from bn.compare.columns import COLUMNS, cells, reason
-from bn.compare.facts import starts_of
+from bn.compare.columns import COLUMNS, cells, reason_of
+from bn.compare.environment import starts_of
 from bn.compare.percentiles import layers_of, observed, typical
 from bn.compare.rows import ACCURACY, curve, logged_as, rows_of
-from bn.compare.runs import Run, run_named
+from bn.compare.runs import Run, find_run
 from bn.compare.settings import ABSENT, CHOICES, shown
 from bn.compare.terminal import in_columns, width
 from bn.config import flatten, to_dict
 from bn.errors import UserError, printable
 
-WIDEST, HEIGHT = 120, 12  # columns of the page, lines of a curve
+MAX_WIDTH, CURVE_HEIGHT = 120, 12  # columns, lines
 Section = tuple[str, list[str]]
 
 
 def main(arguments: argparse.Namespace) -> None:
-    run = run_named(arguments.run)
-    columns = min(width(), WIDEST)
-    for part in (standing, config, numbers_and_curves, percentiles, environment, files):
+    run = find_run(arguments.run)
+    columns = min(width(), MAX_WIDTH)
+    for part in (status, config, numbers_and_curves, percentiles, environment, files):
         try:
             sections = list(part(run))
         except UserError as error:  # a damaged record
             sections = [(str(error), [])]
         for title, lines in sections:
             page = [printable(title), *(f"  {line}" for line in lines)]
-            print(*(folded(line, columns) for line in page), "", sep="\n")
+            print(*(wrapped(line, columns) for line in page), "", sep="\n")
 
 
-def folded(line: str, columns: int) -> str:
-    """A line that is too long, such as a command, in several."""
+def wrapped(line: str, columns: int) -> str:
     return line if len(line) <= columns else textwrap.fill(line, columns, subsequent_indent=" " * 6)
 
 
-def standing(run: Run) -> Iterator[Section]:
-    """How it stands."""
+def status(run: Run) -> Iterator[Section]:
     found = dict(zip(COLUMNS, cells(run.state, os.path.relpath(run.path)), strict=True))
     name = found.pop("run")
     found["accuracy"] += f" ({run.state.accuracy_of})" * bool(found["accuracy"])
-    found |= {"reason": reason(run.state), "log": run.state.log or ""}
+    found |= {"reason": reason_of(run.state), "log": run.state.log or ""}
     yield name, in_columns([pair for pair in found.items() if pair[1]])
 
 
 def config(run: Run) -> Iterator[Section]:
-    """What differs from the experiment alone; everything where this clone has no such experiment."""
+    """The differences from the experiment, or the whole config if this clone has no such experiment."""
     if not run.config:
         yield "config: missing or damaged", []
         return
     own = {key: value for key, value in run.config.items() if key not in ("experiment", "output", "debug")}
-    experiment, alone = alone_of(run)
+    experiment, base = experiment_of(run)
     rows = [
-        (key, shown(value), f"({shown(alone[key])})" if key in alone else "")
+        (key, shown(value), f"({shown(base[key])})" if key in base else "")
         for key, value in own.items()
-        if value != alone.get(key, ABSENT)
+        if value != base.get(key, ABSENT)
     ]
-    why = ", except for" if alone else ", which is no experiment of this clone"
-    yield f"config: {experiment}{why * bool(rows)}", in_columns(rows)
+    suffix = ", except for" if base else ", which this clone does not have"
+    yield f"config: {experiment}{suffix * bool(rows)}", in_columns(rows)
 
 
-def alone_of(run: Run) -> tuple[str, dict[str, Any]]:
-    """The words that compose the experiment alone, and its config; empty where it cannot be composed."""
+def experiment_of(run: Run) -> tuple[str, dict[str, Any]]:
+    """The arguments that select the run's experiment, and its flattened config ({} if unknown)."""
     from hydra.errors import HydraException
 
     from bn.cli import planned_run
 
-    words = [f"experiment={run.state.experiment}"]
+    arguments = [f"experiment={run.state.experiment}"]
     for key in ("scale", "member", "debug"):
         value = shown(run.config.get(key))
-        words += [f"{key}={value}"] * (value != CHOICES.get(key, "null"))
+        arguments += [f"{key}={value}"] * (value != CHOICES.get(key, "null"))
     try:
-        return " ".join(words), flatten(to_dict(planned_run(words).config))
+        return " ".join(arguments), flatten(to_dict(planned_run(arguments).config))
     except (UserError, HydraException):
-        return words[0], {}
+        return arguments[0], {}
 
 
 def numbers_and_curves(run: Run) -> Iterator[Section]:
-    """The latest value of each logged number, of the accuracy the best too; its curve and the loss's."""
+    """The latest value of each logged number, the best accuracy, and the curves of accuracy and loss."""
     rows = rows_of(run.path)
     accuracy = logged_as(ACCURACY, run)
     latest = {name: (value, row["step"]) for row in rows for name, value in row.items() if name != "step"}
@@ -97,14 +95,14 @@ def numbers_and_curves(run: Run) -> Iterator[Section]:
     for name in (accuracy, "train/loss"):
         steps, values = curve(rows, name)
         if len(steps) > 1:
-            yield name, drawn(steps, values, min(width(), WIDEST) - 2)
+            yield name, text_plot(steps, values, min(width(), MAX_WIDTH) - 2)
 
 
-def drawn(steps: Any, values: Any, columns: int) -> list[str]:
-    """The lines of a curve in characters."""
+def text_plot(steps: Any, values: Any, columns: int) -> list[str]:
+    """The lines of a curve plotted in characters."""
     plotext.clear_figure()
     plotext.theme("clear")
-    plotext.plotsize(columns, HEIGHT)
+    plotext.plotsize(columns, CURVE_HEIGHT)
     plotext.plot(steps.tolist(), values.tolist(), marker="braille")
     ticks = [steps[0], *(steps[-1] * i / 4 for i in range(1, 5))]
     plotext.xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
@@ -112,7 +110,7 @@ def drawn(steps: Any, values: Any, columns: int) -> list[str]:
 
 
 def percentiles(run: Run) -> Iterator[Section]:
-    """Of the typical unit of each layer, at the first, the middle and the last step observed."""
+    """Percentiles of the typical unit of each layer, at the first, middle and last observed step."""
     found = observed(run.path)
     if not layers_of(found) or not len(found["steps"]):
         return
@@ -127,7 +125,7 @@ def percentiles(run: Run) -> Iterator[Section]:
 
 
 def environment(run: Run) -> Iterator[Section]:
-    """Of its first start; then when the run was resumed, and what was other than at its start."""
+    """The environment of the first start, and its changes at each resumption."""
     first, *resumed = starts_of(run.path) or [{}]
     yield (
         "environment" if first else "environment: no env.json",
@@ -143,7 +141,7 @@ def environment(run: Run) -> Iterator[Section]:
 
 
 def files(run: Run) -> Iterator[Section]:
-    """The checkpoints, and the size of everything."""
+    """The checkpoints, and the total size of the run directory."""
     total = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
     rows = [
         (

@@ -1,4 +1,4 @@
-"""Run directories as training leaves them, made up."""
+"""Fake run directories, as training writes them."""
 
 import dataclasses
 import functools
@@ -12,13 +12,13 @@ import yaml
 from bn.config import to_dict
 from tests.conftest import composed
 
-ELSEWHERE = "process 7 on x\n7 elsewhere/pid:[1] 99\n"  # of a lock
+ELSEWHERE = "process 7 on x\n7 elsewhere/pid:[1] 99\n"  # the content of a lock
 
 
 def make_run(path, *, config="steps: 400\n", first=(), hours_ago=3.5, **contents):
-    """A run directory with these `contents`: status, submitted, metrics, lock, env.
+    """Create a run directory with these `contents`: status, submitted, metrics, lock, env.
 
-    Of two files the one in `first` is older.
+    Files in `first` are older than the others.
     """
     path.mkdir(parents=True, exist_ok=True)
     files = {"config.yaml": config, "metrics.jsonl": contents.get("metrics"), "lock": contents.get("lock")}
@@ -33,8 +33,8 @@ def make_run(path, *, config="steps: 400\n", first=(), hours_ago=3.5, **contents
     return path
 
 
-def said(state, step, reason=None, **more):
-    """A status.json."""
+def stat(state, step, reason=None, **more):
+    """The content of status.json."""
     return {"state": state, "step": step, "steps": 400, "reason": reason, "job": None, **more}
 
 
@@ -45,21 +45,21 @@ def line(step, **values):
 
 
 def curve(values, every=100, name="test/accuracy"):
-    """A metrics.jsonl with these values, one every so many steps, a second each."""
+    """A metrics.jsonl with these values, `every` steps and one second apart."""
     rows = ({"step": every * i, "wall_s": float(i), name: value} for i, value in enumerate(values, start=1))
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 @functools.cache
 def config_text(experiment="mnist_bn", seed=0, **optim):
-    """The config.yaml of a run of this experiment, seed and `optim.lr=...`."""
+    """The config.yaml of this experiment and seed, with changes of `optim`."""
     config = composed((f"experiment={experiment}",)).config
     changed = dataclasses.replace(config.optim, **optim)
     return yaml.safe_dump(to_dict(dataclasses.replace(config, seed=seed, optim=changed)), sort_keys=False)
 
 
 def x_of(line):
-    """What is drawn: (N,)."""
+    """The x coordinates of a line: (N,)."""
     return np.asarray(line.get_xdata(), float)
 
 
@@ -68,5 +68,5 @@ def y_of(line):
 
 
 def corners_of(band):
-    """(N, 2) of what `fill_between` drew."""
+    """The corners of a band of `fill_between`: (N, 2)."""
     return np.asarray(band.get_paths()[0].vertices)

@@ -1,4 +1,4 @@
-"""What env.json says of a run's code and machine, in words."""
+"""The code and machine of a run, read from env.json."""
 
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,15 @@ FACTS = ("commit", "python", "torch", "numpy", "platform", "host", "processor", 
 
 
 def starts_of(path: Path) -> list[dict[str, Any]]:
-    """The facts of the first start of the run at `path`, and of each time it was resumed, with its `step`.
+    """The environment of the first start of a run and of each resumption, with its `step`.
 
-    Empty where there is no env.json; Damaged where it is.
+    [] without env.json; raises Damaged if it is invalid.
     """
     env = read_record(path / "env.json", ENV)
-    return [_facts_of(start) for start in (env, *env["resumed"])] if env else []
+    return [_describe(start) for start in (env, *env["resumed"])] if env else []
 
 
-def _facts_of(start: dict[str, Any]) -> dict[str, Any]:
+def _describe(start: dict[str, Any]) -> dict[str, Any]:
     found = {key: start[key] for key in FACTS if start.get(key) is not None}
     found["commit"] = short(start["commit"]) + " with changes" * bool(start["dirty"])
     device = flatten(start["device"])
