@@ -75,7 +75,7 @@ def _one_thread():
 
 @pytest.fixture(scope="session", autouse=True)
 def _signals_are_not_ignored():
-    """A shell that starts pytest in the background, or nohup, makes it and its children ignore some signals."""
+    """A shell that starts pytest in the background, or nohup, makes it ignore some signals."""
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)
