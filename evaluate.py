@@ -1,7 +1,7 @@
 """Evaluate trained networks: python evaluate.py checkpoint=runs/bn_x5/scale-smoke/seed_0 (see --help).
 
 Hydra composes what is chosen from configs/evaluate.yaml; `bn.evaluate.config` checks it; the work is
-`bn.evaluate.checkpoints.evaluate_checkpoints`, and of images of one's own `bn.evaluate.own_images`.
+`bn.evaluate.checkpoints.evaluate_checkpoints`, and of images of one's own `bn.evaluate.classify`.
 """
 
 import sys
@@ -25,7 +25,7 @@ def main(composed: DictConfig) -> None:
 
         # Imports torch, which --help and a refused choice do without.
         if evaluation.images is not None:
-            from bn.evaluate.own_images import classify_images
+            from bn.evaluate.classify import classify_images
 
             return classify_images(evaluation, data)
         from bn.evaluate.checkpoints import evaluate_checkpoints

@@ -24,8 +24,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
-from bn.errors import Arguments
-from bn.files import write_whole
+from bn.errors import ArgumentParser
+from bn.files import write_atomically
 from bn.run.directory import REPOSITORY
 from bn.run.environment import processor
 from bn.run.signals import end_with_parent
@@ -86,7 +86,7 @@ MEASUREMENTS = {
 
 
 def main() -> None:
-    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}")
     parser.add_argument("--list", action="store_true", help="measure nothing")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
@@ -125,7 +125,7 @@ def take_up(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for part in KEPT.glob("*.part.json"):
         if not (out / part.name).exists():
-            write_whole(out / part.name, part.read_bytes())
+            write_atomically(out / part.name, part.read_bytes())
 
 
 def measure(name: str, device: str, out: Path) -> bool:

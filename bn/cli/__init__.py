@@ -29,7 +29,7 @@ from bn.cli.arguments import CONFIGS, check_arguments, checked_key, is_of_compos
 from bn.cli.composing import composed_config, other_records, run_of
 from bn.cli.explaining import explain
 from bn.cli.help import help_page
-from bn.data.there import check_data, fetch_data
+from bn.data.availability import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
 from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.run.attempt import Outcome, Work, attempt, check_device

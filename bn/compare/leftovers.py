@@ -21,10 +21,10 @@ from bn.compare.filters import Condition, chosen, folders_and_conditions
 from bn.compare.removal import REMOVED, agreed, check, remove
 from bn.compare.runs import Run
 from bn.errors import UserError, printable
-from bn.files import open_locked, remove_parts
+from bn.files import open_locked, remove_partial_files
 
 HOUR = 3600.0
-PART = re.compile(r"(.+)\.[0-9a-f]{12}\.part")  # of a file, as `bn.files.whole` names it
+PART = re.compile(r"(.+)\.[0-9a-f]{12}\.part")  # of a file, as `bn.files.atomic_file` names it
 GONE = re.compile(rf"{re.escape(REMOVED)}[0-9a-f]{{12}}")
 
 
@@ -98,7 +98,7 @@ def is_left(file: Path) -> bool:
 
 
 def remove_part(part: Path) -> None:
-    remove_parts(part.parent, PART.sub(r"\1", part.name))
+    remove_partial_files(part.parent, PART.sub(r"\1", part.name))
 
 
 def remove_tree(path: Path) -> None:

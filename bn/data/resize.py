@@ -1,7 +1,4 @@
-"""A box of one decoded image, resized to a square of bytes by an antialiased bilinear filter.
-
-The same filter as `crops.crop_and_resize`, for images that come one by one on the CPU.
-"""
+"""Cropping and resizing of single images on the CPU, with the same filter as `crops.crop_and_resize`."""
 
 import numpy as np
 import torch
@@ -9,27 +6,28 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from bn.data.jpeg import Picture
+from bn.data.image_files import DecodedImage, EncodedImage
 
 
-def random_crop(picture: Picture, box: np.ndarray, size: int) -> Tensor:
-    """(3, size, size) uint8: `box` (top, left, height, width), in whole pixels, cut out and resized.
+def random_crop(image: DecodedImage | EncodedImage, box: np.ndarray, size: int) -> Tensor:
+    """Crop an image to `box`, in whole pixels, and resize the crop to (3, size, size) uint8.
 
-    BrokenImage if it cannot be decoded. torch's resizing of bytes is vectorized: it takes half the time of
-    PIL's.
+    Uses torch, whose vectorized resizing of bytes takes half the time of PIL's. BrokenImage if the image
+    cannot be decoded.
     """
     top, left, height, width = box.tolist()
-    cut = torch.from_numpy(picture.pixels()[top : top + height, left : left + width])
-    cut = cut[None].permute(0, 3, 1, 2)  # in this order torch sees that the channels are last in memory
-    return F.interpolate(cut, (size, size), mode="bilinear", antialias=True)[0]
+    crop = torch.from_numpy(image.pixels()[top : top + height, left : left + width])
+    crop = crop[None].permute(0, 3, 1, 2)  # in this order torch recognizes that channels are last in memory
+    return F.interpolate(crop, (size, size), mode="bilinear", antialias=True)[0]
 
 
-def central_crop(picture: Picture, box: np.ndarray, size: int) -> Tensor:
-    """(3, size, size) uint8: the `box` of `central_box`, resized; the filter reads the pixels beyond it too.
+def central_crop(image: DecodedImage | EncodedImage, box: np.ndarray, size: int) -> Tensor:
+    """Resize the `box` of `central_box` to (3, size, size) uint8; the filter also reads pixels around it.
 
-    The box may begin and end within pixels, which PIL can do. BrokenImage if it cannot be decoded.
+    Uses PIL, which accepts boxes with fractional pixels. BrokenImage if the image cannot be decoded.
     """
     top, left, height, width = box.tolist()
-    image = Image.fromarray(picture.pixels())
-    image = image.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + width, top + height))
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    crop = Image.fromarray(image.pixels()).resize(
+        (size, size), Image.Resampling.BILINEAR, (left, top, left + width, top + height)
+    )
+    return torch.from_numpy(np.array(crop)).permute(2, 0, 1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bn.config import ImageData
-from bn.data.images import Plan, open_images
+from bn.data.images import Plan, open_loader
 from tests.data.made import SIDE, encoded, smooth
 
 
@@ -46,7 +46,7 @@ def opened(image_data):
 
     def make(root="", *, batch=4, seed=0, first=0, steps=100, rank=0, ranks=1, **changes):
         made.append(
-            open_images(
+            open_loader(
                 image_data(root, **changes), Plan(steps, batch, seed, first, rank, ranks), torch.device("cpu")
             )
         )  # fmt: skip

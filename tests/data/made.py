@@ -1,4 +1,4 @@
-"""Pictures and files that the tests make."""
+"""ImageDataset and files that the tests make."""
 
 import io
 

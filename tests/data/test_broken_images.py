@@ -2,7 +2,7 @@
 
 import pytest
 
-from bn.data.jpeg import BrokenImage
+from bn.data.image_files import BrokenImage
 from bn.errors import UserError
 from tests.data.made import encoded, smooth
 
@@ -23,7 +23,7 @@ def broken_tree(make_tree):
 
 TRYING = {
     "train/cat/003.png": (
-        lambda images: [images.feed(n) for n in range(4)],  # an epoch
+        lambda images: [images.batch(n) for n in range(4)],  # an epoch
         lambda images: list(images.training_examples(16)),
     ),
     "val/dog/020.png": (lambda images: list(images.validation()),),
@@ -44,7 +44,7 @@ def test_the_same_images_are_read_once_it_is_restored(broken_tree, opened):
     with pytest.raises(BrokenImage):
         opened(root)
     path.write_bytes(encoded(smooth(3)))
-    assert len(opened(root, batch=16).feed(0).labels) == 16
+    assert len(opened(root, batch=16).batch(0).labels) == 16
 
 
 def test_a_stream_reads_only_what_is_asked_for(broken_tree, opened):

@@ -185,7 +185,7 @@ def test_a_download_that_fails_is_said_once_and_leaves_nothing(
     cli, trees, tmp_path, monkeypatch, name, seeds
 ):
     """However many members need it, and before the first starts."""
-    monkeypatch.setattr("bn.data.there.REPOSITORY", tmp_path)  # where Fashion-MNIST would go
+    monkeypatch.setattr("bn.data.availability.REPOSITORY", tmp_path)  # where Fashion-MNIST would go
     tries = []
     for dataset in ("CIFAR10", "FashionMNIST"):
         refuse = getattr(torchvision.datasets, dataset)

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as TF
 from benchmarks.photographs import jpeg_file, photograph
 from bn.data.crops import BOX_DRAWS, central_box, random_boxes
 from bn.data.draws import uniform
-from bn.data.jpeg import open_picture
+from bn.data.image_files import open_image
 from bn.data.resize import central_crop, random_crop
 
 SIZE = 224
@@ -24,7 +24,7 @@ def photo(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("photo") / "photo.jpg"
     path.write_bytes(content)
     whole = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-    return open_picture(str(path)), torch.from_numpy(whole.copy()).permute(2, 0, 1).float()
+    return open_image(str(path)), torch.from_numpy(whole.copy()).permute(2, 0, 1).float()
 
 
 def difference(a, b):

@@ -39,7 +39,7 @@ def test_smoke_is_the_same_for_all_seeds_and_shared_out_evenly(opened):
     for a, b in zip(first.validation(), second.validation(), strict=True):
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.labels, b.labels)
-    labels = torch.cat([first.feed(n).labels for n in range(20)])  # an epoch
+    labels = torch.cat([first.batch(n).labels for n in range(20)])  # an epoch
     assert len(labels) == 2000
     assert labels.bincount().min() > 180
     assert torch.cat([batch.labels for batch in first.validation()]).bincount().min() > 35
@@ -80,9 +80,9 @@ def test_ranks_share_out_each_mini_batch_and_the_validation(make_tree, opened, f
     whole = opened(root, feed=feed, batch=8)
     parts = [opened(root, feed=feed, batch=8, rank=rank, ranks=4) for rank in range(4)]
     for n in range(5):
-        shares = [part.feed(n) for part in parts]
+        shares = [part.batch(n) for part in parts]
         assert [len(share.labels) for share in shares] == [2] * 4
-        assert torch.equal(torch.cat([share.images for share in shares]), whole.feed(n).images)
+        assert torch.equal(torch.cat([share.images for share in shares]), whole.batch(n).images)
     shares = [batch.images for part in parts for batch in part.validation()]
     assert [len(share) for share in shares] == [3, 3, 2, 2]  # no padding, none twice
     assert torch.equal(torch.cat(shares), torch.cat([batch.images for batch in whole.validation()]))
@@ -108,17 +108,17 @@ def test_the_probes_examples_do_not_depend_on_the_seed_and_are_not_distorted(mak
 
 def test_the_validation_pictures_are_there_as_they_are(make_tree, opened):
     images = opened(make_tree(size=lambda i: (30 + i, 50)), feed="stream")
-    assert len(images.pictures) == 6
-    assert images.pictures.labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert [tuple(images.pictures[i].shape) for i in range(6)] == [(3, 46 + i, 50) for i in range(6)]
-    assert images.pictures.names[0].endswith("val/cat/016.png")
+    assert len(images.dataset) == 6
+    assert images.dataset.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert [tuple(images.dataset[i].shape) for i in range(6)] == [(3, 46 + i, 50) for i in range(6)]
+    assert images.dataset.names[0].endswith("val/cat/016.png")
 
 
 @pytest.mark.parametrize("size", [(40, 32), (32, 33), (31, 31)])
 def test_auto_streams_photographs_however_few(make_tree, opened, size):
     images = opened(make_tree(size=lambda i: size), feed="auto")
     assert type(images._source) is Stream
-    assert images.feed(0).images.shape == (4, 3, 28, 28)
+    assert images.batch(0).images.shape == (4, 3, 28, 28)
 
 
 @pytest.mark.parametrize(("limit", "source"), [(22 * 32 * 32 * 3, Resident), (22 * 32 * 32 * 3 - 1, Stream)])
@@ -196,4 +196,4 @@ def test_a_download_that_fails_is_one_line(opened, monkeypatch, one_line, tmp_pa
 
 def test_a_tree_of_files_comes_before_the_download(make_tree, opened, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.CIFAR10", lambda *args, **options: pytest.fail("downloaded"))
-    assert len(opened(make_tree(), name="cifar10").pictures) == 6
+    assert len(opened(make_tree(), name="cifar10").dataset) == 6

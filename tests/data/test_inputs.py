@@ -6,7 +6,7 @@ import torch
 
 from bn.config.choices import INPUTS, load
 from bn.data import inputs
-from bn.data.mnist import Mnist, Split, changed
+from bn.data.mnist import Examples, Mnist, changed
 
 G = torch.Generator().manual_seed(3)
 IMAGES = (torch.rand(300, 784, generator=G) < torch.rand(784, generator=G)).to(torch.uint8)
@@ -77,7 +77,7 @@ def test_noise_is_the_same_each_time_and_another_in_each_split():
 
 
 def test_each_split_is_changed_and_keeps_its_labels():
-    split = Split(IMAGES, torch.arange(300))
+    split = Examples(IMAGES, torch.arange(300))
     data = changed(Mnist(split, None, split), "inverted")
     assert data.validation is None
     for one in (data.train, data.test):

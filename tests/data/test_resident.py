@@ -25,7 +25,7 @@ def test_a_mini_batch_is_what_torchvision_makes_of_its_pictures_one_by_one(make_
     mirrored = 0
     for n in (0, 1, 5):
         epoch, examples = ImageOrder(16, 6, 3, "complete", 4)(n)
-        batch = images.feed(n)
+        batch = images.batch(n)
         assert batch.labels.tolist() == [folder.targets[i] for i in examples]
         assert batch.images.dtype == torch.float32
         for image, example in zip(batch.images, examples, strict=True):
@@ -37,7 +37,7 @@ def test_a_mini_batch_is_what_torchvision_makes_of_its_pictures_one_by_one(make_
             if drawn.mirror[0] < 0.5:
                 expected = TF.horizontal_flip(expected)
                 mirrored += 1
-            expected = (distort(expected[None], drawn.colour, strength)[0] - MEAN) / STD
+            expected = (distort(expected[None], drawn.color, strength)[0] - MEAN) / STD
             # The stream rounds to whole levels, after each direction; strong distortion multiplies that.
             rounded = 0 if feed == "resident" else {"none": 1.01, "googlenet": 4}[strength]
             assert (image - expected).abs().max() * STD < rounded + 2e-3
@@ -69,4 +69,4 @@ def test_a_picture_of_another_size_is_named(make_tree, opened, one_line, split):
         opened(root)
     assert one_line(error).startswith(f"{path}: 50x40 pixels, data.resize=32: ")
     assert "data.feed=stream" in str(error.value)
-    assert opened(root, feed="stream").feed(0).images.shape == (4, 3, 28, 28)
+    assert opened(root, feed="stream").batch(0).images.shape == (4, 3, 28, 28)

@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 
-from bn.data.jpeg import open_picture
+from bn.data.image_files import open_image
 
 SIZE = (9, 7)
 
@@ -67,5 +67,5 @@ CASES = {name: rest for name, *rest in cases()}
 def test_the_pixels_are_those_that_were_written(tmp_path, name):
     content, expected = CASES[name]
     (tmp_path / name).write_bytes(content)
-    pixels = open_picture(str(tmp_path / name)).pixels()
+    pixels = open_image(str(tmp_path / name)).pixels()
     assert abs(pixels.astype(int) - expected).max() <= 1

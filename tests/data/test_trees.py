@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import ImageFolder
 
-from bn.data.pictures import read_tree
+from bn.data.datasets import read_tree
 from bn.errors import UserError
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bn.data import jpeg
-from bn.data.jpeg import FORMATS, LIMIT, BrokenImage, open_picture
+from bn.data import image_files
+from bn.data.image_files import FORMATS, LIMIT, BrokenImage, open_image
 from tests.data.made import encoded, smooth
 
 RAMP = np.linspace(0, 1, 40, dtype=np.float64).reshape(5, 8)  # from black to white
@@ -24,7 +24,7 @@ def read(tmp_path):
     def pixels(content, name="picture.png"):
         path = tmp_path / name
         path.write_bytes(content)
-        picture = open_picture(str(path))
+        picture = open_image(str(path))
         found = picture.pixels()
         assert found.shape == (*picture.size, 3)
         return found
@@ -137,14 +137,14 @@ def test_only_regular_files_are_read(tmp_path, monkeypatch, kind, name):
     path = tmp_path / name
     SPECIAL[kind](path if kind != "a socket" else type(path)(name))
     with pytest.raises(BrokenImage) as error:
-        open_picture(str(path))
+        open_image(str(path))
     assert str(error.value).startswith(f"{path}: cannot be read (")
 
 
 def test_a_link_to_a_regular_file_is_read(tmp_path):
     (tmp_path / "kept").write_bytes(encoded(PIXELS))
     (tmp_path / "picture.png").symlink_to("kept")
-    assert np.array_equal(open_picture(str(tmp_path / "picture.png")).pixels(), PIXELS)
+    assert np.array_equal(open_image(str(tmp_path / "picture.png")).pixels(), PIXELS)
 
 
 def headed(kind, width, height):
@@ -171,11 +171,11 @@ def headed(kind, width, height):
 @pytest.mark.parametrize("size", [(13_000, 13_000), (65_000, 1_033), (1_033, 65_000), (8_193, 8_192)])
 def test_an_image_of_too_many_pixels_is_refused_undecoded(tmp_path, monkeypatch, kind, size):
     width, height = size
-    monkeypatch.setattr(jpeg, "_rgb", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr(image_files, "_rgb", lambda _: pytest.fail("decoded"))
     path = tmp_path / f"picture.{kind}"
     path.write_bytes(headed(kind, width, height))
     with pytest.raises(BrokenImage) as error:
-        open_picture(str(path))
+        open_image(str(path))
     assert f"({width}x{height} pixels; accepted: at most {LIMIT} in all)" in str(error.value)
 
 
@@ -184,9 +184,9 @@ def test_opening_decodes_nothing(tmp_path, monkeypatch, kind):
     """All images of a mini-batch are opened together: only their content is in memory then."""
     path = tmp_path / f"picture.{kind}"
     path.write_bytes(headed(kind, 8_000, 8_000))
-    monkeypatch.setattr(jpeg, "_rgb", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr(image_files, "_rgb", lambda _: pytest.fail("decoded"))
     monkeypatch.setattr("simplejpeg.decode_jpeg", lambda *_, **__: pytest.fail("decoded"))
-    assert open_picture(str(path)).size == (8_000, 8_000)
+    assert open_image(str(path)).size == (8_000, 8_000)
 
 
 def test_a_file_larger_than_any_image_is_not_read(tmp_path):
@@ -195,4 +195,4 @@ def test_a_file_larger_than_any_image_is_not_read(tmp_path):
         file.write(encoded(PIXELS))
         file.truncate(1 << 40)
     with pytest.raises(BrokenImage, match=f"^.*{1 << 40} bytes; accepted: at most"):
-        open_picture(str(path))
+        open_image(str(path))

@@ -45,11 +45,11 @@ def test_without_room_for_their_mini_batches_fewer_and_a_line(machine, capfd):
     machine(16, free=64 << 20)
     assert worker_count(None, 20 << 20) == 3
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("data.workers: 3 processes decode instead of 15: ")
-    assert line.endswith("has room for the mini-batches of 3 (64 MiB free)")
+    assert line.startswith("data.workers: 3 instead of 15: ")
+    assert line.endswith("(64 MiB free) holds the mini-batches of at most 3")
 
 
 def test_without_room_for_those_of_all_that_are_wanted_a_line(machine):
     machine(16, free=64 << 20)
-    with pytest.raises(UserError, match=r"^data.workers=8: .*: accepted: at most 3, or null$"):
+    with pytest.raises(UserError, match=r"^data.workers=8: .*; accepted: at most 3, or null$"):
         worker_count(8, 20 << 20)

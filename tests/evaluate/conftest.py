@@ -13,7 +13,7 @@ from PIL import Image
 from bn import cli
 from bn.config import ImageData, config_from, to_dict
 from bn.data.photometric import normalize
-from bn.data.smoke import smoke_pictures
+from bn.data.smoke import smoke_images
 from bn.evaluate import checkpoints as module
 from bn.evaluate.config import evaluation_from
 from bn.models.build import build_model
@@ -38,7 +38,7 @@ def tree(tmp_path):
 
     def make(each=2, name="pictures", classes=range(10)):
         root = tmp_path / name
-        images, labels = smoke_pictures()
+        images, labels = smoke_images()
         for split, first in (("train", 0), ("val", 500)):
             for label in classes:
                 folder = root / split / f"class{label}"

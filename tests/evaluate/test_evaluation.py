@@ -9,8 +9,8 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
 from bn.config import ImageData, config_from
-from bn.data.images import Plan, open_images
-from bn.data.smoke import TRAIN, smoke_pictures
+from bn.data.images import Plan, open_loader
+from bn.data.smoke import TRAIN, smoke_images
 from bn.errors import UserError
 from bn.evaluate.crops import multicrop
 from bn.norm import population_statistics
@@ -73,7 +73,7 @@ def test_it_agrees_with_what_training_logged(trained, evaluate):
         "evaluate.at.early=[]", "probe.at.early=[]", "evaluate.population_batches=3",
     )  # fmt: skip
     last = read_lines(run.path / "metrics.jsonl")[-1]
-    labels = torch.from_numpy(smoke_pictures()[1][TRAIN:])
+    labels = torch.from_numpy(smoke_images()[1][TRAIN:])
     for statistics, suffix in (("moving", ""), ("population", "_population")):
         record = evaluate(run.path, statistics=statistics)
         assert (record["n"], record["statistics"]) == (500, statistics)
@@ -95,7 +95,7 @@ def test_population_statistics_are_of_the_mini_batches_of_its_training(
     assert isinstance(own, ImageData)
     root = str(tmp_path / "pictures")
     data = dataclasses.replace(own, name="cifar10", root=root, shard_size=40)
-    feed = open_images(data, Plan(steps=10, batch=32, seed=0, first=7), torch.device("cpu")).feed
+    feed = open_loader(data, Plan(steps=10, batch=32, seed=0, first=7), torch.device("cpu")).batch
     population_statistics(model, [feed(n).images for n in (7, 8, 9)])
     images, _ = pictures_of(tmp_path / "pictures")
     expected = probabilities_of(model, images, central)
@@ -117,8 +117,8 @@ def test_population_statistics_are_of_the_shares_of_the_processes_that_trained(
     model = network(path)
     data = config_from(state["config"]).data
     assert isinstance(data, ImageData)
-    images = open_images(data, Plan(steps=10, batch=32, seed=0, first=7), torch.device("cpu"))
-    population_statistics(model, [share for n in (7, 8, 9) for share in images.feed(n).images.split(16)])
+    images = open_loader(data, Plan(steps=10, batch=32, seed=0, first=7), torch.device("cpu"))
+    population_statistics(model, [share for n in (7, 8, 9) for share in images.batch(n).images.split(16)])
     with torch.no_grad():
         expected = torch.cat([model(x).double().softmax(1) for x, _ in images.validation()])
     torch.testing.assert_close(record["probabilities"][:, 0], expected, rtol=0, atol=1e-4)
@@ -181,4 +181,4 @@ def test_probabilities_that_are_not_finite_are_wrong_and_said(checkpoint, evalua
         0,
         10,
     )
-    assert "10 images have NaN or inf among their probabilities and count as wrong" in record["line"]
+    assert "10 images have NaN or infinite probabilities and count as wrong" in record["line"]

@@ -84,7 +84,7 @@ def test_weights_that_do_not_fit_the_config(refused, checkpoint):
     del state["model"]["classifier.bias"]
     state["step"] = 8
     assert refused(save_checkpoint(path.parent, 8, state)) == (
-        "bn_x5-0-10/checkpoints/step_8.pt: its weights do not fit the network that its config describes"
+        "bn_x5-0-10/checkpoints/step_8.pt: its weights do not fit the network in its config"
     )
 
 
@@ -101,8 +101,8 @@ def test_a_checkpoint_that_does_not_say_its_step(refused, checkpoint, step):
     renamed = path.with_name("renamed.pt")
     torch.save(state, renamed)
     assert refused(renamed) == (
-        "bn_x5-0-10/checkpoints/renamed.pt: a checkpoint without its step or config: "
-        "not one that train.py wrote"
+        "bn_x5-0-10/checkpoints/renamed.pt: a checkpoint without step or config; "
+        "accepted: one that train.py wrote"
     )
 
 
@@ -116,16 +116,16 @@ def test_an_mnist_network(refused, tmp_path):
     state = {"step": 1, "config": to_dict(config), "model": build_model(config).state_dict()}
     path = save_checkpoint(tmp_path / "checkpoints", 1, state)
     assert refused(path) == (
-        "checkpoints/step_1.pt: a network on mnist; evaluate.py takes image networks (of this one, the run's "
-        "metrics.jsonl has the accuracies with either statistics)"
+        "checkpoints/step_1.pt: a network for mnist; accepted: networks for images (the run's metrics.jsonl "
+        "has the accuracies with both kinds of statistics)"
     )
 
 
 def test_networks_of_different_classes(refused, checkpoint, on_tree):
     ten, five = checkpoint(), checkpoint(classes=5)
     assert refused(ten, five, data={"resize": 16}) == (
-        "data.classes: 10 of bn_x5-0-10/checkpoints/step_7.pt, 5 of bn_x5-0-5/checkpoints/step_7.pt; "
-        "accepted: networks on the same data, or what to evaluate all of them on (data=..., data.root=...)"
+        "data.classes: 10 in bn_x5-0-10/checkpoints/step_7.pt, 5 in bn_x5-0-5/checkpoints/step_7.pt; "
+        "accepted: networks with the same data, or one choice for all of them (data=..., data.root=...)"
     )
     assert refused(ten, five, data={**on_tree(), "classes": 10}) == (
         "data.classes=10: bn_x5-0-5/checkpoints/step_7.pt has 5 classes"
@@ -137,7 +137,7 @@ def test_networks_on_different_data(refused, checkpoint, key):
     other = {"resize": 18, "crop": 12, "name": "cifar10", "root": "elsewhere"}[key]
     line = refused(checkpoint(), checkpoint(seed=1, **{key: other}))
     assert re.match(
-        rf"data\.{key}: \S* of bn_x5-0-10/\S+, {other} of bn_x5-1-10/\S+; accepted: networks on", line
+        rf"data\.{key}: \S* in bn_x5-0-10/\S+, {other} in bn_x5-1-10/\S+; accepted: networks with", line
     )
 
 

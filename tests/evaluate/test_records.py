@@ -40,7 +40,7 @@ def test_the_same_evaluation_again_is_only_said(checkpoint, evaluate, on_tree):
     assert first["probabilities"] is not None
     assert again["probabilities"] is None  # nothing was computed
     assert again["line"].startswith(first["line"])
-    assert again["line"].endswith(f"(of {first['time']}: remove the file to evaluate again)")
+    assert again["line"].endswith(f"(evaluated at {first['time']}; remove the file to evaluate again)")
 
 
 @pytest.mark.parametrize("change", ["statistics", "precision", "crop", "checkpoint", "pictures"])

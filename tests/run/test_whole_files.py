@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bn.files import open_locked, remove_parts, whole, write_whole
+from bn.files import atomic_file, open_locked, remove_partial_files, write_atomically
 from bn.run.directory import REPOSITORY
 from experiments import committed
 from scripts import make_figures
@@ -46,11 +46,11 @@ def alone(path):
 @pytest.mark.parametrize("size", [0, 1, 4096, len(NEW) - 1])
 def test_a_limit_leaves_what_was_there_and_names_the_file(path, size):
     with files_of_at_most(size), pytest.raises(OSError, match="File too large") as error:
-        write_whole(path, NEW)
+        write_atomically(path, NEW)
     assert error.value.filename == str(path)
     assert path.read_bytes() == OLD
     assert alone(path)
-    write_whole(path, NEW)
+    write_atomically(path, NEW)
     assert path.read_bytes() == NEW
 
 
@@ -59,7 +59,7 @@ def test_a_limit_leaves_what_was_there_and_names_the_file(path, size):
 )
 def test_whatever_is_raised_meanwhile(path, raised):
     def write():
-        with whole(path) as file:
+        with atomic_file(path) as file:
             file.write(NEW[:1000])
             raise raised
 
@@ -72,10 +72,10 @@ def test_whatever_is_raised_meanwhile(path, raised):
 def test_kills_at_any_moment(path):
     """Each leaves the whole of one content, and no part after the next that writes."""
     code = (
-        "import sys; from pathlib import Path; from bn.files import write_whole\n"
+        "import sys; from pathlib import Path; from bn.files import write_atomically\n"
         "print(flush=True)\n"
         "while True:\n"
-        "    for text in ('old\\n' * 10_000, 'new\\n' * 12_000): write_whole(Path(sys.argv[1]), text)\n"
+        "    for text in ('old\\n' * 10_000, 'new\\n' * 12_000): write_atomically(Path(sys.argv[1]), text)\n"
     )
     draw, parts = random.Random(0), 0
     for _ in range(KILLS):
@@ -88,16 +88,16 @@ def test_kills_at_any_moment(path):
             writer.send_signal(signal.SIGKILL)
         assert path.read_bytes() in (OLD, NEW)
         parts += len(list(path.parent.iterdir())) - 1
-        write_whole(path, OLD)
+        write_atomically(path, OLD)
         assert alone(path)
     assert parts > 0  # else this shows nothing
 
 
 def test_the_part_of_a_writer_that_lives_is_left_to_it(path):
-    with whole(path) as file:
+    with atomic_file(path) as file:
         file.write(NEW)
-        write_whole(path, b"by another one meanwhile")
-        remove_parts(path.parent)
+        write_atomically(path, b"by another one meanwhile")
+        remove_partial_files(path.parent)
     assert path.read_bytes() == NEW
     assert alone(path)
 
@@ -107,7 +107,7 @@ def test_files_of_others_are_left_alone(path):
     download = path.with_name("other.json.0123.part")
     for other in (mine, download):
         other.write_text("mine")
-    write_whole(path, NEW)
+    write_atomically(path, NEW)
     assert mine.exists()
     assert download.exists()
 

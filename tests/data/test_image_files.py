@@ -1,4 +1,4 @@
-"""Picture files of all kinds: the pixels they hold, or why they cannot be read."""
+"""LazyImage files of all kinds: the pixels they hold, or why they cannot be read."""
 
 import io
 import struct
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bn.data.jpeg import BrokenImage, open_picture
+from bn.data.image_files import BrokenImage, open_image
 from tests.data.made import encoded, smooth
 
 PHOTO = smooth(1, 60, 80)
@@ -20,7 +20,7 @@ def pixels(tmp_path):
     def read(content, name="picture.JPEG"):
         path = tmp_path / name
         path.write_bytes(content)
-        picture = open_picture(str(path))
+        picture = open_image(str(path))
         found = picture.pixels()
         assert found.shape[:2] == picture.size
         return found
@@ -124,6 +124,6 @@ def test_what_cannot_be_read_is_broken_and_not_gray(pixels, tmp_path, kind):
 
 def test_a_missing_file_and_a_folder_are_broken(tmp_path):
     with pytest.raises(BrokenImage, match="No such file"):
-        open_picture(str(tmp_path / "nowhere.jpg"))
+        open_image(str(tmp_path / "nowhere.jpg"))
     with pytest.raises(BrokenImage, match="Is a directory"):
-        open_picture(str(tmp_path))
+        open_image(str(tmp_path))
