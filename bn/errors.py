@@ -42,13 +42,7 @@ class CaptureFailed(Exception):
 
 
 # Phrases in the RuntimeErrors of torch, CUDA, cuBLAS, cuDNN and the C++ library.
-NO_MEMORY = (
-    "out of memory",
-    "an't allocate memory",
-    "annot allocate memory",
-    "ALLOC_FAILED",
-    "bad_alloc",
-)
+NO_MEMORY = ("out of memory", "an't allocate memory", "annot allocate memory", "ALLOC_FAILED", "bad_alloc")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

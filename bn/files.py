@@ -113,15 +113,11 @@ def no_empty_folders(path: Path) -> Iterator[None]:
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a file for reading. OSError for a pipe, which could block forever, a device or a folder."""
-    file = open(path, "rb", opener=_open_nonblocking)  # noqa: SIM115 - it is returned
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return file
-
-
-def _open_nonblocking(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read_regular(path: Path) -> bytes:
@@ -139,10 +135,7 @@ TEXT_OR_NONE = (str, type(None))
 
 
 def read_record(
-    path: Path,
-    shape: Shape,
-    remedy: str = "restore it",
-    parse: Callable[[str], Any] = json.loads,
+    path: Path, shape: Shape, remedy: str = "restore it", parse: Callable[[str], Any] = json.loads
 ) -> Any:
     """Read a JSON file, or another format with its `parse`. None if the file does not exist.
 

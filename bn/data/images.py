@@ -48,11 +48,6 @@ class Plan(NamedTuple):
     rank: int = 0  # of this process, which gets its share of each mini-batch
     ranks: int = 1
 
-    @property
-    def share(self) -> int:
-        """The number of examples of a mini-batch for this process."""
-        return self.batch // self.ranks
-
 
 EVALUATION = Plan(steps=0, batch=1, seed=0)
 
@@ -68,15 +63,8 @@ def open_loader(
     datasets = datasets or find_datasets(data, training=plan.steps > 0)
     order = None
     if plan.steps:
-        order = ImageOrder(
-            len(datasets["train"]),
-            plan.batch,
-            plan.seed,
-            data.shuffle,
-            data.shard_size,
-            plan.rank,
-            plan.ranks,
-        )
+        size = len(datasets["train"])
+        order = ImageOrder(size, plan.batch, plan.seed, data.shuffle, data.shard_size, plan.rank, plan.ranks)
     if data.feed == "stream" or (data.feed == "auto" and not _fits(datasets, data)):
         source = Stream(data, datasets, order, plan.seed, device, plan.first, plan.steps)
     else:
@@ -136,7 +124,7 @@ class ImageLoader:
         self.dataset = datasets["val"]
         self.training_count = len(datasets.get("train", ()))
         self._source = source
-        self._share = plan.share
+        self._share = plan.batch // plan.ranks
         self._validation = np.array_split(np.arange(len(self.dataset)), plan.ranks)[plan.rank]
 
     def batch(self, n: int, finish: Finish = network_input) -> Batch:

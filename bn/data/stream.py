@@ -19,11 +19,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bn.config import ImageData
-from bn.data.crops import VALIDATION_BATCH, Cropped, central_box, random_boxes
+from bn.data.crops import (
+    VALIDATION_BATCH,
+    Cropped,
+    central_box,
+    central_crop,
+    random_boxes,
+    random_crop,
+)
 from bn.data.datasets import ImageDataset
 from bn.data.draws import draws
 from bn.data.order import ImageOrder
-from bn.data.resize import central_crop, random_crop
 from bn.data.tree import Split
 from bn.data.workers import worker_count
 from bn.errors import OutOfMemory, UserError

@@ -9,10 +9,9 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
 from benchmarks.photographs import jpeg_file, photograph
-from bn.data.crops import BOX_DRAWS, central_box, random_boxes
+from bn.data.crops import BOX_DRAWS, central_box, central_crop, random_boxes, random_crop
 from bn.data.draws import uniform
 from bn.data.image_files import open_image
-from bn.data.resize import central_crop, random_crop
 
 SIZE = 224
 
