@@ -1,4 +1,4 @@
-"""What an Inception network sees of the photographs."""
+"""Input transformations for image networks."""
 
 import dataclasses
 from typing import cast
@@ -36,10 +36,10 @@ def test_shape_and_type(name):
     assert (seen(name).shape, seen(name).dtype) == ((500, 3, 32, 32), np.uint8)
 
 
-def test_the_original_images_are_themselves_and_keep_their_names():
-    pictures = find_datasets(DATA)["val"]
-    assert apply_inputs(pictures, "val", DATA) is pictures
-    assert find_datasets(dataclasses.replace(DATA, inputs="noisy"))["val"].names == pictures.names
+def test_original_images_are_unchanged_and_names_are_kept():
+    dataset = find_datasets(DATA)["val"]
+    assert apply_inputs(dataset, "val", DATA) is dataset
+    assert find_datasets(dataclasses.replace(DATA, inputs="noisy"))["val"].names == dataset.names
 
 
 def test_inverted_and_low_contrast():
@@ -64,11 +64,11 @@ def test_blurred():
     assert found[0, 1, 16, 17] / found[0, 1, 16, 16] == pytest.approx(np.exp(-0.5), rel=1e-4)
 
 
-def test_noise_is_the_same_each_time_whatever_the_chunks_and_another_in_each_split(monkeypatch):
+def test_noise_is_reproducible_for_any_chunk_size_and_differs_between_splits(monkeypatch):
     noisy = seen("noisy")
     monkeypatch.setattr(image_inputs, "CHUNK", 77)
     assert np.array_equal(seen("noisy"), noisy)
-    inner = (seen("original") > 100) & (seen("original") < 155)  # not cut off
+    inner = (seen("original") > 100) & (seen("original") < 155)  # not clipped
     noise = (noisy.astype(float) - seen("original"))[inner] / 255
     assert noise.std() == pytest.approx(0.1, rel=0.02)
     assert noise.mean() == pytest.approx(0, abs=0.001)
@@ -76,7 +76,7 @@ def test_noise_is_the_same_each_time_whatever_the_chunks_and_another_in_each_spl
     assert abs(np.corrcoef(train.flatten(), (noisy.astype(float) - seen("original")).flatten())[0, 1]) < 0.01
 
 
-def test_held_out_images_are_changed_like_the_others():
+def test_held_out_images_are_transformed_too():
     data = dataclasses.replace(DATA, inputs="inverted", validation=300)
     for split, original in find_datasets(dataclasses.replace(data, inputs="original")).items():
         found = find_datasets(data)[split]
@@ -84,7 +84,7 @@ def test_held_out_images_are_changed_like_the_others():
         assert found.names == original.names
 
 
-def test_a_tree_of_images_is_changed_too_if_all_have_the_size_that_the_network_crops_from(make_tree, opened):
+def test_a_tree_of_images_must_have_the_size_data_resize(make_tree, opened):
     root = make_tree()
     for feed in ("resident", "stream"):
         batches = [next(opened(root, feed=feed, inputs=name).validation()) for name in IMAGE_INPUTS]

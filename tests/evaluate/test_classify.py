@@ -1,4 +1,4 @@
-"""evaluate.py images=...: the same probabilities as an evaluation's, a line for each image."""
+"""evaluate.py images=...: one line per image, with the probabilities of an evaluation."""
 
 import dataclasses
 import json
@@ -22,19 +22,19 @@ from tests.evaluate.test_public_evaluation import file, public  # noqa: F401  # 
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder with a folder in it, of three images of different sizes and a text."""
+    """A folder and a subfolder with three images of different sizes and a text file."""
     images, _ = smoke_images()
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
     for name, size in {"b.png": (32, 32), "a.bmp": (48, 20), "more/c.JPG": (17, 40)}.items():
         Image.fromarray(images[len(name)].transpose(1, 2, 0)).resize(size).save(folder / name)
-    (folder / "notes.txt").write_text("no image")
+    (folder / "notes.txt").write_text("not an image")
     return folder
 
 
 @pytest.fixture
-def say(monkeypatch, capfd, tmp_path):
-    """`evaluate.py` with these arguments, in this process: exit code, stdout, stderr."""
+def command(monkeypatch, capfd, tmp_path):
+    """Run `evaluate.py` with these arguments in this process: exit code, stdout, stderr."""
 
     def run(*arguments):
         typed = [*arguments, "device=cpu", "threads=1", f"output={tmp_path / 'evaluations'}"]
@@ -54,8 +54,8 @@ def say(monkeypatch, capfd, tmp_path):
     return run
 
 
-def told(out):
-    """Of each line the image, and the probability of each class by its name."""
+def parsed(out):
+    """The image of each line, and its probabilities by class name."""
     found = []
     for line in out.splitlines():
         image, _, rest = line.partition(": ")
@@ -71,27 +71,27 @@ def percent(share):
 
 
 def assert_shares(found, expected):
-    """In percent, to the digit that is shown."""
+    """Compare percentages to the displayed digit."""
     assert len(found) == 10
     for k, share in enumerate(expected.tolist()):
         assert found[f"class {k}"] == pytest.approx(100 * share, abs=0.0501)
 
 
-def test_a_line_for_each_image_in_the_order_of_their_names(say, checkpoint, photos, tmp_path):
-    code, out, err = say(f"checkpoint={checkpoint()}", f"images={photos}", "top=3")
+def test_one_line_per_image_sorted_by_name(command, checkpoint, photos, tmp_path):
+    code, out, err = command(f"checkpoint={checkpoint()}", f"images={photos}", "top=3")
     assert (code, err) == (0, "")
-    answers = told(out)
+    answers = parsed(out)
     assert [image for image, _ in answers] == [
         str(photos / name) for name in ("a.bmp", "b.png", "more/c.JPG")
     ]
     assert [len(shares) for _, shares in answers] == [3, 3, 3]
-    assert not (tmp_path / "evaluations").exists()  # it is no evaluation
+    assert not (tmp_path / "evaluations").exists()  # no evaluation took place
 
 
-def test_json(say, checkpoint, photos):
+def test_json(command, checkpoint, photos):
     path = checkpoint()
-    _, lines, _ = say(f"checkpoint={path}", f"images={photos}", "top=3")
-    code, out, err = say(f"checkpoint={path}", f"images={photos}", "--json", "top=3")
+    _, lines, _ = command(f"checkpoint={path}", f"images={photos}", "top=3")
+    code, out, err = command(f"checkpoint={path}", f"images={photos}", "--json", "top=3")
     assert (code, err) == (0, "")
     for line, answer in zip(lines.splitlines(), map(json.loads, out.splitlines()), strict=True):
         shown = [(f"class {each['class']}", each["probability"], each["name"]) for each in answer["classes"]]
@@ -100,68 +100,68 @@ def test_json(say, checkpoint, photos):
 
 
 @pytest.mark.parametrize("crops", [1, *slowly(144)])
-def test_the_probabilities_are_those_of_an_evaluation(
-    say, evaluate, checkpoint, on_tree, pictures_of, tmp_path, crops
+def test_the_probabilities_equal_an_evaluations(
+    command, evaluate, checkpoint, on_tree, images_of, tmp_path, crops
 ):
-    """Of an ensemble, on the same files, in mini-batches that do not fit the images."""
+    """For an ensemble, with a batch size that does not divide the crops of an image."""
     paths = [checkpoint(seed=seed) for seed in (0, 1)]
     record = evaluate(*paths, data=on_tree(each=1) | {"feed": "stream"}, crops=crops)
-    code, out, err = say(
-        f"checkpoint=[{paths[0]},{paths[1]}]", f"images={tmp_path / 'pictures' / 'val'}", "top=10",
+    code, out, err = command(
+        f"checkpoint=[{paths[0]},{paths[1]}]", f"images={tmp_path / 'images' / 'val'}", "top=10",
         f"crops={crops}", "batch=7",
     )  # fmt: skip
     assert (code, err) == (0, "")
-    for (_, found), expected in zip(told(out), record["probabilities"][:, 0], strict=True):
+    for (_, found), expected in zip(parsed(out), record["probabilities"][:, 0], strict=True):
         assert_shares(found, expected)
 
 
-def test_one_image_against_the_network_itself(say, checkpoint, network, probabilities_of, photos):
+def test_one_image_against_the_network_itself(command, checkpoint, network, probabilities_of, photos):
     path = checkpoint()
-    code, out, _ = say(f"checkpoint={path}", f"images={photos / 'b.png'}", "top=10", "crops=144")
+    code, out, _ = command(f"checkpoint={path}", f"images={photos / 'b.png'}", "top=10", "crops=144")
     assert code == 0
-    picture = torch.from_numpy(np.asarray(Image.open(photos / "b.png")).transpose(2, 0, 1).copy())
-    (expected,) = probabilities_of(network(path), [picture], lambda image: multicrop(image, 16, 14))
-    ((_, found),) = told(out)
+    image = torch.from_numpy(np.asarray(Image.open(photos / "b.png")).transpose(2, 0, 1).copy())
+    (expected,) = probabilities_of(network(path), [image], lambda image: multicrop(image, 16, 14))
+    ((_, found),) = parsed(out)
     assert_shares(found, expected)
 
 
-def test_names_of_the_tree_that_it_was_trained_on(say, checkpoint, on_tree, photos, tmp_path):
+def test_class_names_of_the_training_tree(command, checkpoint, on_tree, photos, tmp_path):
     tree = on_tree()
-    code, out, _ = say(
+    code, out, _ = command(
         f"checkpoint={checkpoint()}", f"images={photos / 'b.png'}", "data=cifar10",
         f"data.root={tree['root']}", "data.resize=16", "data.crop=14", "top=10",
     )  # fmt: skip
     assert code == 0
-    ((_, found),) = told(out)
+    ((_, found),) = parsed(out)
     assert found.keys() == {f"class{k}" for k in range(10)}
 
 
-def test_public_weights(say, file, photos):  # noqa: F811
-    code, out, err = say(
+def test_public_weights(command, file, photos):  # noqa: F811
+    code, out, err = command(
         f"checkpoint={file}", f"images={photos}", "data=imagenet", "data.classes=10", "data.resize=32",
         "data.crop=28", "data.root=nowhere", "top=2",
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert len(out.splitlines()) == 3
-    assert say(f"checkpoint={file}", f"images={photos}") == (
+    assert command(f"checkpoint={file}", f"images={photos}") == (
         1, "",
         f"evaluate.py: data: required with public weights such as {file}; accepted: imagenet, ...\n",
     )  # fmt: skip
 
 
-def test_an_image_that_cannot_be_read_is_named(say, checkpoint, photos):
+def test_an_unreadable_image_is_named(command, checkpoint, photos):
     (photos / "a.bmp").write_bytes(b"BM nothing")
-    code, out, err = say(f"checkpoint={checkpoint()}", f"images={photos}")
+    code, out, err = command(f"checkpoint={checkpoint()}", f"images={photos}")
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(f"evaluate.py: {photos / 'a.bmp'}: cannot be read (not an image; accepted: BMP, ")
 
 
-def test_a_network_that_gives_nan_says_so(say, checkpoint, photos):
+def test_nan_probabilities_are_reported(command, checkpoint, photos):
     path = checkpoint()
     state = torch.load(path, weights_only=True)
     state["model"]["classifier.bias"][3] = torch.nan
     torch.save(state, path.parent / "nan.pt")
-    code, out, _ = say(f"checkpoint={path.parent / 'nan.pt'}", f"images={photos / 'b.png'}")
+    code, out, _ = command(f"checkpoint={path.parent / 'nan.pt'}", f"images={photos / 'b.png'}")
     assert (code, out) == (0, f"{photos / 'b.png'}: the probabilities are NaN or inf\n")
 
 
@@ -175,10 +175,10 @@ def test_a_network_that_gives_nan_says_so(say, checkpoint, photos):
         (["--json"], "json=true: accepted with images=FOLDER_OR_FILE"),
     ],
 )
-def test_wrong_use_is_one_line(say, tmp_path, monkeypatch, arguments, line):
+def test_wrong_use_is_one_line(command, tmp_path, monkeypatch, arguments, line):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
-    code, out, err = say("checkpoint=a.pt", *arguments)
+    code, out, err = command("checkpoint=a.pt", *arguments)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(f"evaluate.py: {line}")
 
@@ -189,7 +189,7 @@ def image_data(**changes):
     return dataclasses.replace(data, **changes)
 
 
-def test_names_of_the_classes(tmp_path):
+def test_class_names(tmp_path):
     missing = str(tmp_path / "missing")
     assert class_names(image_data()) is None
     names = class_names(image_data(name="cifar10", root=missing))

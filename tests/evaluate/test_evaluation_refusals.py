@@ -1,4 +1,4 @@
-"""What cannot be evaluated: one line that names the file or key, and no record."""
+"""Evaluations that are refused: one line that names the file or key, and no record."""
 
 import re
 
@@ -15,7 +15,7 @@ from bn.run.checkpoint import save_checkpoint
 
 @pytest.fixture
 def refused(evaluate, tmp_path):
-    """The line with which an evaluation is refused, the folder of the test left out."""
+    """The error line of a refused evaluation, without the test's folder."""
 
     def line(*paths, **choices):
         with pytest.raises(UserError) as error:
@@ -28,7 +28,7 @@ def refused(evaluate, tmp_path):
     return line
 
 
-def test_a_file_that_is_not_there(refused, tmp_path):
+def test_a_missing_file(refused, tmp_path):
     assert refused(tmp_path / "none.pt") == (
         "none.pt: cannot be read (No such file or directory); accepted: a run directory or a checkpoint"
     )
@@ -52,14 +52,14 @@ def test_a_damaged_checkpoint(refused, checkpoint):
 
 
 @pytest.mark.parametrize("content", [b"", b"some text\n" * 100, b"PK\x03\x04 cut short"])
-def test_a_file_of_something_else(refused, tmp_path, content):
+def test_a_file_of_another_kind(refused, tmp_path, content):
     (tmp_path / "notes.pt").write_bytes(content)
     assert refused(tmp_path / "notes.pt") == (
         "notes.pt: neither a checkpoint nor weights that torch can load"
     )
 
 
-def test_a_file_that_would_run_code(refused, tmp_path):
+def test_a_file_that_would_execute_code(refused, tmp_path):
     torch.save({"model": torch.nn.Linear(1, 1)}, tmp_path / "pickled.pt")
     assert refused(tmp_path / "pickled.pt").startswith("pickled.pt: neither a checkpoint nor weights")
 
@@ -89,7 +89,7 @@ def test_weights_that_do_not_fit_the_config(refused, checkpoint):
 
 
 @pytest.mark.parametrize("step", ["absent", None, "8", 8.0, True, [8]])
-def test_a_checkpoint_that_does_not_say_its_step(refused, checkpoint, step):
+def test_a_checkpoint_without_a_valid_step(refused, checkpoint, step):
     path = checkpoint()
     state = torch.load(path, weights_only=True)
     state["step"] = step
@@ -107,7 +107,7 @@ def test_a_checkpoint_that_does_not_say_its_step(refused, checkpoint, step):
 
 
 @pytest.mark.parametrize("crop", [-1, 0, 1, 3, 7, 10**9])
-def test_a_crop_that_is_none(refused, checkpoint, crop):
+def test_an_invalid_crop(refused, checkpoint, crop):
     assert refused(checkpoint(), data={"crop": crop}) == f"data.crop={crop}: accepted: int >= 8, <= 4096"
 
 
@@ -149,12 +149,12 @@ def test_a_network_twice(refused, checkpoint):
     )
 
 
-def test_data_that_are_not_there(refused, checkpoint):
+def test_missing_data(refused, checkpoint):
     line = refused(checkpoint(), data={"name": "cifar10", "root": "/nowhere", "feed": "resident"})
     assert line.startswith("/nowhere")
 
 
-def test_a_crop_larger_than_the_picture(refused, checkpoint):
+def test_a_crop_larger_than_the_image(refused, checkpoint):
     assert refused(checkpoint(), data={"crop": 17}) == "data.crop=17: accepted: at most data.resize=16"
 
 

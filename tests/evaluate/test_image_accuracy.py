@@ -17,7 +17,7 @@ def network(classes=12):
     return nn.Sequential(nn.Flatten(), nn.Linear(48, 20), BatchNorm(20), nn.Linear(20, classes)).train()
 
 
-def pictures(count=53, classes=12):
+def random_images(count=53, classes=12):
     draws = generator(1, "pictures")
     images = torch.randn(count, 3, 4, 4, generator=draws)
     return images, torch.randint(classes, (count,), generator=draws)
@@ -28,9 +28,9 @@ def batches(images, labels, size):
 
 
 @pytest.mark.parametrize("size", [53, 10, 1])
-def test_counts_and_loss_are_exact_whatever_the_batches(size):
+def test_counts_and_loss_are_exact_for_any_batch_size(size):
     model = network()
-    images, labels = pictures()
+    images, labels = random_images()
     model(images)
     before = copy.deepcopy(model.state_dict())
     found = image_metrics(model, batches(images, labels, size))
@@ -49,7 +49,7 @@ def test_counts_and_loss_are_exact_whatever_the_batches(size):
 
 def test_fewer_classes_than_five():
     model = network(classes=3)
-    images, labels = pictures(classes=3)
+    images, labels = random_images(classes=3)
     model(images)
     assert image_metrics(model, batches(images, labels, 20))["accuracy_top5"] == 1.0
 
@@ -59,12 +59,12 @@ def test_no_images_is_an_error():
         image_metrics(network(), [])
 
 
-def test_population_statistics_are_used_and_put_back():
+def test_population_statistics_are_used_and_moving_averages_restored():
     model = network()
-    images, labels = pictures()
+    images, labels = random_images()
     model(images)
     before = copy.deepcopy(model.state_dict())
-    # Of other images, so that moving averages and population differ.
+    # From other images, so that moving averages and population statistics differ.
     others = (images * 3 + 1).split(27)
     found = evaluate_population(model, others, lambda: image_metrics(model, batches(images, labels, 10)))
     for name, tensor in model.state_dict().items():
@@ -82,11 +82,11 @@ def test_population_statistics_are_used_and_put_back():
     assert set(found) == {"accuracy_population", "accuracy_top5_population", "loss_population"}
 
 
-def test_without_bn_there_is_no_population():
+def test_without_bn_there_are_no_population_statistics():
     assert evaluate_population(nn.Linear(3, 2), [], lambda: {"accuracy": 1.0}) == {}
 
 
-def test_an_answer_that_is_not_finite_is_wrong():
+def test_a_non_finite_answer_is_wrong():
     model = nn.Flatten()
     logits = torch.zeros(4, 6)
     logits[:, 2] = 1.0
