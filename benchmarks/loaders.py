@@ -119,7 +119,7 @@ def of_files(root: Path, device: torch.device, workers: int) -> dict[str, Run]:
     pictures = find_datasets(data)["train"]
     order = ImageOrder(len(pictures), BATCH, 0, data.shuffle, data.shard_size)
     if not workers:
-        runs["ours, as far as workers do it"] = counting(partial(training_step, pictures, data, order, 0))
+        runs["ours, as far as workers do it"] = counting(partial(training_step, pictures, data, order))
     for strength in STRENGTHS:
         images = open_loader(
             dataclasses.replace(data, distortion=strength), Plan(steps=1 << 40, batch=BATCH, seed=0), device
@@ -148,7 +148,7 @@ def of_small_pictures(side: int, crop: int, device: torch.device, workers: int) 
     arrays = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
     pictures = ArrayDataset(arrays, np.arange(1000) % 10, name="made")
     order = ImageOrder(1000, BATCH, 0, "complete", 32)
-    resident = Resident(data, {"train": pictures}, order, 0, device)
+    resident = Resident(data, {"train": pictures}, order, device)
     for strength in STRENGTHS:
 
         def feed(n: int, strength: str = strength) -> torch.Tensor:

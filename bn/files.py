@@ -57,9 +57,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def remove_partial_files(folder: Path, name: str | None = None) -> None:
-    """Remove the folder's partial files whose writers have ended; with `name`, only those of that file."""
+    """Remove partial files whose writers have ended: all in the folder, or those of the file `name`."""
     for part in folder.glob("*.part" if name is None else f"{glob.escape(name)}.{'[0-9a-f]' * 12}.part"):
-        with contextlib.suppress(OSError), open_locked(part, "r+b"):  # OSError: it is being written
+        with contextlib.suppress(OSError), open_locked(part, "r+b"):  # OSError if it is being written
             part.unlink(missing_ok=True)
 
 
@@ -105,7 +105,7 @@ def no_empty_folders(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # the first one that is not empty
+        with contextlib.suppress(OSError):  # stops at the first folder that is not empty
             for folder in missing:
                 if folder.exists():
                     folder.rmdir()

@@ -7,7 +7,7 @@ bn.data.image_files.BrokenImage if the image cannot be read.
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +77,7 @@ class FolderDataset:
 
 
 ImageDataset = ArrayDataset | FolderDataset
+Datasets = Mapping[Split, ImageDataset]
 
 
 def read_tree(

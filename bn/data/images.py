@@ -5,7 +5,7 @@ example); other images get a central crop. Small data sets stay on the device (b
 ones are decoded as they are needed (bn/data/stream.py). Both produce the same crops.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from bn.config import ImageData
 from bn.data.availability import check_validation, how_to_prepare, in_memory
 from bn.data.cifar10 import cifar10_datasets
 from bn.data.crops import VALIDATION_BATCH
-from bn.data.datasets import ArrayDataset, ImageDataset, read_tree
+from bn.data.datasets import ArrayDataset, Datasets, read_tree
 from bn.data.image_inputs import apply_inputs
 from bn.data.order import ImageOrder
 from bn.data.photometric import distortion_factors, network_input, normalize
@@ -29,7 +29,6 @@ from bn.run.directory import REPOSITORY
 
 RESIDENT_LIMIT = 4 << 30  # bytes that feed=auto keeps on the device
 
-Datasets = Mapping[Split, ImageDataset]
 Finish = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
 
 
@@ -66,9 +65,9 @@ def open_loader(
         size = len(datasets["train"])
         order = ImageOrder(size, plan.batch, plan.seed, data.shuffle, data.shard_size, plan.rank, plan.ranks)
     if data.feed == "stream" or (data.feed == "auto" and not _fits(datasets, data)):
-        source = Stream(data, datasets, order, plan.seed, device, plan.first, plan.steps)
+        source = Stream(data, datasets, order, device, plan.first, plan.steps)
     else:
-        source = Resident(data, datasets, order, plan.seed, device)
+        source = Resident(data, datasets, order, device)
     return ImageLoader(data, datasets, source, plan)
 
 

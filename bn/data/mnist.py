@@ -42,13 +42,9 @@ class Mnist(NamedTuple):
 
 
 def load_mnist(
-    root: Path,
-    threshold: float = 0.5,
-    validation: int = 0,
-    name: str = "mnist",
-    examples: int | None = None,
-    inputs: str = "binary",
-) -> Mnist:
+    root: Path, threshold: float = 0.5, validation: int = 0, name: str = "mnist",
+    examples: int | None = None, inputs: str = "binary",
+) -> Mnist:  # fmt: skip
     """Read, verify and binarize MNIST or another data set of `bn.data.idx_sets.IDX_SETS`.
 
     A pixel is 1 if pixel / 255 > `threshold`. The last `validation` of the 60,000 examples are held out, and

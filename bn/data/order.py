@@ -55,22 +55,16 @@ class ImageOrder:
     """
 
     def __init__(
-        self,
-        examples: int,
-        batch: int,
-        seed: int,
-        shuffle: str,
-        shard_size: int,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
+        self, examples: int, batch: int, seed: int, shuffle: str, shard_size: int,
+        rank: int = 0, ranks: int = 1,
+    ) -> None:  # fmt: skip
         if examples < batch:
             raise UserError(f"optim.batch={batch}: accepted: at most the {examples} training examples")
         self.batches_per_epoch = examples // batch
         self.share = batch // ranks  # examples of a mini-batch for this process
         self._examples = examples
         self._batch = batch
-        self._seed = seed
+        self.seed = seed
         self._shuffle = shuffle
         self._full_shards, short = divmod(examples, shard_size)
         self._shards = self._full_shards + (short > 0)
@@ -101,4 +95,4 @@ class ImageOrder:
         return examples[np.argsort(place[self._shard_of[examples]], kind="stable")]
 
     def _permutation(self, count: int, *use: int | str) -> np.ndarray:
-        return torch.randperm(count, generator=generator(self._seed, *use)).numpy()
+        return torch.randperm(count, generator=generator(self.seed, *use)).numpy()

@@ -1,6 +1,6 @@
 """The loader of small data sets: decoded once, kept on the device as bytes, and cropped there in batches."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from bn.config import ImageData
 from bn.data.crops import Cropped, central_box, crop_and_resize, random_boxes
-from bn.data.datasets import ArrayDataset, ImageDataset
+from bn.data.datasets import ArrayDataset, Datasets, ImageDataset
 from bn.data.draws import draws
 from bn.data.order import ImageOrder
 from bn.data.tree import Split
@@ -23,16 +23,10 @@ class Resident:
     """
 
     def __init__(
-        self,
-        data: ImageData,
-        datasets: Mapping[Split, ImageDataset],
-        order: ImageOrder | None,
-        seed: int,
-        device: torch.device,
+        self, data: ImageData, datasets: Datasets, order: ImageOrder | None, device: torch.device
     ) -> None:
         self._data = data
         self._order = order
-        self._seed = seed
         self._device = device
         self._images = {s: torch.from_numpy(decoded(d, data.resize)).to(device) for s, d in datasets.items()}
         self._labels = {s: torch.from_numpy(d.labels).to(device) for s, d in datasets.items()}
@@ -41,7 +35,7 @@ class Resident:
         """The mini-batch of step `n`, counted from 0: random crops, mirrored with probability 1/2."""
         assert self._order is not None
         epoch, examples = self._order(n)
-        drawn = draws(self._seed, epoch, examples)
+        drawn = draws(self._order.seed, epoch, examples)
         sides = np.full(len(examples), self._data.resize)
         boxes = random_boxes(drawn.box, sides, sides, self._data.area, self._data.aspect)
         images, labels = self._pick("train", examples)

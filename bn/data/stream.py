@@ -8,7 +8,7 @@ import signal
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from multiprocessing.util import Finalize
 from typing import Any, NamedTuple
@@ -19,15 +19,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bn.config import ImageData
-from bn.data.crops import (
-    VALIDATION_BATCH,
-    Cropped,
-    central_box,
-    central_crop,
-    random_boxes,
-    random_crop,
-)
-from bn.data.datasets import ImageDataset
+from bn.data import crops
+from bn.data.crops import VALIDATION_BATCH, Cropped
+from bn.data.datasets import Datasets, ImageDataset
 from bn.data.draws import draws
 from bn.data.order import ImageOrder
 from bn.data.tree import Split
@@ -49,16 +43,16 @@ class Prepared(NamedTuple):
     color: Tensor  # (N, photometric.DRAWS) float64
 
 
-def training_step(dataset: ImageDataset, data: ImageData, order: ImageOrder, seed: int, n: int) -> Prepared:
+def training_step(dataset: ImageDataset, data: ImageData, order: ImageOrder, n: int) -> Prepared:
     """Prepare the mini-batch of step `n`: random crops, mirrored with probability 1/2."""
     epoch, examples = order(n)
     opened = [dataset.open(example) for example in examples.tolist()]
     heights, widths = np.array([image.size for image in opened]).T
-    drawn = draws(seed, epoch, examples)
-    boxes = random_boxes(drawn.box, heights, widths, data.area, data.aspect)
+    drawn = draws(order.seed, epoch, examples)
+    boxes = crops.random_boxes(drawn.box, heights, widths, data.area, data.aspect)
     images = torch.empty(len(examples), 3, data.crop, data.crop, dtype=torch.uint8)
     for target, image, box, mirror in zip(images, opened, boxes, drawn.mirror, strict=True):
-        crop = random_crop(image, box, data.crop)
+        crop = crops.random_crop(image, box, data.crop)
         target.copy_(crop.flip(2) if mirror < 0.5 else crop)
     return Prepared(images, torch.from_numpy(dataset.labels[examples]), torch.from_numpy(drawn.color))
 
@@ -67,7 +61,8 @@ def central_crops(dataset: ImageDataset, data: ImageData, examples: np.ndarray) 
     images = torch.empty(len(examples), 3, data.crop, data.crop, dtype=torch.uint8)
     for target, example in zip(images, examples.tolist(), strict=True):
         image = dataset.open(example)
-        target.copy_(central_crop(image, central_box(*image.size, data.resize, data.crop), data.crop))
+        box = crops.central_box(*image.size, data.resize, data.crop)
+        target.copy_(crops.central_crop(image, box, data.crop))
     return Prepared(images, torch.from_numpy(dataset.labels[examples]), torch.empty(len(examples), 0))
 
 
@@ -91,20 +86,14 @@ class Stream:
     """
 
     def __init__(
-        self,
-        data: ImageData,
-        datasets: Mapping[Split, ImageDataset],
-        order: ImageOrder | None,
-        seed: int,
-        device: torch.device,
-        first: int,
-        end: int,
-    ) -> None:
+        self, data: ImageData, datasets: Datasets, order: ImageOrder | None, device: torch.device,
+        first: int, end: int,
+    ) -> None:  # fmt: skip
         largest = max(VALIDATION_BATCH, order.share if order else 0) * 3 * data.crop**2
         # Twice, because training mini-batches stay prefetched during validation.
         self._workers = worker_count(data.workers, 2 * PREFETCH * largest)
         self._device = device
-        self._steps = order and partial(training_step, datasets["train"], data, order, seed)
+        self._steps = order and partial(training_step, datasets["train"], data, order)
         self._central = {split: partial(central_crops, found, data) for split, found in datasets.items()}
         self._end = end
         self._next: int | None = None
