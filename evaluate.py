@@ -1,7 +1,7 @@
 """Evaluate trained networks: python evaluate.py checkpoint=runs/bn_x5/scale-smoke/seed_0 (see --help).
 
-Hydra composes what is chosen from configs/evaluate.yaml; `bn.evaluate.config` checks it; the work is
-`bn.evaluate.checkpoints.evaluate_checkpoints`, and of images of one's own `bn.evaluate.classify`.
+Hydra composes the options from configs/evaluate.yaml, and `bn.evaluate.config` checks them. The work is done
+by `bn.evaluate.checkpoints`, or by `bn.evaluate.classify` for the user's own images.
 """
 
 import sys
@@ -23,7 +23,7 @@ def main(composed: DictConfig) -> None:
         data = mapping.pop("data", {})
         evaluation = evaluation_from(mapping)
 
-        # Imports torch, which --help and a refused choice do without.
+        # These import torch, which --help and a refused option do not need.
         if evaluation.images is not None:
             from bn.evaluate.classify import classify_images
 

@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from bn.errors import UserError
 from bn.files import open_regular
 
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")  # PIL reads others too; for one it starts Ghostscript
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")  # no others: for EPS, PIL starts Ghostscript
 LIMIT = 1 << 26  # pixels (200 MB in memory); a larger image is refused before it is decoded
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ def open_image(path: str) -> EncodedImage:
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
-    """Convert to (H, W, 3) uint8. Like torchvision, this scales 16 bits to 8 and drops transparency.
+    """Convert to (H, W, 3) uint8: scale 16 bits to 8, and drop transparency as torchvision does.
 
     ValueError for floating point, whose range is unknown. PIL's own conversion would clip both.
     """

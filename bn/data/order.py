@@ -44,8 +44,8 @@ class ImageOrder:
 
     - "by_shard": the order of the shards. The content and order of each shard are fixed, and a smaller last
       shard stays last. If `shard_size` is a multiple of the mini-batch, the same examples always appear
-      together, and the last (examples mod batch) of the last shard are never used. Otherwise mini-batches
-      extend into the next shard, which differs in each epoch, and only parts of them recur.
+      together, and the last (examples mod batch) examples of the last shard are never used. Otherwise
+      mini-batches extend into the next shard, which differs in each epoch, and only parts of them recur.
     - "within_shards": the order of the shards, and the order within each shard.
     - "complete": the order of all examples, as in EpochOrder.
 
@@ -62,9 +62,9 @@ class ImageOrder:
             raise UserError(f"optim.batch={batch}: accepted: at most the {examples} training examples")
         self.batches_per_epoch = examples // batch
         self.share = batch // ranks  # examples of a mini-batch for this process
+        self.seed = seed
         self._examples = examples
         self._batch = batch
-        self.seed = seed
         self._shuffle = shuffle
         self._full_shards, short = divmod(examples, shard_size)
         self._shards = self._full_shards + (short > 0)

@@ -26,7 +26,7 @@ from bn.run.environment import environment
 from bn.tasks.precision import precision_on
 from bn.train import device_name
 
-NOT_COMPARED = ("root", "feed", "workers")  # data keys that do not change the result
+NOT_COMPARED = ("root", "feed", "workers")  # data keys that do not identify the images
 
 
 def evaluate_checkpoints(evaluation: Evaluation, chosen: Mapping[str, Any]) -> str:

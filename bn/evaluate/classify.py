@@ -90,8 +90,8 @@ def _as_json(path: str, best: Sequence[tuple[int, str | None, float]]) -> str:
 def class_names(data: ImageData) -> Sequence[str] | None:
     """The name of each class, in the order of the labels, or None if the data set has none.
 
-    These are the names of the class folders, or torchvision's names if they are ImageNet's WordNet ids, or
-    CIFAR-10's names if there are no folders.
+    These are the names of the class folders. For ImageNet without folders, or with WordNet ids as names, they
+    are torchvision's, which are in the order of the ids; for CIFAR-10 without folders, CIFAR-10's.
     """
     names: Sequence[str] = ()
     for folder in (REPOSITORY / data.root / split for split in ("train", "val")):
