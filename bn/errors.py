@@ -70,7 +70,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "no space left on the device: free some, then repeat the command"
+        return "no space left on the device: free some space, then repeat the command"
     if is_out_of_memory(error):
         return _memory_reason(error)
     if isinstance(error, OSError) and error.filename:

@@ -200,7 +200,7 @@ def mismatch(value: Any, shape: Shape, where: str = "it") -> str | None:
         parts = (mismatch(part, shape[0], f"{where}[{i}]") for i, part in enumerate(value))
         return next(filter(None, parts), None)
     if isinstance(shape, frozenset):
-        return None if isinstance(value, str) and value in shape else f"{where} is none of {sorted(shape)}"
+        return None if isinstance(value, str) and value in shape else f"{where} is not one of {sorted(shape)}"
     types = shape if isinstance(shape, tuple) else (shape,)
     if type(value) not in types and not (dict in types and isinstance(value, dict)):
         names = " or ".join("null" if one is type(None) else one.__name__ for one in types)

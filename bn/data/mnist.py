@@ -95,7 +95,7 @@ def _read(root: Path, name: str, source: IdxSet) -> bytes:
     path = next((path for path in distributed if path.exists()), None) or _download(root, name, source)
     content = _content(path)
     if not _is_verified(content, source.sha256[name]):
-        raise UserError(f"{path}: damaged, or of another data set (checksum differs): {source.remedy}")
+        raise UserError(f"{path}: damaged, or from another data set (checksum differs): {source.remedy}")
     with contextlib.suppress(OSError):  # a read-only disk is not an error
         unpacked.parent.mkdir(exist_ok=True)
         write_atomically(unpacked, content)

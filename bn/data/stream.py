@@ -160,8 +160,7 @@ def _checked(prepared: Iterator[Prepared | str]) -> Iterator[Prepared | str]:
         if not str(error).startswith("DataLoader worker"):
             raise
         raise OutOfMemory(
-            "a decoding process was killed (not enough memory, or too small a /dev/shm?); "
-            "fewer data.workers need less"
+            "a worker process was killed (out of memory, or /dev/shm too small?); reduce data.workers"
         ) from error
 
 

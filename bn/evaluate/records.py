@@ -16,9 +16,11 @@ from bn.files import read_record as read_record_of
 
 Z = 1.959964  # normal quantile of a 95% interval
 NAME_LENGTH = 60
+STATISTICS = {"moving": "moving averages", "population": "population statistics", "none": "no BN"}
 SHAPE = {
     "n": int, "top1_correct": int, "top5_correct": int, "not_finite": int, "crops": int, "models": int,
-    "statistics": str, "precision": str, "torch": str, "time": str, "data": {"name": str, "crop": int},
+    "statistics": frozenset(STATISTICS), "precision": str, "torch": str, "time": str,
+    "data": {"name": str, "crop": int},
     "checkpoints": [{"path": str, "sha256": str, "name": str, "step": (int, type(None))}],
 }  # fmt: skip
 COLUMNS = (
@@ -48,8 +50,8 @@ def read_record(path: Path) -> dict[str, Any] | None:
     record = read_record_of(path, SHAPE, "remove it")
     if record is not None:
         counts = (record["top1_correct"], record["top5_correct"], record["not_finite"])
-        if record["n"] == 0 or max(counts) > record["n"] or record["statistics"] not in _STATISTICS:
-            raise Damaged(path, "impossible counts or statistics", "remove it")
+        if record["n"] == 0 or max(counts) > record["n"]:
+            raise Damaged(path, "impossible counts", "remove it")
     return record
 
 
@@ -62,21 +64,16 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
 
 def summary(record: Mapping[str, Any], path: Path) -> str:
     """One line: the networks, the data, the errors with 95% intervals, and the path of the record."""
+    wrong = f"{record['not_finite']:,} images have NaN or infinite probabilities and count as wrong"
     parts = [
         f"{_networks(record)} on {record['n']:,} images of {record['data']['name']}",
         f"top-1 error {_error(record, 'top1_correct')}, top-5 error {_error(record, 'top5_correct')}",
+        *([wrong] if record["not_finite"] else []),
         f"{_counted(record['crops'], 'crop')}, {_counted(record['models'], 'model')}, "
-        f"{_STATISTICS[record['statistics']]}",
+        f"{STATISTICS[record['statistics']]}",
         os.path.relpath(path),
     ]
-    if record["not_finite"]:
-        parts.insert(
-            2, f"{record['not_finite']:,} images have NaN or infinite probabilities and count as wrong"
-        )
     return "; ".join(parts)
-
-
-_STATISTICS = {"moving": "moving averages", "population": "population statistics", "none": "no BN"}
 
 
 def _table(folder: Path) -> str:
@@ -88,11 +85,11 @@ def _table(folder: Path) -> str:
             rows.append(
                 (
                     _networks(record), record["data"]["name"], record["data"]["crop"], record["crops"],
-                    record["models"], _STATISTICS[record["statistics"]], _error(record, "top1_correct"),
+                    record["models"], STATISTICS[record["statistics"]], _error(record, "top1_correct"),
                     _error(record, "top5_correct"), f"[{path.stem.rpartition('__')[2]}]({path.name})",
                 )
             )  # fmt: skip
-        except (UserError, KeyError) as error:
+        except UserError as error:
             print(f"{os.path.relpath(path)}: left out of the table ({error})", file=sys.stderr)
     rows.sort(key=lambda row: (row[1], row[4], row[3]))
     lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]

@@ -90,7 +90,7 @@ def test_the_files_of_another_set(tmp_path, contents):
     copied(tmp_path / "set", contents, {})
     with pytest.raises(UserError) as error:
         load_mnist(tmp_path / "set", name="fashion_mnist")
-    assert str(error.value).startswith(f"{tmp_path / 'set' / FILES[0]}: damaged, or of another data set (")
+    assert str(error.value).startswith(f"{tmp_path / 'set' / FILES[0]}: damaged, or from another data set (")
 
 
 def tree(root, train=("a", "b"), val=("a", "b"), images=2):

@@ -67,7 +67,7 @@ def test_a_damaged_file_is_one_line(folder, name):
     with pytest.raises(UserError) as error:
         load_mnist(folder, name="fashion_mnist")
     assert str(error.value).startswith(
-        f"{folder / name}: damaged, or of another data set (checksum differs): put the four files into a "
+        f"{folder / name}: damaged, or from another data set (checksum differs): put the four files into a "
     )
 
 

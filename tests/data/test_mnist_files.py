@@ -132,7 +132,9 @@ def test_a_download_is_verified(root, download):
     (root / f"{NAME}.gz").unlink()
     with pytest.raises(UserError) as error:
         load_mnist(root)
-    assert one_line(error).startswith(f"{root}/MNIST/raw/{NAME}: damaged, or of another data set (checksum ")
+    assert one_line(error).startswith(
+        f"{root}/MNIST/raw/{NAME}: damaged, or from another data set (checksum "
+    )
     assert not (root / "unpacked" / NAME).exists()
 
 

@@ -118,7 +118,7 @@ def test_a_killed_worker_is_one_line_at_the_next_mini_batch(smoke, one_line):
     time.sleep(0.1)
     with pytest.raises(UserError) as error:
         list(map(images.batch, range(1, 10)))  # more than were prefetched
-    assert one_line(error).startswith("a decoding process was killed (not enough memory")
+    assert one_line(error).startswith("a worker process was killed (out of memory")
 
 
 PROGRAM = """
