@@ -1,7 +1,7 @@
 """Evaluate trained networks: python evaluate.py checkpoint=runs/bn_x5/scale-smoke/seed_0 (see --help).
 
 Hydra composes the config from configs/evaluate.yaml, and `bn.evaluate.config` checks it. Checkpoints are
-evaluated by `bn.evaluate.checkpoints`; your own images are classified by `bn.evaluate.own_images`.
+evaluated by `bn.evaluate.checkpoints`; your own images are classified by `bn.evaluate.classify`.
 """
 
 import sys
@@ -25,7 +25,7 @@ def main(composed: DictConfig) -> None:
 
         # These import torch, which --help and config errors do not need.
         if evaluation.images is not None:
-            from bn.evaluate.own_images import classify_images
+            from bn.evaluate.classify import classify_images
 
             return classify_images(evaluation, data)
         from bn.evaluate.checkpoints import evaluate_checkpoints

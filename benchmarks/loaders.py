@@ -43,10 +43,10 @@ from benchmarks.scaffold import (
     seconds,
 )
 from bn.config import ImageData
-from bn.data.images import Plan, find_pictures, open_images
+from bn.data.datasets import ArrayDataset
+from bn.data.images import Plan, find_datasets, open_loader
 from bn.data.order import ImageOrder
 from bn.data.photometric import MEAN, STD, distort, normalize
-from bn.data.pictures import ArrayPictures
 from bn.data.resident import Resident
 from bn.data.stream import PREFETCH, training_step
 from bn.run.environment import environment
@@ -116,15 +116,15 @@ def of_files(root: Path, device: torch.device, workers: int) -> dict[str, Run]:
             ImageFolder(str(root / "train"), transform(224)), device, workers
         )
     }
-    pictures = find_pictures(data)["train"]
+    pictures = find_datasets(data)["train"]
     order = ImageOrder(len(pictures), BATCH, 0, data.shuffle, data.shard_size)
     if not workers:
-        runs["ours, as far as workers do it"] = counting(partial(training_step, pictures, data, order, 0))
+        runs["ours, as far as workers do it"] = counting(partial(training_step, pictures, data, order))
     for strength in STRENGTHS:
-        images = open_images(
+        images = open_loader(
             dataclasses.replace(data, distortion=strength), Plan(steps=1 << 40, batch=BATCH, seed=0), device
         )
-        runs[f"ours, distortion {strength}"] = counting(images.feed)
+        runs[f"ours, distortion {strength}"] = counting(images.batch)
     return runs
 
 
@@ -146,14 +146,14 @@ def of_small_pictures(side: int, crop: int, device: torch.device, workers: int) 
     )  # fmt: skip
     runs = {"torchvision's usual pipeline": usual(Arrays(), device, workers)}
     arrays = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-    pictures = ArrayPictures(arrays, np.arange(1000) % 10, name="made")
+    pictures = ArrayDataset(arrays, np.arange(1000) % 10, name="made")
     order = ImageOrder(1000, BATCH, 0, "complete", 32)
-    resident = Resident(data, {"train": pictures}, order, 0, device)
+    resident = Resident(data, {"train": pictures}, order, device)
     for strength in STRENGTHS:
 
         def feed(n: int, strength: str = strength) -> torch.Tensor:
             cropped = resident.training(n)
-            return normalize(distort(cropped.images, cropped.colour, strength))
+            return normalize(distort(cropped.images, cropped.color, strength))
 
         runs[f"ours, distortion {strength}"] = counting(feed)
     return runs

@@ -46,7 +46,7 @@ from benchmarks.scaffold import (
 )
 from bn.cli import planned_run
 from bn.config import Config
-from bn.data.mnist import Mnist, Split, load_mnist
+from bn.data.mnist import Examples, Mnist, load_mnist
 from bn.data.order import EpochOrder
 from bn.evaluate.accuracy import evaluate, evaluate_population
 from bn.models.build import build_model
@@ -120,7 +120,7 @@ def main() -> None:
 
 
 def contenders(
-    configs: list[Config], data: Split, device: torch.device, compiled: bool
+    configs: list[Config], data: Examples, device: torch.device, compiled: bool
 ) -> dict[str, tuple[Run, Run]]:
     """What is timed: for each name, one step without and one with BN."""
 
@@ -179,7 +179,7 @@ def plain_model(config: Config, device: torch.device) -> nn.Sequential:
     return model.to(device)
 
 
-def plain_loop(config: Config, data: Split, device: torch.device, compiled: bool = False) -> Run:
+def plain_loop(config: Config, data: Examples, device: torch.device, compiled: bool = False) -> Run:
     model = plain_model(config, device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     draw = batches(data, device)
@@ -200,7 +200,7 @@ def plain_loop(config: Config, data: Split, device: torch.device, compiled: bool
     return step
 
 
-def dataloader_loop(config: Config, data: Split, device: torch.device) -> Run:
+def dataloader_loop(config: Config, data: Examples, device: torch.device) -> Run:
     """As published loops do: each example a PIL image, made a tensor one by one, the loss read each step."""
 
     class Examples(Dataset):
@@ -233,7 +233,7 @@ def dataloader_loop(config: Config, data: Split, device: torch.device) -> Run:
     return step
 
 
-def compiled_step(config: Config, data: Split, device: torch.device) -> Run:
+def compiled_step(config: Config, data: Examples, device: torch.device) -> Run:
     """Forward, backward and the update of every parameter in one compiled graph."""
     model = plain_model(config, device)
     parameters: dict[str, Tensor] = dict(model.named_parameters())
@@ -259,7 +259,7 @@ def compiled_step(config: Config, data: Split, device: torch.device) -> Run:
     return step
 
 
-def ours(config: Config, data: Split, device: torch.device, path: str, graph: bool = False) -> Run:
+def ours(config: Config, data: Examples, device: torch.device, path: str, graph: bool = False) -> Run:
     """The step of train.py with `step_path=path`."""
     model = cast(MLP, build_model(config)).to(device)
     step = build_step(dataclasses.replace(config, step_path=path), model)
@@ -275,7 +275,7 @@ def ours(config: Config, data: Split, device: torch.device, path: str, graph: bo
     return one
 
 
-def batches(data: Split, device: torch.device) -> Callable[[], Tensor]:
+def batches(data: Examples, device: torch.device) -> Callable[[], Tensor]:
     """The indices of one mini-batch after another."""
     order = EpochOrder(len(data.labels), BATCH, 0, device)
     taken = -1

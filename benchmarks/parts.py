@@ -37,7 +37,7 @@ from benchmarks.scaffold import (
 )
 from bn.cli import planned_run
 from bn.data.images import Finish
-from bn.data.photometric import DRAWS, changes, network_input
+from bn.data.photometric import DRAWS, distortion_factors, network_input
 from bn.distributed.team import data_parallel
 from bn.errors import reason_of
 from bn.models.inception import Unit
@@ -212,7 +212,7 @@ class Inputs:
 
     def __call__(self) -> Pair:
         pixels, labels = self.upload()
-        return self.finish(pixels, *changes(self.u, "reduced", self.device)), labels
+        return self.finish(pixels, *distortion_factors(self.u, "reduced", self.device)), labels
 
 
 class Ahead:

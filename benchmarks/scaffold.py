@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import torch
 from tqdm import tqdm
 
-from bn.errors import Arguments
-from bn.files import read_record, write_whole
+from bn.errors import ArgumentParser
+from bn.files import read_record, write_atomically
 from bn.run.directory import REPOSITORY
 from bn.run.environment import environment
 
@@ -27,7 +27,7 @@ COMMITTED = REPOSITORY / "results" / "benchmark"
 
 def options(description: str | None) -> argparse.ArgumentParser:
     """The parser of a benchmark, described by its docstring."""
-    return Arguments(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def device_options(parser: argparse.ArgumentParser, rounds: int, threads: int) -> None:
@@ -135,7 +135,7 @@ class Growing:
 
 def _write(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content)
+    write_atomically(path, content)
 
 
 def measured_on(document: Mapping[str, Any], *details: str) -> str:

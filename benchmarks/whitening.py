@@ -20,7 +20,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from benchmarks.scaffold import options
-from bn.files import write_whole
+from bn.files import write_atomically
 from bn.models import inception
 from bn.models.inception import Unit
 from bn.models.separable import SeparableConv2d
@@ -50,7 +50,7 @@ def main() -> None:
             "images": images, "side": side, "rounds": arguments.rounds, "environment": environment(),
         }  # fmt: skip
         SAVED.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(SAVED, json.dumps(document, indent=1) + "\n")
+        write_atomically(SAVED, json.dumps(document, indent=1) + "\n")
 
 
 @torch.no_grad()

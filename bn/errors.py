@@ -1,4 +1,4 @@
-"""The exceptions that are not programming errors, and what to say of any."""
+"""Exceptions that are not programming errors, and one-line messages for any exception."""
 
 import argparse
 import errno
@@ -7,18 +7,18 @@ from typing import NoReturn
 
 
 class UserError(Exception):
-    """A mistake the user can mend; one line: the key or file, the value, and what would be right."""
+    """A mistake that the user can fix. One line: the key or file, its value, and what would be right."""
 
     def __init__(self, line: str) -> None:
         super().__init__(printable(line))
 
 
 class OutOfMemory(UserError):
-    """Memory ran out, or the kernel killed a process for it: to the run it is as if it had been killed."""
+    """Memory ran out, or the kernel killed a process for it. The run is treated as killed, not as failed."""
 
 
-class Arguments(argparse.ArgumentParser):
-    """Of a script: a mistake in them is one line, without the page on how to use it."""
+class ArgumentParser(argparse.ArgumentParser):
+    """An argument parser that reports a mistake on one line, without the usage text."""
 
     def error(self, message: str) -> NoReturn:
         more = "" if "accepted" in message else "; --help shows what is accepted"
@@ -26,7 +26,7 @@ class Arguments(argparse.ArgumentParser):
 
 
 class Interrupted(Exception):
-    """A run was told to stop, and everything up to its last step is saved."""
+    """A signal stopped the run, and everything up to its last step is saved."""
 
     def __init__(self, signal: int) -> None:
         super().__init__(signal)
@@ -34,14 +34,14 @@ class Interrupted(Exception):
 
 
 class Diverged(Exception):
-    """A result, not a failure: training left the finite numbers (section 4.2.2 reports such a run)."""
+    """Training produced NaN or inf. This is a result, not a failure: section 4.2.2 reports such a run."""
 
 
 class CaptureFailed(Exception):
-    """A step that ran could not be captured as a CUDA graph; it is as it was, and runs on without."""
+    """A step could not be captured as a CUDA graph. Its state is unchanged, and it still runs eagerly."""
 
 
-# What torch, CUDA, cuBLAS, cuDNN and the C++ library say in RuntimeErrors.
+# Phrases in the RuntimeErrors of torch, CUDA, cuBLAS, cuDNN and the C++ library.
 NO_MEMORY = ("out of memory", "an't allocate memory", "annot allocate memory", "ALLOC_FAILED", "bad_alloc")
 
 
@@ -49,39 +49,40 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether the memory of the machine or of a GPU ran out."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    told = isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
-    return told or isinstance(error, (MemoryError, OutOfMemory))
+    if isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in NO_MEMORY):
+        return True
+    return isinstance(error, (MemoryError, OutOfMemory))
 
 
 def printable(text: str) -> str:
-    """One line, without what would move the cursor or cannot be encoded: a damaged file may hold anything."""
+    """Replace characters that cannot be printed, such as line breaks and escapes, by question marks."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def listed(items: Sequence[str], most: int = 12) -> str:
-    """The first items, and how many more there are: a line that somebody can read."""
+    """Join the first `most` items with commas, and append how many more there are."""
     more = f", and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more
 
 
 def reason_of(error: BaseException) -> str:
-    """One line that says why a run failed."""
+    """Describe on one line why a run failed."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "no space left on the device: free some, then repeat the command"
+        return "no space left on the device: free some space, then repeat the command"
     if is_out_of_memory(error):
-        return _of_memory(error)
+        return _memory_reason(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _of_memory(error: BaseException) -> str:
-    """What was asked for and what there is; torch goes on with advice about its allocator, and frames."""
-    said = " ".join(str(error).split()) or type(error).__name__
-    said = said.split("DefaultCPUAllocator: ")[-1]
+def _memory_reason(error: BaseException) -> str:
+    """The requested and the available memory, without torch's allocator advice and stack frames."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = reason.split("DefaultCPUAllocator: ")[-1]
     for rest in ("Of the allocated memory", "Exception raised from", "CUDA kernel errors", "Original Trace"):
-        said = said.split(f" {rest}")[0]
-    said = said.rstrip(".")
-    return said if "out of memory" in said else f"out of memory ({said})"
+        reason = reason.split(f" {rest}")[0]
+    reason = reason.rstrip(".")
+    return reason if "out of memory" in reason else f"out of memory ({reason})"

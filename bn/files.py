@@ -1,4 +1,4 @@
-"""Files that others build on: replaced whole or not at all, and read with their shape checked."""
+"""Atomic file replacement, and reading of records with their structure checked."""
 
 import contextlib
 import errno
@@ -16,25 +16,25 @@ import yaml
 
 from bn.errors import UserError
 
-LARGEST = 16 << 20  # bytes of a JSON or YAML record; what is larger was not written by this program
+MAX_BYTES = 16 << 20  # of a JSON or YAML record; this program writes none that is larger
 
 
 class Damaged(UserError):
-    """A record that cannot be read, or has another shape than the program gives it."""
+    """A record that cannot be read, or whose structure is not the one that the program writes."""
 
     def __init__(self, path: Path, why: str, remedy: str = "restore it") -> None:
         super().__init__(f"{os.path.relpath(path)}: damaged ({why}): {remedy}")
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` once it is complete and on the disk.
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces `path` once it is complete and synced to disk.
 
-    Where anything fails, `path` is as it was and no part is left; an OSError names `path`. What a killed
-    process left of such a part is removed by the next one that writes `path`.
+    On failure `path` is unchanged, the partial file is removed, and an OSError names `path`. A partial file
+    that a killed process left behind is removed by the next process that writes `path`.
     """
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
-    remove_parts(path.parent, path.name)
+    remove_partial_files(path.parent, path.name)
     try:
         with _open_part(part) as file:
             yield file
@@ -50,23 +50,23 @@ def whole(path: Path) -> Iterator[BinaryIO]:
             part.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Replace a file whole or not at all."""
-    with whole(path) as file:
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace the content of a file atomically."""
+    with atomic_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def remove_parts(folder: Path, name: str | None = None) -> None:
-    """Remove the parts whose writers are gone: of files of that name, or all in the folder."""
+def remove_partial_files(folder: Path, name: str | None = None) -> None:
+    """Remove partial files whose writers have ended: all in the folder, or those of the file `name`."""
     for part in folder.glob("*.part" if name is None else f"{glob.escape(name)}.{'[0-9a-f]' * 12}.part"):
-        with contextlib.suppress(OSError), open_locked(part, "r+b"):  # an OSError where it is being written
+        with contextlib.suppress(OSError), open_locked(part, "r+b"):  # OSError if it is being written
             part.unlink(missing_ok=True)
 
 
 def open_locked(path: Path, mode: str = "a+") -> IO[Any]:
-    """Open a file that this process alone has locked. BlockingIOError where another one has it.
+    """Open a file and lock it exclusively. BlockingIOError if another process holds the lock.
 
-    Somebody may have removed or replaced the file between the opening and the locking: then once more.
+    Opening is repeated if the file was removed or replaced before it was locked.
     """
     while True:
         file = path.open(mode, errors=None if "b" in mode else "replace")
@@ -81,10 +81,10 @@ def open_locked(path: Path, mode: str = "a+") -> IO[Any]:
 
 
 def _open_part(part: Path) -> BinaryIO:
-    """A new file, locked as long as it is open: so `remove_parts` knows it from one that was left behind."""
+    """Create a file that is locked while open, so that `remove_partial_files` spares it."""
     while True:
         file = part.open("wb")
-        with contextlib.suppress(OSError):  # a file system without locks: there parts are never removed
+        with contextlib.suppress(OSError):  # without file locks, no partial file is ever removed
             fcntl.flock(file, fcntl.LOCK_EX)
         if _is_at(file, part):
             return file
@@ -100,28 +100,24 @@ def _is_at(file: IO[Any], path: Path) -> bool:
 
 @contextlib.contextmanager
 def no_empty_folders(path: Path) -> Iterator[None]:
-    """The folders on the way to `path`, and it, that the block makes and leaves empty are removed again."""
+    """Remove `path` and those of its parents that the block created and left empty."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # the first that is not empty
+        with contextlib.suppress(OSError):  # stops at the first folder that is not empty
             for folder in missing:
                 if folder.exists():
                     folder.rmdir()
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file to read. OSError for a pipe, whose reader would wait for ever, a device or a folder."""
-    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - it is returned
+    """Open a file for reading. OSError for a pipe, which could block forever, a device or a folder."""
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return file
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read_regular(path: Path) -> bytes:
@@ -129,34 +125,31 @@ def read_regular(path: Path) -> bytes:
         return file.read()
 
 
-# What a value of a record must be: one of some types or strings, a mapping with these keys, or a list of such
-# values. A key that ends in "?" may be missing.
+# The structure of a value: one of several types or strings, a mapping with given keys, or a list whose
+# elements have a given structure. A key that ends in "?" is optional.
 Shape = type | tuple[type, ...] | frozenset[str] | Mapping[str, Any] | list[Any]
 
 NUMBER = (int, float)
-MOST = 1e300
+MAX_NUMBER = 1e300
 TEXT_OR_NONE = (str, type(None))
 
 
 def read_record(
-    path: Path,
-    shape: Shape,
-    remedy: str = "restore it",
-    parse: Callable[[str], Any] = json.loads,
+    path: Path, shape: Shape, remedy: str = "restore it", parse: Callable[[str], Any] = json.loads
 ) -> Any:
-    """The value of a JSON file (or what `parse` makes of its text), or None where there is no file.
+    """Read a JSON file, or another format with its `parse`. None if the file does not exist.
 
-    Damaged if it cannot be read, cannot be parsed, or has not this shape.
+    Raises Damaged if it cannot be read or parsed, or does not have this shape.
     """
     try:
         with open_regular(path) as file:
-            content = file.read(LARGEST + 1)
+            content = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise Damaged(path, f"cannot be read: {error.strerror}", remedy) from error
-    if len(content) > LARGEST:
-        raise Damaged(path, f"more than {LARGEST >> 20} MiB", remedy)
+    if len(content) > MAX_BYTES:
+        raise Damaged(path, f"more than {MAX_BYTES >> 20} MiB", remedy)
     try:
         return parse_record(content, shape, parse)
     except ValueError as error:
@@ -164,19 +157,19 @@ def read_record(
 
 
 def parse_record(content: bytes, shape: Shape, parse: Callable[[str], Any] = json.loads) -> Any:
-    """The value in `content`. ValueError, which says in a few words why, where there is none of `shape`."""
+    """Parse a record. ValueError with a short reason if it cannot be parsed or does not have this shape."""
     try:
         value = parse(content.decode())
-        json.dumps(value, ensure_ascii=False, default=str).encode()  # what could not be printed either
-    except Exception as error:  # a parser may stumble over anything: depth, numbers, dates
+        json.dumps(value, ensure_ascii=False, default=str).encode()  # raises if it cannot be printed
+    except Exception as error:  # parsers fail in many ways: nesting depth, numbers, dates
         raise ValueError(f"not {'YAML' if parse is parse_yaml else 'JSON'}") from error
-    if wrong := misfit(value, shape):
+    if wrong := mismatch(value, shape):
         raise ValueError(wrong)
     return value
 
 
 def parse_yaml(text: str) -> Any:
-    """The value of a YAML document without aliases, with which a few lines could grow without end."""
+    """Parse YAML without aliases, with which a few lines could expand without bound."""
     return yaml.load(text, _NoAliases)
 
 
@@ -187,30 +180,31 @@ class _NoAliases(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def misfit(value: Any, shape: Shape, where: str = "it") -> str | None:
-    """Where `value` has not this shape, in a few words; None where it has."""
+def mismatch(value: Any, shape: Shape, where: str = "it") -> str | None:
+    """Describe where `value` does not have this shape; None if it does."""
     if isinstance(shape, Mapping):
         if not isinstance(value, dict):
             return f"{where} is not a group of keys"
         for key, part in shape.items():
             name = key.removesuffix("?")
+            inner = name if where == "it" else f"{where}.{name}"
             if name in value:
-                if wrong := misfit(value[name], part, name if where == "it" else f"{where}.{name}"):
+                if wrong := mismatch(value[name], part, inner):
                     return wrong
             elif name == key:
-                return f"{name if where == 'it' else f'{where}.{name}'} is missing"
+                return f"{inner} is missing"
         return None
     if isinstance(shape, list):
         if not isinstance(value, list):
             return f"{where} is not a list"
-        parts = (misfit(part, shape[0], f"{where}[{i}]") for i, part in enumerate(value))
+        parts = (mismatch(part, shape[0], f"{where}[{i}]") for i, part in enumerate(value))
         return next(filter(None, parts), None)
     if isinstance(shape, frozenset):
-        return None if isinstance(value, str) and value in shape else f"{where} is none of {sorted(shape)}"
+        return None if isinstance(value, str) and value in shape else f"{where} is not one of {sorted(shape)}"
     types = shape if isinstance(shape, tuple) else (shape,)
     if type(value) not in types and not (dict in types and isinstance(value, dict)):
         names = " or ".join("null" if one is type(None) else one.__name__ for one in types)
         return f"{where} is not {names}"
-    if isinstance(value, (int, float)) and not abs(value) < MOST:
+    if isinstance(value, (int, float)) and not abs(value) < MAX_NUMBER:
         return f"{where} is not finite, or too large"
     return f"{where} is below 0" if shape is int and isinstance(value, int) and value < 0 else None

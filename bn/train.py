@@ -16,7 +16,7 @@ from bn.config import Config, to_dict
 from bn.data.seeds import derive_seed
 from bn.distributed.team import ALONE, Team, mean_statistics
 from bn.errors import Diverged, Interrupted, UserError, is_out_of_memory, listed, reason_of
-from bn.files import NUMBER, misfit
+from bn.files import NUMBER, mismatch
 from bn.run.beginning import load_start, origin
 from bn.run.checkpoint import load_latest, save_checkpoint
 from bn.run.directory import DIGEST, RunDirectory
@@ -200,7 +200,7 @@ def last_checkpoint(run: RunDirectory, skip: Container[int] = ()) -> dict[str, A
     """
 
     def check(state: dict[str, Any]) -> None:
-        if wrong := misfit(state, CHECKPOINT):
+        if wrong := mismatch(state, CHECKPOINT):
             raise UserError(f"damaged ({wrong})")
         if different := run.differences(state["config"]):
             raise UserError(f"of another run: {listed(different)}")

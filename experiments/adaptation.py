@@ -29,7 +29,7 @@ from matplotlib.patches import Patch
 
 from bn.cli import planned_run
 from bn.config import Config, MnistData
-from bn.data.mnist import Mnist, Split, changed, load_mnist
+from bn.data.mnist import Examples, Mnist, changed, load_mnist
 from bn.data.order import EpochOrder
 from bn.errors import UserError
 from bn.evaluate.accuracy import accuracy
@@ -169,7 +169,7 @@ def _draw(found: Mapping[str, Seeds], stem: Path) -> None:
     d = planned_run(["experiment=mnist_bn"]).config.data
     assert isinstance(d, MnistData)
     test = load_mnist(REPOSITORY / d.root).test
-    some = Mnist(Split(test.images[:1], test.labels[:1]), None, Split(test.images[:1], test.labels[:1]))
+    some = Mnist(Examples(test.images[:1], test.labels[:1]), None, Examples(test.images[:1], test.labels[:1]))
     fig, axes = style.figure(8.4, 3.4, columns=len(found), rows=2, height_ratios=(1, 2.2), sharey="row")
     for (top, bottom), (name, seeds) in zip(axes.T, found.items(), strict=True):
         top.imshow(changed(some, name).test.images.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)

@@ -20,7 +20,7 @@ from bn.compare.intervals import mean_and_interval as mean_and_interval
 from bn.compare.intervals import mean_text as mean_text
 from bn.config import Config, changes, flatten, to_dict
 from bn.errors import UserError
-from bn.files import TEXT_OR_NONE, Damaged, Shape, read_record, write_whole
+from bn.files import TEXT_OR_NONE, Damaged, Shape, read_record, write_atomically
 from bn.run.directory import ENDED, ENV, RunDirectory, is_compared, read_lines
 
 # The shape of a runs.json (bn/files.py).
@@ -185,7 +185,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_whole(path, text.getvalue())
+    write_atomically(path, text.getvalue())
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -234,7 +234,7 @@ def write_entries(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
         {**entry, "config": {key: value for key, value in entry["config"].items() if key not in shared}}
         for entry in entries
     ]
-    write_whole(path, json.dumps({"config": shared, "runs": own}, indent=1) + "\n")
+    write_atomically(path, json.dumps({"config": shared, "runs": own}, indent=1) + "\n")
 
 
 def read_entries(path: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from bn.errors import UserError, reason_of
-from bn.files import Damaged, read_record, write_whole
+from bn.files import Damaged, read_record, write_atomically
 from bn.run.directory import REPOSITORY
 from experiments import style
 
@@ -36,13 +36,13 @@ def make(name: str, experiment: ModuleType, results: Path = RESULTS) -> None:
     made = _draw(folder, experiment)
     folder.mkdir(parents=True, exist_ok=True)
     for path, content in made.items():
-        write_whole(folder / path, content)
+        write_atomically(folder / path, content)
     drawn = {
         "with": drawn_with(),
         "records": _records_digest(folder, made),
         "figures": {path: _digest(content) for path, content in sorted(made.items())},
     }
-    write_whole(folder / DRAWN, json.dumps(drawn, indent=1) + "\n")
+    write_atomically(folder / DRAWN, json.dumps(drawn, indent=1) + "\n")
 
 
 def differences(name: str, experiment: ModuleType, results: Path = RESULTS) -> list[str]:

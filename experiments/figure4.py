@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from bn.errors import UserError
 from bn.evaluate.records import SHAPE, interval, read_record
-from bn.files import write_whole
+from bn.files import write_atomically
 from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import REPOSITORY, RunDirectory
 from experiments import collected, networks
@@ -77,7 +77,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
         for network in record["checkpoints"]:
             del network["config"]
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "evaluations.json", json.dumps(found, indent=1) + "\n")
+    write_atomically(folder / "evaluations.json", json.dumps(found, indent=1) + "\n")
     collected.write_provenance(folder / "runs.json", ended)
 
 

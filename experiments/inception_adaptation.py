@@ -4,7 +4,7 @@
                                                          (configs/sweep/inception_adaptation.yaml)
 
 What `adaptation` asks of the MLP. BN-x5, trained on the images as they are, sees them inverted, blurred,
-noisy, shifted and of low contrast (bn/data/photo_inputs.py): with its old population statistics, with those
+noisy, shifted and of low contrast (bn/data/image_inputs.py): with its old population statistics, with those
 of training images changed in the same way, and beside it the same network trained on such images. Measured
 numbers, with n: results/inception_adaptation/table.md.
 
@@ -35,8 +35,8 @@ import torch
 from torch import Tensor
 
 from bn.config import Config, ImageData
-from bn.data.images import Images, Plan, Splits, find_pictures, open_images
-from bn.evaluate.accuracy import classify
+from bn.data.images import Datasets, ImageLoader, Plan, find_datasets, open_loader
+from bn.evaluate.accuracy import image_metrics
 from bn.evaluate.trained import load_trained
 from bn.norm import population_statistics
 from bn.run.directory import RunDirectory
@@ -58,7 +58,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
         runs, lambda config: _data(config).inputs, "validation/accuracy_population"
     )
     data = _data(runs[0].config)
-    pictures = {name: find_pictures(replace(data, inputs=name)) for name in FORMS}
+    pictures = {name: find_datasets(replace(data, inputs=name)) for name in FORMS}
     rows = [
         (name, run.config.seed, old, new, trained[name, run.config.seed])
         for run in runs
@@ -69,22 +69,22 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     collected.write_provenance(folder / "runs.json", runs)
 
 
-def adapted(run: RunDirectory, pictures: Mapping[str, Splits]) -> dict[str, tuple[float, float]]:
+def adapted(run: RunDirectory, pictures: Mapping[str, Datasets]) -> dict[str, tuple[float, float]]:
     """Accuracy on each form of the images, with the statistics of the original ones and with its own."""
     config = run.config
     model = load_trained(run.path).model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     next_ones = range(config.length, config.length + config.evaluate.population_batches)
     plan = Plan(next_ones.stop, config.optim.batch, config.seed, next_ones.start)
     forms = {
-        name: open_images(replace(_data(config), inputs=name), plan, torch.device("cpu"), pictures[name])
+        name: open_loader(replace(_data(config), inputs=name), plan, torch.device("cpu"), pictures[name])
         for name in FORMS
     }
 
-    def batches(images: Images) -> Iterable[Tensor]:
-        return (images.feed(n).images for n in next_ones)
+    def batches(images: ImageLoader) -> Iterable[Tensor]:
+        return (images.batch(n).images for n in next_ones)
 
-    def accuracy(images: Images) -> float:
-        return classify(model, images.validation())["accuracy"]
+    def accuracy(images: ImageLoader) -> float:
+        return image_metrics(model, images.validation())["accuracy"]
 
     population_statistics(model, batches(forms[ORIGINAL]))
     old = {name: accuracy(images) for name, images in forms.items()}

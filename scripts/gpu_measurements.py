@@ -23,8 +23,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
-from bn.errors import Arguments
-from bn.files import write_whole
+from bn.errors import ArgumentParser
+from bn.files import write_atomically
 from bn.run.directory import REPOSITORY
 from bn.run.environment import processor
 from bn.run.signals import end_with_parent
@@ -84,7 +84,7 @@ MEASUREMENTS = {
 
 
 def main() -> None:
-    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(MEASUREMENTS)}")
     parser.add_argument("--list", action="store_true", help="list the measurements")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
@@ -124,7 +124,7 @@ def continue_records(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for part in KEPT.glob("*.part.json"):
         if not (out / part.name).exists():
-            write_whole(out / part.name, part.read_bytes())
+            write_atomically(out / part.name, part.read_bytes())
 
 
 def measure(name: str, device: str, out: Path) -> bool:

@@ -33,8 +33,8 @@ from typing import Literal, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn import cli
-from bn.errors import Arguments
-from bn.files import Damaged, read_record, whole
+from bn.errors import ArgumentParser
+from bn.files import Damaged, atomic_file, read_record
 from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import REPOSITORY, STATUS, RunDirectory
 from bn.run.signals import end_with_parent
@@ -52,7 +52,7 @@ RUNS = REPOSITORY / "runs"
 
 
 def main() -> None:
-    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweeps", nargs="*", default=SWEEPS, metavar="SWEEP", help="in configs/sweep")
     parser.add_argument("--minutes", type=float, default=9.0, help="total time, with packing (default: 9)")
     parser.add_argument("--jobs", type=int, help="parallel runs (default: number of cores minus one)")
@@ -201,7 +201,7 @@ def pack(runs: Path, out: Path, mib: int, evaluated: Sequence[RunDirectory] = ()
 
 
 def write_archive(path: Path, mode: Literal["w:gz", "w:"], files: Iterable[Path], root: Path) -> None:
-    with whole(path) as content, tarfile.open(fileobj=content, mode=mode) as archive:
+    with atomic_file(path) as content, tarfile.open(fileobj=content, mode=mode) as archive:
         for file in files:
             archive.add(file, file.relative_to(root))
 

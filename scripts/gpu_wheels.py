@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
-from bn.errors import Arguments
+from bn.errors import ArgumentParser
 from bn.run.directory import REPOSITORY
 
 FOLDER = REPOSITORY / ".wheels"
@@ -29,7 +29,7 @@ LIMIT_MIB = 64  # wheels and checkout together
 
 
 def main() -> None:
-    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default="3.12", help="Python of the other machine (default: 3.12)")
     arguments = parser.parse_args()
     pip = [sys.executable, "-m", "pip", "-q"]

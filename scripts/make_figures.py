@@ -13,8 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from benchmarks import gpu_hours, run_hours, tables
-from bn.errors import Arguments, UserError, reason_of
-from bn.files import write_whole
+from bn.errors import ArgumentParser, UserError, reason_of
+from bn.files import write_atomically
 from experiments import EXPERIMENTS
 from experiments.committed import PAGES, differences, has_records, make, page_with_tables
 
@@ -23,7 +23,7 @@ DRAWN = {**EXPERIMENTS, "gpu_hours": gpu_hours, "run_hours": run_hours, "benchma
 
 
 def main() -> None:
-    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(DRAWN)}")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     arguments = parser.parse_args()
@@ -38,7 +38,7 @@ def main() -> None:
             if now != wanted and arguments.check:
                 found.append(f"{page}: a table differs from results/")
             elif now != wanted:
-                write_whole(page, wanted)
+                write_atomically(page, wanted)
     except (UserError, OSError) as error:
         sys.exit(f"make_figures.py: {reason_of(error)}")
     if found:

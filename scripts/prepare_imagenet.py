@@ -29,7 +29,7 @@ from torchvision.datasets.imagenet import ARCHIVE_META, load_meta_file, parse_de
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn.data.tree import Split
-from bn.errors import Arguments, UserError, reason_of
+from bn.errors import ArgumentParser, UserError, reason_of
 from bn.run.directory import REPOSITORY
 from scripts.prepared import Counts, is_complete, publish, unfinished_tree, verify, write_image
 
@@ -38,7 +38,7 @@ COUNTS = Counts(classes=1000, train=1_281_167, val=50_000)
 
 
 def main() -> None:
-    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archives", type=Path, help="folder with the three archives")
     parser.add_argument(
         "--root", type=Path, default=REPOSITORY / "data/imagenet", help="root of the tree (%(default)s)"

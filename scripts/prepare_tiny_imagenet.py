@@ -21,7 +21,7 @@ from torchvision.datasets.utils import download_url
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
-from bn.errors import Arguments, UserError, reason_of
+from bn.errors import ArgumentParser, UserError, reason_of
 from bn.files import no_empty_folders
 from bn.run.directory import REPOSITORY
 from scripts.prepared import Counts, is_complete, publish, unfinished_tree, verify, write_image
@@ -38,7 +38,7 @@ DAMAGED = (
 
 
 def main() -> None:
-    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path, nargs="?", help=f"the zip (ROOT/{ZIP})")
     parser.add_argument("--download", action="store_true", help=f"get the zip from {URL} if it is missing")
     parser.add_argument(

@@ -9,7 +9,7 @@ from typing import IO, NamedTuple
 
 from torchvision.datasets.utils import check_integrity
 
-from bn.data.pictures import read_tree
+from bn.data.datasets import read_tree
 from bn.data.tree import Split
 from bn.errors import UserError
 from bn.files import no_empty_folders

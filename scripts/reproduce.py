@@ -22,8 +22,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn import cli
-from bn.errors import Arguments, UserError, reason_of
-from bn.files import write_whole
+from bn.errors import ArgumentParser, UserError, reason_of
+from bn.files import write_atomically
 from bn.run.directory import REPOSITORY, RunDirectory
 from bn.run.signals import end_with_parent
 from experiments import EXPERIMENTS
@@ -34,7 +34,7 @@ ALLOWED = ("hydra", "output=", "logger", "device=", "scale=", "data.root=")
 
 def main() -> None:
     names = sorted(name for name, experiment in EXPERIMENTS.items() if hasattr(experiment, "SWEEPS"))
-    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=names)
     parser.add_argument("--collect", action="store_true", help="train nothing; use the runs that have ended")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="passed on to train.py")
@@ -71,7 +71,7 @@ def main() -> None:
         for page in PAGES:
             now, wanted = page_with_tables(page)
             if now != wanted:
-                write_whole(page, wanted)
+                write_atomically(page, wanted)
     except (UserError, OSError) as error:
         sys.exit(f"reproduce.py: {reason_of(error)}")
     ended = sum(run_directory.finished for run_directory in runs)

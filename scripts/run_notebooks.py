@@ -16,15 +16,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from PIL import Image
 
-from bn.errors import Arguments
-from bn.files import write_whole
+from bn.errors import ArgumentParser
+from bn.files import write_atomically
 from bn.run.directory import REPOSITORY
 
 NOTEBOOKS = {path.stem: path for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb"))}
 
 
 def main() -> None:
-    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NOTEBOOKS)}")
     names = parser.parse_args().names or list(NOTEBOOKS)
     for name in names:
@@ -41,7 +41,7 @@ def main() -> None:
         except CellExecutionError as error:
             sys.exit(f"run_notebooks.py: notebooks/{name}.ipynb: a cell failed\n{error}")
         keep_small_figures(notebook)
-        write_whole(NOTEBOOKS[name], nbformat.writes(notebook) + "\n")
+        write_atomically(NOTEBOOKS[name], nbformat.writes(notebook) + "\n")
         print(f"run_notebooks.py: notebooks/{name}.ipynb")
 
 

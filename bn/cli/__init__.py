@@ -31,7 +31,7 @@ from bn.cli.arguments import CONFIGS, check_arguments, checked_key
 from bn.cli.composition import composed_config, records_note, run_directory_of
 from bn.cli.errors import message_of, raised_by_hydra
 from bn.cli.help import help_page
-from bn.data.there import check_data, fetch_data
+from bn.data.availability import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared, ranks_here
 from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.run.attempt import Outcome, Work, attempt, check_device

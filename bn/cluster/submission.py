@@ -15,7 +15,7 @@ from typing import Any
 
 from bn.config import changes, to_dict
 from bn.errors import UserError, listed
-from bn.files import TEXT_OR_NONE, read_record, write_whole
+from bn.files import TEXT_OR_NONE, read_record, write_atomically
 from bn.run.code_state import CodeState, code_state, short
 from bn.run.directory import NOT_COMPARED, RunDirectory
 
@@ -39,7 +39,7 @@ def record_submission(run: RunDirectory, code: CodeState) -> None:
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         if code.changes:
-            write_whole(run.path / DIFF, code.changes)
+            write_atomically(run.path / DIFF, code.changes)
         else:
             (run.path / DIFF).unlink(missing_ok=True)
         _write(run, {
@@ -94,4 +94,4 @@ def check_submission(run: RunDirectory, job: str) -> None:
 
 
 def _write(run: RunDirectory, submitted: Mapping[str, Any]) -> None:
-    write_whole(run.path / FILE, json.dumps(submitted, indent=2) + "\n")
+    write_atomically(run.path / FILE, json.dumps(submitted, indent=2) + "\n")

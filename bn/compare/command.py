@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bn.errors import Arguments, UserError
+from bn.errors import ArgumentParser, UserError
 from bn.run.state import STATES
 
 PROGRAM = "runs.py"
@@ -132,10 +132,10 @@ def run(words: Sequence[str]) -> None:
     importlib.import_module(f"bn.compare.{SUBCOMMANDS[name].module}").main(arguments)
 
 
-def parser_of(name: str) -> Arguments:
+def parser_of(name: str) -> ArgumentParser:
     form = functools.partial(argparse.HelpFormatter, max_help_position=28, width=100)
     what, options = SUBCOMMANDS[name][1:]
-    parser = Arguments(f"{PROGRAM} {name}", description=what, add_help=False, formatter_class=form)
+    parser = ArgumentParser(f"{PROGRAM} {name}", description=what, add_help=False, formatter_class=form)
     for option, settings in options.items():
         parser.add_argument(option, **settings)
     return parser

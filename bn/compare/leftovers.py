@@ -22,10 +22,10 @@ from bn.compare.filters import Condition, parse_selection, select_runs
 from bn.compare.removal import REMOVED, check, confirmed, remove
 from bn.compare.runs import Run
 from bn.errors import UserError, printable
-from bn.files import open_locked, remove_parts
+from bn.files import open_locked, remove_partial_files
 
 HOUR = 3600.0
-PART = re.compile(r"(.+)\.[0-9a-f]{12}\.part")  # a partial file of `bn.files.whole`
+PART = re.compile(r"(.+)\.[0-9a-f]{12}\.part")  # a partial file of `bn.files.atomic_file`
 REMOVED_FOLDER = re.compile(rf"{re.escape(REMOVED)}[0-9a-f]{{12}}")
 
 
@@ -97,7 +97,7 @@ def is_abandoned(file: Path) -> bool:
 
 
 def remove_part(part: Path) -> None:
-    remove_parts(part.parent, PART.sub(r"\1", part.name))
+    remove_partial_files(part.parent, PART.sub(r"\1", part.name))
 
 
 def remove_empty(path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bn.compare.runs import Run
 from bn.errors import UserError
-from bn.files import NUMBER, Damaged, misfit, read_regular
+from bn.files import NUMBER, Damaged, mismatch, read_regular
 
 T = TypeVar("T")
 Row = dict[str, float]
@@ -40,7 +40,7 @@ def _row(metrics: Path, place: int, line: bytes) -> Row:
         row = json.loads(line)
     except ValueError as error:
         raise Damaged(metrics, f"line {place}: not JSON") from error
-    if wrong := misfit(row, {"step": int}) or misfit(list(row.values()), [NUMBER], "a number"):
+    if wrong := mismatch(row, {"step": int}) or mismatch(list(row.values()), [NUMBER], "a number"):
         raise Damaged(metrics, f"line {place}: {wrong}")
     return row
 

@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
 
-from bn.files import whole
+from bn.files import atomic_file
 
 # Okabe and Ito's colours, for colour-blind readers; dashes and lightness distinguish them in grayscale.
 LOOKS: tuple[dict[str, Any], ...] = (
@@ -82,7 +82,7 @@ def save(fig: Figure, stem: Path) -> None:
 
 def write(fig: Figure, path: Path) -> None:
     """Write one file atomically, in the format of its suffix."""
-    with whole(path) as file:
+    with atomic_file(path) as file:
         fig.savefig(file, format=path.suffix[1:], **FORMATS[path.suffix])
 
 

@@ -72,13 +72,13 @@ INPUTS = {
 
 # Input transformations of the Inception networks: functions of images (N, 3, H, W) in 0..1 and a random
 # number generator.
-PHOTO_INPUTS = {
-    "original": "bn.data.photo_inputs.original",
-    "inverted": "bn.data.photo_inputs.inverted",
-    "blurred": "bn.data.photo_inputs.blurred",
-    "noisy": "bn.data.photo_inputs.noisy",
-    "shifted": "bn.data.photo_inputs.shifted",
-    "low_contrast": "bn.data.photo_inputs.low_contrast",
+IMAGE_INPUTS = {
+    "original": "bn.data.image_inputs.original",
+    "inverted": "bn.data.image_inputs.inverted",
+    "blurred": "bn.data.image_inputs.blurred",
+    "noisy": "bn.data.image_inputs.noisy",
+    "shifted": "bn.data.image_inputs.shifted",
+    "low_contrast": "bn.data.image_inputs.low_contrast",
 }
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from bn.config.choices import (
+    IMAGE_INPUTS,
     INPUTS,
     NONLINEARITIES,
     NORMALIZATIONS,
     OBSERVATIONS,
     OPTIMIZERS,
-    PHOTO_INPUTS,
 )
 from bn.config.notation import Doc
 from bn.data.idx_sets import IDX_SETS
@@ -76,7 +76,7 @@ class ImageData:
     ]
     shard_size: Annotated[Count, Doc("size of a shard", "examples")]
     validation: Annotated[Natural, Doc("training images held out; 0: validate on val/", "images")] = 0
-    inputs: Annotated[str, PHOTO_INPUTS, Doc("transformation of the images")] = "original"
+    inputs: Annotated[str, IMAGE_INPUTS, Doc("transformation of the images")] = "original"
     feed: Annotated[
         Literal["auto", "resident", "stream"],
         Doc("resident: all images on the device, as bytes; stream: decoded by worker processes"),

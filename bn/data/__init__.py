@@ -1,1 +1,1 @@
-"""Data sets and the order in which their examples are drawn."""
+"""Data sets, their loaders, and the order of the training examples."""

@@ -1,4 +1,4 @@
-"""CIFAR-10 as torchvision downloads it: Python pickles, read into arrays."""
+"""CIFAR-10, as torchvision downloads it."""
 
 import pickle
 from http.client import HTTPException
@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from bn.data.pictures import ArrayPictures
+from bn.data.datasets import ArrayDataset
 from bn.data.tree import Split
 from bn.errors import UserError
 from bn.files import no_empty_folders
 
 
-def cifar10_pictures(folder: Path) -> dict[Split, ArrayPictures]:
-    """The 50,000 training and 10,000 test images, downloaded into `folder` where they are not there yet.
+def cifar10_datasets(folder: Path) -> dict[Split, ArrayDataset]:
+    """Load the 50,000 training and 10,000 test images, downloading them into `folder` if they are missing.
 
-    UserError with one line if that fails.
+    UserError if the download fails.
     """
-    from torchvision.datasets import CIFAR10  # costs a second, and only this needs it
+    from torchvision.datasets import CIFAR10  # a slow import
 
     try:
         with no_empty_folders(folder):
@@ -29,9 +29,9 @@ def cifar10_pictures(folder: Path) -> dict[Split, ArrayPictures]:
             f"{folder}: CIFAR-10 is missing, and the download failed ({reason}): put cifar-10-python.tar.gz "
             "there, or images as {train,val}/<class>/*.png"
         ) from error
-    return {"train": _pictures(train, "cifar10/train"), "val": _pictures(test, "cifar10/test")}
+    return {"train": _dataset(train, "cifar10/train"), "val": _dataset(test, "cifar10/test")}
 
 
-def _pictures(found: Any, name: str) -> ArrayPictures:
+def _dataset(found: Any, name: str) -> ArrayDataset:
     images = np.ascontiguousarray(found.data.transpose(0, 3, 1, 2))  # channels first
-    return ArrayPictures(images, np.array(found.targets), name)
+    return ArrayDataset(images, np.array(found.targets), name)

@@ -1,7 +1,7 @@
-"""The random draws of a training example, as a function of (seed, epoch, example, draw), not of a stream.
+"""The random numbers of a training example, as a pure function of (seed, epoch, example, draw).
 
-So what happens to an example does not depend on which worker prepares it, in which order, or beside which
-other examples, and a resumed run needs no saved position.
+No generator state is kept. How an example is distorted therefore does not depend on the worker that prepares
+it, on the order, or on the rest of the mini-batch, and a resumed run needs no saved position.
 """
 
 from typing import NamedTuple
@@ -19,11 +19,11 @@ _MULTIPLIER_2 = np.uint64(0x94D049BB133111EB)
 
 
 class Draws(NamedTuple):
-    """Crop, mirroring and photometric distortion: uniform in [0, 1), a row for each example."""
+    """Uniform numbers in [0, 1) for crop, mirroring and photometric distortion, one row per example."""
 
     box: np.ndarray  # (n, BOX_DRAWS)
     mirror: np.ndarray  # (n,)
-    colour: np.ndarray  # (n, photometric.DRAWS)
+    color: np.ndarray  # (n, photometric.DRAWS)
 
 
 def draws(seed: int, epoch: int, examples: np.ndarray) -> Draws:
@@ -32,10 +32,10 @@ def draws(seed: int, epoch: int, examples: np.ndarray) -> Draws:
 
 
 def splitmix64(seed: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """The n-th number, from 0, of the generator splitmix64 started at `seed`: both uint64, broadcast.
+    """The n-th output, from 0, of the generator splitmix64 seeded with `seed`; both uint64, broadcast.
 
-    Steele, Lea & Flood, "Fast splittable pseudorandom number generators" (2014), constants of Vigna's
-    public-domain code. All arithmetic is modulo 2^64.
+    Steele, Lea & Flood, "Fast splittable pseudorandom number generators" (2014), with the constants of
+    Vigna's public-domain code. All arithmetic is modulo 2^64.
     """
     z = seed + (n + np.uint64(1)) * _GAMMA
     z = (z ^ (z >> np.uint64(30))) * _MULTIPLIER_1
@@ -44,13 +44,14 @@ def splitmix64(seed: np.ndarray, n: np.ndarray) -> np.ndarray:
 
 
 def uniform(seed: int, epoch: int, examples: np.ndarray, draws: int) -> np.ndarray:
-    """(n, draws) float64, uniform in [0, 1): multiples of 2^-53.
+    """Uniform numbers (n, draws) float64 in [0, 1), multiples of 2^-53.
 
-    A pure function of (seed, epoch, example, draw): row i belongs to example `examples[i]` (n, int64)
-    whatever stands beside it, and its first columns are the same for any number of `draws`. Numbers come
-    from a tree of generators: the seed's yields one seed for each epoch, that one's a seed for each example.
+    A pure function of (seed, epoch, example, draw): row i depends on `examples[i]` (n, int64) but not on the
+    other examples, and its first columns are the same for any number of `draws`. The numbers come from a tree
+    of generators: the seed's generator yields a seed for each epoch, whose generator yields a seed for each
+    example.
     """
-    # Arrays of one element: numpy warns of overflow in scalars, and overflow is the point here.
+    # Arrays of one element, because numpy warns of overflow in scalars, and overflow is intended here.
     of_epoch = splitmix64(np.array([seed & _WORD], np.uint64), np.array([epoch & _WORD], np.uint64))
     of_example = splitmix64(of_epoch, np.asarray(examples, np.int64).astype(np.uint64))
     bits = splitmix64(of_example[:, None], np.arange(draws, dtype=np.uint64))

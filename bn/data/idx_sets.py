@@ -1,6 +1,7 @@
-"""The data sets in the form of MNIST: 60,000 and 10,000 images of 28x28 in ten classes, in four IDX files.
+"""Data sets in MNIST's format: 60,000 and 10,000 images of 28x28 pixels in ten classes, in four IDX files.
 
-The config's names, docs/extending.md adds one. No torch here, since the schema reads this table.
+The keys are the names in the config; docs/extending.md shows how to add one. This module does not import
+torch, because the config schema imports it.
 """
 
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import NamedTuple
 
 
 class IdxSet(NamedTuple):
-    """Where a data set comes from, and what vouches for it."""
+    """The source and the checksums of a data set."""
 
-    sha256: dict[str, str]  # of each file, unpacked
+    sha256: dict[str, str]  # of each unpacked file
     torchvision: str  # the class that downloads it
-    elsewhere: str  # where else the files are, for an error
+    remedy: str  # how to get the files, for error messages
 
 
 IDX_SETS = {
@@ -24,10 +25,10 @@ IDX_SETS = {
             "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         },
         torchvision="MNIST",
-        elsewhere="`git checkout -- data/mnist` restores the bundled files, which are read without data.root",
+        remedy="`git checkout -- data/mnist` restores the bundled files, which are read without data.root",
     ),
-    # Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747. The checksums are of what the published archives, whose
-    # MD5 torchvision knows, unpack to.
+    # Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747. The checksums are of the unpacked published archives,
+    # whose MD5 sums torchvision verifies.
     "fashion_mnist": IdxSet(
         sha256={
             "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -36,12 +37,12 @@ IDX_SETS = {
             "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         },
         torchvision="FashionMNIST",
-        elsewhere="put the four files into a folder and name it with data.root (Debian's package "
+        remedy="put the four files into a folder and name it with data.root (Debian's package "
         "dataset-fashion-mnist: data.root=/usr/share/datasets/fashion-mnist)",
     ),
 }
 
 
-def places(root: Path, name: str) -> tuple[Path, Path, Path]:
-    """Where a file of that name may be: unpacked at an earlier use, or as it came, gzipped or not."""
+def candidate_paths(root: Path, name: str) -> tuple[Path, Path, Path]:
+    """The paths where a file may be: unpacked by an earlier run, or as distributed, gzipped or not."""
     return root / "unpacked" / name, root / f"{name}.gz", root / name

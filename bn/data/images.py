@@ -1,11 +1,11 @@
-"""Images as mini-batches on the device: for training, for validation, and for the probe.
+"""Mini-batches of images on the device: for training, for validation, and for the probe.
 
-Training images get a random crop, mirroring and photometric distortion, all keyed by (seed, epoch, example);
-the others get a central crop. Small data sets stay on the device (bn/data/resident.py), large ones are
-decoded when they are needed (bn/data/stream.py). Both give the same crops.
+Training images get a random crop, mirroring and photometric distortion, all determined by (seed, epoch,
+example); other images get a central crop. Small data sets stay on the device (bn/data/resident.py); large
+ones are decoded as they are needed (bn/data/stream.py). Both produce the same crops.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,23 +13,22 @@ import torch
 from torch import Tensor
 
 from bn.config import ImageData
-from bn.data.cifar10 import cifar10_pictures
+from bn.data.availability import check_validation, how_to_prepare, in_memory
+from bn.data.cifar10 import cifar10_datasets
+from bn.data.crops import VALIDATION_BATCH
+from bn.data.datasets import ArrayDataset, Datasets, read_tree
+from bn.data.image_inputs import apply_inputs
 from bn.data.order import ImageOrder
-from bn.data.photo_inputs import as_seen
-from bn.data.photometric import changes, network_input, normalize
-from bn.data.pictures import ArrayPictures, Pictures, read_tree
+from bn.data.photometric import distortion_factors, network_input, normalize
 from bn.data.resident import Resident
 from bn.data.seeds import generator
-from bn.data.smoke import TRAIN, smoke_pictures
-from bn.data.source import VALIDATION_BATCH
+from bn.data.smoke import TRAIN, smoke_images
 from bn.data.stream import Stream
-from bn.data.there import check_validation, how_to_prepare, in_arrays
 from bn.data.tree import Split
 from bn.run.directory import REPOSITORY
 
 RESIDENT_LIMIT = 4 << 30  # bytes that feed=auto keeps on the device
 
-Splits = Mapping[Split, Pictures]
 Finish = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
 
 
@@ -39,121 +38,109 @@ class Batch(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Which mini-batches will be asked for, and by whom."""
+    """The training mini-batches that a process will request."""
 
-    steps: int  # how many in all; 0: there is nothing to train, and training images need not be there
+    steps: int  # of the whole training; 0: no training, and training images need not exist
     batch: int  # examples in a mini-batch
     seed: int
-    first: int = 0  # the step that is asked for first, from 0; the others follow in order
-    rank: int = 0  # of the process that asks, which gets its share of each
+    first: int = 0  # the first step to be requested, counted from 0; the others follow in order
+    rank: int = 0  # of this process, which gets its share of each mini-batch
     ranks: int = 1
-
-    @property
-    def share(self) -> int:
-        """The examples of a mini-batch that this process gets."""
-        return self.batch // self.ranks
 
 
 EVALUATION = Plan(steps=0, batch=1, seed=0)
 
 
-def open_images(
-    data: ImageData, plan: Plan, device: torch.device, pictures: Splits | None = None
-) -> "Images":
-    """The mini-batches of `data` that `plan` asks for, on `device`.
+def open_loader(
+    data: ImageData, plan: Plan, device: torch.device, datasets: Datasets | None = None
+) -> "ImageLoader":
+    """Open a loader of the mini-batches in `plan`.
 
-    `pictures` are those of `find_pictures`, where they are listed already. UserError with one line if they
-    are not there, or are not what `data` says.
+    `datasets` is the result of `find_datasets`, if it is already known. UserError if the images are missing
+    or do not match `data`.
     """
-    pictures = pictures or find_pictures(data, training=plan.steps > 0)
+    datasets = datasets or find_datasets(data, training=plan.steps > 0)
     order = None
     if plan.steps:
-        order = ImageOrder(
-            len(pictures["train"]),
-            plan.batch,
-            plan.seed,
-            data.shuffle,
-            data.shard_size,
-            plan.rank,
-            plan.ranks,
-        )
-    if data.feed == "stream" or (data.feed == "auto" and not _fits(pictures, data)):
-        source = Stream(data, pictures, order, plan.seed, device, plan.first, plan.steps)
+        size = len(datasets["train"])
+        order = ImageOrder(size, plan.batch, plan.seed, data.shuffle, data.shard_size, plan.rank, plan.ranks)
+    if data.feed == "stream" or (data.feed == "auto" and not _fits(datasets, data)):
+        source = Stream(data, datasets, order, device, plan.first, plan.steps)
     else:
-        source = Resident(data, pictures, order, plan.seed, device)
-    return Images(data, pictures, source, plan)
+        source = Resident(data, datasets, order, device)
+    return ImageLoader(data, datasets, source, plan)
 
 
-def _fits(pictures: Splits, data: ImageData) -> bool:
-    """Whether feed=auto keeps them on the device: few, and, by a look at one, of the size they have there."""
-    size = sum(map(len, pictures.values())) * 3 * data.resize**2
-    return size <= RESIDENT_LIMIT and pictures["val"].open(0).size == (data.resize, data.resize)
+def _fits(datasets: Datasets, data: ImageData) -> bool:
+    """Whether feed=auto keeps the images on the device: there are few, and the first has the right size."""
+    size = sum(map(len, datasets.values())) * 3 * data.resize**2
+    return size <= RESIDENT_LIMIT and datasets["val"].open(0).size == (data.resize, data.resize)
 
 
-def find_pictures(data: ImageData, *, training: bool = True) -> Splits:
-    """The images of both splits; without `training`, those for validation.
+def find_datasets(data: ImageData, *, training: bool = True) -> Datasets:
+    """List the images of both splits, or without `training` those of "val".
 
-    Where `data.validation` holds training images out, these are the split "val", and the validation images
-    are not looked at. UserError with one line if the images are not there, or are not what `data` says.
+    If `data.validation` holds out training images, they form "val", and the real validation images are not
+    read. UserError if the images are missing or do not match `data`.
     """
     if not data.validation:
         return _find(data, training)
-    found = _find(data, training=True)["train"]
-    check_validation(data, len(found))
-    # The same ones for all seeds, so that settings are compared on the same images.
-    order = torch.randperm(len(found), generator=generator(0, "held out")).numpy()
+    train = _find(data, training=True)["train"]
+    check_validation(data, len(train))
+    # The same for all seeds, so that settings are compared on the same images.
+    order = torch.randperm(len(train), generator=generator(0, "held out")).numpy()
     held_out, kept = np.sort(order[: data.validation]), np.sort(order[data.validation :])
-    return {"train": found.subset(kept), "val": found.subset(held_out)}
+    return {"train": train.subset(kept), "val": train.subset(held_out)}
 
 
-def _find(data: ImageData, training: bool) -> Splits:
+def _find(data: ImageData, training: bool) -> Datasets:
     root = REPOSITORY / data.root
     splits: tuple[Split, ...] = ("train", "val") if training else ("val",)
-    found: Splits
-    if in_arrays(data):
-        found = _smoke() if data.name == "smoke" else cifar10_pictures(root)
+    found: Datasets
+    if in_memory(data):
+        found = _smoke_datasets() if data.name == "smoke" else cifar10_datasets(root)
     else:
         found = read_tree(root, data.classes, how_to_prepare(data), splits)
-    return {split: as_seen(found[split], split, data) for split in splits}
+    return {split: apply_inputs(found[split], split, data) for split in splits}
 
 
-def _smoke() -> dict[Split, ArrayPictures]:
-    images, labels = smoke_pictures()
+def _smoke_datasets() -> Datasets:
+    images, labels = smoke_images()
     return {
-        "train": ArrayPictures(images[:TRAIN], labels[:TRAIN], "smoke/train"),
-        "val": ArrayPictures(images[TRAIN:], labels[TRAIN:], "smoke/val"),
+        "train": ArrayDataset(images[:TRAIN], labels[:TRAIN], "smoke/train"),
+        "val": ArrayDataset(images[TRAIN:], labels[TRAIN:], "smoke/val"),
     }
 
 
-class Images:
-    """What `open_images` gives. `pictures` are the validation images, as they are.
+class ImageLoader:
+    """Loads mini-batches onto the device. `dataset` has the undistorted validation images.
 
-    bn.data.jpeg.BrokenImage, a UserError of one line, for an image that cannot be read.
+    Raises bn.data.image_files.BrokenImage, a UserError, for an image that cannot be read.
     """
 
-    def __init__(self, data: ImageData, pictures: Splits, source: Resident | Stream, plan: Plan) -> None:
+    def __init__(self, data: ImageData, datasets: Datasets, source: Resident | Stream, plan: Plan) -> None:
         self.data = data
-        self.pictures = pictures["val"]
+        self.dataset = datasets["val"]
+        self.training_count = len(datasets.get("train", ()))
         self._source = source
-        self._share = plan.share  # of this process, of a mini-batch
-        self.training_count = len(pictures.get("train", ()))
-        self._validation = np.array_split(np.arange(len(pictures["val"])), plan.ranks)[plan.rank]
+        self._share = plan.batch // plan.ranks
+        self._validation = np.array_split(np.arange(len(self.dataset)), plan.ranks)[plan.rank]
 
-    def feed(self, n: int, finish: Finish = network_input) -> Batch:
-        """The mini-batch of step `n`, from 0; `finish` is `network_input`, compiled or not."""
+    def batch(self, n: int, finish: Finish = network_input) -> Batch:
+        """The training mini-batch of step `n`, from 0; `finish` is `network_input`, compiled or not."""
         cropped = self._source.training(n)
-        colors = changes(cropped.colour, self.data.distortion, cropped.images.device)
-        return Batch(finish(cropped.images, *colors), cropped.labels)
+        factors = distortion_factors(cropped.color, self.data.distortion, cropped.images.device)
+        return Batch(finish(cropped.images, *factors), cropped.labels)
 
     def validation(self) -> Iterator[Batch]:
-        """Central crops of this process's share of the validation images, once and in order."""
+        """Central crops of this process's share of the validation images, each once and in order."""
         return self._central("val", self._validation, VALIDATION_BATCH)
 
     def training_examples(self, count: int) -> Iterator[Batch]:
-        """Central crops of `count` training examples in whole mini-batches (rounded up, as far as there are).
+        """Undistorted central crops of `count` training examples, rounded up to whole mini-batches.
 
-        A mini-batch has as many as this process's share of one. They are the first by a permutation that is
-        the same for all seeds, and are not distorted.
+        A mini-batch has the size of this process's share. The examples are the first ones of a permutation
+        that is the same for all seeds; there are fewer if the training set is smaller.
         """
         share = self._share
         batches = min(-(-count // share), self.training_count // share)

@@ -1,4 +1,4 @@
-"""The order of the training examples: for MNIST, where the paper is silent, a permutation each epoch."""
+"""The order of the training examples. (D) MNIST is shuffled completely in each epoch."""
 
 import numpy as np
 import torch
@@ -9,11 +9,11 @@ from bn.errors import UserError
 
 
 class EpochOrder:
-    """Indices of the mini-batch of any step, as a function of (seed, step) alone.
+    """Maps a step to the indices of its mini-batch, as a pure function of (seed, step).
 
-    Nothing is drawn from a running stream, so a run resumed at step k continues with the same
-    mini-batches. An epoch is `examples // batch` full mini-batches; what is left over of its permutation
-    (another few examples each epoch) is not used, so that every mini-batch has `batch` examples.
+    No generator state is kept, so a run resumed at step k continues with the same mini-batches. An epoch has
+    `examples // batch` full mini-batches; the rest of its permutation, which differs in each epoch, is not
+    used.
     """
 
     def __init__(self, examples: int, batch: int, seed: int, device: torch.device) -> None:
@@ -26,7 +26,7 @@ class EpochOrder:
         self._permutation = torch.empty(0)
 
     def __call__(self, step: int) -> Tensor:
-        """(batch,) int64 indices for the mini-batch of `step`, counted from 0."""
+        """The indices (batch,) int64 of the mini-batch of `step`, counted from 0."""
         epoch, position = divmod(step, self.batches_per_epoch)
         if epoch != self._epoch:
             order = generator(self.seed, "order", epoch)
@@ -36,41 +36,35 @@ class EpochOrder:
 
 
 class ImageOrder:
-    """Indices of the mini-batch of any step, shuffled by shard only, within shards too, or completely.
+    """Maps a step to the indices of its mini-batch, shuffled by shard, within shards, or completely.
 
     Section 4.2.1: shuffling within shards "prevents the same examples from always appearing in a mini-batch
-    together". (D) Shards are a random partition of the examples, fixed by the seed, into `shard_size` each
-    (the last takes what is left). `shuffle` says what is drawn afresh each epoch:
+    together". (D) Shards are a random partition of the examples, fixed by the seed, with `shard_size`
+    examples each (the last may be smaller). `shuffle` selects what is redrawn in each epoch:
 
-    - "by_shard": the order of the shards. Contents and inner order are fixed, and a smaller last shard stays
-      last: with a `shard_size` of whole mini-batches the same examples always meet, and the remainder
-      (examples mod batch, the end of the smaller last shard) is never drawn. With any other, mini-batches
-      reach into the next shard, another one each epoch: what is within a shard meets again in part only.
-    - "within_shards": the order of the shards, and the order within each.
+    - "by_shard": the order of the shards. The content and order of each shard are fixed, and a smaller last
+      shard stays last. If `shard_size` is a multiple of the mini-batch, the same examples always appear
+      together, and the last (examples mod batch) examples of the last shard are never used. Otherwise
+      mini-batches extend into the next shard, which differs in each epoch, and only parts of them recur.
+    - "within_shards": the order of the shards, and the order within each shard.
     - "complete": the order of all examples, as in EpochOrder.
 
-    What is left over at an epoch's end, fewer than a mini-batch, is not used; except as said of "by_shard" it
-    is another few examples each epoch. Process `rank` of `ranks`, of which `batch` is a multiple, gets its
-    consecutive share of each mini-batch. UserError if there are fewer examples than a mini-batch holds.
+    Examples left over at the end of an epoch, fewer than a mini-batch, are not used; except with "by_shard"
+    they differ in each epoch. Process `rank` of `ranks`, which divides `batch`, gets its consecutive share of
+    each mini-batch. UserError if there are fewer examples than `batch`.
     """
 
     def __init__(
-        self,
-        examples: int,
-        batch: int,
-        seed: int,
-        shuffle: str,
-        shard_size: int,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
+        self, examples: int, batch: int, seed: int, shuffle: str, shard_size: int,
+        rank: int = 0, ranks: int = 1,
+    ) -> None:  # fmt: skip
         if examples < batch:
             raise UserError(f"optim.batch={batch}: accepted: at most the {examples} training examples")
         self.batches_per_epoch = examples // batch
-        self.share = batch // ranks  # examples of this process, of a mini-batch
+        self.share = batch // ranks  # examples of a mini-batch for this process
+        self.seed = seed
         self._examples = examples
         self._batch = batch
-        self._seed = seed
         self._shuffle = shuffle
         self._full_shards, short = divmod(examples, shard_size)
         self._shards = self._full_shards + (short > 0)
@@ -82,7 +76,7 @@ class ImageOrder:
         self._order = np.empty(0, np.int64)
 
     def __call__(self, n: int) -> tuple[int, np.ndarray]:
-        """The epoch, from 0, and the (batch / ranks,) int64 indices of step `n`, from 0."""
+        """The epoch, from 0, and the indices (batch / ranks,) int64 of step `n`, counted from 0."""
         epoch, position = divmod(n, self.batches_per_epoch)
         if epoch != self._epoch:
             self._order = self._order_of(epoch)
@@ -101,4 +95,4 @@ class ImageOrder:
         return examples[np.argsort(place[self._shard_of[examples]], kind="stable")]
 
     def _permutation(self, count: int, *use: int | str) -> np.ndarray:
-        return torch.randperm(count, generator=generator(self._seed, *use)).numpy()
+        return torch.randperm(count, generator=generator(self.seed, *use)).numpy()

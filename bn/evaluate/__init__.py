@@ -1,1 +1,1 @@
-"""What evaluate.py does: the accuracy of trained networks (sections 4.2.2 and 4.2.3)."""
+"""Evaluation, classification and export of trained networks (sections 4.2.2 and 4.2.3)."""

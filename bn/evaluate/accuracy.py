@@ -1,4 +1,4 @@
-"""Accuracy at inference, with moving averages and with the statistics of Algorithm 2."""
+"""Accuracy at inference, with moving averages or the population statistics of Algorithm 2."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -7,17 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bn.data.mnist import Mnist, Split
+from bn.data.mnist import Examples, Mnist
 from bn.errors import Diverged
 from bn.norm import NotFinite, population_statistics
 from bn.norm.layers import is_normalization
 
-CHUNK = 500  # examples per forward pass: the activations stay in cache
+CHUNK = 500  # examples per forward pass, so that activations stay in the cache
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """`model` in evaluation mode; on leaving, its training flag is as it was."""
+    """Put `model` into evaluation mode, and restore its previous mode on exit."""
     was_training = model.training
     try:
         model.eval()
@@ -27,11 +27,8 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, data: Split) -> float:
-    """The share of `data` classified correctly, in evaluation mode (so with the stored statistics).
-
-    Exact: correct answers are counted, whatever the size of the last chunk.
-    """
+def accuracy(model: nn.Module, data: Examples) -> float:
+    """The fraction of `data` classified correctly in evaluation mode, that is with the stored statistics."""
     dtype = next(model.parameters()).dtype
     correct = torch.zeros((), dtype=torch.int64, device=data.labels.device)
     with evaluation_mode(model):
@@ -41,24 +38,24 @@ def accuracy(model: nn.Module, data: Split) -> float:
 
 
 def evaluate(model: nn.Module, data: Mnist) -> dict[str, float]:
-    """`test/accuracy`, and `validation/accuracy` where examples are held out, with the stored statistics."""
+    """`test/accuracy`, and `validation/accuracy` if examples are held out, with the stored statistics."""
     splits = {"test": data.test, "validation": data.validation}
     return {f"{name}/accuracy": accuracy(model, split) for name, split in splits.items() if split}
 
 
 @torch.no_grad()
-def classify(
+def image_metrics(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     total: Callable[[Tensor], Tensor] = lambda mine: mine,
 ) -> dict[str, float]:
-    """`accuracy` (top-1), `accuracy_top5` and `loss` (mean cross-entropy) over batches of images and labels.
+    """`accuracy` (top-1), `accuracy_top5` and `loss` (mean cross-entropy) in evaluation mode.
 
-    In evaluation mode. Answers are counted, so batches may differ in size; one with a logit that is not
-    finite is wrong. The device is waited for once, at the end.
+    Batches of images and labels may differ in size. An image with a NaN or infinite logit counts as wrong.
+    The device is synchronized once, at the end.
 
-    Of several processes each has some of the batches, maybe none; `total` gives the sum over them of a vector
-    that each has. ValueError where there is no image in all.
+    With several processes, each has a part of the batches, possibly none, and `total` sums a vector over the
+    processes. ValueError if there are no images at all.
     """
     totals = torch.zeros(3, dtype=torch.float64)
     count = 0
@@ -68,8 +65,8 @@ def classify(
             best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
             best &= logits.isfinite().all(1, keepdim=True)
             loss = F.cross_entropy(logits, labels, reduction="sum")
-            found = torch.stack([best[:, 0].sum().double(), best.sum().double(), loss])
-            totals = totals.to(found.device) + found
+            sums = torch.stack([best[:, 0].sum().double(), best.sum().double(), loss])
+            totals = totals.to(sums.device) + sums
             count += len(labels)
     totals = total(torch.cat((totals, totals.new_tensor([count]))))
     if totals[-1] == 0:
@@ -84,11 +81,11 @@ def evaluate_population(
     evaluate: Callable[[], dict[str, float]],
     total: Callable[[Tensor], Tensor] = lambda mine: mine,
 ) -> dict[str, float]:
-    """What `evaluate` gives with the population statistics of `batches` (Algorithm 2), `..._population`.
+    """The results of `evaluate` with the population statistics of `batches` (Algorithm 2), as `*_population`.
 
-    The moving averages are put back afterwards, so that the saved network is the one that was trained. A
-    network without BN has no statistics, and nothing to report. Diverged if the statistics are not finite.
-    `total`: of several processes, as `population_statistics` has it.
+    The moving averages are restored afterwards, so that the saved network is the trained one. The result is
+    empty for a network without BN. `total` sums over processes, as in `population_statistics`. Raises
+    Diverged if the statistics are not finite.
     """
     if not any(map(is_normalization, model.modules())):
         return {}

@@ -1,4 +1,4 @@
-"""Evaluate trained networks: one crop or 144, one network or an ensemble (section 4.2.3)."""
+"""Evaluation of trained networks: one crop or 144, one network or an ensemble (section 4.2.3)."""
 
 import hashlib
 import shlex
@@ -13,30 +13,30 @@ from torch import nn
 from tqdm import tqdm
 
 from bn.config import to_dict
-from bn.data.images import EVALUATION, Images, find_pictures, open_images
-from bn.data.pictures import Pictures
+from bn.data.datasets import ImageDataset
+from bn.data.images import EVALUATION, ImageLoader, find_datasets, open_loader
 from bn.evaluate.config import Evaluation
 from bn.evaluate.crops import crops_of
-from bn.evaluate.networks import device_of, load_networks, take_to
+from bn.evaluate.networks import load_networks, prepare_networks, set_up_device
 from bn.evaluate.prediction import best_classes, class_probabilities
-from bn.evaluate.records import read_record, record_path, summary, write_record, writing
+from bn.evaluate.records import read_record, record_path, summary, write_errors, write_record
 from bn.evaluate.trained import Trained
 from bn.run.directory import REPOSITORY
 from bn.run.environment import environment
 from bn.tasks.precision import precision_on
 from bn.train import device_name
 
-WHEREABOUTS = ("root", "feed", "workers")  # of the data, and not what they are
+NOT_COMPARED = ("root", "feed", "workers")  # data keys that do not identify the images
 
 
 def evaluate_checkpoints(evaluation: Evaluation, chosen: Mapping[str, Any]) -> str:
-    """Evaluate, leave a record and say the result in one line; what is on record is only said.
+    """Evaluate, write a record, and return its summary in one line. An existing record is not recomputed.
 
-    `chosen` data (what of them is not null) stand in place of the checkpoints' own. UserError if a file, the
-    data, or the networks together are not what an evaluation takes.
+    The data keys in `chosen` that are not null replace those of the checkpoints. UserError as in
+    `load_networks`, or if the data are missing.
     """
-    began = time.perf_counter()
-    device = device_of(evaluation)
+    start = time.perf_counter()
+    device = set_up_device(evaluation)
     networks, data, statistics = load_networks(evaluation, chosen)
     settings = {
         "crops": evaluation.crops,
@@ -44,40 +44,40 @@ def evaluate_checkpoints(evaluation: Evaluation, chosen: Mapping[str, Any]) -> s
         "statistics": statistics,
         "precision": precision_on(device, evaluation.precision),
     }
-    pictures = find_pictures(data[0], training=False)
+    datasets = find_datasets(data[0], training=False)
     subject = {
         **settings,
         "checkpoints": sorted(network.sha256 for network in networks),
-        "data": [{k: v for k, v in to_dict(each).items() if k not in WHEREABOUTS} for each in data],
-        "pictures": _listing_digest(pictures["val"], data[0].root),
+        "data": [{k: v for k, v in to_dict(each).items() if k not in NOT_COMPARED} for each in data],
+        "pictures": _listing_digest(datasets["val"], data[0].root),
     }
     path = record_path(REPOSITORY / evaluation.output, [network.name for network in networks], subject)
-    with writing(path.parent):
+    with write_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     if (record := read_record(path)) is not None:
-        return f"{summary(record, path)} (of {record['time']}: remove the file to evaluate again)"
+        return f"{summary(record, path)} (evaluated at {record['time']}; remove the file to evaluate again)"
 
-    take_to(device, networks, data, statistics, settings["precision"])
+    prepare_networks(networks, data, device, statistics, settings["precision"])
     models = [network.model for network in networks]
-    with closing(open_images(data[0], EVALUATION, device, pictures)) as images:
-        counts = _count(models, images, settings, evaluation.batch, device)
+    with closing(open_loader(data[0], EVALUATION, device, datasets)) as loader:
+        counts = _count(models, loader, settings, evaluation.batch, device)
     record = {
         **counts[0],
         **settings,
         "data": to_dict(data[0]),
         "pictures": subject["pictures"],
-        "checkpoints": [_described(*each) for each in zip(networks, counts[1:], strict=True)],
+        "checkpoints": [_network_record(*each) for each in zip(networks, counts[1:], strict=True)],
         "command": shlex.join(["python", *sys.argv]),
         **environment(),
         "device": {"type": device.type, "name": device_name(device), "threads": torch.get_num_threads()},
-        "wall_s": round(time.perf_counter() - began, 3),
+        "wall_s": round(time.perf_counter() - start, 3),
     }
     write_record(path, record)
     return summary(record, path)
 
 
-def _described(network: Trained, counts: Mapping[str, int]) -> dict[str, Any]:
-    """A network's part of the record, with what it answers without the others."""
+def _network_record(network: Trained, counts: Mapping[str, int]) -> dict[str, Any]:
+    """A network's part of the record, with its own counts."""
     return {
         "path": str(network.path),
         "sha256": network.sha256,
@@ -88,34 +88,38 @@ def _described(network: Trained, counts: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _listing_digest(pictures: Pictures, folder: str) -> str:
-    """SHA-256 of the validation images' names and labels: whether the same are there as another time."""
-    digest = hashlib.sha256(pictures.labels.tobytes())
+def _listing_digest(dataset: ImageDataset, folder: str) -> str:
+    """SHA-256 of the names and labels of the images, which identifies the data set."""
+    digest = hashlib.sha256(dataset.labels.tobytes())
     root = str(REPOSITORY / folder)
-    for name in pictures.names:
+    for name in dataset.names:
         digest.update(name.removeprefix(root).encode(errors="surrogateescape") + b"\0")
     return digest.hexdigest()
 
 
 def _count(
-    models: Sequence[nn.Module], images: Images, settings: Mapping[str, Any], batch: int, device: torch.device
+    models: Sequence[nn.Module],
+    loader: ImageLoader,
+    settings: Mapping[str, Any],
+    batch: int,
+    device: torch.device,
 ) -> list[dict[str, int]]:
-    """The correct answers of the mean of all models' class probabilities, then those of each model."""
+    """Count the correct answers of the ensemble (the mean class probabilities), then of each model."""
     crops, precision = settings["crops"], settings["precision"]
     best = []  # (images, 1 + models, 5)
     with tqdm(
-        total=len(images.pictures), unit=" images", disable=None, desc=f"{len(models)} x {crops}",
+        total=len(loader.dataset), unit=" images", disable=None, desc=f"{len(models)} x {crops}",
         dynamic_ncols=True,
     ) as bar:  # fmt: skip
-        blocks = crops_of(images, crops, device)
+        blocks = crops_of(loader, crops, device)
         for probabilities in class_probabilities(models, blocks, crops, batch, precision):
             mean = probabilities.mean(1, keepdim=True)
             best.append(best_classes(torch.cat([mean, probabilities], 1)))
             bar.update(len(probabilities))
     answers = torch.cat(best)
-    right = answers == torch.from_numpy(images.pictures.labels).to(device)[:, None, None]
-    found = torch.stack([right[..., 0].sum(0), right.any(-1).sum(0), (answers[..., 0] < 0).sum(0)], 1)
+    right = answers == torch.from_numpy(loader.dataset.labels).to(device)[:, None, None]
+    counts = torch.stack([right[..., 0].sum(0), right.any(-1).sum(0), (answers[..., 0] < 0).sum(0)], 1)
     return [
         {"n": len(answers), "top1_correct": top1, "top5_correct": top5, "not_finite": not_finite}
-        for top1, top5, not_finite in found.tolist()  # the first wait for the device
+        for top1, top5, not_finite in counts.tolist()  # the first synchronization with the device
     ]

@@ -1,4 +1,4 @@
-"""The options of an evaluation, in the notation of `bn.config.notation`."""
+"""The schema of evaluate.py's options, in the notation of `bn.config.notation`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,32 +16,32 @@ class Evaluation:
         "not empty",
         Doc("files or run directories (their last checkpoint), relative to the current directory"),
     ]
-    crops: Annotated[Literal[1, 144], Doc("of each image: 1, central, as in training; or GoogLeNet's 144")]
+    crops: Annotated[Literal[1, 144], Doc("crops per image: 1, central, as in training; or GoogLeNet's 144")]
     statistics: Annotated[
         Literal["moving", "population"],
         Doc("statistics of BN: the moving averages in the file, or Algorithm 2's"),
     ]
-    device: Annotated[Literal["auto", "cpu", "cuda"], Doc("where it runs; auto: on a GPU if there is one")]
+    device: Annotated[Literal["auto", "cpu", "cuda"], Doc("device; auto: a GPU if available")]
     threads: Annotated[Threads | None, Doc("number of CPU threads; null: as many as there are cores")]
     precision: Annotated[
         Literal["auto", "float32", "bf16"],
         Doc("precision of the forward pass; auto: bf16 on a GPU, float32 on a CPU"),
     ]
-    batch: Annotated[int, ">= 1, <= 65536", Doc("size of a forward pass", "crops")]
-    output: Annotated[Path, Doc("folder of the records and their table; relative to the repository")]
+    batch: Annotated[int, ">= 1, <= 65536", Doc("crops in a forward pass", "crops")]
+    output: Annotated[Path, Doc("folder of the records and their table, relative to the repository")]
     images: Annotated[
         Annotated[tuple[Path, ...], "not empty"] | None,
         Doc("files or folders of your own images: prints their most probable classes instead of evaluating"),
     ] = None
     top: Annotated[
-        int, ">= 1, <= 1e6", Doc("how many classes to print for each of your own images", "classes")
+        int, ">= 1, <= 1e6", Doc("number of classes to print for each of your own images", "classes")
     ] = 5
     json: Annotated[bool, Doc("print one JSON object for each of your own images; same as --json")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationAndData(Evaluation):
-    """All that --help describes. For a key of the data, null means the value of the training."""
+    """All keys that --help describes. For a key of the data, null means the value used in training."""
 
     data: ImageData
 
@@ -52,7 +52,7 @@ class _Data:
 
 
 def evaluation_from(mapping: Mapping[str, Any]) -> Evaluation:
-    """The checked `Evaluation` of a mapping, where a path may stand for a list of one, or UserError."""
+    """Check a mapping, in which a single path may replace a list of one. UserError if a value is wrong."""
     given = mapping.get("checkpoint")
     if not given:
         raise UserError(
@@ -66,7 +66,7 @@ def evaluation_from(mapping: Mapping[str, Any]) -> Evaluation:
 
 
 def data_from(own: Mapping[str, Any], chosen: Mapping[str, Any]) -> ImageData:
-    """A checkpoint's `own` data, and in place of them what of `chosen` is not null; checked, or UserError."""
+    """A checkpoint's `own` data with the values in `chosen` that are not null. UserError if one is wrong."""
     chosen = {key: value for key, value in chosen.items() if value is not None}
     data = checked(_Data, {"data": {**own, **chosen}}).data
     if data.crop > data.resize:

@@ -1,8 +1,9 @@
-"""Trained networks for other programs: folded, as ONNX and as torch.export writes them."""
+"""Export of trained networks, with BN folded, as ONNX or as torch.export programs."""
 
 import importlib.util
 import io
 import logging
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,26 +15,26 @@ from bn.config import ImageData
 from bn.data.photometric import normalize
 from bn.data.seeds import generator
 from bn.errors import UserError
-from bn.evaluate.networks import check_population, take_population_statistics
+from bn.evaluate.networks import check_population, set_population_statistics
 from bn.evaluate.trained import Trained
-from bn.files import write_whole
+from bn.files import write_atomically
 from bn.norm import fold
 
-FORMATS = {"onnx": "onnx", "torch": "pt2"}  # and the ending of a file's name
-BATCHES = (1, 2, 5)  # of the random inputs that a file is checked on
-TOLERANCE = 1e-4  # of the largest logit: float32 rounds differently where BN is folded
-PUBLIC_CROP = 224  # of public weights, which do not say
+FORMATS = {"onnx": "onnx", "torch": "pt2"}  # and their file name extensions
+BATCHES = (1, 2, 5)  # sizes of the random mini-batches that a file is checked on
+TOLERANCE = 1e-4  # relative to the largest logit; folding BN changes the rounding
+PUBLIC_CROP = 224  # of public weights, which do not record it
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
 def export(
     network: Trained, statistics: str, formats: Sequence[str], folder: Path
 ) -> list[tuple[Path, float]]:
-    """Write the network into `folder`, once in each format; BN has "moving" or "population" statistics.
+    """Write the network into `folder` in each format, with "moving" or "population" statistics of BN.
 
-    Before a file is written it is read back, and computes the logits of random inputs. With its path comes
-    how much these differ from those of the network as it was, as a share of the largest. UserError if that is
-    more than rounding, or if a package, or the data that Algorithm 2 needs, is not there.
+    Before a file is written, it is loaded and compared with the original network on random inputs. Returns
+    the path of each file and the largest difference of a logit, relative to the largest logit. UserError if
+    this exceeds rounding errors, or if a package or the data that Algorithm 2 needs are missing.
     """
     missing = [name for name in NEEDED if "onnx" in formats and importlib.util.find_spec(name) is None]
     if missing:
@@ -44,7 +45,7 @@ def export(
     if statistics == "population":
         check_population(network)
         assert network.config is not None
-        take_population_statistics(network, network.config.data, torch.device("cpu"), "float32")
+        set_population_statistics(network, network.config.data, torch.device("cpu"), "float32")
         name += "_population"
     folded = fold(network.model) if network.normalized else network.model
     batch = torch.export.Dim("batch", min=1)
@@ -60,13 +61,13 @@ def export(
                 f"{difference:.1e} of the largest"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        write_atomically(path, content)
         written.append((path, difference))
     return written
 
 
 def _as_torch(program: torch.export.ExportedProgram) -> tuple[bytes, Callable[[Tensor], Tensor]]:
-    """The file's content, and what it computes once it is read back."""
+    """The content of the file, and the function that it computes once loaded."""
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue(), torch.export.load(io.BytesIO(buffer.getvalue())).module()
@@ -78,7 +79,7 @@ def _as_onnx(program: torch.export.ExportedProgram) -> tuple[bytes, Callable[[Te
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     exported: Any = torch.onnx.export(
         program, dynamo=True, verbose=False, input_names=["images"], output_names=["logits"],
-        dynamic_shapes=({0: "batch"},),  # which names the axis
+        dynamic_shapes=({0: "batch"},),  # names the axis
     )  # fmt: skip
     content = exported.model_proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -87,16 +88,16 @@ def _as_onnx(program: torch.export.ExportedProgram) -> tuple[bytes, Callable[[Te
 
 @torch.no_grad()
 def _difference(network: Trained, run: Callable[[Tensor], Tensor], batch: int) -> float:
-    """Of the logits of random inputs, as a share of the network's largest; inf where one is NaN."""
+    """The largest difference of a logit on random inputs, relative to the largest logit; inf if it is NaN."""
     images = _random_inputs(network, batch)
     expected, found = network.model(images), run(images)
     assert found.shape == expected.shape
-    share = ((found - expected).abs().max() / expected.abs().max()).item()
-    return share if share == share else float("inf")
+    difference = ((found - expected).abs().max() / expected.abs().max()).item()
+    return float("inf") if math.isnan(difference) else difference
 
 
 def _random_inputs(network: Trained, batch: int) -> Tensor:
-    """(batch, 3, crop, crop) or (batch, 784) float32: random pixels, as the network sees those of images."""
+    """Random images, preprocessed as in training: (batch, 3, crop, crop) or (batch, 784) float32."""
     data = network.config.data if network.config else None
     crop = data.crop if isinstance(data, ImageData) else PUBLIC_CROP
     shape = (3, crop, crop) if data is None or isinstance(data, ImageData) else (784,)

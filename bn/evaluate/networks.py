@@ -1,4 +1,4 @@
-"""The networks of an evaluation, which may be one, and what each was trained with."""
+"""The networks of an evaluation, with the data and the statistics that they are evaluated with."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bn.config import ImageData, InceptionModel, MnistData, to_dict
-from bn.data.images import Plan, open_images
+from bn.data.images import Plan, open_loader
 from bn.data.mnist import load_mnist
 from bn.data.order import EpochOrder
 from bn.errors import UserError
@@ -19,18 +19,11 @@ from bn.run.directory import REPOSITORY
 from bn.tasks.precision import InPrecision
 from bn.train import select_device
 
-SEEN = (
-    "name",
-    "root",
-    "classes",
-    "resize",
-    "crop",
-    "inputs",
-)  # of the data: which images are seen, and what of them
+SHARED_KEYS = ("name", "root", "classes", "resize", "crop", "inputs")  # of the data, equal for all networks
 
 
-def device_of(evaluation: Evaluation) -> torch.device:
-    """Where it runs, with as many threads of this process as it says."""
+def set_up_device(evaluation: Evaluation) -> torch.device:
+    """Select the device, and set the number of CPU threads."""
     if evaluation.threads is not None:
         torch.set_num_threads(evaluation.threads)
     return select_device(evaluation.device)
@@ -39,10 +32,10 @@ def device_of(evaluation: Evaluation) -> torch.device:
 def load_networks(
     evaluation: Evaluation, chosen: Mapping[str, Any]
 ) -> tuple[list[Trained], list[ImageData], str]:
-    """The networks, what each is evaluated on, and the statistics that BN normalizes by; "none" without BN.
+    """Load the networks, the data config of each, and the statistics that BN uses ("none" without BN).
 
-    `chosen` data (what of them is not null) stand in place of the checkpoints' own. UserError if a file, the
-    data, or the networks together are not what an evaluation takes.
+    The data keys in `chosen` that are not null replace those of the checkpoints. UserError if a file cannot
+    be evaluated, the data do not fit a network, or the networks cannot be evaluated together.
     """
     networks = [load_trained(Path(path)) for path in evaluation.checkpoint]
     data = [_data_of(network, chosen) for network in networks]
@@ -53,12 +46,12 @@ def load_networks(
                 f"checkpoint: {network.path} and {same.path} are the same network; "
                 "accepted: each network once"
             )
-        for key in SEEN:
+        for key in SHARED_KEYS:
             mine, first = getattr(its_data, key), getattr(data[0], key)
             if mine != first:
                 raise UserError(
-                    f"data.{key}: {first} of {networks[0].path}, {mine} of {network.path}; accepted: "
-                    "networks on the same data, or what to evaluate all of them on (data=..., data.root=...)"
+                    f"data.{key}: {first} in {networks[0].path}, {mine} in {network.path}; accepted: "
+                    "networks with the same data, or one choice for all of them (data=..., data.root=...)"
                 )
         if evaluation.statistics == "population":
             check_population(network)
@@ -66,24 +59,24 @@ def load_networks(
     return networks, data, evaluation.statistics if normalized else "none"
 
 
-def take_to(
-    device: torch.device, networks: Sequence[Trained], data: Sequence[ImageData], statistics: str,
+def prepare_networks(
+    networks: Sequence[Trained], data: Sequence[ImageData], device: torch.device, statistics: str,
     precision: str,
 ) -> None:  # fmt: skip
-    """Put the networks on `device`, with these statistics."""
+    """Move the networks to `device`, and compute population statistics if they are requested."""
     for network, its_data in zip(networks, data, strict=True):
         network.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if statistics == "population":
-            take_population_statistics(network, its_data, device, precision)
+            set_population_statistics(network, its_data, device, precision)
 
 
 def _data_of(network: Trained, chosen: Mapping[str, Any]) -> ImageData:
-    """What `network` is evaluated on. UserError if that is not said, or not what it can be evaluated on."""
+    """The data that `network` is evaluated on. UserError if they are not given or do not fit the network."""
     config = network.config
     if config and not isinstance(config.data, ImageData):
         raise UserError(
-            f"{network.path}: a network on {config.data.name}; evaluate.py takes image networks "
-            "(of this one, the run's metrics.jsonl has the accuracies with either statistics)"
+            f"{network.path}: a network for {config.data.name}; accepted: networks for images "
+            "(the run's metrics.jsonl has the accuracies with both kinds of statistics)"
         )
     if config is None and chosen.get("name") is None:
         raise UserError(f"data: required with public weights such as {network.path}; accepted: imagenet, ...")
@@ -100,20 +93,20 @@ def _data_of(network: Trained, chosen: Mapping[str, Any]) -> ImageData:
 
 
 def check_population(network: Trained) -> None:
-    """UserError if Algorithm 2 cannot be run."""
+    """Raise UserError if Algorithm 2 cannot be run."""
     if network.config is None:
         raise UserError(
-            f"statistics=population: {network.path} does not say what mini-batches it was trained "
-            "with; accepted with public weights: moving (the statistics that are in the file)"
+            f"statistics=population: {network.path} does not record its training mini-batches; "
+            "accepted with public weights: moving (the statistics in the file)"
         )
     if not network.normalized:
         raise UserError(f"statistics=population: {network.path} has no BN; accepted: moving")
 
 
-def take_population_statistics(
+def set_population_statistics(
     network: Trained, data: ImageData | MnistData, device: torch.device, precision: str
 ) -> None:
-    """Algorithm 2, on the training mini-batches that would have come next when the checkpoint was written."""
+    """Run Algorithm 2 on the training mini-batches that follow the checkpoint's step."""
     config, first = network.config, network.step
     assert config is not None
     assert first is not None
@@ -127,10 +120,10 @@ def take_population_statistics(
         population_statistics(network.model, (train.batch(order(n))[0] for n in range(first, last)))
         return
     plan = Plan(steps=last, batch=config.optim.batch, seed=config.seed, first=first)
-    with closing(open_images(data, plan, device)) as images:
-        # Each process normalized its share of a mini-batch; in groups that makes no difference.
+    with closing(open_loader(data, plan, device)) as loader:
+        # Each process normalized its own share of a mini-batch; with groups this makes no difference.
         shares = network.processes if config.model.norm == "batch" else 1
-        batches = (share for n in range(first, last) for share in images.feed(n).images.chunk(shares))
+        batches = (share for n in range(first, last) for share in loader.batch(n).images.chunk(shares))
         try:
             population_statistics(InPrecision(network.model, precision), batches)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Class probabilities of images: means over the crops of an image, for one or several networks."""
+"""Class probabilities of images, averaged over crops, for one or several networks."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,11 +12,11 @@ from bn.tasks.precision import autocast
 def class_probabilities(
     models: Sequence[nn.Module], images: Iterable[Tensor], crops: int, batch: int, precision: str = "float32"
 ) -> Iterator[Tensor]:
-    """(images, models, classes) float64: the mean of the probabilities of an image's `crops` crops.
+    """Yield (images, models, classes) float64: class probabilities averaged over the `crops` crops per image.
 
-    `images` are blocks (k, 3, S, S), in which each image's crops follow one another; an image may lie in
-    several blocks. The networks, in evaluation mode, see `batch` crops at a time, whatever images they are
-    of, so that an image costs no more than its crops. Yields images in order, as they are complete.
+    `images` are blocks (k, 3, S, S) in which the crops of each image are consecutive; an image may span
+    several blocks. The networks, in evaluation mode, process `batch` crops at a time, independent of image
+    boundaries. Images are yielded in order, once they are complete.
     """
     kept: Tensor | None = None
     for chunk in rechunked(images, batch):
@@ -31,22 +31,17 @@ def class_probabilities(
 
 
 def rechunked(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """The rows of `blocks`, in order, `size` at a time; the last may be fewer."""
+    """Yield the rows of `blocks` in order, `size` at a time; the last chunk may be smaller."""
     held: list[Tensor] = []
-    missing = size
     for block in blocks:
-        while len(block) >= missing:
-            yield torch.cat([*held, block[:missing]])
-            block = block[missing:]
-            held, missing = [], size
-        held.append(block)
-        missing -= len(block)
-    if missing < size:
-        yield torch.cat(held)
+        *full, rest = torch.cat([*held, block]).split(size)
+        yield from full
+        held = [rest]
+    yield from held
 
 
 def best_classes(probabilities: Tensor) -> Tensor:
-    """(..., classes) -> (..., 5): the five most probable classes, or all; -1 if one is not finite."""
+    """The most probable classes, (..., classes) -> (..., at most 5); -1 if a probability is not finite."""
     best = probabilities.topk(min(5, probabilities.shape[-1]), dim=-1).indices
     finite = probabilities.isfinite().all(-1, keepdim=True)
     return best.where(finite, -1)

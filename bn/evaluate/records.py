@@ -1,4 +1,4 @@
-"""The results of evaluations: one JSON record each, and a table of all records in a folder."""
+"""Records of evaluations: a JSON file for each, and a table of all records in a folder."""
 
 import contextlib
 import hashlib
@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from bn.errors import UserError
-from bn.files import Damaged, write_whole
+from bn.files import Damaged, write_atomically
 from bn.files import read_record as read_record_of
 
 Z = 1.959964  # normal quantile of a 95% interval
 NAME_LENGTH = 60
+STATISTICS = {"moving": "moving averages", "population": "population statistics", "none": "no BN"}
 SHAPE = {
     "n": int, "top1_correct": int, "top5_correct": int, "not_finite": int, "crops": int, "models": int,
-    "statistics": str, "precision": str, "torch": str, "time": str, "data": {"name": str, "crop": int},
+    "statistics": frozenset(STATISTICS), "precision": str, "torch": str, "time": str,
+    "data": {"name": str, "crop": int},
     "checkpoints": [{"path": str, "sha256": str, "name": str, "step": (int, type(None))}],
 }  # fmt: skip
 COLUMNS = (
@@ -27,7 +29,7 @@ COLUMNS = (
 
 
 def record_path(folder: Path, names: Sequence[str], subject: Mapping[str, Any]) -> Path:
-    """Where the record of `subject`, everything that the numbers depend on, belongs."""
+    """The path of the record of `subject`, which contains everything that the result depends on."""
     digest = hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()[:12]
     name = re.sub(r"[^A-Za-z0-9._-]", "_", "-".join(dict.fromkeys(names)))[:NAME_LENGTH]
     size = f"{subject['models']}x{subject['crops']}"
@@ -35,8 +37,8 @@ def record_path(folder: Path, names: Sequence[str], subject: Mapping[str, Any]) 
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """UserError for what cannot be written in the block."""
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError in the block into a UserError that names `path`."""
     try:
         yield
     except OSError as error:
@@ -44,39 +46,34 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """A record, or None where there is none. UserError if it is damaged."""
+    """Read a record, or return None if it does not exist. UserError if it is damaged."""
     record = read_record_of(path, SHAPE, "remove it")
     if record is not None:
         counts = (record["top1_correct"], record["top5_correct"], record["not_finite"])
-        if record["n"] == 0 or max(counts) > record["n"] or record["statistics"] not in _STATISTICS:
-            raise Damaged(path, "counts or statistics that cannot be", "remove it")
+        if record["n"] == 0 or max(counts) > record["n"]:
+            raise Damaged(path, "impossible counts", "remove it")
     return record
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write the record, and table.md beside it anew. UserError if that cannot be done."""
-    with writing(path):
-        write_whole(path, json.dumps(record, indent=2) + "\n")
-        write_whole(path.parent / "table.md", _table(path.parent))
+    """Write the record, and rewrite table.md in its folder. UserError if this fails."""
+    with write_errors(path):
+        write_atomically(path, json.dumps(record, indent=2) + "\n")
+        write_atomically(path.parent / "table.md", _table(path.parent))
 
 
 def summary(record: Mapping[str, Any], path: Path) -> str:
-    """One line: what was evaluated on what, its errors with 95% intervals, and where the record is."""
+    """One line: the networks, the data, the errors with 95% intervals, and the path of the record."""
+    wrong = f"{record['not_finite']:,} images have NaN or infinite probabilities and count as wrong"
     parts = [
         f"{_networks(record)} on {record['n']:,} images of {record['data']['name']}",
         f"top-1 error {_error(record, 'top1_correct')}, top-5 error {_error(record, 'top5_correct')}",
+        *([wrong] if record["not_finite"] else []),
         f"{_counted(record['crops'], 'crop')}, {_counted(record['models'], 'model')}, "
-        f"{_STATISTICS[record['statistics']]}",
+        f"{STATISTICS[record['statistics']]}",
         os.path.relpath(path),
     ]
-    if record["not_finite"]:
-        parts.insert(
-            2, f"{record['not_finite']:,} images have NaN or inf among their probabilities and count as wrong"
-        )
     return "; ".join(parts)
-
-
-_STATISTICS = {"moving": "moving averages", "population": "population statistics", "none": "no BN"}
 
 
 def _table(folder: Path) -> str:
@@ -88,11 +85,11 @@ def _table(folder: Path) -> str:
             rows.append(
                 (
                     _networks(record), record["data"]["name"], record["data"]["crop"], record["crops"],
-                    record["models"], _STATISTICS[record["statistics"]], _error(record, "top1_correct"),
+                    record["models"], STATISTICS[record["statistics"]], _error(record, "top1_correct"),
                     _error(record, "top5_correct"), f"[{path.stem.rpartition('__')[2]}]({path.name})",
                 )
             )  # fmt: skip
-        except (UserError, KeyError) as error:
+        except UserError as error:
             print(f"{os.path.relpath(path)}: left out of the table ({error})", file=sys.stderr)
     rows.sort(key=lambda row: (row[1], row[4], row[3]))
     lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
@@ -111,19 +108,19 @@ def _networks(record: Mapping[str, Any]) -> str:
 
 
 def _error(record: Mapping[str, Any], key: str) -> str:
-    """25.20% (24.82 to 25.58): the share that is not correct."""
+    """The error rate with its interval, such as "25.20% (24.82 to 25.58)"."""
     n = record["n"]
     low, high = interval(n - record[key], n)
     return f"{100 * (1 - record[key] / n):.2f}% ({100 * low:.2f} to {100 * high:.2f})"
 
 
 def interval(count: int, n: int) -> tuple[float, float]:
-    """Wilson's 95% interval for the probability of what was seen `count` times in `n`."""
+    """Wilson's 95% interval for a probability, given `count` successes in `n` trials."""
     share = count / n
-    centre = share + Z**2 / (2 * n)
+    center = share + Z**2 / (2 * n)
     half = Z * (share * (1 - share) / n + Z**2 / (4 * n**2)) ** 0.5
     scale = 1 + Z**2 / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    return max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)
 
 
 def _counted(number: int, what: str) -> str:

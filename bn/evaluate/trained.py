@@ -1,4 +1,4 @@
-"""Trained networks loaded from files: checkpoints of runs, and public BN-Inception weights."""
+"""Loading of trained networks: from checkpoints of runs, or from public BN-Inception weights."""
 
 import hashlib
 from collections.abc import Mapping
@@ -24,13 +24,13 @@ class Trained:
     path: Path
     sha256: str
     model: MLP | Inception  # on the CPU, in evaluation mode
-    config: Config | None = None  # as `step`: None for public weights, which do not say
+    config: Config | None = None  # None for public weights, like `step`
     step: int | None = None
-    processes: int = 1  # that trained it, each with its share of a mini-batch
+    processes: int = 1  # in the training, each with its share of a mini-batch
 
     @property
     def name(self) -> str:
-        """The experiment, or the file's name where there is none."""
+        """The name of the experiment, or of the file for public weights."""
         return self.config.experiment if self.config else self.path.stem
 
     @property
@@ -43,10 +43,10 @@ class Trained:
 
 
 def load_trained(path: Path) -> Trained:
-    """The network in a checkpoint file, in a run directory's last checkpoint, or of public weights.
+    """Load a network from a checkpoint file, from a run directory's last checkpoint, or from public weights.
 
-    Files are told apart by what is in them; reading runs no code from them. UserError of one line if there is
-    none, or it is damaged, or holds something else.
+    The kind of file is detected by its content, and loading executes no code from it. UserError if the file
+    is missing, damaged, or contains something else.
     """
     if path.is_dir():
         checkpoints = list_checkpoints(path / "checkpoints")
@@ -66,19 +66,19 @@ def load_trained(path: Path) -> Trained:
         if not {"model", "config"} <= state.keys():
             return Trained(path, sha256, from_public(state))
         if not isinstance(state["config"], dict) or type(state.get("step")) is not int:
-            raise UserError("a checkpoint without its step or config: not one that train.py wrote")
+            raise UserError("a checkpoint without step or config; accepted: one that train.py wrote")
         config = config_from(recorded(state["config"]))
         processes = len(state["ranks"]["losses"]) if "ranks" in state else 1
-        return Trained(path, sha256, _ours(config, state["model"]), config, state["step"], processes)
+        return Trained(path, sha256, _build(config, state["model"]), config, state["step"], processes)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """A file that is not named as a checkpoint of ours, and so cannot be verified."""
+    """Load a file that is not in a checkpoint folder, and so cannot be verified."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the reading of a file of another kind stumbles over
+    except Exception as error:  # torch raises exceptions of any kind for other files
         if is_out_of_memory(error):
             raise
         state = None
@@ -87,12 +87,12 @@ def _load(path: Path) -> dict[str, Any]:
     return state
 
 
-def _ours(config: Config, weights: Mapping[str, Any]) -> MLP | Inception:
+def _build(config: Config, weights: Mapping[str, Any]) -> MLP | Inception:
     model = build_model(config).eval()
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
-        raise UserError("its weights do not fit the network that its config describes") from error
+        raise UserError("its weights do not fit the network in its config") from error
     return model

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bn.config import Loggers
-from bn.files import whole
+from bn.files import atomic_file
 from bn.observe.observation import Histogram, Observation, Subject, Views, nonlinearity_inputs
 from bn.observe.typical import typical_unit as typical_unit
 
@@ -73,7 +73,7 @@ class Percentiles(Observation):
     def save(self, folder: Path) -> None:
         """Write `activations.npz`: steps (T,), percentiles (P,), and for each name (T, P, units) float32."""
         arrays: dict[str, Any] = {name: array.numpy() for name, array in self.state_dict().items()}
-        with whole(folder / "activations.npz") as file:
+        with atomic_file(folder / "activations.npz") as file:
             np.savez(file, **arrays, percentiles=np.array(self.percentiles))
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from bn.data.mnist import Split
+from bn.data.mnist import Examples
 from bn.evaluate.accuracy import accuracy
 from bn.observe.observation import Observation
 
@@ -19,4 +19,4 @@ class TrainingAccuracy(Observation):
 
     def observe(self, step: int) -> dict[str, float]:
         images, labels = (torch.cat(parts) for parts in zip(*self.subject.batches, strict=True))
-        return {"observe/training_accuracy": accuracy(self.subject.network, Split(images, labels))}
+        return {"observe/training_accuracy": accuracy(self.subject.network, Examples(images, labels))}

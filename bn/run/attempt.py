@@ -15,7 +15,7 @@ from bn.cluster.requeue import RESUMES, Limits, put_back, wanted
 from bn.cluster.slurm import job_id, wait_for_the_end
 from bn.cluster.submission import check_submission, submission
 from bn.config import Config
-from bn.data.there import check_data, fetch_data
+from bn.data.availability import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_shared
 from bn.errors import Interrupted, UserError, is_out_of_memory, reason_of
 from bn.run.beginning import check_beginning, extend

@@ -15,7 +15,7 @@ from typing import Any
 from bn.config import Config, changes, to_dict
 from bn.config.notation import typed
 from bn.errors import UserError, listed
-from bn.files import parse_yaml, read_record, write_whole
+from bn.files import parse_yaml, read_record, write_atomically
 from bn.run.directory import ENV, REPOSITORY, RunDirectory, is_compared, read_lines
 
 LENGTH = ("steps", "steps_factor")
@@ -108,8 +108,8 @@ def extend(run: RunDirectory) -> None:
     if env:
         whose = {"run": os.path.relpath(other.path, REPOSITORY), "steps": n, "command": env["command"]}
         known = {**env, "command": run.command, "extends": whose}
-        write_whole(run.path / "env.json", json.dumps(known, indent=2) + "\n")
-    write_whole(run.path / "metrics.jsonl", text)
+        write_atomically(run.path / "env.json", json.dumps(known, indent=2) + "\n")
+    write_atomically(run.path / "metrics.jsonl", text)
     content = text.encode()
     state["config"] = to_dict(run.config)
     state["metrics"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bn.errors import UserError, is_out_of_memory
-from bn.files import read_regular, remove_parts, write_whole
+from bn.files import read_regular, remove_partial_files, write_atomically
 
 KEPT = 2
 _NAME = re.compile(r"step_(\d{8,})\.([0-9a-f]{16})\.pt")
@@ -29,9 +29,9 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     torch.save(state, buffer)
     content = buffer.getvalue()
     folder.mkdir(exist_ok=True)
-    remove_parts(folder)  # of a process that was killed while it wrote
+    remove_partial_files(folder)  # of a process that was killed while it wrote
     path = folder / f"step_{step:08d}.{_digest(content)}.pt"
-    write_whole(path, content)
+    write_atomically(path, content)
     for other in list_checkpoints(folder):
         if other != path and _step(other) >= step:  # left by a run that went back to an earlier one
             other.unlink(missing_ok=True)

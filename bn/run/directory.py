@@ -36,12 +36,12 @@ from bn.files import (
     NUMBER,
     TEXT_OR_NONE,
     Damaged,
-    misfit,
+    mismatch,
     parse_record,
     parse_yaml,
     read_record,
     read_regular,
-    write_whole,
+    write_atomically,
 )
 from bn.run.code_state import REPOSITORY as REPOSITORY
 from bn.run.code_state import CodeState, short
@@ -171,7 +171,7 @@ class RunDirectory:
             self._lock = RunLock(self.path, self.name)
             self.check_config()  # again, now that nobody else can write it
             self._lock.introduce()
-            write_whole(self.path / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False))
+            write_atomically(self.path / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False))
         except UserError:
             self.close()
             raise
@@ -226,8 +226,8 @@ class RunDirectory:
         facts |= {"start": dict(weights)} if weights else {}
         known = read_record(path, ENV, "restore it, or move it away to continue without it") if step else None
         known = {**known, "resumed": [*known["resumed"], facts]} if known else {**facts, "resumed": []}
-        write_whole(path, json.dumps(known, indent=2) + "\n")
-        write_whole(self.path / "metrics.jsonl", metrics)
+        write_atomically(path, json.dumps(known, indent=2) + "\n")
+        write_atomically(self.path / "metrics.jsonl", metrics)
         self._metrics = (self.path / "metrics.jsonl").open("a")
 
     def log(self, record: Mapping[str, Any]) -> None:
@@ -259,7 +259,7 @@ class RunDirectory:
         if state in ENDED:
             found = {name: digest_of(self.path / name) for name in RECORDS}
             status["records"] = {name: digest for name, digest in found.items() if digest}
-        write_whole(self.path / "status.json", json.dumps(status, indent=2) + "\n")
+        write_atomically(self.path / "status.json", json.dumps(status, indent=2) + "\n")
 
 
 class NoRunDirectory(RunDirectory):
@@ -305,7 +305,7 @@ def _rows(path: Path, content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
     for number, line in enumerate((*lines, torn) if torn else lines, start=1):
         try:
             row = parse_record(line, ROW)
-            wrong = next((found for key in row if (found := misfit(row[key], NUMBER, key))), None)
+            wrong = next((found for key in row if (found := mismatch(row[key], NUMBER, key))), None)
             if wrong or row["step"] <= last:
                 raise ValueError(wrong or f"step {row['step']:,} after {last:,}")
         except ValueError as error:

@@ -10,7 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from bn.config.combinations import UNPROFILED
-from bn.files import write_whole
+from bn.files import write_atomically
 from bn.run.directory import RunDirectory
 
 WARMUP = 5  # steps before those that count, in which the profiler runs already
@@ -32,11 +32,11 @@ def profiled(run: RunDirectory, steps: int, device: torch.device) -> Iterator[Ca
 
     def write(found: profile) -> None:
         lines = "\n".join(table(found, steps))
-        write_whole(run.path / TABLE, f"{lines}\n")
+        write_atomically(run.path / TABLE, f"{lines}\n")
         with tempfile.TemporaryDirectory() as folder:  # torch writes it piece by piece
             trace = Path(folder) / TRACE
             found.export_chrome_trace(str(trace))
-            write_whole(run.path / TRACE, trace.read_bytes())
+            write_atomically(run.path / TRACE, trace.read_bytes())
         print(f"{lines}\ntrace: {run.name}/{TRACE} (chrome://tracing or ui.perfetto.dev)", flush=True)
 
     plan = schedule(wait=UNPROFILED - WARMUP, warmup=WARMUP, active=steps, repeat=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from bn.cluster.submission import SHAPE as SUBMITTED
-from bn.files import NUMBER, Damaged, Shape, misfit, open_regular, parse_record, parse_yaml, read_record
+from bn.files import NUMBER, Damaged, Shape, mismatch, open_regular, parse_record, parse_yaml, read_record
 from bn.run.directory import ENDED, ROW, STATUS
 from bn.run.heartbeat import Holder, holder_of
 from bn.run.telling import ACCURACIES, PACE
@@ -200,7 +200,7 @@ def _row(line: bytes) -> dict[str, Any]:
 
 def _numbers(values: Iterable[Any]) -> Iterator[Any]:
     """The values that are numbers: a damaged file may hold anything."""
-    return (value for value in values if misfit(value, NUMBER) is None)
+    return (value for value in values if mismatch(value, NUMBER) is None)
 
 
 def _changed(path: Path) -> float:

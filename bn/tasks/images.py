@@ -10,12 +10,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bn.config import Config, ImageData, InceptionModel
-from bn.data.images import Finish, Plan, open_images
-from bn.data.photometric import DRAWS, changes, network_input
+from bn.data.images import Finish, Plan, open_loader
+from bn.data.photometric import DRAWS, distortion_factors, network_input
 from bn.data.seeds import generator
 from bn.distributed.team import Team
 from bn.errors import UserError, is_out_of_memory, reason_of
-from bn.evaluate.accuracy import classify, evaluate_population
+from bn.evaluate.accuracy import evaluate_population, image_metrics
 from bn.models.build import build_model
 from bn.models.inception import Unit
 from bn.observe.observation import Observer, Subject, build_observer
@@ -40,23 +40,23 @@ class ImageTask(Task):
             steps=config.length + config.evaluate.population_batches, batch=config.optim.batch,
             seed=config.seed, first=first, rank=team.rank, ranks=team.size,
         )  # fmt: skip
-        self.images = open_images(config.data, plan, device)
+        self.images = open_loader(config.data, plan, device)
         self.model = build_model(config).to(device, memory_format=self.format)  # type: ignore[call-overload]
         self.lr = lr_schedule(config.optim)
         self.step: Step = self._build_step()
         self.observer = self._build_observer()
 
     def draw(self, n: int) -> tuple[Tensor, Tensor]:
-        return self.images.feed(n - 1, self.finish)
+        return self.images.batch(n - 1, self.finish)
 
     def evaluate(self) -> dict[str, float]:
         network = InPrecision(self.model, self.precision)
-        accuracies = classify(network, self.images.validation(), self.team.sum)
+        accuracies = image_metrics(network, self.images.validation(), self.team.sum)
         return {f"validation/{name}": value for name, value in accuracies.items()}
 
     def evaluate_population(self) -> dict[str, float]:
         steps = range(self.config.length, self.config.length + self.config.evaluate.population_batches)
-        batches = (self.images.feed(n).images for n in steps)  # those that would follow
+        batches = (self.images.batch(n).images for n in steps)  # those that would follow
         network = InPrecision(self.model, self.precision)
         return evaluate_population(network, batches, self.evaluate, self.team.sum)
 
@@ -98,7 +98,7 @@ class ImageTask(Task):
         share = self.config.optim.batch // self.team.size
         pixels = torch.randint(256, (share, 3, data.crop, data.crop), generator=draws)
         labels = torch.randint(data.classes, (share,), generator=draws)
-        colors = changes(np.zeros((share, DRAWS)), data.distortion, device)
+        colors = distortion_factors(np.zeros((share, DRAWS)), data.distortion, device)
         return self.finish(pixels.to(device, torch.uint8), *colors), labels.to(device)
 
     def describe(self) -> str:
@@ -122,7 +122,7 @@ class ImageTask(Task):
         data, images = self.config.data, self.images
         assert isinstance(data, ImageData)
         held_out = "held-out" if data.validation else "validation"
-        counts = f"{images.training_count:,} training and {len(images.pictures):,} {held_out} images"
+        counts = f"{images.training_count:,} training and {len(images.dataset):,} {held_out} images"
         return f"{data.name}: {counts}, {data.classes:,} classes, crops of {data.crop}"
 
     def close(self) -> None:

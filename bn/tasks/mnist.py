@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bn.config import Config, MnistData
-from bn.data.mnist import Mnist, Split, load_mnist
+from bn.data.mnist import Examples, Mnist, load_mnist
 from bn.data.order import EpochOrder
 from bn.data.seeds import generator
 from bn.errors import UserError
@@ -78,7 +78,7 @@ def build_step(config: Config, model: MLP) -> Step:
     return AutogradStep(model, build_optimizer(model, o))
 
 
-def subject_of(config: Config, model: MLP, train: Split) -> Subject:
+def subject_of(config: Config, model: MLP, train: Examples) -> Subject:
     """Observe all hidden layers on a subset of the training examples, the same for all seeds and networks.
 
     The number of examples is rounded up to whole mini-batches, or down if there are too few.

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import inception, mnist
 from bn.cli import planned_run
-from bn.data.mnist import Mnist, Split
+from bn.data.mnist import Examples, Mnist
 
 CPU = torch.device("cpu")
 SMALL = inception.Setting(CPU, batch=32, size=32, width=0.05)
@@ -23,7 +23,7 @@ def configs():
 @pytest.fixture(scope="module")
 def examples():
     images = torch.randint(2, (600, 784), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    return Split(images, torch.arange(600) % 10)
+    return Examples(images, torch.arange(600) % 10)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from bn.compare import leftovers, removal
 from bn.errors import UserError
-from bn.files import whole
+from bn.files import atomic_file
 from bn.run.heartbeat import introduction
 from tests.compare.fake_runs import config_text, line, stat
 from tests.compare.test_terminal import in_a_terminal, plain
@@ -148,7 +148,7 @@ def test_partial_files_whose_writers_have_ended(run, listed, tmp_path):
     left.write_text("half")
     mine = path / "download.part"
     mine.write_text("not of this program")
-    with whole(path / "env.json") as file:
+    with atomic_file(path / "env.json") as file:
         file.write(b"{}")
         assert len(list(path.glob("*.part"))) == 3
         lines = listed("gc", tmp_path / "runs", "--yes")

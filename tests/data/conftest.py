@@ -1,16 +1,16 @@
-"""Small trees of picture files, made by the tests."""
+"""Small trees of image files."""
 
 import pytest
 import torch
 
 from bn.config import ImageData
-from bn.data.images import Plan, open_images
+from bn.data.images import Plan, open_loader
 from tests.data.made import SIDE, encoded, smooth
 
 
 @pytest.fixture
 def make_tree(tmp_path):
-    """`make_tree(train=8, val=3)`: a folder {train,val}/{cat,dog}/*.png, so many pictures in each class."""
+    """`make_tree(train=8, val=3)`: a tree {train,val}/{cat,dog}/*.png with this many images per class."""
 
     def make(train=8, val=3, kind="png", size=lambda i: (SIDE, SIDE), name="tree"):
         root, i = tmp_path / name, 0
@@ -41,12 +41,12 @@ def image_data():
 
 @pytest.fixture
 def opened(image_data):
-    """`opened(root, batch=4, feed="stream")`: the images of a tree, closed after the test."""
+    """`opened(root, batch=4, feed="stream")`: a loader of a tree, closed after the test."""
     made = []
 
     def make(root="", *, batch=4, seed=0, first=0, steps=100, rank=0, ranks=1, **changes):
         made.append(
-            open_images(
+            open_loader(
                 image_data(root, **changes), Plan(steps, batch, seed, first, rank, ranks), torch.device("cpu")
             )
         )  # fmt: skip
@@ -59,7 +59,7 @@ def opened(image_data):
 
 @pytest.fixture
 def one_line():
-    """The message of a caught UserError, which has to be one line."""
+    """The message of a caught UserError, checked to be one line."""
 
     def read(caught):
         assert "\n" not in str(caught.value)

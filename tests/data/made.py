@@ -1,4 +1,4 @@
-"""Pictures and files that the tests make."""
+"""Images and image files for the tests."""
 
 import io
 
@@ -9,7 +9,7 @@ SIDE = 32
 
 
 def smooth(seed, height=SIDE, width=SIDE):
-    """(height, width, 3) uint8: blobs of colour, so that neighbouring pixels are alike, as in photographs."""
+    """(height, width, 3) uint8 blobs of color: neighboring pixels are similar, as in photographs."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 

@@ -1,8 +1,8 @@
-"""An image that cannot be read ends the run with one line that names it."""
+"""An unreadable image ends the run with one line that names it."""
 
 import pytest
 
-from bn.data.jpeg import BrokenImage
+from bn.data.image_files import BrokenImage
 from bn.errors import UserError
 from tests.data.made import encoded, smooth
 
@@ -11,11 +11,11 @@ REASON = "not an image; accepted: BMP, JPEG, PNG, PPM, WEBP"
 
 @pytest.fixture
 def broken_tree(make_tree):
-    """8 + 8 training images, 3 + 3 validation images, one of which is damaged: the root, and its path."""
+    """8 + 8 training and 3 + 3 validation images, one of them damaged: the root, and that image's path."""
 
     def make(name):
         root = make_tree()
-        (root / name).write_bytes(b"this is no picture")
+        (root / name).write_bytes(b"this is no image")
         return root, root / name
 
     return make
@@ -23,7 +23,7 @@ def broken_tree(make_tree):
 
 TRYING = {
     "train/cat/003.png": (
-        lambda images: [images.feed(n) for n in range(4)],  # an epoch
+        lambda images: [images.batch(n) for n in range(4)],  # an epoch
         lambda images: list(images.training_examples(16)),
     ),
     "val/dog/020.png": (lambda images: list(images.validation()),),
@@ -39,14 +39,14 @@ def test_it_is_named_in_one_line(broken_tree, opened, one_line, feed, workers, n
     assert one_line(error) == f"{path}: cannot be read ({REASON}): restore it, or remove it"
 
 
-def test_the_same_images_are_read_once_it_is_restored(broken_tree, opened):
+def test_the_data_set_is_unchanged_once_the_image_is_restored(broken_tree, opened):
     root, path = broken_tree("train/cat/003.png")
     with pytest.raises(BrokenImage):
         opened(root)
     path.write_bytes(encoded(smooth(3)))
-    assert len(opened(root, batch=16).feed(0).labels) == 16
+    assert len(opened(root, batch=16).batch(0).labels) == 16
 
 
-def test_a_stream_reads_only_what_is_asked_for(broken_tree, opened):
+def test_a_stream_reads_only_requested_images(broken_tree, opened):
     root, _ = broken_tree("train/cat/003.png")
     assert sum(len(batch.labels) for batch in opened(root, feed="stream").validation()) == 6

@@ -1,4 +1,4 @@
-"""Boxes are drawn and images resized as torchvision does it one by one."""
+"""Random boxes and batched resizing against torchvision."""
 
 import numpy as np
 import pytest
@@ -17,13 +17,13 @@ def boxes_of(count, height, width, area=0.08, aspect=4 / 3):
     return random_boxes(u, np.full(count, height), np.full(count, width), area, aspect)
 
 
-def pictures(count, height, width, seed=0):
+def random_images(count, height, width, seed=0):
     noise = torch.randint(0, 256, (count, 3, height, width), generator=torch.Generator().manual_seed(seed))
     return noise.to(torch.uint8)
 
 
 def far_from_uniform(values):
-    """The statistic of Kolmogorov and Smirnov times sqrt(n): above 2.3 once in 20,000 uniform samples."""
+    """Kolmogorov-Smirnov statistic times sqrt(n), above 2.3 in one of 20,000 uniform samples."""
     values, n = np.sort(values), len(values)
     steps = np.arange(n + 1) / n
     return max(np.abs(values - steps[1:]).max(), np.abs(values - steps[:-1]).max()) * n**0.5
@@ -37,7 +37,7 @@ def far_from_uniform(values):
     "shape", [(64, 64), (375, 500), (500, 333), (20, 500), (500, 20), (7, 9), (3, 2), (1, 1), (1, 7)]
 )
 def test_torchvision_draws_the_same_boxes_from_the_same_numbers(monkeypatch, shape, area, aspect):
-    """Its own code, with its random numbers replaced by ours: retries and the fallback too."""
+    """Runs torchvision's code with our random numbers, including retries and the fallback."""
     theirs = v2.RandomResizedCrop(8, (area, 1.0), (1 / aspect, aspect))
     height, width = shape
     ours = boxes_of(100, height, width, area, aspect)
@@ -67,8 +67,8 @@ def test_boxes_of_images_of_all_shapes_are_inside():
 
 
 def test_area_and_aspect_are_uniform_where_every_box_fits():
-    """Of a square, boxes of up to 3/4 of the area fit at every ratio; larger ones that do not are redrawn."""
-    side = 4000  # so that the rounding to pixels does not show
+    """In a square, boxes of up to 3/4 of the area fit at every ratio; larger ones may be redrawn."""
+    side = 4000  # large, so that rounding to pixels is negligible
     top, left, height, width = boxes_of(20_000, side, side).T
     share = height * width / side**2
     assert 0.0799 < share.min() < 0.081
@@ -90,7 +90,7 @@ def test_area_and_aspect_are_uniform_where_every_box_fits():
 
 
 def by_torchvision(images, boxes, size):
-    """Image by image."""
+    """Resize image by image."""
     return torch.stack(
         [
             F.resized_crop(image, top, left, height, width, [size, size], antialias=True)
@@ -113,8 +113,8 @@ RESIZED = [
 
 
 @pytest.mark.parametrize(("height", "width", "size"), RESIZED)
-def test_a_batch_is_resized_as_torchvision_resizes_each(height, width, size):
-    images = pictures(16, height, width)
+def test_a_batch_is_resized_like_torchvision(height, width, size):
+    images = random_images(16, height, width)
     boxes = boxes_of(16, height, width)
     boxes[0] = 0, 0, height, width
     ours = crop_and_resize(images, boxes, np.zeros(16, bool), size)
@@ -123,18 +123,18 @@ def test_a_batch_is_resized_as_torchvision_resizes_each(height, width, size):
     torch.testing.assert_close(ours.double(), exact, atol=1e-4, rtol=0)
     torch.testing.assert_close(
         ours, by_torchvision(images.float(), boxes, size), atol=2e-3, rtol=0
-    )  # theirs rounds more
+    )  # torchvision rounds more
 
 
-def test_an_image_of_the_right_size_stays_as_it_is():
-    images = pictures(4, 31, 31)
+def test_an_image_of_the_right_size_is_unchanged():
+    images = random_images(4, 31, 31)
     whole = np.tile([0, 0, 31, 31], (4, 1))
     assert crop_and_resize(images, whole, np.zeros(4, bool), 31).equal(images.float())
 
 
 @pytest.mark.parametrize(("height", "width", "size"), RESIZED)
-def test_mirrored_is_the_flip(height, width, size):
-    images = pictures(16, height, width)
+def test_mirrored_crops_are_flipped(height, width, size):
+    images = random_images(16, height, width)
     boxes = boxes_of(16, height, width)
     mirrored = np.arange(16) % 3 == 0
     plain = crop_and_resize(images, boxes, np.zeros(16, bool), size)
@@ -143,15 +143,15 @@ def test_mirrored_is_the_flip(height, width, size):
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
 
 
-def test_no_images_are_no_crops():
-    nothing = crop_and_resize(pictures(0, 9, 9), np.empty((0, 4)), np.empty(0, bool), 5)
+def test_an_empty_batch_gives_no_crops():
+    nothing = crop_and_resize(random_images(0, 9, 9), np.empty((0, 4)), np.empty(0, bool), 5)
     assert nothing.shape == (0, 3, 5, 5)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_on_a_gpu_the_same_crops_and_colours_without_waiting_for_it(no_waiting):
-    images, mirrored = pictures(64, 64, 64), np.arange(64) % 2 == 0
+def test_on_a_gpu_crops_and_colors_are_the_same_without_synchronizing(no_waiting):
+    images, mirrored = random_images(64, 64, 64), np.arange(64) % 2 == 0
     boxes, u = boxes_of(64, 64, 64), uniform(0, 0, np.arange(64), DRAWS)
     on_gpu = images.cuda()
     with no_waiting():
@@ -160,7 +160,7 @@ def test_on_a_gpu_the_same_crops_and_colours_without_waiting_for_it(no_waiting):
     torch.testing.assert_close(ours.cpu(), expected, atol=1e-4, rtol=0)
 
 
-# The crop of validation
+# Validation crops
 
 CENTRAL = [
     (64, 64, 64, 56), (375, 500, 256, 224), (500, 375, 256, 224), (333, 500, 256, 224), (65, 97, 64, 56),
@@ -169,8 +169,8 @@ CENTRAL = [
 
 
 @pytest.mark.parametrize(("height", "width", "resize", "crop"), CENTRAL)
-def test_the_central_box_is_what_torchvisions_resize_and_center_crop_leave(height, width, resize, crop):
-    (image,) = pictures(1, height, width)
+def test_the_central_box_matches_torchvisions_resize_and_center_crop(height, width, resize, crop):
+    (image,) = random_images(1, height, width)
     top, left, tall, wide = central_box(height, width, resize, crop).tolist()
     both = v2.Compose([v2.Resize(resize, antialias=True), v2.CenterCrop(crop)])
     for ours, theirs in zip(image.numpy().astype(np.float32), both(image.double()), strict=True):

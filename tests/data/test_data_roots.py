@@ -1,4 +1,4 @@
-"""A `data.root` that is not what the config says: one true line, and nothing is made, not even a folder."""
+"""A `data.root` that does not match the config is refused with one accurate line; nothing is created."""
 
 import gzip
 import os
@@ -22,7 +22,9 @@ def _no_network(monkeypatch):
     for name, below in (("MNIST", "MNIST/raw"), ("FashionMNIST", "FashionMNIST/raw"), ("CIFAR10", "")):
 
         def refuse(root, below=below, **_):
-            (REPOSITORY / root / below).mkdir(parents=True, exist_ok=True)  # as torchvision does first
+            (REPOSITORY / root / below).mkdir(
+                parents=True, exist_ok=True
+            )  # as torchvision does before a download
             raise OSError(101, "Network is unreachable")
 
         monkeypatch.setattr(torchvision.datasets, name, refuse)
@@ -71,7 +73,7 @@ def everything(folder):
 
 
 @pytest.mark.parametrize("kind", [*list(ROOTS)[:4], *slowly(*list(ROOTS)[4:])])
-def test_one_true_line_and_nothing_is_made(tmp_path, contents, kind):
+def test_a_wrong_root_is_refused_and_nothing_is_created(tmp_path, contents, kind):
     root = tmp_path / "set"
     ROOTS[kind](root, contents)
     before = everything(tmp_path)
@@ -88,7 +90,7 @@ def test_the_files_of_another_set(tmp_path, contents):
     copied(tmp_path / "set", contents, {})
     with pytest.raises(UserError) as error:
         load_mnist(tmp_path / "set", name="fashion_mnist")
-    assert str(error.value).startswith(f"{tmp_path / 'set' / FILES[0]}: damaged, or of another data set (")
+    assert str(error.value).startswith(f"{tmp_path / 'set' / FILES[0]}: damaged, or from another data set (")
 
 
 def tree(root, train=("a", "b"), val=("a", "b"), images=2):
@@ -161,7 +163,7 @@ def trees(tmp_path):
 
 @pytest.mark.parametrize("sweep", [False, True], ids=["run", "sweep"])
 @pytest.mark.parametrize("case", [*list(REFUSED)[:2], *slowly(*list(REFUSED)[2:])])
-def test_refused_once_before_a_directory_is_made(cli, trees, tmp_path, snapshot, case, sweep):
+def test_refused_once_before_a_run_directory_is_created(cli, trees, tmp_path, snapshot, case, sweep):
     arguments, expected = REFUSED[case]
     given = [argument.format(trees) for argument in arguments]
     before = snapshot(tmp_path)
@@ -181,11 +183,11 @@ DOWNLOADS = {
 
 @pytest.mark.parametrize("seeds", ["0", "0,1", "0,1,2"])
 @pytest.mark.parametrize("name", DOWNLOADS)
-def test_a_download_that_fails_is_said_once_and_leaves_nothing(
+def test_a_failed_download_is_reported_once_and_leaves_nothing(
     cli, trees, tmp_path, monkeypatch, name, seeds
 ):
-    """However many members need it, and before the first starts."""
-    monkeypatch.setattr("bn.data.there.REPOSITORY", tmp_path)  # where Fashion-MNIST would go
+    """For any number of sweep members, and before the first starts."""
+    monkeypatch.setattr("bn.data.availability.REPOSITORY", tmp_path)  # where Fashion-MNIST would be stored
     tries = []
     for dataset in ("CIFAR10", "FashionMNIST"):
         refuse = getattr(torchvision.datasets, dataset)

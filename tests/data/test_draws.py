@@ -1,4 +1,4 @@
-"""Random numbers by key: splitmix64 to the bit, the same whoever asks, and independent in every direction."""
+"""Random numbers by key: exactly splitmix64, independent of the request, and uncorrelated."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import pytest
 
 from bn.data.draws import splitmix64, uniform
 
-PUBLISHED = {  # the generator's first outputs, as its public-domain code and its ports print them
+PUBLISHED = {  # the first outputs of the generator's public-domain code
     0: [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F],
     1234567: [
         6457827717110365317,
@@ -20,7 +20,7 @@ PUBLISHED = {  # the generator's first outputs, as its public-domain code and it
 
 
 class Splitmix64:
-    """The generator as published, in integers of any length: a state, and `next`."""
+    """The published generator in Python integers."""
 
     def __init__(self, seed):
         self.state = seed
@@ -47,7 +47,7 @@ def test_the_published_outputs(seed):
 
 @pytest.mark.parametrize("seed", [0, 1, 2**63 - 1])
 @pytest.mark.parametrize("epoch", [0, 773])
-def test_a_number_is_the_fraction_of_its_leaf_in_a_tree_of_generators(seed, epoch):
+def test_numbers_come_from_a_tree_of_generators(seed, epoch):
     examples = np.array([0, 1, 2, 1000], np.int64)
     of_epoch = Splitmix64(seed).nth(epoch)
     leaves = [Splitmix64(Splitmix64(of_epoch).nth(int(example))) for example in examples]
@@ -55,7 +55,7 @@ def test_a_number_is_the_fraction_of_its_leaf_in_a_tree_of_generators(seed, epoc
     assert uniform(seed, epoch, examples, 5).tolist() == expected
 
 
-def test_who_asks_for_what_else_does_not_matter():
+def test_numbers_do_not_depend_on_the_rest_of_the_request():
     all_at_once = uniform(3, 7, np.arange(1000), 30)
     assert all_at_once.dtype == np.float64
     some = np.array([999, 0, 512, 512])
@@ -66,21 +66,21 @@ def test_who_asks_for_what_else_does_not_matter():
 
 @pytest.fixture(scope="module")
 def grid():
-    """By seed (0 is one), epoch, example and draw."""
+    """Numbers by seed (including 0), epoch, example and draw."""
     return np.array([[uniform(seed, epoch, np.arange(2000), 12) for epoch in range(5)] for seed in range(3)])
 
 
 def test_no_two_keys_give_the_same_number(grid):
-    """As keys that are added or xored do: example 1, draw 0 would be example 0, draw 1."""
+    """Keys that are added or xored would: example 1, draw 0 would equal example 0, draw 1."""
     assert len(np.unique(grid)) == grid.size
 
 
-def test_uniform_from_the_highest_bit_to_the_lowest(grid):
+def test_uniform_in_high_and_low_bits(grid):
     assert grid.min() >= 0
     assert grid.max() < 1
     integers = grid.ravel() * 2**53
     assert np.array_equal(integers, np.floor(integers))
-    for position in (47, 24, 0):  # of the lowest of six bits
+    for position in (47, 24, 0):  # the lowest of six bits
         counts = np.bincount((integers.astype(np.int64) >> position) % 64, minlength=64)
         expected = grid.size / 64
         chi_squared = ((counts - expected) ** 2 / expected).sum()
@@ -88,8 +88,8 @@ def test_uniform_from_the_highest_bit_to_the_lowest(grid):
 
 
 @pytest.mark.parametrize("lags", [lags for lags in itertools.product((-1, 0, 1), repeat=4) if any(lags)])
-def test_neighbours_are_not_correlated(grid, lags):
-    """Neither next seeds, epochs, examples, draws nor any diagonal of them."""
+def test_neighbors_are_uncorrelated(grid, lags):
+    """Adjacent seeds, epochs, examples and draws, and all diagonals."""
     here = grid[
         tuple(slice(max(0, -lag), size - max(0, lag)) for lag, size in zip(lags, grid.shape, strict=True))
     ]

@@ -1,4 +1,4 @@
-"""`data=fashion_mnist`: from a folder of IDX files or a download, verified, and trained on like MNIST."""
+"""`data=fashion_mnist`: read from IDX files or downloaded, verified, and trained on like MNIST."""
 
 import errno
 import gzip
@@ -19,7 +19,7 @@ FILES = tuple(IDX_SETS["fashion_mnist"].sha256)
 
 
 def idx(name):
-    """A file of the form of each, of 300 and 100 examples."""
+    """The content of an IDX file with 300 training or 100 test examples."""
     count = 300 if name.startswith("train") else 100
     draws = np.random.default_rng(len(name))
     if "labels" in name:
@@ -29,7 +29,7 @@ def idx(name):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Gzipped files, two of them not, and their checksums in the table."""
+    """A folder of IDX files, two of them not gzipped, whose checksums are in the table."""
     sums = {name: hashlib.sha256(idx(name)).hexdigest() for name in FILES}
     monkeypatch.setitem(IDX_SETS, "fashion_mnist", IDX_SETS["fashion_mnist"]._replace(sha256=sums))
     for i, name in enumerate(FILES):
@@ -67,16 +67,16 @@ def test_a_damaged_file_is_one_line(folder, name):
     with pytest.raises(UserError) as error:
         load_mnist(folder, name="fashion_mnist")
     assert str(error.value).startswith(
-        f"{folder / name}: damaged, or of another data set (checksum differs): put the four files into a "
+        f"{folder / name}: damaged, or from another data set (checksum differs): put the four files into a "
     )
 
 
-def test_mnist_is_not_taken_for_it(tmp_path):
+def test_mnist_files_are_refused(tmp_path):
     real = idx_sets.IDX_SETS["mnist"].sha256
     assert not set(real.values()) & set(IDX_SETS["fashion_mnist"].sha256.values())
 
 
-def test_a_download_that_fails_is_one_line(folder, monkeypatch):
+def test_a_failed_download_is_one_line(folder, monkeypatch):
     def fake(root, download):
         raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
 

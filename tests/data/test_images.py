@@ -1,4 +1,4 @@
-"""Mini-batches of photographs: which pictures, how many, whose share, on which way."""
+"""The image loader: data sets, shares of ranks, the probe, and the choice between resident and streamed."""
 
 import pickle
 import shutil
@@ -28,33 +28,33 @@ def test_the_committed_data_sets(name):
     data = checked(ImageData, {str(key): value for key, value in loaded.items()})
     assert data.name == name
     assert data.aspect == 4 / 3
-    assert data.crop * 8 == data.resize * 7  # 224 of 256 at each scale
-    assert (data.distortion, data.shuffle) == ("googlenet", "by_shard")  # the base's
+    assert data.crop * 8 == data.resize * 7  # like 224 of 256
+    assert (data.distortion, data.shuffle) == ("googlenet", "by_shard")  # the defaults
     if name != "smoke":
         assert data.root in (REPOSITORY / ".gitignore").read_text().splitlines()
 
 
-def test_smoke_is_the_same_for_all_seeds_and_shared_out_evenly(opened):
+def test_smoke_is_the_same_for_all_seeds_and_its_classes_are_balanced(opened):
     first, second = (opened(name="smoke", classes=10, seed=seed, batch=100) for seed in (0, 1))
     for a, b in zip(first.validation(), second.validation(), strict=True):
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.labels, b.labels)
-    labels = torch.cat([first.feed(n).labels for n in range(20)])  # an epoch
+    labels = torch.cat([first.batch(n).labels for n in range(20)])  # an epoch
     assert len(labels) == 2000
     assert labels.bincount().min() > 180
     assert torch.cat([batch.labels for batch in first.validation()]).bincount().min() > 35
 
 
 def test_smoke_has_no_folder(make_tree, opened, one_line):
-    """Or a run on smoke would be taken for one on the pictures of that folder."""
+    """Otherwise a run on smoke could be mistaken for one on the images in that folder."""
     root = make_tree()
     with pytest.raises(UserError) as error:
         opened(root, name="smoke")
     assert one_line(error) == f"data.root={root}: data=smoke is generated; accepted: empty"
 
 
-def test_smoke_is_not_told_by_mean_colours_or_single_pixels(opened):
-    """A linear classifier finds next to nothing: it takes a network."""
+def test_smoke_is_not_classified_by_mean_colors_or_single_pixels(opened):
+    """A linear classifier is near chance."""
     images = opened(name="smoke", classes=10, batch=500)
     batches = [*images.training_examples(2000), *images.validation()]
     x = torch.cat([batch.images.flatten(1) for batch in batches]).double()
@@ -68,28 +68,28 @@ def test_smoke_is_not_told_by_mean_colours_or_single_pixels(opened):
 
 
 @pytest.mark.parametrize("name", ["smoke", "cifar10"])
-def test_the_number_of_classes_is_checked_without_a_tree_too(opened, one_line, tmp_path, name):
+def test_the_number_of_classes_is_checked_without_a_tree(opened, one_line, tmp_path, name):
     with pytest.raises(UserError) as error:
         opened("" if name == "smoke" else tmp_path / "nowhere", name=name, classes=9)
     assert one_line(error) == f"data.classes=9: data={name} has 10; accepted: 10"
 
 
 @pytest.mark.parametrize("feed", ["resident", "stream"])
-def test_ranks_share_out_each_mini_batch_and_the_validation(make_tree, opened, feed):
+def test_ranks_share_each_mini_batch_and_the_validation_images(make_tree, opened, feed):
     root = make_tree(val=5)
     whole = opened(root, feed=feed, batch=8)
     parts = [opened(root, feed=feed, batch=8, rank=rank, ranks=4) for rank in range(4)]
     for n in range(5):
-        shares = [part.feed(n) for part in parts]
+        shares = [part.batch(n) for part in parts]
         assert [len(share.labels) for share in shares] == [2] * 4
-        assert torch.equal(torch.cat([share.images for share in shares]), whole.feed(n).images)
+        assert torch.equal(torch.cat([share.images for share in shares]), whole.batch(n).images)
     shares = [batch.images for part in parts for batch in part.validation()]
-    assert [len(share) for share in shares] == [3, 3, 2, 2]  # no padding, none twice
+    assert [len(share) for share in shares] == [3, 3, 2, 2]  # no padding, no duplicates
     assert torch.equal(torch.cat(shares), torch.cat([batch.images for batch in whole.validation()]))
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(1, [6]), (12, [6, 6]), (13, [6, 6]), (500, [6, 6])])
-def test_the_probe_gets_whole_mini_batches_as_far_as_there_are(make_tree, opened, count, sizes):
+def test_the_probe_gets_whole_mini_batches_up_to_the_training_set(make_tree, opened, count, sizes):
     images = opened(make_tree(train=8), batch=6)
     batches = list(images.training_examples(count))
     assert [len(batch.labels) for batch in batches] == sizes
@@ -97,7 +97,7 @@ def test_the_probe_gets_whole_mini_batches_as_far_as_there_are(make_tree, opened
     assert len(found) == sum(sizes)
 
 
-def test_the_probes_examples_do_not_depend_on_the_seed_and_are_not_distorted(make_tree, opened):
+def test_the_probes_examples_are_undistorted_and_independent_of_the_seed(make_tree, opened):
     root = make_tree()
     a, b = (
         opened(root, seed=seed, distortion=strength) for seed, strength in ((0, "googlenet"), (5, "none"))
@@ -106,23 +106,23 @@ def test_the_probes_examples_do_not_depend_on_the_seed_and_are_not_distorted(mak
         assert torch.equal(x.images, y.images)
 
 
-def test_the_validation_pictures_are_there_as_they_are(make_tree, opened):
+def test_the_undistorted_validation_images_are_available(make_tree, opened):
     images = opened(make_tree(size=lambda i: (30 + i, 50)), feed="stream")
-    assert len(images.pictures) == 6
-    assert images.pictures.labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert [tuple(images.pictures[i].shape) for i in range(6)] == [(3, 46 + i, 50) for i in range(6)]
-    assert images.pictures.names[0].endswith("val/cat/016.png")
+    assert len(images.dataset) == 6
+    assert images.dataset.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert [tuple(images.dataset[i].shape) for i in range(6)] == [(3, 46 + i, 50) for i in range(6)]
+    assert images.dataset.names[0].endswith("val/cat/016.png")
 
 
 @pytest.mark.parametrize("size", [(40, 32), (32, 33), (31, 31)])
-def test_auto_streams_photographs_however_few(make_tree, opened, size):
+def test_auto_streams_images_of_other_sizes(make_tree, opened, size):
     images = opened(make_tree(size=lambda i: size), feed="auto")
     assert type(images._source) is Stream
-    assert images.feed(0).images.shape == (4, 3, 28, 28)
+    assert images.batch(0).images.shape == (4, 3, 28, 28)
 
 
 @pytest.mark.parametrize(("limit", "source"), [(22 * 32 * 32 * 3, Resident), (22 * 32 * 32 * 3 - 1, Stream)])
-def test_auto_keeps_on_the_device_what_is_small(make_tree, opened, monkeypatch, limit, source):
+def test_auto_keeps_small_data_sets_on_the_device(make_tree, opened, monkeypatch, limit, source):
     monkeypatch.setattr(images_module, "RESIDENT_LIMIT", limit)
     assert type(opened(make_tree(), feed="auto")._source) is source
 
@@ -134,7 +134,7 @@ def test_imagenet_streams_and_the_small_sets_do_not():
 
 @pytest.mark.parametrize("feed", ["resident", "stream", "auto"])
 @pytest.mark.parametrize("name", ["tiny_imagenet", "cifar10"])
-def test_nothing_to_train_means_that_training_pictures_need_not_be_there(make_tree, opened, feed, name):
+def test_without_training_the_training_images_need_not_exist(make_tree, opened, feed, name):
     root = make_tree()
     expected = [batch.images for batch in opened(root, name=name, feed=feed).validation()]
     shutil.rmtree(root / "train")
@@ -160,7 +160,7 @@ def test_a_missing_data_set_names_the_command(opened, one_line, tmp_path, name):
 
 
 class Downloaded:
-    """Stands for torchvision's CIFAR10."""
+    """A stub of torchvision's CIFAR10."""
 
     def __init__(self, root, train, download):
         draw = np.random.default_rng(train)
@@ -168,7 +168,7 @@ class Downloaded:
         self.targets = [i % 10 for i in range(len(self.data))]
 
 
-def test_cifar10_is_downloaded_where_it_is_not(opened, monkeypatch, tmp_path):
+def test_cifar10_is_downloaded_if_missing(opened, monkeypatch, tmp_path):
     monkeypatch.setattr("torchvision.datasets.CIFAR10", Downloaded)
     images = opened(tmp_path / "cifar10", name="cifar10", classes=10, crop=32, area=1.0)
     assert sum(len(batch.labels) for batch in images.validation()) == 10
@@ -182,7 +182,7 @@ def test_cifar10_is_downloaded_where_it_is_not(opened, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "error", [OSError("no network\nat all"), RuntimeError("File not found"), pickle.UnpicklingError()]
 )
-def test_a_download_that_fails_is_one_line(opened, monkeypatch, one_line, tmp_path, error):
+def test_a_failed_download_is_one_line(opened, monkeypatch, one_line, tmp_path, error):
     def fail(*args, **options):
         raise error
 
@@ -194,6 +194,6 @@ def test_a_download_that_fails_is_one_line(opened, monkeypatch, one_line, tmp_pa
     assert "cifar-10-python.tar.gz" in message
 
 
-def test_a_tree_of_files_comes_before_the_download(make_tree, opened, monkeypatch):
+def test_a_tree_of_files_is_preferred_to_the_download(make_tree, opened, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.CIFAR10", lambda *args, **options: pytest.fail("downloaded"))
-    assert len(opened(make_tree(), name="cifar10").pictures) == 6
+    assert len(opened(make_tree(), name="cifar10").dataset) == 6

@@ -1,4 +1,4 @@
-"""What the network sees of the binary images."""
+"""Input transformations for the MLP."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,11 @@ import torch
 
 from bn.config.choices import INPUTS, load
 from bn.data import inputs
-from bn.data.mnist import Mnist, Split, changed
+from bn.data.mnist import Examples, Mnist, changed
 
 G = torch.Generator().manual_seed(3)
 IMAGES = (torch.rand(300, 784, generator=G) < torch.rand(784, generator=G)).to(torch.uint8)
-IMAGES[:, :20] = 0  # constant, as MNIST's borders
+IMAGES[:, :20] = 0  # constant, like MNIST's borders
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -28,7 +28,7 @@ def test_standardized():
     np.testing.assert_allclose(found, expected, atol=1e-5)
     other = inputs.standardized(IMAGES)(
         1 - IMAGES, "test"
-    ).numpy()  # by the statistics of the training images
+    ).numpy()  # with the statistics of the training images
     np.testing.assert_allclose(
         other, (1 - columns - columns.mean(0)) / np.sqrt(columns.var(0) + 0.01), atol=1e-5
     )
@@ -41,7 +41,7 @@ def test_whitened():
     assert found.mean(0).abs().max() < 1e-4
     covariance = np.cov(examples.numpy().T.astype(float), bias=True)
     values, vectors = np.linalg.eigh(covariance)
-    expected = vectors * (values / (values + 0.01)) @ vectors.T  # what EPS leaves of the identity
+    expected = vectors * (values / (values + 0.01)) @ vectors.T  # the identity up to EPS
     np.testing.assert_allclose(found.T @ found / 4000, expected, atol=1e-3)
 
 
@@ -53,8 +53,8 @@ def test_inverted_and_low_contrast():
 
 def test_shifted():
     found = inputs.shifted(IMAGES)(IMAGES, "test").reshape(-1, 28, 28)
-    pictures = IMAGES.float().reshape(-1, 28, 28)
-    assert torch.equal(found[:, 3:, 3:], pictures[:, :25, :25])
+    square = IMAGES.float().reshape(-1, 28, 28)
+    assert torch.equal(found[:, 3:, 3:], square[:, :25, :25])
     assert not found[:, :3].any()
     assert not found[:, :, :3].any()
 
@@ -68,7 +68,7 @@ def test_blurred():
     assert found[15, 15] / found[14, 14] == pytest.approx(np.exp(-1), rel=1e-4)
 
 
-def test_noise_is_the_same_each_time_and_another_in_each_split():
+def test_noise_is_reproducible_and_differs_between_splits():
     noise = inputs.noisy(IMAGES)(IMAGES, "train") - IMAGES
     assert torch.equal(inputs.noisy(IMAGES[:9])(IMAGES, "train") - IMAGES, noise)
     other = inputs.noisy(IMAGES)(IMAGES, "test") - IMAGES
@@ -76,8 +76,8 @@ def test_noise_is_the_same_each_time_and_another_in_each_split():
     assert np.corrcoef(noise.flatten(), other.flatten())[0, 1] == pytest.approx(0, abs=0.01)
 
 
-def test_each_split_is_changed_and_keeps_its_labels():
-    split = Split(IMAGES, torch.arange(300))
+def test_each_split_is_transformed_and_keeps_its_labels():
+    split = Examples(IMAGES, torch.arange(300))
     data = changed(Mnist(split, None, split), "inverted")
     assert data.validation is None
     for one in (data.train, data.test):

@@ -1,4 +1,4 @@
-"""MNIST is the official set, binarized as section 4.1 says."""
+"""MNIST is the official data set, binarized as in section 4.1."""
 
 import gzip
 import struct
@@ -24,7 +24,7 @@ def mnist():
 
 @pytest.fixture(scope="module")
 def gray():
-    """The test images, read by the format's own header."""
+    """The gray test images, read according to the IDX header."""
     content = gzip.decompress((ROOT / "t10k-images-idx3-ubyte.gz").read_bytes())
     magic, *shape = struct.unpack(">4i", content[:16])
     assert (magic, shape) == (2051, [10_000, 28, 28])
@@ -50,7 +50,7 @@ def test_a_pixel_is_1_where_its_gray_exceeds_the_threshold(gray, threshold):
 
 
 def test_the_labels_belong_to_the_images(mnist):
-    """The nearest mean image of the training set tells four of five digits of the test set."""
+    """The nearest mean training image classifies four of five test images."""
     train, test = mnist.train, mnist.test
     means = torch.stack([train.images[train.labels == digit].float().mean(0) for digit in range(10)])
     nearest = torch.cdist(test.images.float(), means).argmin(1)
@@ -62,7 +62,7 @@ def test_without_validation_there_is_none(mnist):
 
 
 @pytest.mark.parametrize("held_out", [1, 10_000, 50_000])
-def test_validation_is_the_end_of_the_training_set_and_training_has_the_rest(mnist, held_out):
+def test_validation_is_the_end_of_the_training_set(mnist, held_out):
     data = load_mnist(ROOT, 0.5, held_out)
     assert data.validation is not None
     assert (len(data.train.labels), len(data.validation.labels)) == (60_000 - held_out, held_out)

@@ -1,4 +1,4 @@
-"""The files of MNIST: verified at each use, unpacked at the first, downloaded where they were removed."""
+"""The MNIST files: unpacked at the first use, verified at each use, downloaded if they were removed."""
 
 import errno
 import gzip
@@ -16,13 +16,13 @@ from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 
 SHA256 = IDX_SETS["mnist"].sha256
-NAME = "t10k-labels-idx1-ubyte"  # the one that these tests take away or damage
+NAME = "t10k-labels-idx1-ubyte"  # the file that these tests remove or damage
 REAL = REPOSITORY / "data" / "mnist"
 
 
 @pytest.fixture
 def root(tmp_path):
-    """A folder with the bundled files, and all but NAME unpacked."""
+    """A folder with the bundled files, all but NAME unpacked."""
     load_mnist(REAL)
     folder = tmp_path / "mnist"
     (folder / "unpacked").mkdir(parents=True)
@@ -78,7 +78,7 @@ def test_a_damaged_bundled_file_is_one_line(root, damage):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_unpacked_file_is_unpacked_again_without_a_word(root, capfd, damage):
+def test_a_damaged_unpacked_file_is_unpacked_again_silently(root, capfd, damage):
     good = load_mnist(root).test.labels
     path = root / "unpacked" / NAME
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
@@ -99,7 +99,7 @@ def test_a_run_with_a_damaged_file_is_one_line(cli, typed, root, tmp_path):
 
 @pytest.fixture
 def download(monkeypatch):
-    """torchvision's download, replaced: `download(content)` or `download(an error)`; the calls it got."""
+    """Replace torchvision's download: `download(content or error)` returns the list of calls."""
     calls = []
 
     def replace(outcome):
@@ -127,12 +127,14 @@ def test_a_removed_file_is_downloaded_by_torchvision(root, download):
     assert len(calls) == 1
 
 
-def test_what_was_downloaded_is_verified(root, download):
+def test_a_download_is_verified(root, download):
     download(b"not MNIST")
     (root / f"{NAME}.gz").unlink()
     with pytest.raises(UserError) as error:
         load_mnist(root)
-    assert one_line(error).startswith(f"{root}/MNIST/raw/{NAME}: damaged, or of another data set (checksum ")
+    assert one_line(error).startswith(
+        f"{root}/MNIST/raw/{NAME}: damaged, or from another data set (checksum "
+    )
     assert not (root / "unpacked" / NAME).exists()
 
 
@@ -144,7 +146,7 @@ def test_what_was_downloaded_is_verified(root, download):
         (TimeoutError(), "TimeoutError"),
     ],
 )
-def test_a_download_that_fails_is_one_line(root, download, failure, reason):
+def test_a_failed_download_is_one_line(root, download, failure, reason):
     download(failure)
     (root / f"{NAME}.gz").unlink()
     with pytest.raises(UserError) as error:
@@ -163,7 +165,7 @@ def test_an_unpacked_file_is_enough(root, download):
     assert calls == []
 
 
-def test_where_nothing_can_be_written_nothing_need_be(root, monkeypatch):
+def test_nothing_needs_to_be_written(root, monkeypatch):
     def refuse(*_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 

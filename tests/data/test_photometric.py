@@ -1,4 +1,4 @@
-"""Colours change as torchvision changes them one by one, in the drawn order; the lighting is AlexNet's."""
+"""Photometric distortion against torchvision, and lighting noise against AlexNet's formula."""
 
 from itertools import permutations
 from statistics import NormalDist
@@ -15,13 +15,13 @@ ALMOST_1 = 1 - 2.0**-53
 SPREAD = {"reduced": 0.2, "googlenet": 0.5}
 CHANGES = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
 
-# fb.resnet.torch's constants, for images in 0..1: eigenvalues, and one eigenvector a column
+# fb.resnet.torch's constants, for images in 0..1: eigenvalues, and one eigenvector per column
 VALUES = [0.2175, 0.0188, 0.0045]
 VECTORS = [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
 
 
-def pictures(count, size=12, seed=0):
-    """Noise of all contrasts; some is black and white, so that clamping matters."""
+def random_images(count, size=12, seed=0):
+    """Noise of all contrasts, partly black and white, so that clamping matters."""
     noise = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
     return (128 + noise * torch.linspace(5, 200, count)[:, None, None, None]).clamp(0, 255)
 
@@ -31,12 +31,12 @@ def draws(count, seed=0):
 
 
 def unchanged(count):
-    """Factors of 1, and no lighting: 0 is the normal of probability 1/2."""
+    """Factors of 1 and no lighting noise: the normal quantile of 1/2 is 0."""
     return np.full((count, DRAWS), 0.5)
 
 
 def noise_of(u):
-    """By the formula of AlexNet's paper, in 0..255."""
+    """The formula of AlexNet's paper, in 0..255."""
     alpha = [0.1 * NormalDist().inv_cdf(p) for p in u]
     return [255 * sum(VECTORS[c][k] * alpha[k] * VALUES[k] for k in range(3)) for c in range(3)]
 
@@ -57,8 +57,8 @@ def one_by_one(images, u, strength):
 
 
 @pytest.mark.parametrize("strength", SPREAD)
-def test_a_batch_is_changed_as_torchvision_changes_each(strength):
-    images, u = pictures(120), draws(120)
+def test_a_batch_is_distorted_like_torchvision(strength):
+    images, u = random_images(120), draws(120)
     assert set((u[:, 3] * 6).astype(int)) == set(range(6))
     before = images.clone()
     ours = distort(images, u, strength)
@@ -69,8 +69,8 @@ def test_a_batch_is_changed_as_torchvision_changes_each(strength):
 
 @pytest.mark.parametrize("strength", SPREAD)
 def test_the_order_matters_and_each_example_has_its_own(strength):
-    """The same picture and factors in the six orders: all different, and six of equal chance."""
-    image = pictures(8)[-1:].repeat(6, 1, 1, 1)
+    """The six orders give different results for one image, and are equally likely."""
+    image = random_images(8)[-1:].repeat(6, 1, 1, 1)
     u = np.tile([0.9, 0.05, 0.95, 0, 0.5, 0.5, 0.5], (6, 1))
     u[:, 3] = np.arange(6) / 6 + 1e-9
     six = distort(image, u, strength)
@@ -82,7 +82,7 @@ def test_the_order_matters_and_each_example_has_its_own(strength):
 @pytest.mark.parametrize("strength", SPREAD)
 @pytest.mark.parametrize(("end", "sign"), [(0.0, -1), (ALMOST_1, 1)])
 def test_the_range_of_each_factor(strength, end, sign):
-    """Seen in what each change alone does to a red square in a gray image."""
+    """Measured by the effect of each distortion alone on a red square in a gray image."""
     factor = 1 + sign * SPREAD[strength]
     image = torch.full((1, 3, 2, 2), 60.0)
     image[:, :, 0, 0] = torch.tensor([90.0, 60.0, 60.0])
@@ -96,26 +96,26 @@ def test_the_range_of_each_factor(strength, end, sign):
 
 
 def test_none_changes_nothing():
-    images = pictures(3)
+    images = random_images(3)
     assert distort(images, draws(3), "none") is images
 
 
 @pytest.mark.parametrize("strength", SPREAD)
-def test_what_stays_within_0_to_255(strength):
-    ours = distort(pictures(300), draws(300), strength)
+def test_results_stay_within_0_to_255(strength):
+    ours = distort(random_images(300), draws(300), strength)
     assert ours.min() == 0
     assert ours.max() == 255
 
 
 @pytest.mark.parametrize("strength", SPREAD)
-def test_batch_mates_do_not_matter(strength):
-    images, u = pictures(20), draws(20)
+def test_the_rest_of_the_batch_does_not_matter(strength):
+    images, u = random_images(20), draws(20)
     together = distort(images, u, strength)
     alone = torch.cat([distort(images[i : i + 1], u[i : i + 1], strength) for i in range(20)])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
 
 
-def test_the_lighting_adds_one_colour_to_the_whole_image():
+def test_lighting_adds_one_color_to_the_whole_image():
     u = unchanged(50)
     u[:, 4:] = uniform(0, 0, np.arange(50), 3)
     images = torch.full((50, 3, 4, 4), 100.0)
@@ -125,8 +125,8 @@ def test_the_lighting_adds_one_colour_to_the_whole_image():
     assert distort(images, u, "reduced").sub(images).abs().max() < 1e-4
 
 
-def test_the_lighting_is_spread_along_the_principal_axes():
-    """Of n normals, a covariance is known to about sqrt(2 / n) of its own size."""
+def test_lighting_has_the_principal_axes():
+    """The covariance of n normals has a relative error of about sqrt(2 / n)."""
     n = 100_000
     noise = lighting(uniform(0, 0, np.arange(n), 3))
     vectors = np.array(VECTORS)
@@ -138,14 +138,14 @@ def test_the_lighting_is_spread_along_the_principal_axes():
     assert np.abs(correlation - np.eye(3)).max() < 0.03
 
 
-def test_no_number_gives_an_infinite_colour():
+def test_no_number_gives_an_infinite_color():
     assert np.isfinite(lighting(np.array([[0.0, 0.5, ALMOST_1]]))).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_normalized_by_channel(dtype):
+def test_normalization_per_channel(dtype):
     assert (MEAN, STD) == ((128.0, 117.0, 104.0), 58.0)
-    images = pictures(2).to(dtype)
+    images = random_images(2).to(dtype)
     ours = normalize(images)
     assert ours.dtype == dtype
     for channel, mean in enumerate((128, 117, 104)):

@@ -1,4 +1,4 @@
-"""Mini-batches of images that are on the device."""
+"""Mini-batches of both loaders against torchvision."""
 
 import numpy as np
 import pytest
@@ -18,27 +18,27 @@ MEAN, STD = torch.tensor([128.0, 117.0, 104.0])[:, None, None], 58.0
 
 @pytest.mark.parametrize("strength", ["none", "googlenet"])
 @pytest.mark.parametrize("feed", ["resident", "stream"])
-def test_a_mini_batch_is_what_torchvision_makes_of_its_pictures_one_by_one(make_tree, opened, feed, strength):
+def test_a_mini_batch_matches_torchvision_image_by_image(make_tree, opened, feed, strength):
     root = make_tree()
     folder = ImageFolder(str(root / "train"))
     images = opened(root, batch=6, seed=3, feed=feed, distortion=strength)
     mirrored = 0
     for n in (0, 1, 5):
         epoch, examples = ImageOrder(16, 6, 3, "complete", 4)(n)
-        batch = images.feed(n)
+        batch = images.batch(n)
         assert batch.labels.tolist() == [folder.targets[i] for i in examples]
         assert batch.images.dtype == torch.float32
         for image, example in zip(batch.images, examples, strict=True):
             drawn = draws(3, epoch, np.array([example]))
             (box,) = random_boxes(drawn.box, np.array([32]), np.array([32]), 0.08, 4 / 3)
-            picture = TF.pil_to_tensor(folder[example][0]).float()
+            original = TF.pil_to_tensor(folder[example][0]).float()
             top, left, height, width = box.tolist()
-            expected = TF.resized_crop(picture, top, left, height, width, [28, 28], antialias=True)
+            expected = TF.resized_crop(original, top, left, height, width, [28, 28], antialias=True)
             if drawn.mirror[0] < 0.5:
                 expected = TF.horizontal_flip(expected)
                 mirrored += 1
-            expected = (distort(expected[None], drawn.colour, strength)[0] - MEAN) / STD
-            # The stream rounds to whole levels, after each direction; strong distortion multiplies that.
+            expected = (distort(expected[None], drawn.color, strength)[0] - MEAN) / STD
+            # The stream rounds to whole levels after each direction; strong distortion multiplies the error.
             rounded = 0 if feed == "resident" else {"none": 1.01, "googlenet": 4}[strength]
             assert (image - expected).abs().max() * STD < rounded + 2e-3
     assert 3 < mirrored < 15
@@ -46,22 +46,20 @@ def test_a_mini_batch_is_what_torchvision_makes_of_its_pictures_one_by_one(make_
 
 @pytest.mark.parametrize("crop", [28, 27])
 @pytest.mark.parametrize("feed", ["resident", "stream"])
-def test_validation_is_every_picture_once_in_order_centrally_cropped(
-    make_tree, opened, monkeypatch, feed, crop
-):
+def test_validation_crops_each_image_once_in_order(make_tree, opened, monkeypatch, feed, crop):
     root = make_tree(val=5)
     monkeypatch.setattr("bn.data.images.VALIDATION_BATCH", 4)
     batches = list(opened(root, feed=feed, crop=crop).validation())
     assert [len(batch.labels) for batch in batches] == [4, 4, 2]
     folder = ImageFolder(str(root / "val"))
     found = torch.cat([batch.images for batch in batches]) * STD + MEAN
-    expected = torch.stack([TF.center_crop(TF.pil_to_tensor(picture), [crop, crop]) for picture, _ in folder])
+    expected = torch.stack([TF.center_crop(TF.pil_to_tensor(image), [crop, crop]) for image, _ in folder])
     assert torch.allclose(found, expected.float(), atol=1e-3)
     assert torch.cat([batch.labels for batch in batches]).tolist() == folder.targets
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_a_picture_of_another_size_is_named(make_tree, opened, one_line, split):
+def test_an_image_of_another_size_is_named(make_tree, opened, one_line, split):
     root = make_tree()
     path = sorted((root / split / "dog").iterdir())[1]
     path.write_bytes(encoded(smooth(9, 40, 50)))
@@ -69,4 +67,4 @@ def test_a_picture_of_another_size_is_named(make_tree, opened, one_line, split):
         opened(root)
     assert one_line(error).startswith(f"{path}: 50x40 pixels, data.resize=32: ")
     assert "data.feed=stream" in str(error.value)
-    assert opened(root, feed="stream").feed(0).images.shape == (4, 3, 28, 28)
+    assert opened(root, feed="stream").batch(0).images.shape == (4, 3, 28, 28)

@@ -1,4 +1,4 @@
-"""PNG and PNM in every layout of their samples: the same pixels.
+"""PNG and PNM files in every sample layout give the same pixels.
 
 The files are written here, sample by sample, so that no library's idea of them is needed.
 """
@@ -10,16 +10,16 @@ import zlib
 import numpy as np
 import pytest
 
-from bn.data.jpeg import open_picture
+from bn.data.image_files import open_image
 
 SIZE = (9, 7)
 
 
 def png(samples, bits):
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[samples.shape[2]]
+    color = {1: 0, 2: 4, 3: 2, 4: 6}[samples.shape[2]]
     rows = b"".join(b"\0" + row.astype(f">u{bits // 8}").tobytes() for row in samples)
     parts = {
-        b"IHDR": struct.pack(">IIBBBBB", SIZE[1], SIZE[0], bits, colour, 0, 0, 0),
+        b"IHDR": struct.pack(">IIBBBBB", SIZE[1], SIZE[0], bits, color, 0, 0, 0),
         b"IDAT": zlib.compress(rows), b"IEND": b"",
     }  # fmt: skip
     chunks = (
@@ -42,7 +42,7 @@ def made(n, most, seed):
 
 
 def rgb(samples, most):
-    """As 8 bits, without what is transparent."""
+    """8-bit RGB without the alpha channel."""
     shown = samples[..., :1] if samples.shape[2] < 3 else samples[..., :3]
     return np.broadcast_to(np.rint(shown * 255 / most), (*SIZE, 3))
 
@@ -64,8 +64,8 @@ CASES = {name: rest for name, *rest in cases()}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_pixels_are_those_that_were_written(tmp_path, name):
+def test_the_written_pixels_are_read(tmp_path, name):
     content, expected = CASES[name]
     (tmp_path / name).write_bytes(content)
-    pixels = open_picture(str(tmp_path / name)).pixels()
+    pixels = open_image(str(tmp_path / name)).pixels()
     assert abs(pixels.astype(int) - expected).max() <= 1

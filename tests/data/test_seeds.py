@@ -1,4 +1,4 @@
-"""Everything random descends from one seed, and seed 0 is a seed."""
+"""All random numbers derive from one seed, which may be 0."""
 
 import pytest
 import torch
@@ -10,8 +10,10 @@ from bn.models.mlp import MLP
 
 
 @pytest.mark.parametrize("experiment", ["mnist_baseline", "mnist_bn"])
-def test_the_same_seed_gives_the_same_bits_elsewhere(trained, undisturbed, bits, tmp_path, experiment):
-    torch.manual_seed(17)  # what was drawn before does not matter
+def test_the_same_seed_gives_the_same_bits_in_another_folder(
+    trained, undisturbed, bits, tmp_path, experiment
+):
+    torch.manual_seed(17)  # earlier draws do not matter
     run = trained(f"experiment={experiment}", "seed=0", output=tmp_path / "elsewhere")
     assert bits(run) == bits(undisturbed(f"experiment={experiment}"))
 
@@ -37,7 +39,7 @@ def test_both_networks_start_from_the_same_weights(planned):
     assert not any(torch.equal(a, b) for a, b in zip(weights(bn), weights(other), strict=True))
 
 
-def test_the_initial_weights_have_the_std_that_was_asked_for(planned):
+def test_the_initial_weights_have_the_configured_std(planned):
     for std in (0.01, 0.1):
         model = build_model(planned("experiment=mnist_bn", f"model.init_std={std}").config)
         assert isinstance(model, MLP)
@@ -46,7 +48,7 @@ def test_the_initial_weights_have_the_std_that_was_asked_for(planned):
         assert abs(weight.mean().item() / std) < 0.02
 
 
-def test_each_use_and_each_seed_has_a_stream_of_its_own():
+def test_each_use_and_each_seed_has_its_own_stream():
     paths = [
         (0,),
         (1,),
@@ -64,7 +66,7 @@ def test_each_use_and_each_seed_has_a_stream_of_its_own():
     assert torch.equal(first, torch.randn(5, generator=generator(0, "init")))
 
 
-def test_a_derived_seed_is_the_same_today_as_when_the_results_were_made():
+def test_derived_seeds_have_not_changed():
     assert derive_seed(0, "order", 0) == 3955691223199900983
 
 
@@ -76,7 +78,7 @@ def epoch(order, number):
     return torch.cat(batches)
 
 
-def test_each_epoch_is_a_permutation_and_a_fresh_one():
+def test_each_epoch_is_a_new_permutation():
     order = EpochOrder(600, 60, 0, CPU)
     epochs = [epoch(order, number) for number in range(5)]
     for indices in epochs:
@@ -85,7 +87,7 @@ def test_each_epoch_is_a_permutation_and_a_fresh_one():
     assert len({tuple(indices.tolist()) for indices in epochs}) == 5
 
 
-def test_what_is_left_over_of_an_epoch_is_another_few_each_time():
+def test_the_unused_examples_differ_in_each_epoch():
     order = EpochOrder(605, 60, 0, CPU)
     assert order.batches_per_epoch == 10
     left = [set(range(605)) - set(epoch(order, number).tolist()) for number in range(4)]
@@ -93,7 +95,7 @@ def test_what_is_left_over_of_an_epoch_is_another_few_each_time():
     assert len({frozenset(few) for few in left}) == 4
 
 
-def test_a_mini_batch_is_a_function_of_seed_and_step_alone():
+def test_a_mini_batch_depends_on_seed_and_step_only():
     forward = EpochOrder(600, 60, 3, CPU)
     steps = range(25)
     expected = [forward(step).clone() for step in steps]

@@ -1,4 +1,4 @@
-"""Which images meet in a mini-batch: shuffled by shard, within shards too, or completely (section 4.2.1)."""
+"""Which images share a mini-batch: shuffled by shard, within shards, or completely (section 4.2.1)."""
 
 import time
 
@@ -26,9 +26,9 @@ def meetings(batches):
 
 
 def shards_of(examples, shard_size, seed):
-    """(examples,) the shard of each, as "by_shard" shows them when a mini-batch is a shard."""
+    """The shard of each example (examples,), read from "by_shard" with one shard per mini-batch."""
     batches = epoch_of(ImageOrder(examples, shard_size, seed, "by_shard", shard_size), 0)
-    shards = np.full(examples, -1)  # of a last one that is smaller
+    shards = np.full(examples, -1)  # -1: in a smaller last shard
     shards[batches] = np.arange(len(batches))[:, None]
     return shards
 
@@ -46,7 +46,7 @@ def shards_of(examples, shard_size, seed):
         (50, 9, 1),
     ],
 )
-def test_an_epoch_takes_each_example_once_and_leaves_fewer_than_a_mini_batch(shuffle, examples, batch, shard):
+def test_an_epoch_uses_examples_once_and_omits_less_than_a_mini_batch(shuffle, examples, batch, shard):
     order = ImageOrder(examples, batch, 0, shuffle, shard)
     assert order.batches_per_epoch == examples // batch
     for epoch in range(3):
@@ -57,8 +57,8 @@ def test_an_epoch_takes_each_example_once_and_leaves_fewer_than_a_mini_batch(shu
 
 
 @pytest.mark.parametrize("examples", [EXAMPLES, EXAMPLES - 40, EXAMPLES - 33])
-def test_by_shard_the_same_examples_meet_in_every_epoch(examples):
-    """Also where the last shard is smaller, and where it is no whole number of mini-batches."""
+def test_by_shard_the_same_examples_share_mini_batches_in_every_epoch(examples):
+    """Even if the last shard is smaller, or not a whole number of mini-batches."""
     order = ImageOrder(examples, BATCH, 0, "by_shard", SHARD)
     epochs = [epoch_of(order, epoch) for epoch in range(4)]
     for other in epochs[1:]:
@@ -70,33 +70,33 @@ def test_by_shard_the_same_examples_meet_in_every_epoch(examples):
 
 
 @pytest.mark.parametrize("left_over", [7, 19])
-def test_by_shard_the_remainder_is_never_drawn(left_over):
-    """As the docstring warns; within shards it takes turns, below."""
+def test_by_shard_the_remainder_is_never_used(left_over):
+    """As the docstring warns. Within shards the remainder changes, see below."""
     order = ImageOrder(EXAMPLES + left_over, BATCH, 0, "by_shard", SHARD)
     seen = np.concatenate([epoch_of(order, epoch).ravel() for epoch in range(30)])
     assert len(np.unique(seen)) == EXAMPLES
 
 
-def test_by_shard_a_mini_batch_that_does_not_divide_a_shard_meets_again_in_part():
+def test_by_shard_mini_batches_recur_in_part_if_they_do_not_divide_a_shard():
     order = ImageOrder(EXAMPLES, 32, 0, "by_shard", SHARD)
     one, other = (meetings(epoch_of(order, epoch)) for epoch in range(2))
     assert len(one & other) < len(one) / 2
     together = [max(len(batch & another) for another in other) for batch in one]
-    assert min(together) >= 8  # of 32: half of the larger part, which lies in one shard
+    assert min(together) >= 8  # of 32: half of the larger part in one shard
 
 
-def test_shards_are_random_parts_of_the_examples():
+def test_shards_are_random_subsets():
     shards = shards_of(10_000, 100, 0)
     assert np.bincount(shards).tolist() == [100] * 100
     assert (
         abs(np.corrcoef(shards[:-1], shards[1:])[0, 1]) < 5 / 10_000**0.5
-    )  # neighbours are mostly of a class
+    )  # neighbors are mostly in one class
     assert (shards == shards_of(10_000, 100, 1)).mean() < 0.05
 
 
 @pytest.mark.parametrize("shuffle", ["by_shard", "within_shards"])
 @pytest.mark.parametrize("batch", [20, 32])
-def test_batch_mates_are_of_one_shard_or_of_two_that_follow(shuffle, batch):
+def test_a_mini_batch_spans_at_most_two_consecutive_shards(shuffle, batch):
     shards = shards_of(EXAMPLES, SHARD, 0)
     order = ImageOrder(EXAMPLES, batch, 0, shuffle, SHARD)
     for epoch in range(3):
@@ -104,10 +104,10 @@ def test_batch_mates_are_of_one_shard_or_of_two_that_follow(shuffle, batch):
         of_one_batch = [len(set(shards[indices])) for indices in batches]
         assert set(of_one_batch) == ({1} if SHARD % batch == 0 else {1, 2})
         line = shards[batches.ravel()]
-        assert np.count_nonzero(np.diff(line)) == len(set(line)) - 1  # one shard after the other
+        assert np.count_nonzero(np.diff(line)) == len(set(line)) - 1  # one shard after another
 
 
-def test_within_shards_others_meet_in_every_epoch():
+def test_within_shards_mini_batches_differ_in_every_epoch():
     order = ImageOrder(EXAMPLES, BATCH, 0, "within_shards", SHARD)
     epochs = [epoch_of(order, epoch) for epoch in range(4)]
     for i, one in enumerate(epochs):
@@ -119,13 +119,13 @@ def test_within_shards_others_meet_in_every_epoch():
     assert len({tuple(shards[epoch[::5, 0]]) for epoch in epochs}) == 4  # the order of the shards
 
 
-def test_within_shards_each_example_of_a_smaller_last_shard_gets_its_turn():
+def test_within_shards_each_example_of_a_smaller_last_shard_is_used():
     order = ImageOrder(EXAMPLES + 7, BATCH, 0, "within_shards", SHARD)
     seen = np.concatenate([epoch_of(order, epoch).ravel() for epoch in range(30)])
     assert len(np.unique(seen)) == EXAMPLES + 7
 
 
-def test_complete_mixes_all_shards_and_is_mnists_order():
+def test_complete_mixes_all_shards_and_equals_mnists_order():
     order = ImageOrder(EXAMPLES, BATCH, 0, "complete", SHARD)
     shards = shards_of(EXAMPLES, SHARD, 0)
     epochs = [epoch_of(order, epoch) for epoch in range(2)]
@@ -136,7 +136,7 @@ def test_complete_mixes_all_shards_and_is_mnists_order():
 
 
 @pytest.mark.parametrize("shuffle", SHUFFLES)
-def test_the_shares_of_the_ranks_make_up_the_mini_batch(shuffle):
+def test_the_shares_of_the_ranks_form_the_mini_batch(shuffle):
     whole = ImageOrder(EXAMPLES, BATCH, 3, shuffle, SHARD)
     ranks = [ImageOrder(EXAMPLES, BATCH, 3, shuffle, SHARD, rank, 4) for rank in range(4)]
     for n in (0, 1, 49, 50, 99, 150):
@@ -147,13 +147,13 @@ def test_the_shares_of_the_ranks_make_up_the_mini_batch(shuffle):
 
 
 @pytest.mark.parametrize("shuffle", SHUFFLES)
-def test_a_function_of_seed_and_step_alone(shuffle):
+def test_mini_batches_depend_on_seed_and_step_only(shuffle):
     def fresh(seed=0):
         return ImageOrder(EXAMPLES, BATCH, seed, shuffle, SHARD)
 
     forward = fresh()
     expected = [forward(n) for n in range(150)]
-    torch.manual_seed(5)  # no stream is read
+    torch.manual_seed(5)  # no generator state is used
     jumping = fresh()
     for n in np.random.default_rng(0).permutation(150):
         epoch, indices = jumping(int(n))
@@ -162,8 +162,8 @@ def test_a_function_of_seed_and_step_alone(shuffle):
 
 
 @pytest.mark.parametrize("shuffle", SHUFFLES)
-def test_a_step_of_imagenet_costs_next_to_nothing(shuffle):
-    """An epoch is ordered once: 1000 times would take a minute."""
+def test_a_step_of_imagenet_is_cheap(shuffle):
+    """The order is computed once per epoch: 1000 times would take a minute."""
     order = ImageOrder(1_281_167, 32, 0, shuffle, 1024)
     start = time.perf_counter()
     for n in range(1000):

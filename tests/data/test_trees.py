@@ -1,4 +1,4 @@
-"""Trees of picture files: what is listed, and what is wrong with one, in one line."""
+"""ImageFolder trees: the listing, and errors in one line."""
 
 import shutil
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import ImageFolder
 
-from bn.data.pictures import read_tree
+from bn.data.datasets import read_tree
 from bn.errors import UserError
 
 
@@ -14,9 +14,9 @@ def read(root, classes=2):
     return read_tree(root, classes, "run prepare.py")
 
 
-def test_the_listing_is_that_of_torchvision(make_tree):
+def test_the_listing_equals_torchvisions(make_tree):
     root = make_tree(train=12, val=2)
-    (root / "train" / "cat" / "notes.txt").write_text("no picture by its name")
+    (root / "train" / "cat" / "notes.txt").write_text("not an image by its name")
     (root / "train" / "dog" / "LOUD.JPEG").write_bytes(b"")
     for split, listing in read(root).items():
         reference = ImageFolder(str(root / split))
@@ -24,7 +24,7 @@ def test_the_listing_is_that_of_torchvision(make_tree):
         assert listing.labels.dtype == np.int64
 
 
-def test_names_that_are_not_ascii(make_tree):
+def test_non_ascii_names(make_tree):
     root = make_tree()
     names = ("Übergrößenträger.png", "写真.png")
     for name in names:
@@ -32,7 +32,7 @@ def test_names_that_are_not_ascii(make_tree):
     assert {path.rsplit("/", 1)[1] for path in read(root)["train"].names} > set(names)
 
 
-def test_hidden_files_and_folders_are_passed_over(make_tree):
+def test_hidden_files_and_folders_are_ignored(make_tree):
     root = make_tree()
     before = list(read(root)["train"].names)
     (root / "train" / "cat" / "._000.png").write_bytes(b"left by another system")
@@ -51,12 +51,12 @@ def test_a_missing_folder_names_the_command(make_tree, one_line, missing):
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_a_class_folder_without_pictures(make_tree, one_line, split):
+def test_a_class_folder_without_images(make_tree, one_line, split):
     root = make_tree()
     folder = root / split / "dog"
     for path in folder.iterdir():
         path.unlink()
-    (folder / "images").mkdir()  # as the archive of Tiny ImageNet has it
+    (folder / "images").mkdir()  # as in the archive of Tiny ImageNet
     with pytest.raises(UserError) as error:
         read(root)
     assert one_line(error) == f"{folder}: a class folder without images: run prepare.py"
@@ -72,7 +72,9 @@ def test_the_number_of_classes(make_tree, one_line):
 @pytest.mark.parametrize(
     ("change", "extra", "lacking"), [("add", "val/fish", "train"), ("rename", "train/dog", "val")]
 )
-def test_validation_classes_that_are_not_the_training_classes(make_tree, one_line, change, extra, lacking):
+def test_validation_classes_that_differ_from_the_training_classes(
+    make_tree, one_line, change, extra, lacking
+):
     root = make_tree()
     dog = root / "val" / "dog"
     if change == "add":

@@ -1,4 +1,4 @@
-"""Images that nobody prepared: right, or refused with the file's name; never silently wrong."""
+"""Unusual images are read correctly or refused by name, never silently wrong."""
 
 import io
 import itertools
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bn.data import jpeg
-from bn.data.jpeg import FORMATS, LIMIT, BrokenImage, open_picture
+from bn.data import image_files
+from bn.data.image_files import FORMATS, LIMIT, BrokenImage, open_image
 from tests.data.made import encoded, smooth
 
 RAMP = np.linspace(0, 1, 40, dtype=np.float64).reshape(5, 8)  # from black to white
@@ -19,21 +19,21 @@ PIXELS = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
 
 @pytest.fixture
 def read(tmp_path):
-    """The pixels of a file with this content."""
+    """Write a file with this content and read its pixels."""
 
-    def pixels(content, name="picture.png"):
+    def pixels(content, name="image.png"):
         path = tmp_path / name
         path.write_bytes(content)
-        picture = open_picture(str(path))
-        found = picture.pixels()
-        assert found.shape == (*picture.size, 3)
+        image = open_image(str(path))
+        found = image.pixels()
+        assert found.shape == (*image.size, 3)
         return found
 
     return pixels
 
 
 def gray(bits, kind):
-    """The ramp over the whole range of so many bits, as bytes of this type."""
+    """The ramp over the whole range of an integer type, as bytes."""
     return np.rint(RAMP * (2**bits - 1)).astype(kind)
 
 
@@ -59,23 +59,23 @@ def test_gray_of_any_depth_is_scaled_by_its_range(read, kind):
     found = read(SCALED[kind])
     assert found.dtype == np.uint8
     expected = np.repeat(np.rint(RAMP * 255)[..., None], 3, 2)
-    assert np.abs(found - expected).max() <= 2  # a maximum of 100 is coarser than bytes
+    assert np.abs(found - expected).max() <= 2  # a maximum value of 100 is coarser than bytes
 
 
-def test_floating_point_has_no_known_range_and_is_refused_by_name(read, tmp_path):
+def test_floating_point_is_refused_by_name(read, tmp_path):
     with pytest.raises(BrokenImage) as error:
         read(b"Pf\n8 5\n-1.0\n" + RAMP.astype("<f4").tobytes())
     reason = "gray in floating point, of unknown range; accepted: 8 or 16 bits"
-    assert str(error.value).startswith(f"{tmp_path / 'picture.png'}: cannot be read ({reason})")
+    assert str(error.value).startswith(f"{tmp_path / 'image.png'}: cannot be read ({reason})")
 
 
 OTHERS = sorted(set(Image.SAVE) - {*FORMATS, "JPEG2000", "PDF"})
 
 
-@pytest.mark.parametrize("name", ["picture.jpeg", "picture.png"])
+@pytest.mark.parametrize("name", ["image.jpeg", "image.png"])
 @pytest.mark.parametrize("kind", OTHERS)
-def test_no_other_format_whatever_its_name_says(read, monkeypatch, name, kind):
-    """EPS among them, for which PIL starts Ghostscript."""
+def test_other_formats_are_refused_whatever_the_name(read, monkeypatch, name, kind):
+    """Including EPS, for which PIL starts Ghostscript."""
     image = Image.fromarray(PIXELS)
     content = None
     for mode in ("RGB", "L", "1", "P"):
@@ -97,7 +97,7 @@ LOSSLESS = {"jpeg": {"quality": 95}, "png": {}, "webp": {"lossless": True}}
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", LOSSLESS)
-def test_the_orientation_that_exif_states_is_not_applied(read, kind, orientation):
+def test_exif_orientation_is_not_applied(read, kind, orientation):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     image = Image.fromarray(smooth(3, 40, 64))
@@ -130,25 +130,25 @@ SPECIAL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["picture.JPEG", "picture.png"])
+@pytest.mark.parametrize("name", ["image.JPEG", "image.png"])
 @pytest.mark.parametrize("kind", SPECIAL)
 def test_only_regular_files_are_read(tmp_path, monkeypatch, kind, name):
-    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
     path = tmp_path / name
     SPECIAL[kind](path if kind != "a socket" else type(path)(name))
     with pytest.raises(BrokenImage) as error:
-        open_picture(str(path))
+        open_image(str(path))
     assert str(error.value).startswith(f"{path}: cannot be read (")
 
 
 def test_a_link_to_a_regular_file_is_read(tmp_path):
     (tmp_path / "kept").write_bytes(encoded(PIXELS))
-    (tmp_path / "picture.png").symlink_to("kept")
-    assert np.array_equal(open_picture(str(tmp_path / "picture.png")).pixels(), PIXELS)
+    (tmp_path / "image.png").symlink_to("kept")
+    assert np.array_equal(open_image(str(tmp_path / "image.png")).pixels(), PIXELS)
 
 
 def headed(kind, width, height):
-    """An image of this size as its header says, and of a few bytes."""
+    """A few bytes whose header declares an image of this size."""
     if kind == "png":
         content = encoded(PIXELS, "png")
         head = struct.pack(">4sIIBBBBB", b"IHDR", width, height, 8, 2, 0, 0, 0)
@@ -169,30 +169,30 @@ def headed(kind, width, height):
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "bmp", "ppm"])
 @pytest.mark.parametrize("size", [(13_000, 13_000), (65_000, 1_033), (1_033, 65_000), (8_193, 8_192)])
-def test_an_image_of_too_many_pixels_is_refused_undecoded(tmp_path, monkeypatch, kind, size):
+def test_an_image_with_too_many_pixels_is_refused_undecoded(tmp_path, monkeypatch, kind, size):
     width, height = size
-    monkeypatch.setattr(jpeg, "_rgb", lambda _: pytest.fail("decoded"))
-    path = tmp_path / f"picture.{kind}"
+    monkeypatch.setattr(image_files, "_rgb", lambda _: pytest.fail("decoded"))
+    path = tmp_path / f"image.{kind}"
     path.write_bytes(headed(kind, width, height))
     with pytest.raises(BrokenImage) as error:
-        open_picture(str(path))
+        open_image(str(path))
     assert f"({width}x{height} pixels; accepted: at most {LIMIT} in all)" in str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "bmp", "ppm"])
 def test_opening_decodes_nothing(tmp_path, monkeypatch, kind):
-    """All images of a mini-batch are opened together: only their content is in memory then."""
-    path = tmp_path / f"picture.{kind}"
+    """All images of a mini-batch are opened first, which must not hold their pixels in memory."""
+    path = tmp_path / f"image.{kind}"
     path.write_bytes(headed(kind, 8_000, 8_000))
-    monkeypatch.setattr(jpeg, "_rgb", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr(image_files, "_rgb", lambda _: pytest.fail("decoded"))
     monkeypatch.setattr("simplejpeg.decode_jpeg", lambda *_, **__: pytest.fail("decoded"))
-    assert open_picture(str(path)).size == (8_000, 8_000)
+    assert open_image(str(path)).size == (8_000, 8_000)
 
 
-def test_a_file_larger_than_any_image_is_not_read(tmp_path):
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
     path = tmp_path / "sparse.png"
     with path.open("wb") as file:
         file.write(encoded(PIXELS))
         file.truncate(1 << 40)
     with pytest.raises(BrokenImage, match=f"^.*{1 << 40} bytes; accepted: at most"):
-        open_picture(str(path))
+        open_image(str(path))

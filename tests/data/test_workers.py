@@ -1,4 +1,4 @@
-"""How many processes decode."""
+"""The number of worker processes."""
 
 from collections import namedtuple
 
@@ -11,7 +11,7 @@ from bn.errors import UserError
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """One with so many cores and so many bytes of shared memory; None: it has none, as macOS."""
+    """Simulate a machine with these cores and bytes of shared memory (None: without /dev/shm, like macOS)."""
 
     def of(cores, free=1 << 40, local_processes=None):
         monkeypatch.setattr(workers, "SHARED", tmp_path / "none" if free is None else tmp_path)
@@ -28,28 +28,28 @@ def machine(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("cores", "processes", "count"), [(16, None, 15), (2, None, 1), (1, None, 1), (64, 8, 7), (4, 8, 1)]
 )
-def test_left_open_they_are_the_cores_of_the_process_but_its_own(machine, cores, processes, count):
+def test_the_default_is_the_number_of_cores_minus_one(machine, cores, processes, count):
     machine(cores, local_processes=processes)
     assert worker_count(None, 100) == count
 
 
 @pytest.mark.parametrize("wanted", [0, 1, 40])
-def test_as_many_as_are_wanted(machine, wanted):
+def test_a_given_number_is_used(machine, wanted):
     machine(2)
     assert worker_count(wanted, 100) == wanted
     machine(2, free=None)
     assert worker_count(wanted, 100) == wanted
 
 
-def test_without_room_for_their_mini_batches_fewer_and_a_line(machine, capfd):
+def test_with_little_shared_memory_there_are_fewer_and_a_message(machine, capfd):
     machine(16, free=64 << 20)
     assert worker_count(None, 20 << 20) == 3
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("data.workers: 3 processes decode instead of 15: ")
-    assert line.endswith("has room for the mini-batches of 3 (64 MiB free)")
+    assert line.startswith("data.workers: 3 instead of 15: ")
+    assert line.endswith("(64 MiB free) holds the mini-batches of at most 3")
 
 
-def test_without_room_for_those_of_all_that_are_wanted_a_line(machine):
+def test_too_little_shared_memory_for_a_given_number_is_refused(machine):
     machine(16, free=64 << 20)
-    with pytest.raises(UserError, match=r"^data.workers=8: .*: accepted: at most 3, or null$"):
+    with pytest.raises(UserError, match=r"^data.workers=8: .*; accepted: at most 3, or null$"):
         worker_count(8, 20 << 20)

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from bn.config import ImageData, config_from
-from bn.data.images import Plan, open_images
+from bn.data.images import Plan, open_loader
 from bn.data.seeds import generator
 from bn.distributed.ranks import ranks_here
 from bn.distributed.team import joined, mean_statistics
 from bn.errors import UserError
-from bn.evaluate.accuracy import classify
+from bn.evaluate.accuracy import image_metrics
 from bn.models.build import build_model
 from bn.norm import population_statistics
 from bn.run.directory import NoRunDirectory
@@ -59,11 +59,11 @@ def float64_steps(mapping, steps):
     with team_of(mapping) as (config, team):
         assert isinstance(config.data, ImageData)
         plan = Plan(steps, batch=config.optim.batch, seed=0, rank=team.rank, ranks=team.size)
-        images = open_images(config.data, plan, CPU)
+        images = open_loader(config.data, plan, CPU)
         model = build_model(config).double()
         step = AutogradStep(team.data_parallel(model), sgd(model, 0.05, 0.9, 1e-3))
         for n in range(steps):
-            batch = images.feed(n)
+            batch = images.batch(n)
             step(batch.images.double(), batch.labels)
         return tensors(model)
 
@@ -88,7 +88,7 @@ def classified(mapping, count):
         nn.init.zeros_(model.bias)
         share = np.array_split(np.arange(count), team.size)[team.rank]
         batches = [(points[chosen], labels[chosen]) for chosen in np.array_split(share, 2) if len(chosen)]
-        return classify(model, batches, team.sum)
+        return image_metrics(model, batches, team.sum)
 
 
 def population(mapping, batches):

@@ -23,7 +23,7 @@ def test_two_ranks_are_one_process_that_adds_up_the_gradients_of_two_groups(toge
     twins = [copy.deepcopy(task.model) for _ in range(2)]  # each with the statistics of one group
     optimizer = task.step.optimizer
     for n in range(4):
-        images, labels = task.images.feed(n)
+        images, labels = task.images.batch(n)
         images = images.contiguous(memory_format=torch.channels_last)
         gradients = []
         for twin, x, y in zip(twins, images.split(8), labels.split(8), strict=True):

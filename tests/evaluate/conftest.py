@@ -1,4 +1,4 @@
-"""Checkpoints of small untrained networks, a tree of small pictures, and evaluations in this process."""
+"""Checkpoints of small untrained networks, a tree of small images, and evaluations in this process."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ from PIL import Image
 from bn import cli
 from bn.config import ImageData, config_from, to_dict
 from bn.data.photometric import normalize
-from bn.data.smoke import smoke_pictures
+from bn.data.smoke import smoke_images
 from bn.evaluate import checkpoints as module
 from bn.evaluate.config import evaluation_from
 from bn.models.build import build_model
@@ -34,11 +34,11 @@ def smoke_config(experiment):
 
 @pytest.fixture
 def tree(tmp_path):
-    """{train,val}/<class>/*.png: a few of the pictures made on the spot, at half their size; its root."""
+    """A tree {train,val}/<class>/*.png with a few smoke images at half their size; returns its root."""
 
-    def make(each=2, name="pictures", classes=range(10)):
+    def make(each=2, name="images", classes=range(10)):
         root = tmp_path / name
-        images, labels = smoke_pictures()
+        images, labels = smoke_images()
         for split, first in (("train", 0), ("val", 500)):
             for label in classes:
                 folder = root / split / f"class{label}"
@@ -52,13 +52,13 @@ def tree(tmp_path):
 
 @pytest.fixture
 def on_tree(tree):
-    """What is chosen of data to evaluate on a tree."""
+    """The data options for evaluating on a tree."""
     return lambda **options: {"name": "cifar10", "root": str(tree(**options))}
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """A checkpoint of an untrained network, whose moving averages are of a few random images; its path."""
+    """The path of a checkpoint of an untrained network, with moving averages from a few random images."""
 
     def make(experiment="bn_x5", seed=0, step=7, **data):
         config = smoke_config(experiment)
@@ -71,7 +71,7 @@ def checkpoint(tmp_path):
         with torch.no_grad():
             for _ in range(3):
                 model(torch.randn(32, 3, data.crop, data.crop, generator=generator))
-            model.classifier.weight *= 30  # so that probabilities are not all alike
+            model.classifier.weight *= 30  # so that the probabilities differ
         state = {"step": step, "config": to_dict(config), "model": model.state_dict()}
         folder = tmp_path / f"{experiment}-{seed}-{data.classes}" / "checkpoints"
         folder.mkdir(parents=True)
@@ -82,7 +82,7 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def evaluate(tmp_path, monkeypatch):
-    """Evaluate in this process: the record, with the class probabilities, (pictures, 1 + models, classes)."""
+    """Evaluate in this process: the record, plus class probabilities (images, 1 + models, classes)."""
 
     def run(*paths, data=None, **choices):
         seen = []
@@ -103,7 +103,7 @@ def evaluate(tmp_path, monkeypatch):
 
 @pytest.fixture
 def network():
-    """The network of a checkpoint, with its moving averages, by the shortest way."""
+    """The network of a checkpoint, with its moving averages, loaded directly."""
 
     def load(path):
         state = torch.load(path, weights_only=True)
@@ -115,8 +115,8 @@ def network():
 
 
 @pytest.fixture
-def pictures_of():
-    """The validation pictures of a tree, (N, 3, 16, 16) uint8, and their labels, in the order of paths."""
+def images_of():
+    """The validation images (N, 3, 16, 16) uint8 of a tree and their labels, sorted by path."""
 
     def read(root):
         paths = sorted((root / "val").glob("*/*.png"))
@@ -129,7 +129,7 @@ def pictures_of():
 
 @pytest.fixture
 def probabilities_of():
-    """Of each picture the mean of the probabilities of these crops of it, in float64, picture by picture."""
+    """The mean class probabilities over the crops of each image, in float64, one image at a time."""
 
     @torch.no_grad()
     def compute(model, images, crops_of):

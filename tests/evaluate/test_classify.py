@@ -1,97 +1,205 @@
-"""Top-1, top-5 and loss over batches of images, against numpy."""
+"""evaluate.py images=...: one line per image, with the probabilities of an evaluation."""
 
-import copy
+import dataclasses
+import json
+import runpy
+import sys
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from PIL import Image
 
-from bn.data.seeds import generator
-from bn.evaluate.accuracy import classify, evaluate_population
-from bn.norm import BatchNorm
-
-
-def network(classes=12):
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(48, 20), BatchNorm(20), nn.Linear(20, classes)).train()
-
-
-def pictures(count=53, classes=12):
-    draws = generator(1, "pictures")
-    images = torch.randn(count, 3, 4, 4, generator=draws)
-    return images, torch.randint(classes, (count,), generator=draws)
+from bn.config import ImageData
+from bn.data.smoke import smoke_images
+from bn.evaluate.classify import class_names
+from bn.evaluate.crops import multicrop
+from bn.run.directory import REPOSITORY
+from tests.conftest import slowly
+from tests.evaluate.conftest import smoke_config
+from tests.evaluate.test_public_evaluation import file, public  # noqa: F401  # fixtures
 
 
-def batches(images, labels, size):
-    return zip(images.split(size), labels.split(size), strict=True)
+@pytest.fixture
+def photos(tmp_path):
+    """A folder and a subfolder with three images of different sizes and a text file."""
+    images, _ = smoke_images()
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for name, size in {"b.png": (32, 32), "a.bmp": (48, 20), "more/c.JPG": (17, 40)}.items():
+        Image.fromarray(images[len(name)].transpose(1, 2, 0)).resize(size).save(folder / name)
+    (folder / "notes.txt").write_text("not an image")
+    return folder
 
 
-@pytest.mark.parametrize("size", [53, 10, 1])
-def test_counts_and_loss_are_exact_whatever_the_batches(size):
-    model = network()
-    images, labels = pictures()
-    model(images)
-    before = copy.deepcopy(model.state_dict())
-    found = classify(model, batches(images, labels, size))
-    assert model.training
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, before[name]), name
+@pytest.fixture
+def command(monkeypatch, capfd, tmp_path):
+    """Run `evaluate.py` with these arguments in this process: exit code, stdout, stderr."""
 
-    logits = copy.deepcopy(model).double().eval()(images.double()).detach().numpy()
-    order = np.argsort(-logits, axis=1)
-    right = order == labels.numpy()[:, None]
-    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    assert found["accuracy"] == right[:, 0].sum() / 53
-    assert found["accuracy_top5"] == right[:, :5].sum() / 53
-    assert found["loss"] == pytest.approx(-log_p[range(53), labels.numpy()].mean(), rel=1e-6)
+    def run(*arguments):
+        typed = [*arguments, "device=cpu", "threads=1", f"output={tmp_path / 'evaluations'}"]
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *typed])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+        capfd.readouterr()
+        code = 0
+        try:
+            runpy.run_path(str(REPOSITORY / "evaluate.py"), run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+            code = 1
+        return code, *capfd.readouterr()
 
-
-def test_fewer_classes_than_five():
-    model = network(classes=3)
-    images, labels = pictures(classes=3)
-    model(images)
-    assert classify(model, batches(images, labels, 20))["accuracy_top5"] == 1.0
+    return run
 
 
-def test_no_images_is_an_error():
-    with pytest.raises(ValueError, match="no images"):
-        classify(network(), [])
+def parsed(out):
+    """The image of each line, and its probabilities by class name."""
+    found = []
+    for line in out.splitlines():
+        image, _, rest = line.partition(": ")
+        shares = [part.rpartition(" ") for part in rest.split(", ")]
+        assert [share for *_, share in shares] == sorted((share for *_, share in shares), key=percent)[::-1]
+        found.append((image, {name: percent(share) for name, _, share in shares}))
+    return found
 
 
-def test_population_statistics_are_used_and_put_back():
-    model = network()
-    images, labels = pictures()
-    model(images)
-    before = copy.deepcopy(model.state_dict())
-    # Of other images, so that moving averages and population differ.
-    others = (images * 3 + 1).split(27)
-    found = evaluate_population(model, others, lambda: classify(model, batches(images, labels, 10)))
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, before[name]), name
-
-    linear, norm, last = (copy.deepcopy(model[i]).double() for i in (1, 2, 3))
-    assert isinstance(norm, BatchNorm)
-    u = [linear(part.double().flatten(1)) for part in others]
-    mean = torch.stack([part.mean(0) for part in u]).mul(torch.tensor([[27.0], [26.0]]) / 53).sum(0)
-    var = torch.stack([part.var(0) for part in u]).mul(torch.tensor([[26.0], [25.0]]) / 51).sum(0)
-    x = linear(images.double().flatten(1))
-    logits = last(norm.weight * (x - mean) / (var + norm.eps).sqrt() + norm.bias)
-    expected = nn.functional.cross_entropy(logits, labels).item()
-    assert found["loss_population"] == pytest.approx(expected, rel=1e-5)
-    assert set(found) == {"accuracy_population", "accuracy_top5_population", "loss_population"}
+def percent(share):
+    assert share.endswith("%")
+    return float(share[:-1])
 
 
-def test_without_bn_there_is_no_population():
-    assert evaluate_population(nn.Linear(3, 2), [], lambda: {"accuracy": 1.0}) == {}
+def assert_shares(found, expected):
+    """Compare percentages to the displayed digit."""
+    assert len(found) == 10
+    for k, share in enumerate(expected.tolist()):
+        assert found[f"class {k}"] == pytest.approx(100 * share, abs=0.0501)
 
 
-def test_an_answer_that_is_not_finite_is_wrong():
-    model = nn.Flatten()
-    logits = torch.zeros(4, 6)
-    logits[:, 2] = 1.0
-    logits[0] = torch.nan
-    logits[1, 3] = torch.inf
-    logits[2, 3] = -torch.inf
-    found = classify(model, [(logits, torch.tensor([2, 3, 2, 2]))])
-    assert (found["accuracy"], found["accuracy_top5"]) == (0.25, 0.25)
+def test_one_line_per_image_sorted_by_name(command, checkpoint, photos, tmp_path):
+    code, out, err = command(f"checkpoint={checkpoint()}", f"images={photos}", "top=3")
+    assert (code, err) == (0, "")
+    answers = parsed(out)
+    assert [image for image, _ in answers] == [
+        str(photos / name) for name in ("a.bmp", "b.png", "more/c.JPG")
+    ]
+    assert [len(shares) for _, shares in answers] == [3, 3, 3]
+    assert not (tmp_path / "evaluations").exists()  # no evaluation took place
+
+
+def test_json(command, checkpoint, photos):
+    path = checkpoint()
+    _, lines, _ = command(f"checkpoint={path}", f"images={photos}", "top=3")
+    code, out, err = command(f"checkpoint={path}", f"images={photos}", "--json", "top=3")
+    assert (code, err) == (0, "")
+    for line, answer in zip(lines.splitlines(), map(json.loads, out.splitlines()), strict=True):
+        shown = [(f"class {each['class']}", each["probability"], each["name"]) for each in answer["classes"]]
+        assert line == f"{answer['image']}: {', '.join(f'{k} {100 * share:.1f}%' for k, share, _ in shown)}"
+        assert [name for *_, name in shown] == [None] * 3
+
+
+@pytest.mark.parametrize("crops", [1, *slowly(144)])
+def test_the_probabilities_equal_an_evaluations(
+    command, evaluate, checkpoint, on_tree, images_of, tmp_path, crops
+):
+    """For an ensemble, with a batch size that does not divide the crops of an image."""
+    paths = [checkpoint(seed=seed) for seed in (0, 1)]
+    record = evaluate(*paths, data=on_tree(each=1) | {"feed": "stream"}, crops=crops)
+    code, out, err = command(
+        f"checkpoint=[{paths[0]},{paths[1]}]", f"images={tmp_path / 'images' / 'val'}", "top=10",
+        f"crops={crops}", "batch=7",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    for (_, found), expected in zip(parsed(out), record["probabilities"][:, 0], strict=True):
+        assert_shares(found, expected)
+
+
+def test_one_image_against_the_network_itself(command, checkpoint, network, probabilities_of, photos):
+    path = checkpoint()
+    code, out, _ = command(f"checkpoint={path}", f"images={photos / 'b.png'}", "top=10", "crops=144")
+    assert code == 0
+    image = torch.from_numpy(np.asarray(Image.open(photos / "b.png")).transpose(2, 0, 1).copy())
+    (expected,) = probabilities_of(network(path), [image], lambda image: multicrop(image, 16, 14))
+    ((_, found),) = parsed(out)
+    assert_shares(found, expected)
+
+
+def test_class_names_of_the_training_tree(command, checkpoint, on_tree, photos, tmp_path):
+    tree = on_tree()
+    code, out, _ = command(
+        f"checkpoint={checkpoint()}", f"images={photos / 'b.png'}", "data=cifar10",
+        f"data.root={tree['root']}", "data.resize=16", "data.crop=14", "top=10",
+    )  # fmt: skip
+    assert code == 0
+    ((_, found),) = parsed(out)
+    assert found.keys() == {f"class{k}" for k in range(10)}
+
+
+def test_public_weights(command, file, photos):  # noqa: F811
+    code, out, err = command(
+        f"checkpoint={file}", f"images={photos}", "data=imagenet", "data.classes=10", "data.resize=32",
+        "data.crop=28", "data.root=nowhere", "top=2",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 3
+    assert command(f"checkpoint={file}", f"images={photos}") == (
+        1, "",
+        f"evaluate.py: data: required with public weights such as {file}; accepted: imagenet, ...\n",
+    )  # fmt: skip
+
+
+def test_an_unreadable_image_is_named(command, checkpoint, photos):
+    (photos / "a.bmp").write_bytes(b"BM nothing")
+    code, out, err = command(f"checkpoint={checkpoint()}", f"images={photos}")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"evaluate.py: {photos / 'a.bmp'}: cannot be read (not an image; accepted: BMP, ")
+
+
+def test_nan_probabilities_are_reported(command, checkpoint, photos):
+    path = checkpoint()
+    state = torch.load(path, weights_only=True)
+    state["model"]["classifier.bias"][3] = torch.nan
+    torch.save(state, path.parent / "nan.pt")
+    code, out, _ = command(f"checkpoint={path.parent / 'nan.pt'}", f"images={photos / 'b.png'}")
+    assert (code, out) == (0, f"{photos / 'b.png'}: the probabilities are NaN or inf\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["images=nowhere"], "images=nowhere: no such file or folder"),
+        (["images=empty"], "images=empty: contains no images; accepted: .jpeg, .jpg, "),
+        (["images=[]"], "images=[]: accepted: a list of paths, at least one or null"),
+        (["images=empty", "top=0"], "top=0: accepted: int >= 1, <= 1e6"),
+        (["--json"], "json=true: accepted with images=FOLDER_OR_FILE"),
+    ],
+)
+def test_wrong_use_is_one_line(command, tmp_path, monkeypatch, arguments, line):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command("checkpoint=a.pt", *arguments)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"evaluate.py: {line}")
+
+
+def image_data(**changes):
+    data = smoke_config("bn_x5").data
+    assert isinstance(data, ImageData)
+    return dataclasses.replace(data, **changes)
+
+
+def test_class_names(tmp_path):
+    missing = str(tmp_path / "missing")
+    assert class_names(image_data()) is None
+    names = class_names(image_data(name="cifar10", root=missing))
+    assert names is not None
+    assert (len(names), names[3]) == (10, "cat")
+    assert class_names(image_data(name="cifar10", root=missing, classes=9)) is None
+    names = class_names(image_data(name="imagenet", root=missing, classes=1000))
+    assert names is not None
+    assert (len(names), names[0], names[281]) == (1000, "tench", "tabby")
+    for name in ("rose", "tulip", ".cache"):
+        (tmp_path / "flowers" / "val" / name).mkdir(parents=True)
+    flowers = image_data(name="imagenet", root=str(tmp_path / "flowers"), classes=2)
+    assert class_names(flowers) == ["rose", "tulip"]

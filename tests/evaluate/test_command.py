@@ -1,4 +1,4 @@
-"""`python evaluate.py`: help, one result line, one line for wrong use."""
+"""`python evaluate.py`: help, one line of results, and one line per mistake."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from bn.run.directory import REPOSITORY
 
 @pytest.fixture
 def command(tmp_path):
-    """Run `python evaluate.py` elsewhere than in the repository: exit code, stdout, stderr."""
+    """Run `python evaluate.py` outside the repository: exit code, stdout, stderr."""
 
     def run(*arguments, python_options=()):
         done = subprocess.run(
@@ -29,7 +29,7 @@ def command(tmp_path):
 
 
 def test_an_evaluation(command, checkpoint, on_tree, tmp_path):
-    path = checkpoint().relative_to(tmp_path)  # to where the command is given
+    path = checkpoint().relative_to(tmp_path)  # relative to the current directory
     data = [f"data.{key}={value}" for key, value in on_tree().items()]
     code, out, err = command(f"checkpoint={path.parents[1]}", *data, f"output={tmp_path}/out", "device=cpu")
     assert (code, err) == (0, "")
@@ -82,6 +82,6 @@ def test_wrong_use(command, tmp_path, case):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_all_of_data_can_be_chosen():
+def test_all_data_keys_can_be_chosen():
     config = yaml.safe_load((REPOSITORY / "configs" / "evaluate.yaml").read_text())
     assert config["data"] == {field.name: None for field in fields(ImageData)}

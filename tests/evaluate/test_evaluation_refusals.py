@@ -1,4 +1,4 @@
-"""What cannot be evaluated: one line that names the file or key, and no record."""
+"""Evaluations that are refused: one line that names the file or key, and no record."""
 
 import re
 
@@ -15,7 +15,7 @@ from bn.run.checkpoint import save_checkpoint
 
 @pytest.fixture
 def refused(evaluate, tmp_path):
-    """The line with which an evaluation is refused, the folder of the test left out."""
+    """The error line of a refused evaluation, without the test's folder."""
 
     def line(*paths, **choices):
         with pytest.raises(UserError) as error:
@@ -28,7 +28,7 @@ def refused(evaluate, tmp_path):
     return line
 
 
-def test_a_file_that_is_not_there(refused, tmp_path):
+def test_a_missing_file(refused, tmp_path):
     assert refused(tmp_path / "none.pt") == (
         "none.pt: cannot be read (No such file or directory); accepted: a run directory or a checkpoint"
     )
@@ -52,14 +52,14 @@ def test_a_damaged_checkpoint(refused, checkpoint):
 
 
 @pytest.mark.parametrize("content", [b"", b"some text\n" * 100, b"PK\x03\x04 cut short"])
-def test_a_file_of_something_else(refused, tmp_path, content):
+def test_a_file_of_another_kind(refused, tmp_path, content):
     (tmp_path / "notes.pt").write_bytes(content)
     assert refused(tmp_path / "notes.pt") == (
         "notes.pt: neither a checkpoint nor weights that torch can load"
     )
 
 
-def test_a_file_that_would_run_code(refused, tmp_path):
+def test_a_file_that_would_execute_code(refused, tmp_path):
     torch.save({"model": torch.nn.Linear(1, 1)}, tmp_path / "pickled.pt")
     assert refused(tmp_path / "pickled.pt").startswith("pickled.pt: neither a checkpoint nor weights")
 
@@ -84,12 +84,12 @@ def test_weights_that_do_not_fit_the_config(refused, checkpoint):
     del state["model"]["classifier.bias"]
     state["step"] = 8
     assert refused(save_checkpoint(path.parent, 8, state)) == (
-        "bn_x5-0-10/checkpoints/step_8.pt: its weights do not fit the network that its config describes"
+        "bn_x5-0-10/checkpoints/step_8.pt: its weights do not fit the network in its config"
     )
 
 
 @pytest.mark.parametrize("step", ["absent", None, "8", 8.0, True, [8]])
-def test_a_checkpoint_that_does_not_say_its_step(refused, checkpoint, step):
+def test_a_checkpoint_without_a_valid_step(refused, checkpoint, step):
     path = checkpoint()
     state = torch.load(path, weights_only=True)
     state["step"] = step
@@ -101,13 +101,13 @@ def test_a_checkpoint_that_does_not_say_its_step(refused, checkpoint, step):
     renamed = path.with_name("renamed.pt")
     torch.save(state, renamed)
     assert refused(renamed) == (
-        "bn_x5-0-10/checkpoints/renamed.pt: a checkpoint without its step or config: "
-        "not one that train.py wrote"
+        "bn_x5-0-10/checkpoints/renamed.pt: a checkpoint without step or config; "
+        "accepted: one that train.py wrote"
     )
 
 
 @pytest.mark.parametrize("crop", [-1, 0, 1, 3, 7, 10**9])
-def test_a_crop_that_is_none(refused, checkpoint, crop):
+def test_an_invalid_crop(refused, checkpoint, crop):
     assert refused(checkpoint(), data={"crop": crop}) == f"data.crop={crop}: accepted: int >= 8, <= 4096"
 
 
@@ -116,16 +116,16 @@ def test_an_mnist_network(refused, tmp_path):
     state = {"step": 1, "config": to_dict(config), "model": build_model(config).state_dict()}
     path = save_checkpoint(tmp_path / "checkpoints", 1, state)
     assert refused(path) == (
-        "checkpoints/step_1.pt: a network on mnist; evaluate.py takes image networks (of this one, the run's "
-        "metrics.jsonl has the accuracies with either statistics)"
+        "checkpoints/step_1.pt: a network for mnist; accepted: networks for images (the run's metrics.jsonl "
+        "has the accuracies with both kinds of statistics)"
     )
 
 
 def test_networks_of_different_classes(refused, checkpoint, on_tree):
     ten, five = checkpoint(), checkpoint(classes=5)
     assert refused(ten, five, data={"resize": 16}) == (
-        "data.classes: 10 of bn_x5-0-10/checkpoints/step_7.pt, 5 of bn_x5-0-5/checkpoints/step_7.pt; "
-        "accepted: networks on the same data, or what to evaluate all of them on (data=..., data.root=...)"
+        "data.classes: 10 in bn_x5-0-10/checkpoints/step_7.pt, 5 in bn_x5-0-5/checkpoints/step_7.pt; "
+        "accepted: networks with the same data, or one choice for all of them (data=..., data.root=...)"
     )
     assert refused(ten, five, data={**on_tree(), "classes": 10}) == (
         "data.classes=10: bn_x5-0-5/checkpoints/step_7.pt has 5 classes"
@@ -137,7 +137,7 @@ def test_networks_on_different_data(refused, checkpoint, key):
     other = {"resize": 18, "crop": 12, "name": "cifar10", "root": "elsewhere"}[key]
     line = refused(checkpoint(), checkpoint(seed=1, **{key: other}))
     assert re.match(
-        rf"data\.{key}: \S* of bn_x5-0-10/\S+, {other} of bn_x5-1-10/\S+; accepted: networks on", line
+        rf"data\.{key}: \S* in bn_x5-0-10/\S+, {other} in bn_x5-1-10/\S+; accepted: networks with", line
     )
 
 
@@ -149,12 +149,12 @@ def test_a_network_twice(refused, checkpoint):
     )
 
 
-def test_data_that_are_not_there(refused, checkpoint):
+def test_missing_data(refused, checkpoint):
     line = refused(checkpoint(), data={"name": "cifar10", "root": "/nowhere", "feed": "resident"})
     assert line.startswith("/nowhere")
 
 
-def test_a_crop_larger_than_the_picture(refused, checkpoint):
+def test_a_crop_larger_than_the_image(refused, checkpoint):
     assert refused(checkpoint(), data={"crop": 17}) == "data.crop=17: accepted: at most data.resize=16"
 
 

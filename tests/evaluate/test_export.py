@@ -1,4 +1,4 @@
-"""scripts/export.py: what is written computes what the network computes, read back by its own library."""
+"""scripts/export.py: an exported file, loaded by its own library, computes what the network computes."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from bn.run.directory import REPOSITORY, read_lines
 from tests.conftest import slowly
 from tests.evaluate.test_public_evaluation import file, public  # noqa: F401  # fixtures
 
-pytestmark = pytest.mark.filterwarnings("default")  # the exporters' own
+pytestmark = pytest.mark.filterwarnings("default")  # warnings of the exporters
 
 SCRIPT = REPOSITORY / "scripts" / "export.py"
 
@@ -46,7 +46,9 @@ def test_an_exported_mlp_has_the_accuracy_of_its_run(trained, tmp_path, statisti
     test = load_mnist(REPOSITORY / "data" / "mnist", inputs=inputs).test
     correct = (program(test.images.float()).argmax(1) == test.labels).sum().item()
     (expected,) = [row[metric] for row in read_lines(run.path / "metrics.jsonl")[-1:]]
-    assert correct == pytest.approx(expected * len(test.labels), abs=1)  # one that float32 rounds otherwise
+    assert correct == pytest.approx(
+        expected * len(test.labels), abs=1
+    )  # one that float32 may round differently
 
 
 @pytest.mark.slow
@@ -59,7 +61,7 @@ def test_a_network_without_bn(trained, tmp_path):
         export(load_trained(run.path), "population", ["torch"], tmp_path)
 
 
-def test_what_computes_something_else_is_not_written(trained, tmp_path, monkeypatch):
+def test_a_wrong_export_is_not_written(trained, tmp_path, monkeypatch):
     run = trained("experiment=mnist_bn")
     network = load_trained(run.path)
     monkeypatch.setattr(
@@ -79,7 +81,7 @@ def test_nan_is_not_written(trained, tmp_path):
     assert not list(tmp_path.glob("*.pt2"))
 
 
-def test_without_the_package_it_is_one_line(trained, tmp_path, monkeypatch):
+def test_a_missing_package_is_one_line(trained, tmp_path, monkeypatch):
     network = load_trained(trained("experiment=mnist_bn").path)
     monkeypatch.setattr(module, "NEEDED", ("onnx", "no_such_package"))
     with pytest.raises(UserError) as error:

@@ -11,15 +11,15 @@ SHAPES = {"landscape": (45, 61), "portrait": (83, 40), "square": (48, 48), "pano
 PAPER = {"landscape": (375, 500), "portrait": (500, 333), "square": (256, 256)}
 
 
-def picture(height, width):
-    """Noise, smooth over a few pixels: a mistake of one shows, and no crop is like another."""
+def random_image(height, width):
+    """Noise smoothed over a few pixels, so that all crops differ and an error of one pixel shows."""
     noise = torch.rand(1, 3, -(-height // 4), -(-width // 4), generator=torch.Generator().manual_seed(0))
     grown = torch.nn.functional.interpolate(noise, (height, width), mode="bilinear")
     return (grown[0] * 255).round().byte()
 
 
 def direct(image, resize, crop):
-    """Section 7's words, one crop at a time: 4 scales, 3 squares, (4 corners, centre, whole), mirrored."""
+    """Section 7, one crop at a time: 4 scales, 3 squares, (4 corners, center, whole), mirrored."""
     image = image.float()
     unmirrored = []
     for shorter in [resize * 8 // 8, resize * 9 // 8, resize * 10 // 8, resize * 11 // 8]:
@@ -39,8 +39,8 @@ def direct(image, resize, crop):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_crops_are_those_of_the_direct_computation(shape):
-    image = picture(*SHAPES[shape])
+def test_the_crops_equal_a_direct_computation(shape):
+    image = random_image(*SHAPES[shape])
     crops = multicrop(image, 32, 28)
     assert crops.shape == (CROPS, 3, 28, 28)
     assert crops.dtype == torch.float32
@@ -49,7 +49,7 @@ def test_the_crops_are_those_of_the_direct_computation(shape):
 
 @pytest.mark.parametrize("shape", PAPER)
 def test_the_crops_at_the_papers_sizes(shape):
-    image = picture(*PAPER[shape])
+    image = random_image(*PAPER[shape])
     torch.testing.assert_close(multicrop(image, 256, 224), direct(image, 256, 224), rtol=0, atol=1e-3)
 
 
@@ -60,7 +60,7 @@ def test_the_papers_scales():
 
 
 def test_the_boxes_of_a_landscape_and_a_portrait():
-    """Of 256x341 at 224: squares at 0, 42 (half of 85, to even) and 85; corners 0 and 32 in, centre 16."""
+    """256x341 at 224: squares at 0, 42 (half of 85, to even) and 85; corners at 0 and 32, center at 16."""
     offsets = [(0, 0), (0, 32), (32, 0), (32, 32), (16, 16)]
     expected = []
     for start in (0, 42, 85):
@@ -74,7 +74,7 @@ def test_the_boxes_of_a_landscape_and_a_portrait():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_no_box_leaves_the_picture(shape):
+def test_all_boxes_are_inside_the_image(shape):
     for height, width in scales(*SHAPES[shape], 32):
         for top, left, side in boxes(height, width, 28):
             assert 0 <= top <= height - side
@@ -82,14 +82,14 @@ def test_no_box_leaves_the_picture(shape):
 
 
 @pytest.mark.parametrize(("shape", "distinct"), [("landscape", 144), ("portrait", 144), ("square", 48)])
-def test_how_many_are_distinct(shape, distinct):
-    """All, but of a square, whose left, centre and right are one."""
-    crops = multicrop(picture(*SHAPES[shape]), 32, 28)
+def test_the_number_of_distinct_crops(shape, distinct):
+    """All 144, except for a square image, whose left, center and right squares coincide."""
+    crops = multicrop(random_image(*SHAPES[shape]), 32, 28)
     assert len(torch.unique(crops.flatten(1), dim=0)) == distinct
 
 
 def test_mirrored_pairs():
-    crops = multicrop(picture(45, 61), 32, 28)
+    crops = multicrop(random_image(45, 61), 32, 28)
     assert torch.equal(crops[72:], crops[:72].flip(-1))
     assert not torch.equal(crops[72:], crops[:72])
 

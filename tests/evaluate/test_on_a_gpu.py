@@ -11,8 +11,8 @@ pytestmark = [
 
 @pytest.mark.parametrize("crops", [1, 144])
 @pytest.mark.parametrize("statistics", ["moving", "population"])
-def test_the_numbers_are_the_cpus(checkpoint, evaluate, on_tree, tmp_path, monkeypatch, crops, statistics):
-    """Without TF32, torch's default in convolutions: with it, probabilities differed by up to 0.018."""
+def test_results_equal_the_cpus(checkpoint, evaluate, on_tree, tmp_path, monkeypatch, crops, statistics):
+    """Without TF32, torch's default for convolutions, which changed probabilities by up to 0.018."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     path, data = checkpoint(), on_tree(each=4)
     cpu, gpu = (

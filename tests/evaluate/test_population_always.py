@@ -40,7 +40,7 @@ def test_each_evaluation_has_both_accuracies_and_training_is_the_same(trained, s
     assert found[-1] == both(plain)[-1]
 
 
-def test_it_is_the_accuracy_with_the_statistics_of_algorithm_2(trained):
+def test_the_accuracy_uses_the_statistics_of_algorithm_2(trained):
     run = trained(*ALWAYS)
     step = 80
     (path,) = [path for path in list_checkpoints(run.checkpoints) if f"{step:08d}" in path.name]
@@ -54,7 +54,7 @@ def test_it_is_the_accuracy_with_the_statistics_of_algorithm_2(trained):
     assert line["test/accuracy_population"] != line["test/accuracy"]
 
 
-def test_without_bn_there_is_nothing_to_report(trained):
+def test_without_bn_nothing_is_reported(trained):
     run = trained("experiment=mnist_baseline", *ALWAYS[1:], "steps=40")
     assert not any("test/accuracy_population" in line for line in read_lines(run.path / "metrics.jsonl"))
 

@@ -1,4 +1,4 @@
-"""Public BN-Inception weights through the same evaluation, on a tree of photographs of any sizes."""
+"""Evaluation of public BN-Inception weights on a tree of images."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ CLASSES = 10
 
 @pytest.fixture(scope="module")
 def public():
-    """Weights in the public layout: those of a network of ours whose statistics are of random images."""
+    """Weights in the public layout, of one of our networks with statistics from random images."""
     model = inception(
         CLASSES, norm="batch", stem="dense", pool_proj=128, generator=torch.Generator().manual_seed(0)
     )
@@ -43,17 +43,17 @@ def file(public, tmp_path):
 
 @pytest.fixture
 def data(on_tree):
-    """Everything that is said about data, as data=cifar10 on the command line says it."""
+    """A complete data config, as data=cifar10 on the command line gives it."""
     return on_tree() | {
         "classes": CLASSES, "resize": 16, "crop": 14, "area": 0.08, "aspect": 4 / 3, "distortion": "none",
         "shuffle": "complete", "shard_size": 8, "feed": "auto", "workers": 0,
     }  # fmt: skip
 
 
-def test_public_weights(public, file, data, evaluate, pictures_of, probabilities_of, tmp_path):
+def test_public_weights(public, file, data, evaluate, images_of, probabilities_of, tmp_path):
     record = evaluate(file, data=data)
     model = from_public(public)
-    images, labels = pictures_of(tmp_path / "pictures")
+    images, labels = images_of(tmp_path / "images")
     expected = probabilities_of(model, images, lambda image: image[None, :, 1:15, 1:15])
     torch.testing.assert_close(record["probabilities"][:, 0], expected, rtol=0, atol=1e-4)
     assert record["top1_correct"] == int((expected.argmax(1) == labels).sum())
@@ -62,7 +62,7 @@ def test_public_weights(public, file, data, evaluate, pictures_of, probabilities
     assert record["line"].startswith("bn_inception on 20 images of cifar10; top-1 error ")
 
 
-def test_beside_a_checkpoint_of_ours(file, data, evaluate, checkpoint):
+def test_an_ensemble_with_one_of_our_checkpoints(file, data, evaluate, checkpoint):
     record = evaluate(file, checkpoint(), data=data)
     assert [each["name"] for each in record["checkpoints"]] == ["bn_inception", "bn_x5"]
     assert record["models"] == 2
@@ -73,7 +73,7 @@ def test_data_are_required(file, evaluate):
         evaluate(file)
 
 
-def test_its_statistics_are_those_of_the_file(file, data, evaluate):
+def test_only_the_statistics_in_the_file_can_be_used(file, data, evaluate):
     with pytest.raises(UserError, match=r"^statistics=population: .*accepted with public weights: moving"):
         evaluate(file, data=data, statistics="population")
 

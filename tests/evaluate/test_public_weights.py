@@ -1,4 +1,4 @@
-"""Public BN-Inception weights against that network written in its own terms, in float64."""
+"""Public BN-Inception weights against a separate implementation of that network, in float64."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ CLASSES = 12
 
 
 def convolutions():
-    """(name, filters, channels, side of the patch) in the layout's terms."""
+    """(name, filters, channels, kernel size) in the public layout."""
     yield "conv1_7x7_s2", 64, 3, 7
     yield "conv2_3x3_reduce", 64, 64, 1
     yield "conv2_3x3", 192, 64, 3
@@ -44,7 +44,7 @@ def convolutions():
 
 @pytest.fixture(scope="module")
 def weights():
-    """A state dict of the layout, with biases and statistics that all matter."""
+    """A state dict in the public layout, with nontrivial biases and statistics."""
     draws = torch.Generator().manual_seed(0)
 
     def normal(*shape, std=1.0, mean=0.0):
@@ -71,7 +71,7 @@ def weights():
 
 
 def public_network(state, bgr):
-    """(N,3,S,S) BGR, 0 to 255 minus the mean colour -> (N, classes): as the package's file computes it."""
+    """(N,3,S,S) BGR in 0..255 minus the mean color -> (N, classes), as in the package's code."""
 
     def unit(x, name, stride=1):
         weight = state[f"{name}.weight"]
@@ -103,7 +103,7 @@ def public_network(state, bgr):
 
 @pytest.fixture
 def _in_float64():
-    """Networks are built in it."""
+    """Build networks in float64."""
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -116,11 +116,11 @@ def test_the_converted_network_gives_the_same_outputs(weights):
     theirs = public_network(weights, rgb.flip(1) - torch.tensor([104.0, 117, 128]).view(3, 1, 1))
     mine = from_public(weights)((rgb - torch.tensor([128.0, 117, 104]).view(3, 1, 1)) / 58)
     assert theirs.shape == (2, CLASSES)
-    assert (theirs[0] - theirs[1]).abs().min() > 1e-3  # the pictures matter, to each output
+    assert (theirs[0] - theirs[1]).abs().min() > 1e-3  # each output depends on the image
     torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
 
 
-def test_older_files_hold_rows_for_vectors(weights):
+def test_older_files_contain_rows_instead_of_vectors(weights):
     older = {
         key: value[None] if "_bn." in key else value
         for key, value in weights.items()
@@ -131,8 +131,8 @@ def test_older_files_hold_rows_for_vectors(weights):
     assert all(torch.equal(converted[key], expected[key]) for key in converted)
 
 
-def test_the_parameters_are_those_the_package_counts(weights):
-    """11,295,240 with its biases and 1000 classes."""
+def test_the_number_of_parameters(weights):
+    """The package counts 11,295,240, with biases and 1000 classes."""
     counted = sum(
         value.numel() for key, value in weights.items() if "running" not in key and "num" not in key
     )

@@ -1,4 +1,4 @@
-"""What an evaluation leaves: a record that traces its numbers, and a table of all records."""
+"""The record of an evaluation, which traces its results, and the table of all records."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from bn.errors import UserError
 from bn.evaluate.records import interval
 
 
-def test_the_record_traces_the_numbers(checkpoint, evaluate, on_tree, tmp_path):
+def test_the_record_traces_the_results(checkpoint, evaluate, on_tree, tmp_path):
     path, data = checkpoint(), on_tree()
     evaluate(path.parents[1], data=data)
     (file,) = (tmp_path / "evaluations").glob("*.json")
@@ -33,17 +33,17 @@ def test_the_record_traces_the_numbers(checkpoint, evaluate, on_tree, tmp_path):
     assert {"commit", "dirty", "command", "time", "host"} <= record.keys()
 
 
-def test_the_same_evaluation_again_is_only_said(checkpoint, evaluate, on_tree):
+def test_an_existing_record_is_reported_without_evaluation(checkpoint, evaluate, on_tree):
     path, data = checkpoint(), on_tree()
     first = evaluate(path, data=data)
-    again = evaluate(path, data=data, batch=7)  # which the numbers do not depend on
+    again = evaluate(path, data=data, batch=7)  # the results do not depend on it
     assert first["probabilities"] is not None
     assert again["probabilities"] is None  # nothing was computed
     assert again["line"].startswith(first["line"])
-    assert again["line"].endswith(f"(of {first['time']}: remove the file to evaluate again)")
+    assert again["line"].endswith(f"(evaluated at {first['time']}; remove the file to evaluate again)")
 
 
-@pytest.mark.parametrize("change", ["statistics", "precision", "crop", "checkpoint", "pictures"])
+@pytest.mark.parametrize("change", ["statistics", "precision", "crop", "checkpoint", "images"])
 def test_another_evaluation_is_another_record(checkpoint, evaluate, on_tree, tmp_path, change):
     path, data, choices = checkpoint(), on_tree(), {}
     evaluate(path, data=data)
@@ -51,15 +51,15 @@ def test_another_evaluation_is_another_record(checkpoint, evaluate, on_tree, tmp
         path = checkpoint(seed=1)
     elif change == "crop":
         data["crop"] = 12
-    elif change == "pictures":
-        next((tmp_path / "pictures" / "val" / "class3").glob("*.png")).unlink()
+    elif change == "images":
+        next((tmp_path / "images" / "val" / "class3").glob("*.png")).unlink()
     else:
         choices = {"statistics": {"statistics": "population"}, "precision": {"precision": "bf16"}}[change]
     assert evaluate(path, data=data, **choices)["probabilities"] is not None
     assert len(list((tmp_path / "evaluations").glob("*.json"))) == 2
 
 
-def test_the_table_has_all_records(checkpoint, evaluate, on_tree, tmp_path):
+def test_the_table_contains_all_records(checkpoint, evaluate, on_tree, tmp_path):
     data = on_tree()
     paths = [checkpoint(seed=0), checkpoint(seed=1), checkpoint("inception", seed=2)]
     ensemble, plain, single = (
@@ -106,8 +106,8 @@ def test_an_output_that_cannot_be_written(checkpoint, evaluate, on_tree, tmp_pat
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 20), (20, 20), (7, 20), (12600, 50000)])
-def test_the_interval_is_wilsons(count, n):
-    """Its ends p are those from which the share seen is 1.96 standard deviations away."""
+def test_the_interval_is_wilson(count, n):
+    """At either end p, the observed fraction is 1.96 standard deviations away."""
     for end in interval(count, n):
         assert abs(count / n - end) == pytest.approx(
             1.959964 * math.sqrt(end * (1 - end) / n), rel=1e-6, abs=1e-12

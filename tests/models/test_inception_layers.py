@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from bn.config.choices import NORMALIZATIONS
 from bn.data.photometric import normalize
-from bn.data.smoke import smoke_pictures
+from bn.data.smoke import smoke_images
 from bn.errors import UserError
 from bn.models import inception
 from bn.models.inception import StridedMaxPool, Unit
@@ -96,7 +96,7 @@ def lrn_effects(norm, images):
 
 def test_lrn_acts_without_batch_normalization_and_is_the_identity_with_it():
     """Section 4.2.1 removes LRN, "not necessary" with BN: its constants are for pixels of 0..255."""
-    images = smoke_pictures()[0][:16].repeat(2, axis=2).repeat(2, axis=3)[:, :, :56, :56]
+    images = smoke_images()[0][:16].repeat(2, axis=2).repeat(2, axis=3)[:, :, :56, :56]
     images = normalize(torch.from_numpy(images).float())
     without, with_bn = lrn_effects("none", images), lrn_effects("batch", images)
     assert 0.05 < without["lrn2"] < 0.8, without

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bn.cli import planned_run
-from bn.data.mnist import Split
+from bn.data.mnist import Examples
 from bn.data.seeds import generator
 from bn.evaluate.accuracy import accuracy
 from bn.models import mlp
@@ -165,7 +165,7 @@ def test_accuracy_is_exact_and_uses_the_moving_averages() -> None:
     labels[wrong] = (labels[wrong] + 1) % 10
     model.train()
     before = copy.deepcopy(model.state_dict())
-    assert accuracy(model, Split(images, labels)) == 1 - len(wrong) / 1234
+    assert accuracy(model, Examples(images, labels)) == 1 - len(wrong) / 1234
     assert model.training
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]), name

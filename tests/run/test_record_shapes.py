@@ -17,7 +17,7 @@ from bn.compare import columns
 from bn.errors import UserError
 from bn.evaluate.records import read_record as read_evaluation
 from bn.evaluate.records import summary
-from bn.files import LARGEST, parse_yaml
+from bn.files import MAX_BYTES, parse_yaml
 from bn.run.code_state import CodeState
 from bn.run.directory import RunDirectory, read_lines
 from bn.run.heartbeat import holder_of
@@ -151,7 +151,7 @@ def test_config(run):
     sound = path.read_bytes()
     assert b"&" not in sound
     assert only_user_errors(path, run.check_config) == 0
-    for content in (*contents(sound, yaml.safe_dump), b"a: 1\n" * (LARGEST // 5 + 1)):
+    for content in (*contents(sound, yaml.safe_dump), b"a: 1\n" * (MAX_BYTES // 5 + 1)):
         path.write_bytes(content)
         only_user_errors(path, run.check_config)
         assert only_user_errors(path, lambda: listed(run)) == 0

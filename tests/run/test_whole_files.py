@@ -1,4 +1,4 @@
-"""A file is replaced whole or not at all, whatever ends the writing, and what is left is cleared away."""
+"""Files are replaced atomically, however the writing ends, and partial files are removed."""
 
 import random
 import re
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bn.files import open_locked, remove_parts, whole, write_whole
+from bn.files import atomic_file, open_locked, remove_partial_files, write_atomically
 from bn.run.directory import REPOSITORY
 from experiments import committed
 from scripts import make_figures
@@ -44,22 +44,22 @@ def alone(path):
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, len(NEW) - 1])
-def test_a_limit_leaves_what_was_there_and_names_the_file(path, size):
+def test_a_size_limit_leaves_the_old_content_and_names_the_file(path, size):
     with files_of_at_most(size), pytest.raises(OSError, match="File too large") as error:
-        write_whole(path, NEW)
+        write_atomically(path, NEW)
     assert error.value.filename == str(path)
     assert path.read_bytes() == OLD
     assert alone(path)
-    write_whole(path, NEW)
+    write_atomically(path, NEW)
     assert path.read_bytes() == NEW
 
 
 @pytest.mark.parametrize(
     "raised", [OSError(5, "a fault"), ValueError("wrong"), KeyboardInterrupt(), SystemExit(1)]
 )
-def test_whatever_is_raised_meanwhile(path, raised):
+def test_an_exception_leaves_the_old_content(path, raised):
     def write():
-        with whole(path) as file:
+        with atomic_file(path) as file:
             file.write(NEW[:1000])
             raise raised
 
@@ -70,12 +70,12 @@ def test_whatever_is_raised_meanwhile(path, raised):
 
 
 def test_kills_at_any_moment(path):
-    """Each leaves the whole of one content, and no part after the next that writes."""
+    """After each kill the content is the old or the new, and the next writer removes the partial file."""
     code = (
-        "import sys; from pathlib import Path; from bn.files import write_whole\n"
+        "import sys; from pathlib import Path; from bn.files import write_atomically\n"
         "print(flush=True)\n"
         "while True:\n"
-        "    for text in ('old\\n' * 10_000, 'new\\n' * 12_000): write_whole(Path(sys.argv[1]), text)\n"
+        "    for text in ('old\\n' * 10_000, 'new\\n' * 12_000): write_atomically(Path(sys.argv[1]), text)\n"
     )
     draw, parts = random.Random(0), 0
     for _ in range(KILLS):
@@ -88,26 +88,26 @@ def test_kills_at_any_moment(path):
             writer.send_signal(signal.SIGKILL)
         assert path.read_bytes() in (OLD, NEW)
         parts += len(list(path.parent.iterdir())) - 1
-        write_whole(path, OLD)
+        write_atomically(path, OLD)
         assert alone(path)
-    assert parts > 0  # else this shows nothing
+    assert parts > 0  # otherwise the test shows nothing
 
 
-def test_the_part_of_a_writer_that_lives_is_left_to_it(path):
-    with whole(path) as file:
+def test_the_partial_file_of_a_running_writer_is_kept(path):
+    with atomic_file(path) as file:
         file.write(NEW)
-        write_whole(path, b"by another one meanwhile")
-        remove_parts(path.parent)
+        write_atomically(path, b"by another writer")
+        remove_partial_files(path.parent)
     assert path.read_bytes() == NEW
     assert alone(path)
 
 
-def test_files_of_others_are_left_alone(path):
+def test_other_files_are_kept(path):
     mine = path.with_name("file.json.of.mine")
     download = path.with_name("other.json.0123.part")
     for other in (mine, download):
         other.write_text("mine")
-    write_whole(path, NEW)
+    write_atomically(path, NEW)
     assert mine.exists()
     assert download.exists()
 
@@ -119,7 +119,7 @@ def test_a_locked_file_is_the_one_at_its_path(path):
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.7, 0.99])
 def test_a_page_is_not_cut_at_a_limit(tmp_path, monkeypatch, share):
-    """As README.md was: make_figures.py says so, and the page is as before."""
+    """make_figures.py reports the error, and leaves the page unchanged."""
     page = tmp_path / "README.md"
     table = "results/figure1/table.md"
     words = "words\n" * 2000
@@ -140,7 +140,7 @@ def test_a_page_is_not_cut_at_a_limit(tmp_path, monkeypatch, share):
 IN_PLACE = re.compile(
     r"\.write_(text|bytes)\(|open\((?:[^()]|\([^()]*\))*\"[wx]b?\"|tarfile\.open\([^)]*\"w|shutil\.(copy|move)\("
 )
-# Folders that nobody but the program sees until they are whole or removed; logs, which grow.
+# Writes into private temporary folders, and into logs, which grow.
 ALLOWED = {
     "bn/files.py": 1, "scripts/prepared.py": 1, "scripts/gpu_measurements.py": 1,
     "scripts/slurm/throwaway_cluster.py": 6, "benchmarks/loaders.py": 1, "benchmarks/growth.py": 2,
@@ -149,7 +149,7 @@ ALLOWED = {
 
 
 def test_nothing_else_writes_a_file_in_place():
-    """Figures are drawn into a folder of their own, and taken from there by experiments/committed.py."""
+    """Figures are drawn into a temporary folder, from which experiments/committed.py copies them."""
     found = Counter()
     for folder in ("bn", "scripts", "benchmarks", "experiments", "hydra_plugins"):
         for path in (REPOSITORY / folder).rglob("*.py"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bn.files import write_whole
+from bn.files import write_atomically
 from scripts import run_notebooks
 
 nbformat = pytest.importorskip("nbformat")
@@ -42,7 +42,7 @@ def test_an_unknown_notebook_is_one_line(monkeypatch, capsys):
 def test_a_cell_that_fails_leaves_the_notebook_as_it_was(monkeypatch, tmp_path):
     path = tmp_path / "broken.ipynb"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
-    write_whole(path, nbformat.writes(notebook))
+    write_atomically(path, nbformat.writes(notebook))
     before = path.read_bytes()
     monkeypatch.setattr(run_notebooks, "NOTEBOOKS", {"broken": path})
     monkeypatch.setattr(sys, "argv", ["run_notebooks.py", "broken"])

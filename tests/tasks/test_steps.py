@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bn.data.mnist import Split, load_mnist
+from bn.data.mnist import Examples, load_mnist
 from bn.data.order import EpochOrder
 from bn.data.seeds import generator
 from bn.fused_mlp import FusedStep
@@ -23,9 +23,9 @@ BATCH, LR = 12, 0.3
 
 
 @pytest.fixture
-def data() -> Split:
+def data() -> Examples:
     images = torch.randint(0, 2, (200, 784), dtype=torch.uint8, generator=generator(0, "images"))
-    return Split(images, torch.randint(0, 10, (200,), generator=generator(0, "labels")))
+    return Examples(images, torch.randint(0, 10, (200,), generator=generator(0, "labels")))
 
 
 def model_of(dtype: torch.dtype, norm: str, nonlinearity: str = "sigmoid", hidden=(30, 20)) -> MLP:
@@ -34,7 +34,7 @@ def model_of(dtype: torch.dtype, norm: str, nonlinearity: str = "sigmoid", hidde
     ).to(dtype)  # fmt: skip
 
 
-def batches(data: Split, steps: int, dtype: torch.dtype) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(data: Examples, steps: int, dtype: torch.dtype) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     draws = generator(0, "draws")
     for _ in range(steps):
         images, labels = data.batch(torch.randperm(200, generator=draws)[:BATCH])
@@ -44,7 +44,7 @@ def batches(data: Split, steps: int, dtype: torch.dtype) -> Iterator[tuple[torch
 @pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("nonlinearity", ["sigmoid", "tanh", "relu"])
 @pytest.mark.parametrize("decay", [0.0, 0.01])
-def test_fused_equals_autograd_in_float64(data: Split, norm: str, nonlinearity: str, decay: float) -> None:
+def test_fused_equals_autograd_in_float64(data: Examples, norm: str, nonlinearity: str, decay: float) -> None:
     """Losses, parameters, moving averages and counts agree over 40 steps, to the rounding of float64."""
     readable = model_of(torch.float64, norm, nonlinearity)
     fast = copy.deepcopy(readable)
@@ -59,7 +59,7 @@ def test_fused_equals_autograd_in_float64(data: Split, norm: str, nonlinearity: 
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
-def test_fused_equals_autograd_in_float32_on_the_real_network(data: Split, norm: str) -> None:
+def test_fused_equals_autograd_in_float32_on_the_real_network(data: Examples, norm: str) -> None:
     readable = model_of(torch.float32, norm, hidden=(100, 100, 100))
     fast = copy.deepcopy(readable)
     slow_step = AutogradStep(readable, sgd(readable, LR))
@@ -69,7 +69,7 @@ def test_fused_equals_autograd_in_float32_on_the_real_network(data: Split, norm:
     torch.testing.assert_close(fast.state_dict(), readable.state_dict(), rtol=1e-4, atol=1e-5)
 
 
-def test_fused_step_equals_the_papers_backward(data: Split) -> None:
+def test_fused_step_equals_the_papers_backward(data: Examples) -> None:
     """One step equals a forward and backward pass with the written-out reference."""
     model = model_of(torch.float64, "batch", hidden=(30,))
     (layer,) = model.layers
@@ -118,7 +118,7 @@ def test_weight_decay_excludes_per_activation_gamma_and_beta() -> None:
     assert sum(len(group["params"]) for group in groups) == 4
 
 
-def test_autograd_step_restores_its_momentum(data: Split) -> None:
+def test_autograd_step_restores_its_momentum(data: Examples) -> None:
     """A new step with the restored state continues bit for bit."""
     whole, first = (model_of(torch.float32, "batch") for _ in range(2))
     draws = list(batches(data, 6, torch.float32))

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from bn.config import Config, WandbLogger, to_dict
 from bn.errors import UserError
-from bn.files import read_record, write_whole
+from bn.files import read_record, write_atomically
 from bn.run.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _run_id(run: RunDirectory) -> str:
     kept = read_record(path, {"id": str}, "restore it, or remove it to continue as a new W&B run")
     if kept is None:
         kept = {"id": uuid.uuid4().hex[:12]}
-        write_whole(path, json.dumps(kept) + "\n")
+        write_atomically(path, json.dumps(kept) + "\n")
     return kept["id"]
 
 

@@ -5,7 +5,7 @@ import re
 import signal
 
 from bn.cluster.submission import submission
-from bn.files import write_whole
+from bn.files import write_atomically
 from tests.integration.slurm.conftest import starts
 
 # Some seconds, to be disturbed in.
@@ -126,7 +126,7 @@ def test_code_and_config_that_changed_while_the_job_waited(
     until(lambda: submission(run).get("job"))
     told = submission(run)
     told["commit"], told["config"]["optim"]["lr"] = "0" * 40, 0.3
-    write_whole(run.path / "submitted.json", json.dumps(told).encode())
+    write_atomically(run.path / "submitted.json", json.dumps(told).encode())
     cluster.ask("scancel", *urgent)
     code, _, err = ended(command)
     assert code == 1

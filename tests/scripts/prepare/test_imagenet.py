@@ -11,7 +11,7 @@ import pytest
 from small_lsvrc2012 import DEVKIT, EXPECTED, TRAIN, VAL, WNIDS, contents
 from torchvision.datasets.imagenet import ARCHIVE_META
 
-from bn.data.pictures import read_tree
+from bn.data.datasets import read_tree
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from scripts import prepare_imagenet

@@ -1,8 +1,8 @@
-"""Image files: opened first, and decoded once it is known which part is needed.
+"""Image files: opening one reads its size; its pixels are decoded on request.
 
-libjpeg-turbo decodes JPEG straight into an array. PIL decodes everything else: the other formats of
-`FORMATS`, whatever the file's name says; CMYK; and files that libjpeg-turbo rejects although no pixels are
-lost. Orientations that EXIF states are not applied, as torchvision's ImageFolder does not.
+libjpeg-turbo decodes JPEG straight into an array. PIL decodes everything else: the other `FORMATS`, detected
+by content and not by file name; CMYK; and files that libjpeg-turbo rejects although no pixels are lost. As in
+torchvision's ImageFolder, EXIF orientation is not applied.
 """
 
 import io
@@ -19,8 +19,8 @@ from PIL import Image, UnidentifiedImageError
 from bn.errors import UserError
 from bn.files import open_regular
 
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")  # PIL knows others, one of which starts Ghostscript
-LIMIT = 1 << 26  # pixels, which are 200 MB in memory; an image of more is refused before it is decoded
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")  # no others: for EPS, PIL starts Ghostscript
+LIMIT = 1 << 26  # pixels (200 MB in memory); a larger image is refused before it is decoded
 
 T = TypeVar("T")
 
@@ -32,32 +32,29 @@ class BrokenImage(UserError):
         super().__init__(f"{name}: cannot be read ({reason}): restore it, or remove it")
 
 
-class Decoded:
-    """An image that is an array (h, w, 3) already. `size` is height and width, as of `Encoded`."""
+class DecodedImage:
+    """An image that is already an array (H, W, 3). `size` is (H, W), as in `EncodedImage`."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
         self.size = (array.shape[0], array.shape[1])
 
     def pixels(self) -> np.ndarray:
-        """(h, w, 3) uint8 RGB. BrokenImage if it cannot be read."""
+        """(H, W, 3) uint8 RGB. BrokenImage if the image cannot be decoded."""
         return self._array
 
 
-class Encoded:
-    """The content of a file, whose size is known and whose pixels are not decoded yet.
-
-    BrokenImage if it is no image, or too large.
-    """
+class EncodedImage:
+    """The content of an image file, not yet decoded. BrokenImage if it is not an image, or too large."""
 
     def __init__(self, content: bytes, name: str) -> None:
         self._content = content
         self._name = name
         try:
-            height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+            height, width, colorspace, _ = simplejpeg.decode_jpeg_header(content)
         except ValueError:
-            height, width, colours = 0, 0, ""
-        self._is_jpeg = colours not in ("", "CMYK", "YCCK")
+            height, width, colorspace = 0, 0, ""
+        self._is_jpeg = colorspace not in ("", "CMYK", "YCCK")
         if not self._is_jpeg:
             width, height = self._from_pil(lambda image: image.size)
         self.size = int(height), int(width)
@@ -70,50 +67,47 @@ class Encoded:
         try:
             return simplejpeg.decode_jpeg(self._content)
         except ValueError as error:
-            if "nsufficient memory" in str(error):  # and not the file's fault
+            if "nsufficient memory" in str(error):  # not the file's fault
                 raise MemoryError(str(error)) from error
-            if "Premature end" in str(error):  # PIL takes it for gray, if as many bytes are there
+            if "Premature end" in str(error):  # PIL may fill the missing part with gray
                 raise BrokenImage(self._name, "a truncated JPEG file") from error
             return self._from_pil(_rgb)
 
     def _from_pil(self, take: Callable[[Image.Image], T]) -> T:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of damaged EXIF, of many pixels: the image is there
+                warnings.simplefilter("ignore")  # about damaged EXIF or many pixels; the image is readable
                 with Image.open(io.BytesIO(self._content), formats=FORMATS) as image:
                     return take(image)
         except UnidentifiedImageError as error:
             raise BrokenImage(self._name, f"not an image; accepted: {', '.join(FORMATS)}") from error
-        except MemoryError:  # is not the file's fault: its pixels have been counted
+        except MemoryError:  # not the file's fault, since its size was checked
             raise
-        except Exception as error:  # PIL's plugins let through whatever they stumble over
+        except Exception as error:  # PIL's plugins raise exceptions of any kind
             raise BrokenImage(self._name, str(error) or type(error).__name__) from error
 
 
-Picture = Decoded | Encoded
-
-
-def open_picture(path: str) -> Encoded:
-    """BrokenImage if the file cannot be read, is no image, or is larger than any."""
+def open_image(path: str) -> EncodedImage:
+    """Read an image file without decoding it. BrokenImage if it is unreadable, not an image, or too large."""
     try:
         with open_regular(Path(path)) as file:
             size = os.fstat(file.fileno()).st_size
-            if size > 8 * LIMIT:  # 16 bits for each of four channels, not compressed
+            if size > 8 * LIMIT:  # four uncompressed channels of 16 bits
                 raise BrokenImage(path, f"{size} bytes; accepted: at most {8 * LIMIT}")
             content = file.read()
     except OSError as error:
         raise BrokenImage(path, error.strerror or type(error).__name__) from error
-    return Encoded(content, path)
+    return EncodedImage(content, path)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
-    """(h, w, 3) uint8: 16 bits are scaled to 8, and transparency is left out, as torchvision does.
+    """Convert to (H, W, 3) uint8: scale 16 bits to 8, and drop transparency as torchvision does.
 
-    ValueError for floating point, which has no range to scale by. PIL's own conversion would clip either.
+    ValueError for floating point, whose range is unknown. PIL's own conversion would clip both.
     """
     if image.mode == "F":
         raise ValueError("gray in floating point, of unknown range; accepted: 8 or 16 bits")
-    if image.mode.startswith("I"):  # gray of 16 bits
+    if image.mode.startswith("I"):  # 16-bit gray
         gray = np.asarray(image).astype(np.float32) * (255 / 65535)
         return np.repeat(np.rint(gray).astype(np.uint8)[..., None], 3, axis=2)
-    return np.array(image.convert("RGB"))  # writable, as torch wants it
+    return np.array(image.convert("RGB"))  # a writable copy, as torch requires

@@ -1,4 +1,4 @@
-"""Trained networks classify the user's own images: the most probable classes of each."""
+"""Classification of the user's own images: prints the most probable classes of each."""
 
 import dataclasses
 import json
@@ -12,35 +12,35 @@ import numpy as np
 from torch import Tensor
 
 from bn.config import ImageData
-from bn.data.images import EVALUATION, open_images
-from bn.data.pictures import FolderPictures
+from bn.data.datasets import FolderDataset
+from bn.data.images import EVALUATION, open_loader
 from bn.data.tree import EXTENSIONS, folders
 from bn.errors import UserError, printable
 from bn.evaluate.config import Evaluation
 from bn.evaluate.crops import crops_of
-from bn.evaluate.networks import device_of, load_networks, take_to
+from bn.evaluate.networks import load_networks, prepare_networks, set_up_device
 from bn.evaluate.prediction import class_probabilities
 from bn.run.directory import REPOSITORY
 from bn.tasks.precision import precision_on
 
 
 def classify_images(evaluation: Evaluation, chosen: Mapping[str, Any]) -> None:
-    """Print a line for each of the images, in their order.
+    """Print one line per image, in order.
 
-    UserError, before anything is printed, of what `load_networks` refuses, or where there are no images; and
-    for the first image that cannot be read.
+    UserError as in `load_networks` or if there are no images, before anything is printed; and for the first
+    image that cannot be read.
     """
     paths = find_images(evaluation.images or ())
-    device = device_of(evaluation)
+    device = set_up_device(evaluation)
     networks, (data, *others), statistics = load_networks(evaluation, chosen)
     precision = precision_on(device, evaluation.precision)
-    take_to(device, networks, (data, *others), statistics, precision)
+    prepare_networks(networks, (data, *others), device, statistics, precision)
     models = [network.model for network in networks]
     names = class_names(data)
-    pictures = FolderPictures(Path(), paths, labels=np.zeros(len(paths), np.int64))
-    data = dataclasses.replace(data, feed="stream")  # of any size
-    with closing(open_images(data, EVALUATION, device, {"val": pictures})) as images:
-        crops = crops_of(images, evaluation.crops, device)
+    dataset = FolderDataset(Path(), paths, labels=np.zeros(len(paths), np.int64))
+    data = dataclasses.replace(data, feed="stream")  # which accepts images of any size
+    with closing(open_loader(data, EVALUATION, device, {"val": dataset})) as loader:
+        crops = crops_of(loader, evaluation.crops, device)
         found = class_probabilities(models, crops, evaluation.crops, evaluation.batch, precision)
         each = (of_image for probabilities in found for of_image in probabilities.mean(1).cpu())
         for path, of_image in zip(paths, each, strict=True):
@@ -49,14 +49,14 @@ def classify_images(evaluation: Evaluation, chosen: Mapping[str, Any]) -> None:
 
 
 def find_images(given: Sequence[str]) -> list[str]:
-    """These files, and the images in these folders and the folders in them, by name. UserError if none."""
+    """List the given files and the images in the given folders, recursively. UserError if there are none."""
     found = []
     for path in map(Path, given):
         inside = sorted(str(file) for file in path.rglob("*") if _is_image(file))
         if not path.exists():
             raise UserError(f"images={path}: no such file or folder")
         if path.is_dir() and not inside:
-            raise UserError(f"images={path}: holds no images; accepted: {', '.join(EXTENSIONS)}")
+            raise UserError(f"images={path}: contains no images; accepted: {', '.join(EXTENSIONS)}")
         found += inside or [str(path)]
     return found
 
@@ -68,7 +68,7 @@ def _is_image(path: Path) -> bool:
 def _most_probable(
     probabilities: Tensor, top: int, names: Sequence[str] | None
 ) -> list[tuple[int, str | None, float]]:
-    """Index, name and probability of classes, the most probable first; of none where one is NaN or inf."""
+    """Index, name and probability of the most probable classes; empty if a probability is NaN or inf."""
     if not probabilities.isfinite().all():
         return []
     shares, classes = probabilities.topk(min(top, len(probabilities)))
@@ -77,7 +77,7 @@ def _most_probable(
 
 
 def _as_line(path: str, best: Sequence[tuple[int, str | None, float]]) -> str:
-    """Such as "photo.jpg: cat 71.0%, dog 20.3%"."""
+    """For example "photo.jpg: cat 71.0%, dog 20.3%"."""
     shown = [f"{name or f'class {k}'} {100 * share:.1f}%" for k, name, share in best]
     return printable(f"{path}: {', '.join(shown) or 'the probabilities are NaN or inf'}")
 
@@ -88,10 +88,10 @@ def _as_json(path: str, best: Sequence[tuple[int, str | None, float]]) -> str:
 
 
 def class_names(data: ImageData) -> Sequence[str] | None:
-    """A name for each class, in the order of the labels; None where the data set has none.
+    """The name of each class, in the order of the labels, or None if the data set has none.
 
-    Those of the class folders. Without them torchvision's of ImageNet, which are in the order of its WordNet
-    ids, and CIFAR-10's.
+    These are the names of the class folders. For ImageNet without folders, or with WordNet ids as names, they
+    are torchvision's, which are in the order of the ids; for CIFAR-10 without folders, CIFAR-10's.
     """
     names: Sequence[str] = ()
     for folder in (REPOSITORY / data.root / split for split in ("train", "val")):
@@ -99,7 +99,7 @@ def class_names(data: ImageData) -> Sequence[str] | None:
             names = folders(folder)
     wordnet = all(re.fullmatch(r"n\d{8}", name) for name in names)
     if data.name == "imagenet" and data.classes == 1000 and wordnet:
-        from torchvision.models import ResNet18_Weights  # costs a second
+        from torchvision.models import ResNet18_Weights  # a slow import
 
         names = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
     elif data.name == "cifar10" and not names:

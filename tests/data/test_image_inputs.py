@@ -1,4 +1,4 @@
-"""What an Inception network sees of the photographs."""
+"""Input transformations for image networks."""
 
 import dataclasses
 from typing import cast
@@ -9,11 +9,11 @@ import torch
 
 from bn.cli import planned_run
 from bn.config import ImageData
-from bn.config.choices import PHOTO_INPUTS, load
-from bn.data import photo_inputs
-from bn.data.images import find_pictures
-from bn.data.photo_inputs import as_seen
-from bn.data.pictures import ArrayPictures
+from bn.config.choices import IMAGE_INPUTS, load
+from bn.data import image_inputs
+from bn.data.datasets import ArrayDataset
+from bn.data.image_inputs import apply_inputs
+from bn.data.images import find_datasets
 from bn.data.seeds import generator
 from bn.data.tree import Split
 from bn.errors import UserError
@@ -24,22 +24,22 @@ DRAWS = generator(0, "test")
 
 
 def seen(inputs: str, split: Split = "val") -> np.ndarray:
-    found = find_pictures(dataclasses.replace(DATA, inputs=inputs))[split]
-    assert isinstance(found, ArrayPictures)
+    found = find_datasets(dataclasses.replace(DATA, inputs=inputs))[split]
+    assert isinstance(found, ArrayDataset)
     return found.images
 
 
-@pytest.mark.parametrize("name", PHOTO_INPUTS)
+@pytest.mark.parametrize("name", IMAGE_INPUTS)
 def test_shape_and_type(name):
-    found = load(PHOTO_INPUTS[name])(IMAGES, DRAWS)
+    found = load(IMAGE_INPUTS[name])(IMAGES, DRAWS)
     assert (found.shape, found.dtype) == (IMAGES.shape, torch.float32)
     assert (seen(name).shape, seen(name).dtype) == ((500, 3, 32, 32), np.uint8)
 
 
-def test_the_original_images_are_themselves_and_keep_their_names():
-    pictures = find_pictures(DATA)["val"]
-    assert as_seen(pictures, "val", DATA) is pictures
-    assert find_pictures(dataclasses.replace(DATA, inputs="noisy"))["val"].names == pictures.names
+def test_original_images_are_unchanged_and_names_are_kept():
+    dataset = find_datasets(DATA)["val"]
+    assert apply_inputs(dataset, "val", DATA) is dataset
+    assert find_datasets(dataclasses.replace(DATA, inputs="noisy"))["val"].names == dataset.names
 
 
 def test_inverted_and_low_contrast():
@@ -58,17 +58,17 @@ def test_shifted():
 def test_blurred():
     point = torch.zeros(2, 3, 32, 32)
     point[0, 1, 16, 16] = 1
-    found = photo_inputs.blurred(point, DRAWS)
+    found = image_inputs.blurred(point, DRAWS)
     assert found[0, 1].sum() == pytest.approx(1, abs=1e-5)
     assert found.sum() == pytest.approx(1, abs=1e-5)
     assert found[0, 1, 16, 17] / found[0, 1, 16, 16] == pytest.approx(np.exp(-0.5), rel=1e-4)
 
 
-def test_noise_is_the_same_each_time_whatever_the_chunks_and_another_in_each_split(monkeypatch):
+def test_noise_is_reproducible_for_any_chunk_size_and_differs_between_splits(monkeypatch):
     noisy = seen("noisy")
-    monkeypatch.setattr(photo_inputs, "CHUNK", 77)
+    monkeypatch.setattr(image_inputs, "CHUNK", 77)
     assert np.array_equal(seen("noisy"), noisy)
-    inner = (seen("original") > 100) & (seen("original") < 155)  # not cut off
+    inner = (seen("original") > 100) & (seen("original") < 155)  # not clipped
     noise = (noisy.astype(float) - seen("original"))[inner] / 255
     assert noise.std() == pytest.approx(0.1, rel=0.02)
     assert noise.mean() == pytest.approx(0, abs=0.001)
@@ -76,18 +76,18 @@ def test_noise_is_the_same_each_time_whatever_the_chunks_and_another_in_each_spl
     assert abs(np.corrcoef(train.flatten(), (noisy.astype(float) - seen("original")).flatten())[0, 1]) < 0.01
 
 
-def test_held_out_images_are_changed_like_the_others():
+def test_held_out_images_are_transformed_too():
     data = dataclasses.replace(DATA, inputs="inverted", validation=300)
-    for split, original in find_pictures(dataclasses.replace(data, inputs="original")).items():
-        found = find_pictures(data)[split]
+    for split, original in find_datasets(dataclasses.replace(data, inputs="original")).items():
+        found = find_datasets(data)[split]
         assert torch.equal(found[7], 255 - original[7])
         assert found.names == original.names
 
 
-def test_a_tree_of_images_is_changed_too_if_all_have_the_size_that_the_network_crops_from(make_tree, opened):
+def test_a_tree_of_images_must_have_the_size_data_resize(make_tree, opened):
     root = make_tree()
     for feed in ("resident", "stream"):
-        batches = [next(opened(root, feed=feed, inputs=name).validation()) for name in PHOTO_INPUTS]
+        batches = [next(opened(root, feed=feed, inputs=name).validation()) for name in IMAGE_INPUTS]
         assert not any(torch.equal(batches[0].images, batch.images) for batch in batches[1:])
     with pytest.raises(UserError, match=r"32x32 pixels, data\.resize=30"):
         opened(root, feed="stream", inputs="blurred", resize=30, crop=28)

@@ -1,4 +1,4 @@
-"""Picture files of all kinds: the pixels they hold, or why they cannot be read."""
+"""Image files in all formats: their pixels, or why they cannot be read."""
 
 import io
 import struct
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bn.data.jpeg import BrokenImage, open_picture
+from bn.data.image_files import BrokenImage, open_image
 from tests.data.made import encoded, smooth
 
 PHOTO = smooth(1, 60, 80)
@@ -17,12 +17,12 @@ NO_IMAGE = "not an image; accepted: BMP, JPEG, PNG, PPM, WEBP"
 
 @pytest.fixture
 def pixels(tmp_path):
-    def read(content, name="picture.JPEG"):
+    def read(content, name="image.JPEG"):
         path = tmp_path / name
         path.write_bytes(content)
-        picture = open_picture(str(path))
-        found = picture.pixels()
-        assert found.shape[:2] == picture.size
+        image = open_image(str(path))
+        found = image.pixels()
+        assert found.shape[:2] == image.size
         return found
 
     return read
@@ -45,40 +45,40 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_format_is_read_as_pil_reads_it_whatever_the_name_says(pixels, kind):
+def test_formats_are_detected_by_content_and_read_like_pil(pixels, kind):
     content = KINDS[kind](Image.fromarray(PHOTO))
     found = pixels(content)
     reference = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
     assert found.shape == (60, 80, 3)
     assert found.dtype == np.uint8
     assert np.abs(found - reference).max() <= 1  # two builds of one JPEG library
-    assert np.abs(reference - PHOTO).mean() < 60  # the reference itself shows the picture
+    assert np.abs(reference - PHOTO).mean() < 60  # the reference itself is right
 
 
-def test_a_jpeg_with_bytes_too_many_is_read(pixels):
-    """libjpeg-turbo objects to such files, and ImageNet has some; nothing of the picture is lost."""
+def test_a_jpeg_with_extra_bytes_is_read(pixels):
+    """libjpeg-turbo rejects such files, which ImageNet contains; no pixels are lost."""
     content = encoded(PHOTO, "jpeg")
     assert np.array_equal(pixels(content[:-2] + bytes(7) + content[-2:]), pixels(content))
     assert np.array_equal(pixels(content + b"appended"), pixels(content))
 
 
 def exif(damage):
-    """A JPEG whose EXIF block is nonsense."""
+    """A JPEG with a damaged EXIF block."""
     block = b"Exif\0\0" + damage
     content = encoded(PHOTO, "jpeg")
     return content[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + content[2:]
 
 
 @pytest.mark.parametrize("damage", [b"MM\0*\0\0\0\x08\xff\xff" + bytes(range(60)), b"nonsense"])
-def test_damaged_exif_is_no_damage(pixels, damage):
-    """PIL warns of it, and warnings are errors here."""
+def test_damaged_exif_is_ignored(pixels, damage):
+    """PIL warns about it, and the tests turn warnings into errors."""
     assert np.array_equal(pixels(exif(damage)), pixels(encoded(PHOTO, "jpeg")))
     cmyk = encoded(Image.fromarray(PHOTO).convert("CMYK"), "jpeg", exif=b"Exif\0\0" + damage)
     assert pixels(cmyk).shape == (60, 80, 3)
 
 
-def test_a_large_picture_is_no_alarm(pixels, monkeypatch):
-    """PIL warns from MAX_IMAGE_PIXELS on, and refuses twice as many."""
+def test_a_large_image_gives_no_warning(pixels, monkeypatch):
+    """PIL warns above MAX_IMAGE_PIXELS, and refuses twice as many."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60 * 80 - 1)
     assert pixels(encoded(PHOTO, "png")).shape == (60, 80, 3)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60 * 80 // 2 - 1)
@@ -111,19 +111,19 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_what_cannot_be_read_is_broken_and_not_gray(pixels, tmp_path, kind):
+def test_unreadable_images_are_refused_instead_of_filled_with_gray(pixels, tmp_path, kind):
     content, reason = BROKEN[kind]
     with pytest.raises(BrokenImage) as error:
         pixels(content)
     line = str(error.value)
-    assert line.startswith(f"{tmp_path / 'picture.JPEG'}: cannot be read (")
+    assert line.startswith(f"{tmp_path / 'image.JPEG'}: cannot be read (")
     assert "\n" not in line
-    assert "0x" not in line  # no addresses of objects
+    assert "0x" not in line  # no object addresses
     assert reason is None or f"({reason})" in line
 
 
-def test_a_missing_file_and_a_folder_are_broken(tmp_path):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(BrokenImage, match="No such file"):
-        open_picture(str(tmp_path / "nowhere.jpg"))
+        open_image(str(tmp_path / "nowhere.jpg"))
     with pytest.raises(BrokenImage, match="Is a directory"):
-        open_picture(str(tmp_path))
+        open_image(str(tmp_path))
