@@ -142,8 +142,8 @@ def observed(run: RunDirectory) -> dict[str, np.ndarray]:
     if lacking := wanted - set(steps.ravel().tolist()):
         raise Damaged(run.activations, f"nothing is recorded of step {min(lacking):,}")
     for name, array in found.items():
-        if name != "percentiles" and len(array) != len(steps):
-            raise Damaged(run.activations, f"{name} has {len(array)} steps of {len(steps)}")
+        if name != "percentiles" and array.shape[:1] != steps.shape[:1]:
+            raise Damaged(run.activations, f"{name} does not have one entry per step")
     return found
 
 
