@@ -17,14 +17,14 @@ from bn.data.seeds import derive_seed
 from bn.distributed.team import ALONE, Team, mean_statistics
 from bn.errors import Diverged, Interrupted, UserError, is_out_of_memory, listed, reason_of
 from bn.files import NUMBER, misfit
-from bn.run.beginning import load_start, origin
 from bn.run.checkpoint import load_latest, save_checkpoint
 from bn.run.directory import DIGEST, RunDirectory
 from bn.run.environment import processor
 from bn.run.losses import LossWindow
-from bn.run.numbers import Numbers, Pace
+from bn.run.metrics import Metrics, Throughput
 from bn.run.profiling import profiled
-from bn.run.resume import own_state, restore_own
+from bn.run.resume import process_state, restore_process_state
+from bn.run.warm_start import load_start, origin
 from bn.tasks import Task, build_task
 from bn.tasks.announcement import first_lines
 from bn.tasks.memory import names_memory
@@ -64,7 +64,7 @@ def train(
             numbers.log(0, task.observer.observe(0))
             numbers.loggers.observe(task.observer, 0)
         task.model.train()
-        pace = Pace(first)
+        pace = Throughput(first)
         only = task.draw(1) if config.overfit else None  # the one mini-batch of debug=overfit
         with profiled(run, 0 if team.rank else config.profile, training.device) as profile_step:
             for n in range(first + 1, last + 1):
@@ -102,7 +102,7 @@ def train(
                     run.set_status("interrupted", n, signal.Signals(stop).name)
                     raise Interrupted(stop)
                 if found or saves or n in task.observer.steps:
-                    pace = Pace(n)
+                    pace = Throughput(n)
         run.set_status("done", n)
     except Diverged as divergence:
         if team.rank == 0:
@@ -122,7 +122,7 @@ class Training(NamedTuple):
     device: torch.device
     task: Task  # the network, its data and its step
     losses: LossWindow
-    numbers: Numbers
+    numbers: Metrics
     first: int  # the step of the checkpoint that it resumes from, else 0
 
 
@@ -133,19 +133,19 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
     began: dict[str, Any] | None = None  # the checkpoint whose weights a new run has
     unfit: list[int] = []  # steps of checkpoints whose content is not what this training needs
     while True:
-        saved = team.of_rank_0(lambda: last_checkpoint(run, unfit))
+        saved = team.broadcast(lambda: last_checkpoint(run, unfit))
         first, earlier_s = (saved["step"], saved["wall_s"]) if saved else (0, 0.0)
         torch.manual_seed(derive_seed(config.seed, "torch", *([team.rank] if team.rank else [])))
         task = build_task(config, device, first, team)
         losses = LossWindow(config.log_every, device)
         if saved is None:
             if config.start is not None:
-                began = team.of_rank_0(lambda: load_start(config))
+                began = team.broadcast(lambda: load_start(config))
                 task.model.load_state_dict(began["model"])
             break
         try:
             task.load_state_dict(saved)
-            inexact = restore_own(saved, team, losses, device, task.model, config)
+            inexact = restore_process_state(saved, team, losses, device, task.model, config)
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             task.close()
             if is_out_of_memory(error):
@@ -153,7 +153,7 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
             unfit.append(first)
             if team.rank == 0:
                 line = f"{run.checkpoints}: damaged (that of step {first:,} does not fit: {reason_of(error)})"
-                print(f"{line}: taking the one before", file=sys.stderr)
+                print(f"{line}: using the one before", file=sys.stderr)
             continue
         if inexact and team.rank == 0:
             print(f"{run.name}: {inexact}", file=sys.stderr, flush=True)
@@ -169,7 +169,7 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
     run.set_status("running", first)
     if team.rank == 0:
         print(first_lines(config, run, device_name(device), task, first), flush=True)
-    numbers = Numbers(config, run, first=first, earlier_s=earlier_s, writes=team.rank == 0, progress=progress)
+    numbers = Metrics(config, run, first=first, earlier_s=earlier_s, writes=team.rank == 0, progress=progress)
     return Training(config, run, team, device, task, losses, numbers, first)
 
 
@@ -181,7 +181,7 @@ def save(training: Training, n: int) -> None:
             "step": n,
             "wall_s": training.numbers.wall_s,
             "config": to_dict(config),  # so that the file alone says what network it holds
-            **own_state(team, training.losses, training.device, statistics),
+            **process_state(team, training.losses, training.device, statistics),
             **task.state_dict(),
         }
         if team.rank == 0:
@@ -206,7 +206,7 @@ def last_checkpoint(run: RunDirectory, besides: Container[int] = ()) -> dict[str
 
     saved, complaints = load_latest(run.checkpoints, check, besides)
     for complaint in complaints:
-        print(f"{complaint}: taking the one before", file=sys.stderr)
+        print(f"{complaint}: using the one before", file=sys.stderr)
     return saved
 
 

@@ -1,4 +1,4 @@
-"""Two processes in one run directory: the second is refused in one line, and the first does not notice."""
+"""Two processes in one run directory: the second is refused in one line without affecting the first."""
 
 import itertools
 import os
@@ -24,7 +24,7 @@ def test_the_second_is_refused_and_the_first_unharmed(
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 
 
-def test_a_lock_file_without_its_process_is_no_lock(trained, planned):
+def test_a_lock_file_without_its_process_does_not_lock(trained, planned):
     run = planned("experiment=mnist_bn")
     run.path.mkdir(parents=True)
     (run.path / "lock").write_text("process 1 on elsewhere\n")

@@ -1,6 +1,6 @@
-"""W&B online with a server that fails: the run trains on, and the offline run that is promised is there.
+"""W&B online with a failing server: the run continues, and the announced offline run exists.
 
-Each server listens on the loopback and answers every request in one way.
+Each server listens on the loopback interface and answers all requests alike.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ SERVERS = {
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """Start one; W&B is told where it is."""
+    """Start a server and point W&B to it."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -95,18 +95,16 @@ def server(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SERVERS)
-def test_the_offline_run_that_is_promised_is_kept(server, trained, undisturbed, bits, capfd, kind):
+def test_the_announced_offline_run_exists(server, trained, undisturbed, bits, capfd, kind):
     server(SERVERS[kind])
     began = time.monotonic()
     run = trained(*RUN)
     assert time.monotonic() - began < 60
     lines = capfd.readouterr().err.splitlines()
-    (line,) = (
-        line for line in lines if not line.startswith("wandb: ")
-    )  # W&B's own, of where the key is from
+    (line,) = (line for line in lines if not line.startswith("wandb: "))  # W&B's own line about the key
     assert line.startswith("logger.wandb.mode=online: ")
     assert ": going offline (`wandb sync " in line
-    wandb.teardown()  # as at the end of a process: its service has written everything then
+    wandb.teardown()  # as at the end of a process, so that its service writes everything
     (offline,) = (run.path / "wandb").glob("offline-run-*")
     (record,) = offline.glob("*.wandb")
     assert b"test/accuracy" in record.read_bytes()
@@ -115,7 +113,7 @@ def test_the_offline_run_that_is_promised_is_kept(server, trained, undisturbed, 
 
 @pytest.mark.slow
 def test_an_answer_that_makes_the_service_of_wandb_crash(server, command, typed, planned, undisturbed, bits):
-    """It writes a page about that; nothing is promised, and the run goes on."""
+    """It prints a page about that; no offline run is announced, and the run continues."""
     server(says(answer(b"200 OK", b'{"data": {"viewer": null}}')))
     code, _, err = command(*typed(*RUN))
     assert code == 0

@@ -1,4 +1,4 @@
-"""A file is replaced whole or not at all, whatever ends the writing, and what is left is cleared away."""
+"""Files are replaced atomically, whatever interrupts the writing, and partial files are removed."""
 
 import random
 import re
@@ -70,7 +70,7 @@ def test_whatever_is_raised_meanwhile(path, raised):
 
 
 def test_kills_at_any_moment(path):
-    """Each leaves the whole of one content, and no part after the next that writes."""
+    """Each kill leaves one complete content; the next writer removes partial files."""
     code = (
         "import sys; from pathlib import Path; from bn.files import write_whole\n"
         "print(flush=True)\n"
@@ -90,10 +90,10 @@ def test_kills_at_any_moment(path):
         parts += len(list(path.parent.iterdir())) - 1
         write_whole(path, OLD)
         assert alone(path)
-    assert parts > 0  # else this shows nothing
+    assert parts > 0  # otherwise this tests nothing
 
 
-def test_the_part_of_a_writer_that_lives_is_left_to_it(path):
+def test_the_part_of_a_running_writer_stays(path):
     with whole(path) as file:
         file.write(NEW)
         write_whole(path, b"by another one meanwhile")
@@ -119,7 +119,7 @@ def test_a_locked_file_is_the_one_at_its_path(path):
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.7, 0.99])
 def test_a_page_is_not_cut_at_a_limit(tmp_path, monkeypatch, share):
-    """As README.md was: make_figures.py says so, and the page is as before."""
+    """As happened to README.md: make_figures.py reports it, and the page stays unchanged."""
     page = tmp_path / "README.md"
     table = "results/figure1/table.md"
     words = "words\n" * 2000
@@ -149,7 +149,7 @@ ALLOWED = {
 
 
 def test_nothing_else_writes_a_file_in_place():
-    """Figures are drawn into a folder of their own, and taken from there by experiments/committed.py."""
+    """Figures are drawn into a temporary folder, from which experiments/committed.py takes them."""
     found = Counter()
     for folder in ("bn", "scripts", "benchmarks", "experiments", "hydra_plugins"):
         for path in (REPOSITORY / folder).rglob("*.py"):
