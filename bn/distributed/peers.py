@@ -69,7 +69,7 @@ class Peers:
         end = time.monotonic() + self._timeout_s
         while connecting.is_alive():
             if stop_signal() is not None:
-                self._end("interrupted", f"told to stop while waiting for {self._missing}")
+                self._end("interrupted", f"stopped while waiting for {self._missing}")
             if time.monotonic() > end:
                 reason = f"did not respond within {self._timeout_s:g} s (rank_timeout_s)"
                 self._end("interrupted", f"{self._missing} {reason}")

@@ -76,7 +76,7 @@ def test_without_an_answer(with_status, answers):
     assert len(calls) >= 10
 
 
-def test_told_to_stop(with_status, answers, monkeypatch, capsys):
+def test_stopped_while_waiting(with_status, answers, monkeypatch, capsys):
     answers({"9_0": "RUNNING", "10": "PENDING"})
     monkeypatch.setattr(module, "stop_signal", lambda: 2)
     members = [Member(with_status("running", job="9_0"), "9_0"), Member(with_status("done", seed=1), "10")]

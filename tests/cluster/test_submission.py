@@ -62,7 +62,7 @@ def test_nothing_has_changed(run, here):
 
 
 @pytest.mark.parametrize(
-    ("then", "now", "said"),
+    ("then", "now", "part"),
     [
         (CLEAN, CodeState("f" * 40, ""), "the commit (then 0123456789, now ffffffffff)"),
         (CLEAN, CodeState(None, ""), "the commit (then 0123456789, now unknown: no git)"),
@@ -70,12 +70,12 @@ def test_nothing_has_changed(run, here):
         (DIRTY, CLEAN, "the code (its differences from 0123456789 are not those in submitted.diff)"),
     ],
 )
-def test_the_code_has_changed(run, here, then, now, said):
+def test_the_code_has_changed(run, here, then, now, part):
     here(now)
     with pytest.raises(UserError) as error:
         check_submission(submitted(run, then), "123_4")
     assert str(error.value) == (
-        f"changed since it was submitted: {said}: submit it again; hydra.launcher.changed=run runs it anyway"
+        f"changed since it was submitted: {part}: submit it again; hydra.launcher.changed=run runs it anyway"
     )
 
 

@@ -116,4 +116,4 @@ def test_stopped_while_nothing_answers(start_ranks, typed, planned, listening, u
     assert codes == [1]
     assert time.monotonic() - began < 10
     assert run.status["state"] == "interrupted"
-    assert run.status["reason"] == f"told to stop while waiting for torchrun's store at 127.0.0.1:{port}"
+    assert run.status["reason"] == f"stopped while waiting for torchrun's store at 127.0.0.1:{port}"

@@ -23,14 +23,14 @@ def aged(path, seconds):
     os.utime(path, (then, then))
 
 
-SAYS = "from bn.run.heartbeat import introduction; print(introduction(), flush=True); input()"
+PRINT_HOLDER = "from bn.run.heartbeat import introduction; print(introduction(), flush=True); input()"
 
 
 @pytest.fixture
 def other():
     """Another process, and the content of its lock file."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SAYS],
+        [sys.executable, "-c", PRINT_HOLDER],
         cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
@@ -72,8 +72,8 @@ def test_renewal_continues_after_a_failure(tmp_path, monkeypatch):
 
 
 def test_a_killed_process_on_this_machine_is_dead_at_once(lock, other):
-    process, said = other
-    lock.write_text(said)
+    process, content = other
+    lock.write_text(content)
     aged(lock, 1000)  # as after SIGSTOP or with a full disk
     name = f"process {process.pid} on {os.uname().nodename}"
     assert holder_of(lock) == Holder(name, True)

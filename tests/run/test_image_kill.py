@@ -15,7 +15,7 @@ CLASSES, TRAINING, VALIDATION = 3, 60, 6  # of each class
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    root = tmp_path_factory.mktemp("pictures")
+    root = tmp_path_factory.mktemp("images")
     draws = np.random.default_rng(0)
     for split, count in (("train", TRAINING), ("val", VALIDATION)):
         for label in range(CLASSES):

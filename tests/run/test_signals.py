@@ -19,7 +19,7 @@ def in_the_middle(run):
 
 
 @pytest.mark.slow
-def test_told_to_stop(start, cli, typed, planned, undisturbed, bits):
+def test_stopped_by_a_signal(start, cli, typed, planned, undisturbed, bits):
     """One of two concurrent processes receives SIGTERM, the other SIGINT."""
     cases = [
         (("experiment=mnist_baseline", *LONG), signal.SIGTERM, 143),

@@ -150,8 +150,8 @@ def test_tensorboard_serves_it(trained, tmp_path):
         assert [(step, value) for _, step, value in accuracy] == [
             (row["step"], pytest.approx(row["test/accuracy"], rel=1e-6)) for row in rows
         ]
-        (picture,) = ask("plugin/images/images", run=name, tag="percentiles/figure", sample=0)
-        assert picture["step"] == 120
+        (image,) = ask("plugin/images/images", run=name, tag="percentiles/figure", sample=0)
+        assert image["step"] == 120
         distributions = ask("plugin/histograms/histograms", run=name, tag="inputs/layer1")
         assert [step for _, step, _ in distributions] == [0, 30, 60, 120]
         layout = ask("plugin/custom_scalars/layout")

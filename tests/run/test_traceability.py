@@ -120,18 +120,18 @@ def large_change(here):
     (here / "train.py").write_text("now\n" * 10_000_000)
 
 
-@pytest.mark.parametrize("lay", [environment, *slowly(many_files, large_files, large_change)])
-def test_whatever_is_in_the_checkout_the_state_is_bounded(here, lay):
-    lay(here)
+@pytest.mark.parametrize("fill", [environment, *slowly(many_files, large_files, large_change)])
+def test_whatever_is_in_the_checkout_the_state_is_bounded(here, fill):
+    fill(here)
     began = time.monotonic()
     state = code_state()
     assert time.monotonic() - began < 30  # on a busy machine; usually a second
     assert len(state.changes) < 12 * MAX_BYTES
-    if lay is environment:
+    if fill is environment:
         assert state.changes == ""
         return
     assert state.digest is not None
-    if lay is many_files:
+    if fill is many_files:
         assert f"and {5000 - MAX_FILES} more files" in state.changes
     (here / "aaa.py").write_text("new\n")  # is detected nevertheless
     assert "+new" in code_state().changes
@@ -165,7 +165,7 @@ def code(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("then", "now", "said"),
+    ("then", "now", "text"),
     [
         (THEN, NOW, "its code was 1111111111, now it is 2222222222"),
         (THEN, CHANGED, "its code was 1111111111, now it is 1111111111 with changes"),
@@ -175,25 +175,25 @@ def code(monkeypatch):
         (THEN, CodeState(None, ""), None),
     ],
 )
-def test_changed_code_is_reported_in_one_line(code, cli, typed, trained, stop_after, then, now, said):
+def test_changed_code_is_reported_in_one_line(code, cli, typed, trained, stop_after, then, now, text):
     code(then)
     with pytest.raises(Interrupted):
         trained(RUN, stop_signal=stop_after(60))
     code(now)
     status, out, err = cli(*typed(RUN))
     assert status == 0
-    assert err.count("\n") == (said is not None)
+    assert err.count("\n") == (text is not None)
     assert (
-        said is None
-        or f"seed_0: resumes with changed code: {said}: to start over with this code, choose another output="
+        text is None
+        or f"seed_0: resumes with changed code: {text}: to start over with this code, choose another output="
         in err
     )
     code(then)
     status, out, err = cli(*typed(RUN))
     assert (status, err, out.count("\n")) == (0, "", 2)  # and the next command
-    assert ("its code was" in out) == (said is not None)
+    assert ("its code was" in out) == (text is not None)
     _, out, _ = cli(*typed("-m", RUN, "seed=0"))
-    assert ("(1 with code other than the present 1111111111" in out) == (said is not None)
+    assert ("(1 with code other than the present 1111111111" in out) == (text is not None)
 
 
 def spellings(group, name):

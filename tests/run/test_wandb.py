@@ -83,14 +83,14 @@ def test_offline_and_the_same_id_after_a_resume(
     assert [each["exit_code"] for each in before["exit"]] == [255]
     assert [each.get("exit_code", 0) for each in after["exit"]] == [0]
     rows = {line["step"]: line for line in read_lines(run.path / "metrics.jsonl")}
-    for told, steps in ((before, {0, 20, 30, 40, 60}), (after, {80, 100, 120})):
-        history = {each["item"]["_step"]: each["item"] for each in told["history"]}
+    for records, steps in ((before, {0, 20, 30, 40, 60}), (after, {80, 100, 120})):
+        history = {each["item"]["_step"]: each["item"] for each in records["history"]}
         assert set(history) == steps
         for step in steps & set(rows):
             assert history[step]["train/loss"] == rows[step]["train/loss"]
     assert after["history"][-1]["item"]["percentiles/layer3/typical_50"]
-    (picture,) = again[1].glob("files/media/images/percentiles/figure_120_*.png")
-    with Image.open(picture) as image:
+    (image_file,) = again[1].glob("files/media/images/percentiles/figure_120_*.png")
+    with Image.open(image_file) as image:
         assert image.width > 500
     summary = {name: value for each in after["summary"] for name, value in each["update"].items()}
     assert (summary["state"], summary["inputs/layer3._type"]) == ("done", "histogram")

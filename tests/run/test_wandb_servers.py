@@ -22,7 +22,7 @@ def answer(status, body=b"", kind=b"application/json"):
     )  # fmt: skip
 
 
-def says(content):
+def sends(content):
     def serve(connection):
         connection.recv(1 << 16)
         connection.sendall(content)
@@ -42,18 +42,18 @@ def never(connection):
 
 
 SERVERS = {
-    "401": says(answer(b"401 Unauthorized", b'{"errors": [{"message": "no such key"}]}')),
-    "403": says(answer(b"403 Forbidden")),
-    "404": says(answer(b"404 Not Found", b"<html>", b"text/html")),
-    "429": says(answer(b"429 Too Many Requests")),
-    "500": says(answer(b"500 Internal Server Error")),
-    "502": says(answer(b"502 Bad Gateway", b"<html>", b"text/html")),
-    "redirected to itself": says(answer(b"302 Found\r\nLocation: /graphql")),
-    "200 and no JSON": says(answer(b"200 OK", b"<html>", b"text/html")),
-    "200 and other JSON": says(answer(b"200 OK", b"[1]")),
-    "garbage": says(bytes(range(256)) * 40),
+    "401": sends(answer(b"401 Unauthorized", b'{"errors": [{"message": "no such key"}]}')),
+    "403": sends(answer(b"403 Forbidden")),
+    "404": sends(answer(b"404 Not Found", b"<html>", b"text/html")),
+    "429": sends(answer(b"429 Too Many Requests")),
+    "500": sends(answer(b"500 Internal Server Error")),
+    "502": sends(answer(b"502 Bad Gateway", b"<html>", b"text/html")),
+    "redirected to itself": sends(answer(b"302 Found\r\nLocation: /graphql")),
+    "200 and no JSON": sends(answer(b"200 OK", b"<html>", b"text/html")),
+    "200 and other JSON": sends(answer(b"200 OK", b"[1]")),
+    "garbage": sends(bytes(range(256)) * 40),
     "nothing": lambda connection: None,
-    "cut": says(answer(b"200 OK", b"{" * 1000)[:100]),
+    "cut": sends(answer(b"200 OK", b"{" * 1000)[:100]),
     "slowly": slowly,
     "never": never,
 }
@@ -114,7 +114,7 @@ def test_the_announced_offline_run_exists(server, trained, undisturbed, bits, ca
 @pytest.mark.slow
 def test_an_answer_that_makes_the_service_of_wandb_crash(server, command, typed, planned, undisturbed, bits):
     """It prints a page about that; no offline run is announced, and the run continues."""
-    server(says(answer(b"200 OK", b'{"data": {"viewer": null}}')))
+    server(sends(answer(b"200 OK", b'{"data": {"viewer": null}}')))
     code, _, err = command(*typed(*RUN))
     assert code == 0
     (line,) = (line for line in err.splitlines() if line.startswith("logger"))
