@@ -169,7 +169,8 @@ def _load_shorter(run: RunDirectory) -> tuple[RunDirectory, dict[str, Any]]:
     other.check_records()
     state, _ = _read_checkpoint("extend", given)
     if state["step"] != status["step"]:
-        raise UserError(f"extend={given}: its last checkpoint is of step {state['step']:,}, not its last")
+        ended = f"ended at step {status['step']:,}"
+        raise UserError(f"extend={given}: {ended}, but its last checkpoint is of step {state['step']:,}")
     if state["step"] >= run.config.length:
         raise UserError(
             f"extend={given}: has {state['step']:,} steps, and this run {run.config.length:,}; "
