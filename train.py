@@ -9,16 +9,16 @@ from omegaconf import DictConfig
 
 from bn import cli
 from bn.config import Config
-from bn.distributed.ranks import ranks_here
+from bn.distributed.ranks import ranks_from_env
 from bn.run.directory import RunDirectory
 from bn.run.signals import stop_signal
 
 
 def work(config: Config, run: RunDirectory) -> None:
-    from bn.distributed.team import joined  # imports torch, which --help and a refused config do without
+    from bn.distributed.team import join_team  # imports torch, which --help and a refused config do without
     from bn.train import train
 
-    with joined(config, run, ranks_here(), stop_signal) as team:
+    with join_team(config, run, ranks_from_env(), stop_signal) as team:
         train(config, run, stop_signal, cli.wants_progress(), team)
 
 

@@ -17,14 +17,14 @@ from bn.data.seeds import derive_seed
 from bn.distributed.team import ALONE, Team, mean_statistics
 from bn.errors import Diverged, Interrupted, UserError, is_out_of_memory, listed, reason_of
 from bn.files import NUMBER, mismatch
-from bn.run.beginning import load_start, origin
 from bn.run.checkpoint import load_latest, save_checkpoint
 from bn.run.directory import DIGEST, RunDirectory
 from bn.run.environment import processor
 from bn.run.losses import LossWindow
-from bn.run.numbers import Numbers, Pace
+from bn.run.metrics import Metrics, Throughput
 from bn.run.profiling import profiled
-from bn.run.resume import own_state, restore_own
+from bn.run.resume import process_state, restore_process_state
+from bn.run.warm_start import load_start, origin
 from bn.tasks import Task, build_task
 from bn.tasks.header import run_header
 from bn.tasks.memory import report_out_of_memory
@@ -65,7 +65,7 @@ def train(
             numbers.log(0, task.observer.observe(0))
             numbers.loggers.observe(task.observer, 0)
         task.model.train()
-        pace = Pace(first)
+        throughput = Throughput(first)
         fixed_batch = task.draw(1) if config.overfit else None  # debug=overfit trains on one mini-batch
         with profiled(run, 0 if team.rank else config.profile, training.device) as profile_step:
             for n in range(first + 1, last + 1):
@@ -79,7 +79,7 @@ def train(
                 if losses.full or n == last:
                     metrics["train/loss"] = losses.mean(n, team)
                     if not config.profile:  # the profiler takes most of the time
-                        metrics["train/images_per_second"] = pace.steps_per_second(n) * config.optim.batch
+                        metrics["train/images_per_second"] = throughput.steps_per_second(n) * config.optim.batch
                     metrics |= task.step_metrics(n)
                 if n in evaluate_at:
                     with mean_statistics(task.model, team):
@@ -103,7 +103,7 @@ def train(
                     run.set_status("interrupted", n, signal.Signals(stop).name)
                     raise Interrupted(stop)
                 if metrics or saving or n in task.observer.steps:
-                    pace = Pace(n)
+                    throughput = Throughput(n)
         run.set_status("done", n)
     except Diverged as divergence:
         if team.rank == 0:
@@ -123,7 +123,7 @@ class Training(NamedTuple):
     device: torch.device
     task: Task  # the network, its data and its step
     losses: LossWindow
-    numbers: Numbers
+    numbers: Metrics
     first: int  # the step of the checkpoint that it resumes from, or 0
 
 
@@ -134,19 +134,19 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
     initial: dict[str, Any] | None = None  # the checkpoint that a new run takes its initial weights from
     unfit: list[int] = []  # steps of checkpoints whose contents do not fit this training
     while True:
-        saved = team.of_rank_0(lambda: last_checkpoint(run, unfit))
+        saved = team.broadcast(lambda: last_checkpoint(run, unfit))
         first, earlier_s = (saved["step"], saved["wall_s"]) if saved else (0, 0.0)
         torch.manual_seed(derive_seed(config.seed, "torch", *([team.rank] if team.rank else [])))
         task = build_task(config, device, first, team)
         losses = LossWindow(config.log_every, device)
         if saved is None:
             if config.start is not None:
-                initial = team.of_rank_0(lambda: load_start(config))
+                initial = team.broadcast(lambda: load_start(config))
                 task.model.load_state_dict(initial["model"])
             break
         try:
             task.load_state_dict(saved)
-            inexact = restore_own(saved, team, losses, device, task.model, config)
+            inexact = restore_process_state(saved, team, losses, device, task.model, config)
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             task.close()
             if is_out_of_memory(error):
@@ -170,7 +170,7 @@ def set_up(config: Config, run: RunDirectory, progress: bool | None, team: Team)
     run.set_status("running", first)
     if team.rank == 0:
         print(run_header(config, run, device_name(device), task, first), flush=True)
-    numbers = Numbers(config, run, first=first, earlier_s=earlier_s, writes=team.rank == 0, progress=progress)
+    numbers = Metrics(config, run, first=first, earlier_s=earlier_s, writes=team.rank == 0, progress=progress)
     return Training(config, run, team, device, task, losses, numbers, first)
 
 
@@ -182,7 +182,7 @@ def save(training: Training, n: int) -> None:
             "step": n,
             "wall_s": training.numbers.wall_s,
             "config": to_dict(config),  # so that the file alone determines the network
-            **own_state(team, training.losses, training.device, statistics),
+            **process_state(team, training.losses, training.device, statistics),
             **task.state_dict(),
         }
         if team.rank == 0:

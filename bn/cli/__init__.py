@@ -32,13 +32,13 @@ from bn.cli.composition import composed_config, records_note, run_directory_of
 from bn.cli.errors import message_of, raised_by_hydra
 from bn.cli.help import help_page
 from bn.data.availability import check_data, fetch_data
-from bn.distributed.ranks import Ranks, check_shared, ranks_here
+from bn.distributed.ranks import Ranks, check_processes, ranks_from_env
 from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.run.attempt import Outcome, Work, attempt, check_device
-from bn.run.beginning import check_beginning
 from bn.run.code_state import code_state
 from bn.run.directory import RunDirectory
 from bn.run.signals import install_handlers, stop_signal
+from bn.run.warm_start import check_warm_start
 
 outcomes: list[Outcome] = []  # one for each run of this command
 
@@ -112,7 +112,7 @@ def member(composed: DictConfig, work: Work) -> Outcome:
         launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
         if HydraConfig.get().mode == RunMode.RUN and launcher != "local":  # Hydra would ignore it
             raise UserError(f"hydra/launcher={launcher}: needs a sweep, even for a single run: add -m")
-        ranks = ranks_here()
+        ranks = ranks_from_env()
         if ranks.size > 1:
             # Hides torch's page-long warnings about a lost rank, which is reported in one line.
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -195,7 +195,7 @@ def members_to_start(
     """
     if failed not in ("leave", "again"):
         raise UserError(f"hydra.sweeper.failed={failed}: accepted: leave, again")
-    if (started := ranks_here().size) > 1:
+    if (started := ranks_from_env().size) > 1:
         raise UserError(
             f"{started} processes: a sweep (-m) is started by one process, and so is each of its members"
         )
@@ -211,10 +211,10 @@ def members_to_start(
         try:
             run = planned_run(overrides)
             run.check_config()
-            check_shared(run.config, 1)
+            check_processes(run.config, 1)
             if here:
                 check_device(run.config, Ranks())
-                check_beginning(run)
+                check_warm_start(run)
                 if not run.finished:
                     check_data(run.config)
         except UserError as error:
@@ -228,7 +228,7 @@ def members_to_start(
             ended.append(("failed", f"{run.summary()} (hydra.sweeper.failed=again runs it again)"))
         elif run.finished:
             ended.append((run.status["state"], run.name))
-            others += bool(run.other_code(now))
+            others += bool(run.code_change(now))
         else:
             to_start.append(list(overrides))
             data[run.config.data.name, run.config.data.root] = run.config

@@ -1,1 +1,1 @@
-"""Runs as jobs of SLURM."""
+"""Runs as SLURM jobs."""

@@ -1,4 +1,4 @@
-"""A sweep's jobs, watched until all are over: by their run directories, and by what squeue shows."""
+"""Waits for the SLURM jobs of a sweep, by reading their run directories and squeue."""
 
 import contextlib
 import sys
@@ -12,12 +12,12 @@ from bn.cluster.submission import submission
 from bn.files import Damaged
 from bn.run.commands import listing
 from bn.run.directory import ENDED, RunDirectory
-from bn.run.members import SweepMember
 from bn.run.signals import stop_signal
-from bn.run.watching import LOOK_S, Watched
+from bn.run.sweep import SweepMember
+from bn.run.sweep_progress import POLL_S, SweepProgress
 
-ASK_S = 10.0  # between two questions to SLURM's controller, which the whole cluster asks
-GONE = 2  # answers without a job, after which it is gone: between two states it may be missing from one
+SQUEUE_S = 10.0  # between two calls of squeue, since the whole cluster shares SLURM's controller
+GONE = 2  # squeue answers without a job after which it counts as gone; between states one may lack it
 
 
 class Member(NamedTuple):
@@ -25,51 +25,51 @@ class Member(NamedTuple):
     job: str  # its id, as squeue shows it
 
 
-def watch(
-    members: Sequence[Member], typed: Sequence[Sequence[str]] = (), before: Sequence[str] = ()
+def wait_for_jobs(
+    members: Sequence[Member], overrides: Sequence[Sequence[str]] = (), before: Sequence[str] = ()
 ) -> list[tuple[str, str]]:
-    """Of each member, in their order, the state it ended in and one line about it, printed as soon as known.
+    """Wait for all members, print each outcome as soon as it is known, and return their states and messages.
 
-    `typed` are the overrides of each, `before` the states of the sweep's other members, which are over.
+    `overrides`: those of each member. `before`: the states of the sweep's other members, which have ended.
 
-    A member is over when its run has ended or failed, or when its job has left the queue: then it was
-    interrupted for good, or is lost. KeyboardInterrupt, after a line that says what goes on and how to stop
-    it, where this process is told to stop: the jobs do not depend on it.
+    A member has ended when its run has ended or failed, or when its job has left the queue: then it was
+    interrupted and not requeued, or is lost. If this process is stopped, raises KeyboardInterrupt after a
+    line that says which jobs continue and how to cancel them.
     """
     outcomes: dict[int, tuple[str, str]] = {}
     missing = dict.fromkeys(range(len(members)), 0)
     asked = 0.0
-    pairs = zip(typed or [()] * len(members), members, strict=True)
-    told = Watched([SweepMember(overrides, run) for overrides, (run, _) in pairs], before)
-    with contextlib.closing(told), _stopped(members, missing):
+    pairs = zip(overrides or [()] * len(members), members, strict=True)
+    progress = SweepProgress([SweepMember(own, run) for own, (run, _) in pairs], before)
+    with contextlib.closing(progress), _explain_interrupt(members, missing):
         while missing:
             if stop_signal():
                 raise KeyboardInterrupt
             answer = None
-            if time.monotonic() - asked >= ASK_S:
+            if time.monotonic() - asked >= SQUEUE_S:
                 answer, asked = queue(), time.monotonic()
             for i in list(missing):
                 run, job = members[i]
                 status = run.status
                 if status.get("job") != job and status.get("state") not in ENDED:
-                    status = {}  # that of an earlier job
+                    status = {}  # from an earlier job
                 if answer is not None:
                     missing[i] = 0 if job in answer else missing[i] + 1
                 if status.get("state") in (*ENDED, "failed"):
                     outcomes[i] = (status["state"], run.summary())
                 elif missing[i] >= GONE:
-                    outcomes[i] = _left(run, job, status.get("state"))
+                    outcomes[i] = _outcome_of_gone(run, job, status.get("state"))
                 else:
                     continue
                 del missing[i]
-                told.over(i, *outcomes[i])
-            told.show()
-            time.sleep(LOOK_S)
+                progress.report_end(i, *outcomes[i])
+            progress.update()
+            time.sleep(POLL_S)
     return [outcomes[i] for i in range(len(members))]
 
 
-def _left(run: RunDirectory, job: str, state: str | None) -> tuple[str, str]:
-    """Of a member whose job has left the queue before its end."""
+def _outcome_of_gone(run: RunDirectory, job: str, state: str | None) -> tuple[str, str]:
+    """The outcome of a member whose job left the queue before the run ended."""
     if state == "interrupted":
         return state, f"{run.summary()}: the same command resumes it"
     log = None
@@ -83,20 +83,17 @@ def _left(run: RunDirectory, job: str, state: str | None) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _stopped(members: Sequence[Member], left: Mapping[int, int]) -> Iterator[None]:
-    """Say what goes on where this process is told to stop, also while it waits for an answer of SLURM's."""
+def _explain_interrupt(members: Sequence[Member], left: Mapping[int, int]) -> Iterator[None]:
+    """Print which jobs continue if the block is interrupted, also during a call to SLURM."""
     try:
         yield
     except KeyboardInterrupt:
-        _say_what_stays([members[i] for i in left])
+        remaining = [members[i] for i in left]
+        arrays = sorted({member.job.partition("_")[0] for member in remaining}, key=int)
+        shown = listing(remaining[0].run.config.output)
+        print(
+            f"train.py: {len(remaining)} members stay in the queue: `{shown}` lists them, "
+            f"`scancel {' '.join(arrays)}` cancels them, the same command waits for them again",
+            file=sys.stderr,
+        )
         raise
-
-
-def _say_what_stays(members: Sequence[Member]) -> None:
-    arrays = sorted({member.job.partition("_")[0] for member in members}, key=int)
-    shown = listing(members[0].run.config.output)
-    print(
-        f"train.py: {len(members)} members stay in the queue: `{shown}` lists them, "
-        f"`scancel {' '.join(arrays)}` cancels them, the same command waits for them again",
-        file=sys.stderr,
-    )

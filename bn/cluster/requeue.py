@@ -1,13 +1,13 @@
-"""What becomes of a SLURM job whose run was told to stop: back into the queue, unless somebody ended it.
+"""Requeues the SLURM job of a run that received a stop signal, unless the job was cancelled.
 
-SLURM tells a job to stop with the signal asked for before its time limit (SIGUSR2 here), and with SIGTERM for
-preemption, for scancel, and at the time limit itself. At that moment the job is RUNNING where it has a grace
-time: it is put back here, since one that just ends in that time does not come back. Else it is COMPLETING:
-where the reason is the time limit it is put back too; where it was cancelled that would bring it to life;
-where SLURM has put it back itself (preemption without a grace time, scontrol requeue) nothing is left to do.
+SLURM sends the configured signal (SIGUSR2 here) before a job's time limit, and SIGTERM for preemption, for
+scancel, and at the time limit itself. If the job then has a grace time, it is RUNNING: it is requeued here,
+because SLURM does not requeue a job that ends within its grace time. Otherwise it is COMPLETING. If the
+reason is the time limit, it is requeued as well. If it was cancelled, requeueing would revive it. If SLURM
+has requeued it (preemption without a grace time, scontrol requeue), nothing is left to do.
 
-That is for jobs of a sweep, and for scripts that ask for it (BN_REQUEUE=1, as scripts/slurm/train.sbatch): in
-any other, such as one that somebody works in, a run is only a part.
+This applies to jobs of a sweep and to scripts that set BN_REQUEUE=1, such as scripts/slurm/train.sbatch. In
+other jobs, such as an interactive one, a run is only part of the job.
 """
 
 import os
@@ -19,43 +19,43 @@ from bn.cluster.submission import count_time_limit
 from bn.run.directory import RunDirectory
 
 RESUMES = "the same command resumes it"
-ASKED = "BN_REQUEUE"
+VARIABLE = "BN_REQUEUE"
 WITH_TIME = ("RUNNING", "SIGNALING")
-EARLY_S = 60  # SLURM may send the signal so much before it was asked to
+EARLY_S = 60  # SLURM may send the signal up to this much early
 
 
 class Limits(NamedTuple):
-    """Of a job that a sweep submitted (configs/hydra/launcher/slurm.yaml)."""
+    """Settings of a job that a sweep submitted (configs/hydra/launcher/slurm.yaml)."""
 
     signal_delay_s: int
     max_num_timeout: int
 
 
-def wanted(number: int, limits: Limits | None) -> bool:
-    """Whether this process's job, if it is in one, is to be put back after signal `number`."""
-    asked = limits is not None or os.environ.get(ASKED) == "1"
-    return slurm.job_id() is not None and asked and number != signal.SIGINT
+def should_requeue(number: int, limits: Limits | None) -> bool:
+    """Return whether this process is in a job that should be requeued after signal `number`."""
+    enabled = limits is not None or os.environ.get(VARIABLE) == "1"
+    return slurm.job_id() is not None and enabled and number != signal.SIGINT
 
 
-def put_back(run: RunDirectory, number: int, limits: Limits | None) -> str:
-    """Requeue this process's job; then it does not return before SLURM ends it. Else why not, in a few words.
+def requeue_job(run: RunDirectory, number: int, limits: Limits | None) -> str:
+    """Requeue this process's job if it should be, record that in the status, and return what happens next.
 
-    `run` has been saved and closed, after signal `number`. Without `limits` a job is put back however often
-    it has reached its time limit.
+    After requeueing, this waits for SLURM to end the process. `run` has been saved and closed after signal
+    `number`. Without `limits` a job is requeued however often it reaches its time limit.
     """
     job = slurm.job_id()
-    if job is None or not wanted(number, limits):
+    if job is None or not should_requeue(number, limits):
         return RESUMES
     name, step = signal.Signals(number).name, run.status.get("step", 0)
     why_not = _why_not(run, job, number, limits)
     if why_not is None:
-        run.set_status("interrupted", step, f"{name}: back in the queue as job {job}")
-        print(f"train.py: {run.summary()}", flush=True)  # for the job's log: it may not come to another line
+        run.set_status("interrupted", step, f"{name}: requeued as job {job}")
+        print(f"train.py: {run.summary()}", flush=True)  # for the job's log, before SLURM ends the process
         refusal = slurm.requeue(job)
         if refusal is None:
             slurm.wait_for_the_end()
-            return f"back in the queue as job {job}"
-        why_not = f"cannot be put back into the queue ({refusal})"
+            return f"requeued as job {job}"
+        why_not = f"cannot be requeued ({refusal})"
     run.set_status("interrupted", step, f"{name}; job {job} {why_not}")
     return RESUMES
 
@@ -63,7 +63,7 @@ def put_back(run: RunDirectory, number: int, limits: Limits | None) -> str:
 def _why_not(run: RunDirectory, job: str, number: int, limits: Limits | None) -> str | None:
     found = slurm.state_of(job)
     if found is None:
-        return "is not put back into the queue, as squeue does not answer"
+        return "is not requeued, since squeue does not answer"
     state, reason = found
     at_limit = reason == "TimeLimit"
     if state not in WITH_TIME and not at_limit:

@@ -1,6 +1,6 @@
-"""The SLURM job that this process is part of, if any, and the queue: through SLURM's own commands.
+"""This process's SLURM job and the queue, through SLURM's own commands.
 
-Accounting is not needed: what squeue shows, and the run directories, say everything that is asked here.
+SLURM's accounting is not needed: squeue and the run directories provide everything.
 """
 
 import os
@@ -8,19 +8,18 @@ import signal
 import subprocess
 import time
 
-ENDING_S = 60.0  # how long a process that put its job back into the queue waits for SLURM to end it
-
+ENDING_S = 60.0  # how long a process waits for SLURM to end it after requeueing its job
 TRIES = 3
 
 
 def job_id() -> str | None:
-    """The id of this process's job, as squeue shows it: 123, or 123_4 in an array. None outside SLURM."""
+    """Return the id of this process's job as squeue shows it: 123, or 123_4 in an array. None: no job."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID") or None
 
 
 def queue() -> dict[str, str] | None:
-    """The state (PENDING, RUNNING, COMPLETING, ...) of each job of this user by id; None: no answer."""
+    """Return the state (PENDING, RUNNING, ...) of each of the user's jobs by id; None: no answer."""
     answer = _ask("squeue", "--noheader", "--array", "--user", str(os.getuid()), "--format", "%i %T")
     if answer is None:
         return None
@@ -28,37 +27,37 @@ def queue() -> dict[str, str] | None:
 
 
 def state_of(job: str) -> tuple[str, str] | None:
-    """A job's state and the reason for it (None: there is none; TimeLimit); None: no answer."""
+    """Return a job's state and the reason for it ("None", "TimeLimit", ...); None: no answer."""
     answer = _ask("squeue", "--noheader", "--job", job, "--format", "%T %r")
     state, _, reason = (answer or "").strip().partition(" ")
     return (state, reason) if state else None
 
 
 def time_left_s(job: str) -> int | None:
-    """Seconds until the job reaches its time limit; None where there is none, or no answer."""
+    """Return the seconds until the job reaches its time limit; None if it has none, or without an answer."""
     answer = _ask("squeue", "--noheader", "--job", job, "--format", "%L")
     return _seconds(answer.strip()) if answer else None
 
 
 def requeue(job: str) -> str | None:
-    """Put this running job back into the queue, where it keeps its id. None, or what SLURM has against it."""
+    """Requeue this running job under the same id. Return None, or SLURM's reason for refusing."""
     try:
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    if done.returncode <= 0:  # below 0: it was killed with the job that it had put back
+    if done.returncode <= 0:  # below 0: scontrol was killed together with the job that it requeued
         return None
     return " ".join((done.stderr or done.stdout).split())
 
 
 def wait_for_the_end() -> None:
-    """Until SLURM ends this process: if it left earlier, the job could end before it is put back."""
+    """Wait for SLURM to end this process: if it exited first, the job could end before it is requeued."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     time.sleep(ENDING_S)
 
 
 def _ask(*command: str) -> str | None:
-    """What a command prints. None if it fails three times, as it does while the controller restarts."""
+    """Return a command's output; None if it fails TRIES times, as it may while the controller restarts."""
     for attempt in range(TRIES):
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=20)
@@ -73,13 +72,12 @@ def _ask(*command: str) -> str | None:
 
 
 def _seconds(text: str) -> int | None:
-    """Of squeue's [days-][[hours:]minutes:]seconds; None of a word such as UNLIMITED."""
+    """Parse squeue's [days-][[hours:]minutes:]seconds; None for a word such as UNLIMITED."""
     days, _, clock = text.rpartition("-")
     try:
-        parts = [int(part) for part in clock.split(":")]
         seconds = 0
-        for part in parts:
-            seconds = 60 * seconds + part
+        for part in clock.split(":"):
+            seconds = 60 * seconds + int(part)
         return seconds + 86400 * int(days or 0)
     except ValueError:
         return None

@@ -1,9 +1,9 @@
-"""What was submitted to a cluster's queue, kept in the run directory, so that what runs is that.
+"""Records of what was submitted to SLURM, to check that a job runs exactly that.
 
-Jobs wait for hours, and compose their YAML again when they start: by then code and config may be others.
+Jobs may wait for hours and compose their config again when they start. Until then code and config may change.
 
-submitted.json   job id, when and where, commit, digest of the changes, the resolved config, the job's log
-submitted.diff   the changes, where the tree was dirty
+submitted.json   job id, time, host, commit, digest of the changes, the resolved config, the job's log
+submitted.diff   the uncommitted changes, if there were any
 """
 
 import json
@@ -30,12 +30,12 @@ ANYWAY = "hydra.launcher.changed=run runs it anyway"
 
 
 def submission(run: RunDirectory) -> dict[str, Any]:
-    """What `submitted.json` says; empty where there is none. Damaged where it is."""
+    """Read `submitted.json`; empty if there is none. Raises Damaged."""
     return read_record(run.path / FILE, SHAPE, REMEDY) or {}
 
 
 def record_submission(run: RunDirectory, code: CodeState) -> None:
-    """Before the job is in the queue, where it may start at once: its id is not known yet."""
+    """Record the submission before the job is queued, since it may start at once. Its id is added later."""
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         if code.changes:
@@ -50,7 +50,7 @@ def record_submission(run: RunDirectory, code: CodeState) -> None:
             "changes": code.digest,
             "config": to_dict(run.config),
             "log": None,
-            "time_limits": 0,  # how often the job has reached its own since
+            "time_limits": 0,  # how often the job has reached its time limit
         })  # fmt: skip
     except OSError as error:
         raise UserError(f"{run.name}: cannot be written ({error.strerror})") from error
@@ -66,7 +66,7 @@ def record_job(run: RunDirectory, job: str, log: Path) -> None:
 
 
 def count_time_limit(run: RunDirectory) -> int:
-    """How often the job has reached its time limit, this one included."""
+    """Count one more time that the job has reached its time limit, and return the total."""
     submitted = submission(run)
     count = submitted.get("time_limits", 0) + 1
     _write(run, {**submitted, "time_limits": count})
@@ -74,10 +74,10 @@ def count_time_limit(run: RunDirectory) -> int:
 
 
 def check_submission(run: RunDirectory, job: str) -> None:
-    """UserError if this job of the queue finds other code, or makes another config, than was submitted."""
+    """Raise UserError if the code or config of this job is not what was submitted."""
     submitted = submission(run)
     if not submitted or submitted.get("job") not in (None, job):
-        return  # submitted by other means than a sweep
+        return  # not submitted by a sweep
     code = code_state()
     changed = []
     if code.commit != (commit := submitted.get("commit")):

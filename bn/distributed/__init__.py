@@ -1,1 +1,1 @@
-"""One training by several processes."""
+"""Training one network in several processes."""

@@ -1,11 +1,10 @@
-"""Which rank ended the training of all, and why, where the user looks for it.
+"""Detects which rank ended the training and why, and records it in the run directory.
 
-torchrun ends the processes of its node when one of them ends, and the timeout of the process group ends the
-wait for one that hangs. Neither says in the run directory what happened, and rank 0's main thread cannot
-while it is stuck itself, as in a CUDA synchronization. So there is a connection of gloo's between rank 0 and
-each other rank, over which nothing is sent before they part: a thread that receives from it learns at once
-that the process at its other end is gone. What a rank has to say before it ends is in torchrun's store, which
-outlives the ranks: the first word counts.
+torchrun ends the processes of its node when one of them ends, and the process group's timeout ends the wait
+for one that hangs. Neither records in the run directory what happened, and rank 0's main thread may itself be
+stuck, for instance in a CUDA synchronization. So rank 0 has a gloo connection with each other rank. Nothing
+is sent over it until they leave; a thread that receives from it notices at once when the other process dies.
+A rank writes the reason why it ends to torchrun's store, which outlives the ranks. The first reason counts.
 """
 
 import atexit
@@ -32,62 +31,61 @@ from bn.run.directory import RunDirectory
 
 T = TypeVar("T")
 
-WITHOUT_0 = re.compile(
-    r"rank 0( \(|, | did not come)|an answer of "
-)  # reasons that rank 0 cannot say for all
-GLOO = ("gloo", "Application timeout caused pair closure")  # in its errors, which are of type RuntimeError
-ANSWER_S = 10.0  # of torchrun's store, to a question
-GRACE_S = 5.0  # for the main thread to leave what it does, as W&B, once another rank is gone
-SETTLE_S = 10.0  # between the first and the last of the ranks that wait for one that hangs
-PATIENCE_S = 60.0  # of the other ranks with rank 0, which says which one it is
+# Reasons that rank 0 cannot print for all ranks.
+WITHOUT_0 = re.compile(r"rank 0( \(|, | did not respond)|torchrun's store at ")
+GLOO = ("gloo", "Application timeout caused pair closure")  # texts in gloo's errors, which are RuntimeErrors
+ANSWER_S = 10.0  # timeout of a request to torchrun's store
+GRACE_S = 5.0  # for the main thread to leave its work, such as W&B's, once another rank has died
+SETTLE_S = 10.0  # between the first and the last rank to notice that one hangs
+PATIENCE_S = 60.0  # how long the other ranks wait for rank 0 to name the one that hangs
 
 
 class Peers:
-    """The other ranks as one of them sees them: whether they are there, and how they ended."""
+    """The other ranks as seen from this one: whether they are alive, and why they ended."""
 
     def __init__(self, ranks: Ranks, timeout_s: float, run: RunDirectory) -> None:
         self._rank, self._size = ranks.rank, ranks.size
-        self._store: dist.Store | None = None  # before it is found, and once it no longer answers
+        self._store: dist.Store | None = None  # None before connecting, and once it stops answering
         self._timeout_s = timeout_s
-        self._missing = "the others"
-        self._unmet: Exception | None = None
+        self._missing = "the other ranks"
+        self._error: Exception | None = None
         self._run = run
         self._names: list[str] = []
-        self._lines: Any = None
+        self._group: Any = None
         self._threads: dict[int, threading.Thread] = {}
-        self._main_is_out = threading.Event()
-        self._parting = False
+        self._main_left = threading.Event()
+        self._leaving = False
         self._ending = threading.Lock()
 
-    def meet(self, stop_signal: Callable[[], int | None]) -> dist.Store:
-        """Wait until all are there, not deaf to signals as `init_process_group` is; return the store.
+    def rendezvous(self, stop_signal: Callable[[], int | None]) -> dist.Store:
+        """Wait for all ranks and return the store. Unlike `init_process_group`, this responds to signals.
 
-        Where a rank fails before it comes, torchrun sends the others SIGTERM. UserError if there is no store.
-        The meeting has a thread of its own: torch waits without end for a store that accepts a connection and
-        says nothing.
+        If a rank fails before it connects, torchrun sends the others SIGTERM. Raises UserError if there is no
+        store. Connecting runs in a thread of its own, since torch waits forever for a store that accepts a
+        connection but never answers.
         """
-        meeting = threading.Thread(target=self._meet, daemon=True)
-        meeting.start()
+        connecting = threading.Thread(target=self._connect, daemon=True)
+        connecting.start()
         end = time.monotonic() + self._timeout_s
-        while meeting.is_alive():
+        while connecting.is_alive():
             if stop_signal() is not None:
-                self._end("interrupted", f"told to stop before {self._missing} had come")
+                self._end("interrupted", f"stopped while waiting for {self._missing}")
             if time.monotonic() > end:
-                reason = f"did not come within {self._timeout_s:g} s (rank_timeout_s)"
+                reason = f"did not respond within {self._timeout_s:g} s (rank_timeout_s)"
                 self._end("interrupted", f"{self._missing} {reason}")
-            meeting.join(0.1)
-        if self._unmet is not None:
-            raise self._unmet
+            connecting.join(0.1)
+        if self._error is not None:
+            raise self._error
         assert self._store is not None
         return self._store
 
-    def _meet(self) -> None:
+    def _connect(self) -> None:
         place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         keys = [f"rank/{rank}" for rank in range(self._size)]
         host = os.environ.get("SLURMD_NODENAME") or platform.node()
-        self._missing = f"an answer of torchrun's store at {place}"
+        self._missing = f"torchrun's store at {place}"
         try:
-            # `meet` ends before this does, and says why.
+            # Longer than the timeout in `rendezvous`, which reports the reason.
             timeout = timedelta(seconds=self._timeout_s + 60)
             store, _, _ = next(dist.rendezvous("env://", timeout=timeout))
             store.set(keys[self._rank], f"rank {self._rank} (process {os.getpid()} on {host})")
@@ -96,91 +94,88 @@ class Peers:
                 self._missing = f"rank {', '.join(missing)}"
                 time.sleep(0.1)
             self._names = [store.get(key).decode() for key in keys]
-        except Exception as error:  # torch's are of several types
-            said = " ".join(str(error).split("\n")[0].split())
-            self._unmet = UserError(f"MASTER_ADDR:MASTER_PORT={place}: {said}; accepted: what torchrun sets")
+        except Exception as error:  # torch raises several types
+            line = " ".join(str(error).split("\n")[0].split())
+            self._error = UserError(f"MASTER_ADDR:MASTER_PORT={place}: {line}; accepted: what torchrun sets")
 
     def listen(self) -> None:
-        """From here on until `part` the end of a rank is the end of all."""
-        self._lines = dist.new_group(backend="gloo", timeout=timedelta(days=365))
+        """From now on until `leave`, end this process if another rank dies."""
+        self._group = dist.new_group(backend="gloo", timeout=timedelta(days=365))
         for rank in range(1, self._size) if self._rank == 0 else [0]:
             self._threads[rank] = threading.Thread(target=self._listen, args=(rank,), daemon=True)
             self._threads[rank].start()
 
     def _listen(self, rank: int) -> None:
         try:
-            dist.recv(torch.empty(1), rank, self._lines)
+            dist.recv(torch.empty(1), rank, self._group)
         except RuntimeError:  # gloo: connection closed by peer
-            if self._parting:
+            if self._leaving:
                 return
             self._end("interrupted", f"{self._names[rank]} is gone", GRACE_S)
 
-    def explain(self, error: BaseException) -> None:
-        """Return where `error` is this rank's own, and the first; else this process ends here."""
-        self._main_is_out.set()
-        # Collectives may be underway that never end, and at its end Python would wait for them.
+    def report(self, error: BaseException) -> None:
+        """Return if `error` is this rank's own and the first of all ranks; otherwise end this process."""
+        self._main_left.set()
+        # Python would wait at exit for pending collectives, which may never complete.
         atexit.register(_exit)
         if isinstance(error, dist.DistError) or any(words in str(error) for words in GLOO):
-            self._explain_collective()
+            self._report_collective()
         state = "interrupted" if is_out_of_memory(error) else "failed"
         reason = f"{self._names[self._rank]}: {reason_of(error)}"
         if self._first(state, reason)[0] != self._rank:
             self._end(state, reason)
         get_error_handler().record_exception(error)  # for torchrun's report
 
-    def _explain_collective(self) -> None:
-        """A collective failed since a rank is gone, which `_listen` hears; or hangs: then it says nothing."""
-        self._say(f"waits/{self._rank}", "")
+    def _report_collective(self) -> None:
+        """Handle a failed collective: `_listen` notices a dead rank; one that hangs sets no `waits` key."""
+        self._request(lambda store: store.set(f"waits/{self._rank}", ""))
         time.sleep(PATIENCE_S if self._rank else SETTLE_S)
-        still = [0]
+        hanging = [0]
         if self._rank == 0:
-            still = [rank for rank in range(1, self._size) if not self._has(f"waits/{rank}")]
-        if still:
-            names = ", ".join(self._names[rank] for rank in still)
-            self._end("interrupted", f"{names} stands still since {self._timeout_s:g} s (rank_timeout_s)")
+            hanging = [rank for rank in range(1, self._size) if not self._has(f"waits/{rank}")]
+        if hanging:
+            names = ", ".join(self._names[rank] for rank in hanging)
+            self._end("interrupted", f"{names} did not respond for {self._timeout_s:g} s (rank_timeout_s)")
 
-    def part(self) -> None:
-        """Leave the others, once all of them do."""
-        self._parting = True
+    def leave(self) -> None:
+        """Disconnect from the other ranks, once all of them do."""
+        self._leaving = True
         for rank, thread in self._threads.items():
-            with suppress(RuntimeError):  # it is gone; what there is to save is saved
-                dist.send(torch.empty(1), rank, self._lines)
+            with suppress(RuntimeError):  # it has died; everything is already saved
+                dist.send(torch.empty(1), rank, self._group)
             thread.join(self._timeout_s)
         dist.destroy_process_group()
 
     def _first(self, state: str, reason: str) -> tuple[int, str, str]:
-        """Who was the first to say what: maybe this rank, with this."""
+        """Return the first rank to report, its state and reason, which are these if none was before."""
         mine = json.dumps((self._rank, state, reason))
-        said = self._asked(lambda store: store.compare_set("verdict", "", mine))
-        return (self._rank, state, reason) if said is None else tuple(json.loads(said))
-
-    def _say(self, key: str, value: str) -> None:
-        self._asked(lambda store: store.set(key, value))
+        first = self._request(lambda store: store.compare_set("verdict", "", mine))
+        return (self._rank, state, reason) if first is None else tuple(json.loads(first))
 
     def _has(self, key: str) -> bool:
-        return bool(self._asked(lambda store: store.check([key])))
+        return bool(self._request(lambda store: store.check([key])))
 
-    def _asked(self, question: Callable[[dist.Store], T]) -> T | None:
-        """What the store answers; None where it is gone with its node, or says nothing."""
+    def _request(self, request: Callable[[dist.Store], T]) -> T | None:
+        """Return the store's answer; None if it died with its node, or does not answer."""
         answers: list[T] = []
 
-        def ask(store: dist.Store) -> None:
+        def send(store: dist.Store) -> None:
             with suppress(RuntimeError):
-                answers.append(question(store))
+                answers.append(request(store))
 
         if self._store is not None:
-            asking = threading.Thread(target=ask, args=(self._store,), daemon=True)
-            asking.start()
-            asking.join(ANSWER_S)
-            if asking.is_alive():
+            sending = threading.Thread(target=send, args=(self._store,), daemon=True)
+            sending.start()
+            sending.join(ANSWER_S)
+            if sending.is_alive():
                 self._store = None
         return answers[0] if answers else None
 
     def _end(self, state: str, reason: str, grace_s: float = 0) -> NoReturn:
-        """End this process because of that, or of what was said before. Rank 0 records and says it."""
-        with self._ending:  # another thread that comes here waits until the end
+        """End this process for this reason, or the first one reported. Rank 0 records and prints it."""
+        with self._ending:  # never released: another thread waits here until the process ends
             first, state, reason = self._first(state, reason)
-            if not self._main_is_out.wait(grace_s) and f"rank {self._rank} (" in reason:
+            if not self._main_left.wait(grace_s) and f"rank {self._rank} (" in reason:
                 faulthandler.dump_traceback(sys.stderr)
             if self._rank == 0 and not self._run.finished:
                 with suppress(OSError):
@@ -188,7 +183,7 @@ class Peers:
             if self._rank == 0 or (first == self._rank and WITHOUT_0.match(reason)):
                 advice = ": the same command resumes it" if state == "interrupted" else ""
                 print(f"train.py: {self._run.name}: {reason}{advice}", file=sys.stderr)
-            time.sleep(0.5)  # torchrun's report is about the first that ends: let it see that one
+            time.sleep(0.5)  # torchrun reports the first rank that ends: let it notice that one
             _exit()
 
 

@@ -1,4 +1,4 @@
-"""Which process of how many this is, as torchrun says, and what so many can train."""
+"""The rank of this process, set by torchrun, and checks that the number of processes fits a config."""
 
 import os
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT"
 
 
 class Ranks(NamedTuple):
-    """The place of this process among those that train one network together."""
+    """The rank of this process among those that train one network together."""
 
     rank: int = 0
     size: int = 1
@@ -19,9 +19,12 @@ class Ranks(NamedTuple):
     local_size: int = 1
 
 
-def ranks_here(environment: Mapping[str, str] = os.environ) -> Ranks:
-    """From torchrun's variables, without them one process. UserError where some are missing or contradict."""
-    # Some containers and notebooks set these for the one process there is.
+def ranks_from_env(environment: Mapping[str, str] = os.environ) -> Ranks:
+    """Read the rank from torchrun's variables; without them there is one process.
+
+    Raises UserError if variables are missing or inconsistent.
+    """
+    # Some containers and notebooks set the variables for a single process.
     alone = all(environment.get(name, own) == own for name, own in zip(NUMBERS, "0101", strict=False))
     if alone:
         tasks = environment.get("SLURM_STEP_NUM_TASKS") or "1"
@@ -30,7 +33,7 @@ def ranks_here(environment: Mapping[str, str] = os.environ) -> Ranks:
         if int(tasks) > 1 and "RANK" not in environment:
             raise UserError(
                 "srun starts several tasks without torchrun: accepted: one `torchrun` on each node, "
-                "as scripts/slurm/train.sbatch starts them"
+                "as in scripts/slurm/train.sbatch"
             )
         return Ranks()
     for name in NUMBERS:
@@ -43,12 +46,12 @@ def ranks_here(environment: Mapping[str, str] = os.environ) -> Ranks:
         ranks.local_rank < ranks.local_size <= ranks.size and ranks.local_rank <= ranks.rank < ranks.size
     ):
         shown = " ".join(f"{name}={environment[name]}" for name in NUMBERS[:-1])
-        raise UserError(f"{shown}: accepted: ranks below their number, as torchrun sets them")
+        raise UserError(f"{shown}: accepted: ranks below the number of processes, as torchrun sets them")
     return ranks
 
 
-def check_shared(config: Config, processes: int) -> None:
-    """UserError with one line if this many processes cannot train one network of this config together."""
+def check_processes(config: Config, processes: int) -> None:
+    """Raise UserError if this many processes cannot train one network of this config together."""
     model, batch = config.model, config.optim.batch
     if not isinstance(model, InceptionModel):
         if processes > 1:

@@ -1,9 +1,9 @@
-"""Several processes that train one network together: how they meet, agree, and add up what each has.
+"""Data-parallel training by several processes.
 
-A `Team` is what the training loop and its tasks know of them. The one of a single process, `ALONE`, does
-nothing at no cost: a training by one process has nothing to do with torch.distributed. Values that rule the
-run go over the CPU (gloo) and are combined in float64 in the order of the ranks, so that all have the same
-bits; only gradients go over NCCL where there are GPUs.
+A `Team` is the interface of the training loop and the tasks to the other processes. `ALONE`, the team of a
+single process, does nothing and does not use torch.distributed. Values that control the run are communicated
+over the CPU (gloo) and combined in float64 in rank order, so that all ranks have the same bits; only
+gradients use NCCL where there are GPUs.
 """
 
 import os
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -28,47 +28,35 @@ from bn.run.directory import RunDirectory
 T = TypeVar("T")
 
 
-class Agreed(NamedTuple):
-    """What all ranks do at this step."""
-
-    stop: int | None = None  # after saving, because of this signal
-    save: bool = False
-
-
 class Team:
-    """The processes that train one network: this one alone, or `size` that have joined one another."""
+    """The `size` processes that train one network together."""
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank = rank
         self.size = size
-        self._underway: tuple[dist.Work, Tensor] | None = None
+        self._pending: tuple[dist.Work, Tensor] | None = None
 
-    def agree(self, stop: int | None, save: bool) -> Agreed:
-        """What all ranks do at this step, of what each would: they learn of it a step later, without a wait.
+    def agree(self, stop: int | None, save: bool) -> tuple[int | None, bool]:
+        """Return all ranks' decision (stop, save) on the previous step's requests; send those of this step.
 
-        `stop` is the signal that this rank received, `save` whether rank 0 finds it is time to.
+        The all-reduce overlaps with the step, so nothing waits for it. `stop`: the signal that this rank
+        received, which ends the run after saving. `save`: whether a checkpoint is due, which rank 0 decides.
         """
         if self.size == 1:
-            return Agreed(stop, save)
-        agreed = self._agreed()
-        wishes = torch.tensor([stop or 0, self.rank == 0 and save and not agreed.save], dtype=torch.int32)
-        work = dist.all_reduce(wishes, dist.ReduceOp.MAX, async_op=True)
+            return stop, save
+        stop_all, save_all = 0, 0
+        if self._pending is not None:
+            work, requests = self._pending
+            work.wait()
+            stop_all, save_all = requests.tolist()
+        requests = torch.tensor([stop or 0, self.rank == 0 and save and not save_all], dtype=torch.int32)
+        work = dist.all_reduce(requests, dist.ReduceOp.MAX, async_op=True)
         assert work is not None
-        self._underway = work, wishes
-        return agreed
-
-    def _agreed(self) -> Agreed:
-        """What was put to agreement at the step before."""
-        if self._underway is None:
-            return Agreed()
-        work, wishes = self._underway
-        self._underway = None
-        work.wait()
-        stop, save = wishes.tolist()
-        return Agreed(stop or None, bool(save))
+        self._pending = work, requests
+        return stop_all or None, bool(save_all)
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """(size, *shape): each rank's `tensor`, in order, on the CPU."""
+        """Return (size, *shape): each rank's `tensor`, in order, on the CPU."""
         mine = tensor.detach().cpu().contiguous()
         if self.size == 1:
             return mine[None]
@@ -77,22 +65,22 @@ class Team:
         return torch.stack(rows)
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over ranks, in order and in the type of `tensor`, on the CPU; of one `tensor` itself."""
-        return tensor if self.size == 1 else in_order(list(self.gather(tensor)))
+        """Sum over ranks, in order and in the dtype of `tensor`, on the CPU; one process returns `tensor`."""
+        return tensor if self.size == 1 else sum_in_order(list(self.gather(tensor)))
 
-    def of_rank_0(self, value: Callable[[], T]) -> T:
-        """What `value()` gives on rank 0, which is called there alone."""
+    def broadcast(self, value: Callable[[], T]) -> T:
+        """Call `value` on rank 0 only, and return the result on all ranks."""
         box = [value() if self.rank == 0 else None]
         if self.size > 1:
             dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]  # type: ignore[return-value]
 
     def data_parallel(self, network: nn.Module) -> nn.Module:
-        """`network`, whose gradients in a backward pass are the mean over ranks; statistics stay each rank's.
+        """Wrap `network` so that backward averages gradients over ranks. BN statistics stay each rank's own.
 
-        Over gloo the gradients are added in the order of the ranks: neither how DistributedDataParallel puts
-        them into buckets, which it decides anew after its first iteration, nor the way around a ring decides
-        the bits, so that a resumed run has those of an undisturbed one.
+        Over gloo, gradients are added in rank order. So the bits depend neither on DistributedDataParallel's
+        buckets, which are rebuilt after its first iteration, nor on the order in a ring, and a resumed run
+        has the same bits as an uninterrupted one.
         """
         if self.size == 1:
             return network
@@ -103,15 +91,15 @@ ALONE = Team()
 
 
 def data_parallel(network: nn.Module, size: int) -> nn.Module:
-    """`network` in DistributedDataParallel, on a GPU so that its backward pass can be captured as a graph."""
-    # 1x1 kernels in channels last: their gradients are copied into the buckets.
+    """Wrap `network` in DistributedDataParallel; on a GPU its backward can be captured in a CUDA graph."""
+    # Gradients of 1x1 kernels in channels last are copied into the buckets.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     on_gpu = next(network.parameters()).is_cuda
-    # Gradients are accumulated on the stream that is current here, and the default one cannot be captured.
-    # The backward pass runs on another, with which torch synchronizes this one.
+    # Gradients are accumulated on the stream that is current here. The default stream cannot be captured.
+    # Backward runs on another stream, with which torch synchronizes this one.
     warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
     with warnings.catch_warnings(), torch.cuda.stream(torch.cuda.Stream() if on_gpu else None):
-        # Deprecated since 2.14, but its successor is too young.
+        # Deprecated in torch 2.14; older versions lack the replacement.
         warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
         wrapped = DistributedDataParallel(network, broadcast_buffers=False)
     if not on_gpu:
@@ -119,7 +107,7 @@ def data_parallel(network: nn.Module, size: int) -> nn.Module:
     return wrapped
 
 
-def in_order(parts: list[Tensor]) -> Tensor:
+def sum_in_order(parts: list[Tensor]) -> Tensor:
     total = parts[0].clone()
     for part in parts[1:]:
         total += part
@@ -127,36 +115,36 @@ def in_order(parts: list[Tensor]) -> Tensor:
 
 
 def mean_in_order(size: int, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
-    """A communication hook of DistributedDataParallel."""
+    """Communication hook of DistributedDataParallel: the mean of a bucket, added in rank order."""
     mine = bucket.buffer()
     parts = [torch.empty_like(mine) for _ in range(size)]
     work = dist.all_gather(parts, mine, async_op=True)
     assert work is not None
-    return work.get_future().then(lambda _: in_order(parts).div_(size))
+    return work.get_future().then(lambda _: sum_in_order(parts).div_(size))
 
 
 @contextmanager
 def mean_statistics(model: nn.Module, team: Team) -> Iterator[Tensor | None]:
-    """`model` with the mean over ranks of the moving averages of each BN; then each rank has its own again.
+    """Within the block, the moving averages of each BN in `model` are their means over ranks.
 
-    The mean is the same on all ranks. Gives (ranks, values) with each rank's own, None of one process alone.
+    The means are the same on all ranks. Yields each rank's own values, (ranks, values); None for one process.
     """
     if team.size == 1:
         yield None
         return
-    kept = _statistics(model)
-    own = _flat(kept)
+    buffers = _statistics(model)
+    own = torch.cat([torch.empty(0), *(tensor.detach().cpu().flatten() for tensor in buffers)])
     rows = team.gather(own.double())
     try:
-        _put(in_order(list(rows)) / team.size, kept)
+        _copy(sum_in_order(list(rows)) / team.size, buffers)
         yield rows.to(own.dtype)
     finally:
-        _put(own, kept)
+        _copy(own, buffers)
 
 
-def put_statistics(model: nn.Module, row: Tensor) -> None:
-    """A row of what `mean_statistics` gave, of this rank."""
-    _put(row, _statistics(model))
+def load_statistics(model: nn.Module, row: Tensor) -> None:
+    """Restore this rank's moving averages: its row of what `mean_statistics` yielded."""
+    _copy(row, _statistics(model))
 
 
 def _statistics(model: nn.Module) -> list[Tensor]:
@@ -169,19 +157,15 @@ def _statistics(model: nn.Module) -> list[Tensor]:
     ]
 
 
-def _flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([torch.empty(0), *(tensor.detach().cpu().flatten() for tensor in tensors)])
-
-
 @torch.no_grad()
-def _put(flat: Tensor, tensors: list[Tensor]) -> None:
+def _copy(flat: Tensor, tensors: list[Tensor]) -> None:
     parts = flat.split([tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view(tensor.shape))
 
 
 def check_gpus(config: Config, ranks: Ranks) -> None:
-    """UserError if processes on this machine would share a GPU."""
+    """Raise UserError if processes on this machine would share a GPU."""
     if ranks.size == 1 or config.device == "cpu" or not torch.cuda.is_available():
         return
     count = torch.cuda.device_count()
@@ -193,13 +177,12 @@ def check_gpus(config: Config, ranks: Ranks) -> None:
 
 
 @contextmanager
-def joined(
+def join_team(
     config: Config, run: RunDirectory, ranks: Ranks, stop_signal: Callable[[], int | None]
 ) -> Iterator[Team]:
-    """The team of this process and its peers, who meet here, and part on leaving.
+    """Connect this process with the other ranks and yield the team; disconnect at the end of the block.
 
-    An exception on one rank ends the training on all, as one does that is killed or hangs: then the other
-    processes end here, with exit code 1.
+    If one rank raises, is killed or hangs, training ends on all ranks: the others exit here with code 1.
     """
     if ranks.size == 1:
         yield ALONE
@@ -208,11 +191,11 @@ def joined(
     if config.device != "cpu" and torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(ranks.local_rank)
-        # After its timeout NCCL is to give up a collective, and not to kill the process, which has to say why
-        # (the tests have gloo alone).
+        # On a timeout, NCCL should abort the collective without killing the process, which has to report the
+        # reason (not covered by the tests, which use gloo).
         os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "2"
     peers = Peers(ranks, config.rank_timeout_s, run)
-    store = peers.meet(stop_signal)
+    store = peers.rendezvous(stop_signal)
     try:
         dist.init_process_group(
             backend, store=dist.PrefixStore("group", store), rank=ranks.rank, world_size=ranks.size,
@@ -220,10 +203,10 @@ def joined(
         )  # fmt: skip
         peers.listen()
         yield Team(ranks.rank, ranks.size)
-    except Interrupted:  # which all ranks raise, at the same step
-        peers.part()
+    except Interrupted:  # raised by all ranks at the same step
+        peers.leave()
         raise
     except BaseException as error:
-        peers.explain(error)
+        peers.report(error)
         raise
-    peers.part()
+    peers.leave()

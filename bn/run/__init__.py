@@ -1,4 +1,4 @@
-"""What a run leaves on disk, and how it stops and resumes."""
+"""Run directories: records, checkpoints, resuming, signals and loggers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 
 def frame(*which: str | Path) -> pd.DataFrame:
-    """Runs as a data frame: one row a logged step, with its numbers and, as columns, the keys of the config.
+    """Read runs into a data frame: one row per logged step, with its metrics and the config keys as columns.
 
         bn.run.frame("runs", "experiment=mnist_bn", "optim.lr>=1", "state=done")
 
-    `which`: folders (without any, runs/) and conditions, as on the command line of scripts/runs.py. Further
-    columns: `run`, the path of its directory; `state`; `setting`, which runs share that differ only in the
-    seed. A list of a config is a tuple here, and null is NaN. A row that is being written is left out; a run
-    with a damaged record is left out with a warning. UserError for a folder or key that is not there.
+    `which`: folders (default: runs/) and conditions, as on the command line of scripts/runs.py. Further
+    columns: `run`, the path of its directory; `state`; `setting`, shared by runs that differ only in the
+    seed. Lists of a config become tuples, and null becomes NaN. A row that is being written is left out; a
+    run with a damaged record is left out with a warning. Raises UserError for an unknown folder or key.
     """
-    from bn.compare.frame import frame as read  # imports pandas, which training does without
+    from bn.compare.frame import frame as read  # imports pandas, which training does not need
 
     return read(*which)

@@ -1,7 +1,7 @@
-"""Checkpoints: written whole or not at all, verified when read, the last two kept.
+"""Checkpoints: written atomically, verified when read; the last two are kept.
 
-A file's name carries the first 16 digits of its content's SHA-256 (`step_00010000.3fa9c1d2e4b5a697.pt`), so
-that one atomic rename publishes both. Reading runs no code from the file (`weights_only`).
+A file name contains the first 16 hex digits of its content's SHA-256 (`step_00010000.3fa9c1d2e4b5a697.pt`),
+so one atomic rename publishes both. Reading runs no code from the file (`weights_only`).
 """
 
 import hashlib
@@ -21,19 +21,19 @@ _NAME = re.compile(r"step_(\d{8,})\.([0-9a-f]{16})\.pt")
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write `state` (tensors and plain values) as the checkpoint of `step`, then drop all but the last two.
+    """Write `state` (tensors and plain values) as the checkpoint of `step`, then delete all but the last two.
 
-    If writing fails (OSError, such as a full disk) the earlier checkpoints are untouched and no part is left.
+    If writing fails (OSError, such as a full disk), earlier checkpoints stay and no partial file is left.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
     folder.mkdir(exist_ok=True)
-    remove_partial_files(folder)  # of a process that was killed while it wrote
+    remove_partial_files(folder)  # left by a process that was killed while writing
     path = folder / f"step_{step:08d}.{_digest(content)}.pt"
     write_atomically(path, content)
     for other in list_checkpoints(folder):
-        if other != path and _step(other) >= step:  # left by a run that went back to an earlier one
+        if other != path and _step(other) >= step:  # left from before the run fell back to an earlier one
             other.unlink(missing_ok=True)
     for old in list_checkpoints(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
@@ -41,14 +41,14 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoint files of a folder, oldest first."""
+    """Return the checkpoint files of a folder, oldest first."""
     return sorted((path for path in folder.glob("step_*.pt") if _NAME.fullmatch(path.name)), key=_step)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read and verify one checkpoint; its tensors come to the CPU.
+    """Read and verify one checkpoint, with its tensors on the CPU.
 
-    UserError if it was cut short or altered, or holds more than tensors and plain values.
+    Raises UserError if it was truncated or altered, or contains more than tensors and plain values.
     """
     match = _NAME.fullmatch(path.name)
     if match is None:
@@ -61,7 +61,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: damaged (its checksum is not the one in its name)")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the reading of a file of another kind stumbles over
+    except Exception as error:  # torch raises many types for a file of another kind
         if is_out_of_memory(error):
             raise
         raise UserError(f"{path}: not a checkpoint (more than tensors and plain values)") from error
@@ -73,10 +73,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def load_latest(
     folder: Path, check: Callable[[dict[str, Any]], None] = lambda _: None, besides: Container[int] = ()
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest sound checkpoint, or None where there is no file; and a line about each that is not sound.
+    """Return the newest valid checkpoint, or None if there is no file, and a line for each invalid one.
 
-    `check` raises a UserError for one that is not to be used; those of the steps in `besides` are not either.
-    UserError if there are checkpoints and none is sound.
+    `check` raises UserError for a checkpoint that must not be used; those of the steps in `besides` are
+    skipped. Raises UserError if there are checkpoints but none is valid.
     """
     complaints: list[str] = []
     paths = list_checkpoints(folder)
@@ -94,7 +94,7 @@ def load_latest(
         damaged = all("its checksum" in complaint for complaint in complaints)
         why = f"{len(paths)} damaged" if damaged else "; ".join(complaints)
         raise UserError(
-            f"{folder}: no sound checkpoint is left ({why}): choose another output=... to start again"
+            f"{folder}: no valid checkpoint is left ({why}): choose another output=... to start again"
         )
     return None, complaints
 

@@ -1,4 +1,4 @@
-"""The code as it is on the disk: the commit, and what differs from it."""
+"""The state of the code: its commit and uncommitted changes."""
 
 import hashlib
 import os
@@ -10,28 +10,28 @@ from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-# What scripts/reproduce.py writes is left out: collected records make the tree differ, not the code.
+# Files that scripts/reproduce.py writes are excluded: collected records change the tree, not the code.
 CODE = (".", ":!results", ":!README.md", ":!docs")
 NEW_CODE = ("*.py", "*.yaml", ":!results")
 
-# Whatever lies in the checkout, a start takes no longer than this, and no more is kept of the differences.
-MOST_S = 20.0  # after which git is asked nothing more
-MOST_BYTES = 1 << 20  # of a file that git does not know, and of the differences in all that it knows
-MOST_FILES = 200  # that git does not know
+# Limits that hold whatever is in the checkout.
+MAX_S = 20.0  # for all git commands together
+MAX_BYTES = 1 << 20  # of one untracked file, and of the diff of all tracked files
+MAX_FILES = 200  # untracked files
 
 
 class CodeState(NamedTuple):
-    commit: str | None  # None: there is no git here, or no repository
-    changes: str  # as git diff writes them, files of code that git does not know yet included; empty: none
+    commit: str | None  # None: no git, or no repository
+    changes: str  # the output of git diff, untracked code files included; empty: none
 
     @property
     def digest(self) -> str | None:
-        """What tells two sets of changes apart; None where there are none."""
+        """The SHA-256 of the changes; None if there are none."""
         return hashlib.sha256(self.changes.encode()).hexdigest() if self.changes else None
 
     @property
     def name(self) -> str:
-        """The commit as a person names it."""
+        """The commit in short form, for messages."""
         return short(self.commit) + " with changes" * bool(self.changes)
 
 
@@ -40,8 +40,8 @@ def short(commit: str | None) -> str:
 
 
 def code_state() -> CodeState:
-    """The state of the repository that this code is the top level of; another one's says nothing of it."""
-    until = time.monotonic() + MOST_S
+    """Return the state of this code's repository; a repository that merely surrounds it does not count."""
+    until = time.monotonic() + MAX_S
     top = _git("rev-parse", "--show-toplevel", "HEAD", until=until)
     if top is None or len(top.splitlines()) != 2:
         return CodeState(None, "")
@@ -50,17 +50,15 @@ def code_state() -> CodeState:
         return CodeState(None, "")
     changes = [_diff("HEAD", "--", *CODE, until=until)]
     new = _new_files(until)
-    for path in new[:MOST_FILES]:
+    for path in new[:MAX_FILES]:
         size = _size(path)
-        if size > MOST_BYTES:
+        if size > MAX_BYTES:
             changes.append(f"and {path}, {size} bytes\n")
-        else:  # nothing to compare with makes git exit with 1: there is a difference
+        else:  # git exits with 1, since the files differ
             changes.append(_diff("--no-index", "/dev/null", path, until=until))
-    if more := new[MOST_FILES:]:
+    if more := new[MAX_FILES:]:
         digest = hashlib.sha256("\0".join(more).encode()).hexdigest()
-        changes.append(
-            f"and {len(more)} more files that git does not know (SHA-256 of their names {digest})\n"
-        )
+        changes.append(f"and {len(more)} more files not in git (SHA-256 of their names {digest})\n")
     return CodeState(commit, "".join(text for text in changes if text))
 
 
@@ -72,34 +70,28 @@ def _size(path: str) -> int:
 
 
 def _new_files(until: float) -> list[str]:
-    """The files of code that git does not know, the nearest first; a virtual environment is no code."""
+    """The untracked code files, those nearest to the root first, without virtual environments."""
     options = ("--others", "--exclude-standard", "-z", "--")
-    listed = _git("ls-files", *options, "*pyvenv.cfg", *NEW_CODE, until=until, most=MOST_BYTES)
+    listed = _git("ls-files", *options, "*pyvenv.cfg", *NEW_CODE, until=until, most=MAX_BYTES)
     paths = (listed or "").split("\0")[:-1]
     environments = tuple(path.removesuffix("pyvenv.cfg") for path in paths if path.endswith("pyvenv.cfg"))
-    new = [
-        path
-        for path in paths
-        if not path.endswith("pyvenv.cfg") and not (environments and path.startswith(environments))
-    ]
+    new = [path for path in paths if not path.startswith(environments)]
     return sorted(new, key=lambda path: (path.count("/"), path))
 
 
 def _diff(*arguments: str, until: float) -> str | None:
-    # Whatever the user's own settings of git are, and on whatever node.
-    return _git(
-        "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", *arguments, until=until,
-        most=MOST_BYTES,
-    )  # fmt: skip
+    # The options override the user's git settings, so that all nodes give the same diff.
+    options = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv")
+    return _git("diff", *options, *arguments, until=until, most=MAX_BYTES)
 
 
 def _git(*arguments: str, until: float, most: int | None = None) -> str | None:
-    """The output of git in the repository, or None where there is no git or no repository.
+    """Return the output of a git command in the repository; None without git or a repository.
 
-    Of more than `most` bytes the beginning, and a digest of all that came in time; without `most` None where
-    git did not end in time.
+    Output of more than `most` bytes, or that git had not completed in time, is cut, and a digest of all that
+    was read is appended. Without `most`, return None if git did not finish in time.
     """
-    # Variables such as GIT_DIR say which repository: of somebody else's command.
+    # GIT_DIR and other GIT_* variables may point to another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         process = subprocess.Popen(
@@ -124,5 +116,5 @@ def _git(*arguments: str, until: float, most: int | None = None) -> str | None:
         return None
     text = kept.decode(errors="replace")
     if process.returncode < 0 or len(kept) < size:
-        text += f"\ncut here: {size} bytes came within {MOST_S:g} s, their SHA-256 is {digest.hexdigest()}\n"
+        text += f"\ncut here: {size} bytes read within {MAX_S:g} s, their SHA-256 is {digest.hexdigest()}\n"
     return text

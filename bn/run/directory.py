@@ -1,16 +1,16 @@
-"""The run directory: what a run leaves on disk, and the only record that others build on.
+"""The run directory, which holds all records of a run.
 
 config.yaml       the resolved config
-env.json          commit, versions, device, command; of later starts under "resumed"
+env.json          commit, versions, device, command; those of later starts under "resumed"
 metrics.jsonl     one object per logged step; the source of truth
 activations.npz   percentiles of the nonlinearities' inputs
 status.json       state (running, done, diverged, failed, interrupted), step, reason, SLURM job
-submitted.json    of a run submitted to SLURM: its job, commit and config, written before it starts
+submitted.json    job, commit and config of a run submitted to SLURM, written before it starts
 checkpoints/      the last two
-train.log         what was printed (bn/run/transcript.py); no record
-lock              held by the process that works here, which it names (bn/run/lock.py, bn/run/heartbeat.py)
+train.log         everything that was printed (bn/run/transcript.py); not read by any code
+lock              held by the process that works here, and names it (bn/run/lock.py, bn/run/heartbeat.py)
 
-bn/run/state.py reads from it how the run stands.
+bn/run/state.py derives the state of a run from these files.
 """
 
 import contextlib
@@ -49,8 +49,8 @@ from bn.run.environment import environment
 from bn.run.lock import RunLock
 
 ENDED = ("done", "diverged")
-RECORDS = ("metrics.jsonl", "activations.npz")  # whose digests status.json has once the run has ended
-ELSEWHERE = "restore it, or choose another output=... to train again"
+RECORDS = ("metrics.jsonl", "activations.npz")  # status.json holds their digests once the run has ended
+REMEDY = "restore it, or choose another output=... to train again"
 
 # The shapes of the records (bn/files.py).
 DIGEST = {"bytes": int, "sha256": str}
@@ -67,22 +67,22 @@ START = {
 ENV = {**START, "resumed": [START], "extends?": {"run": str, "steps": int}}
 ROW = {"step": int}
 
-# A run resumes with other values of these: they change where or when numbers are written, not the numbers.
+# A run may resume with other values of these keys: they change where or when numbers are written, not which.
 NOT_COMPARED = (
     "output", "data.workers", "logger.", "checkpoint_every", "checkpoint_minutes", "rank_timeout_s", "extend",
 )  # fmt: skip
-# With other values of these the training is the same, but not its records.
+# Other values of these keys change the records, but not the training.
 RECORDED = ("log_every", "evaluate.at.", "observe", "probe.")
 
 
 class RunDirectory:
-    """One run's directory. Nothing is created before `open`."""
+    """The directory of one run. Nothing is created before `open`."""
 
     def __init__(self, path: Path, config: Config) -> None:
         self.path = path
         self.config = config
-        self.command = shlex.join(sys.argv)  # of a sweep's member, bn/cli says what makes it alone
-        self.sweep: str | None = None  # the prepared one that it is started in
+        self.command = shlex.join(sys.argv)  # bn/cli replaces that of a sweep by the member's own
+        self.sweep: str | None = None  # the prepared sweep that starts the run, if any
         self.checkpoints = path / "checkpoints"
         self.activations = path / "activations.npz"
         self._lock: RunLock | None = None
@@ -95,14 +95,14 @@ class RunDirectory:
 
     @property
     def status(self) -> dict[str, Any]:
-        """What `status.json` says; empty where there is none, or where it is damaged."""
+        """The content of `status.json`; empty if it is missing or damaged."""
         try:
             return self.read_status()
         except Damaged:
             return {}
 
     def read_status(self) -> dict[str, Any]:
-        """The same, but Damaged where it is."""
+        """The content of `status.json`; empty if it is missing. Raises Damaged."""
         return read_record(self.path / "status.json", STATUS, "the same command writes it again") or {}
 
     @property
@@ -110,13 +110,13 @@ class RunDirectory:
         return self.status.get("state") in ENDED
 
     def summary(self) -> str:
-        """One line: where, state, step, reason, the last accuracies."""
+        """One line with path, state, step, reason and the last accuracies."""
         status = self.status
         step = status.get("step", 0)
         latest: dict[str, Any] = {}
-        with contextlib.suppress(OSError, Damaged):  # it may be what went wrong
+        with contextlib.suppress(OSError, Damaged):  # it may be the cause of the failure
             for line in read_lines(self.path / "metrics.jsonl"):
-                step = max(step, line["step"])  # the status has the last saved one
+                step = max(step, line["step"])  # status.json holds the last saved step
                 latest.update({key: value for key, value in line.items() if "accuracy" in key})
         parts = [f"{self.name}: {status.get('state')} at step {step:,}"]
         if status.get("reason"):
@@ -126,7 +126,7 @@ class RunDirectory:
         return printable("; ".join(parts))
 
     def check_config(self) -> None:
-        """UserError naming the keys if this directory holds a run of another config."""
+        """Raise UserError, naming the keys, if this directory contains a run with another config."""
         saved = read_record(
             self.path / "config.yaml", dict, "restore it, or choose another output=...", parse_yaml
         )
@@ -135,11 +135,12 @@ class RunDirectory:
         different = self.differences(saved)
         if different:
             raise UserError(
-                f"{self.name}: holds a run of another config: {listed(different)}: choose another output=..."
+                f"{self.name}: contains a run with another config: {listed(different)}: "
+                "choose another output=..."
             )
 
     def differences(self, saved: Mapping[str, Any]) -> list[str]:
-        """The keys in which a saved config is that of another run, with both values."""
+        """The keys, with both values, whose difference makes `saved` the config of another run."""
         return [
             f"{key} (there {typed(there)}, here {typed(here)}"
             f"{', which changes the records' * key.startswith(RECORDED)})"
@@ -147,8 +148,8 @@ class RunDirectory:
             if is_compared(key, self.config)
         ]
 
-    def other_code(self, now: CodeState) -> str:
-        """A few words where the run's last start had other code than there is `now`; else empty."""
+    def code_change(self, now: CodeState) -> str:
+        """Describe how the code changed since the run's last start; empty if it did not."""
         with contextlib.suppress(Damaged):
             if env := read_record(self.path / "env.json", ENV):
                 then = (env["resumed"] or [env])[-1]
@@ -159,17 +160,17 @@ class RunDirectory:
         return ""
 
     def check_records(self) -> None:
-        """UserError if a record of the run, which has ended, is no longer what it was then."""
-        for name, then in self.read_status().get("records", {}).items():
-            if digest_of(self.path / name) != then:
-                raise Damaged(self.path / name, "changed since the run ended", ELSEWHERE)
+        """Raise UserError if a record of an ended run has changed since it ended."""
+        for name, digest in self.read_status().get("records", {}).items():
+            if digest_of(self.path / name) != digest:
+                raise Damaged(self.path / name, "changed since the run ended", REMEDY)
 
     def open(self) -> None:
-        """Create the directory and take its lock. UserError if unwritable, InUse if it is taken."""
+        """Create and lock the directory. Raises UserError if it is not writable, InUse if it is locked."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = RunLock(self.path, self.name)
-            self.check_config()  # again, now that nobody else can write it
+            self.check_config()  # again, now that no other process can write it
             self._lock.introduce()
             write_atomically(self.path / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False))
         except UserError:
@@ -181,46 +182,41 @@ class RunDirectory:
 
     def close(self) -> None:
         if self._metrics is not None:
-            with contextlib.suppress(OSError):  # of what a full disk did not take, told when written
+            with contextlib.suppress(OSError):  # a full disk, which was reported on writing
                 self._metrics.close()
         if self._lock is not None:
             self._lock.close()
         self._metrics = self._lock = None
 
-    def kept_metrics(self, step: int, then: Mapping[str, Any] | None) -> bytes:
-        """What metrics.jsonl holds up to the checkpoint of `step`; what follows is written again.
+    def metrics_up_to(self, step: int, digest: Mapping[str, Any] | None) -> bytes:
+        """Return the content of metrics.jsonl up to the checkpoint of `step`.
 
-        `then` is its digest when the checkpoint was saved, None of a checkpoint that does not say.
+        `digest`: that of the file when the checkpoint was saved; None if the checkpoint lacks it. Raises
         UserError if that part of the file is damaged or missing.
         """
         path = self.path / "metrics.jsonl"
-        try:
-            content = read_regular(path)
-        except FileNotFoundError:
-            content = b""
-        except OSError as error:
-            raise Damaged(path, f"cannot be read: {error.strerror}", ELSEWHERE) from error
-        if then is not None:
-            kept = content[: then["bytes"]]
-            if hashlib.sha256(kept).hexdigest() != then["sha256"]:
-                raise Damaged(path, f"before the checkpoint of step {step:,}", ELSEWHERE)
+        content = _read(path) or b""
+        if digest is not None:
+            kept = content[: digest["bytes"]]
+            if hashlib.sha256(kept).hexdigest() != digest["sha256"]:
+                raise Damaged(path, f"before the checkpoint of step {step:,}", REMEDY)
             return kept
         lines = [(line, row) for line, row in _rows(path, content) if row["step"] <= step]
-        lacking = wanted_rows(self.config, step) - {row["step"] for _, row in lines}
-        if lacking:
-            raise Damaged(path, f"nothing is recorded of step {min(lacking):,}", ELSEWHERE)
+        missing = expected_rows(self.config, step) - {row["step"] for _, row in lines}
+        if missing:
+            raise Damaged(path, f"nothing is recorded of step {min(missing):,}", REMEDY)
         return b"".join(line + b"\n" for line, _ in lines)
 
     def start(
-        self, step: int, device: Mapping[str, Any], then: Mapping[str, Any] | None = None,
+        self, step: int, device: Mapping[str, Any], digest: Mapping[str, Any] | None = None,
         weights: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        """Record the start of work at `step`: the environment, and metrics.jsonl cut back to `step`.
+        """Record the environment of a start at `step`, and truncate metrics.jsonl to `step`.
 
-        `then`: the digest of metrics.jsonl that the checkpoint of `step` has; `weights`: where those of a new
-        run come from. UserError, before anything is written, if a record of the steps before is damaged.
+        `digest`: that of metrics.jsonl in the checkpoint of `step`. `weights`: the origin of a new run's
+        weights. Raises UserError, before anything is written, if a record of the earlier steps is damaged.
         """
-        metrics = self.kept_metrics(step, then) if step else b""
+        metrics = self.metrics_up_to(step, digest) if step else b""
         path = self.path / "env.json"
         facts = {"command": self.command, **environment(), "device": dict(device), "step": step}
         facts |= {"start": dict(weights)} if weights else {}
@@ -231,17 +227,14 @@ class RunDirectory:
         self._metrics = (self.path / "metrics.jsonl").open("a")
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Append one object to metrics.jsonl; it is in the operating system's hands when this returns."""
-        assert self._metrics is not None, "start comes first"
+        """Append one object to metrics.jsonl, flushed to the operating system before this returns."""
+        assert self._metrics is not None, "call start first"
         self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
         self._metrics.flush()
 
     def sync(self) -> Mapping[str, Any] | None:
-        """Wait until metrics.jsonl is on the disk: a checkpoint must not outlive the lines before it.
-
-        Its digest, for the checkpoint.
-        """
-        assert self._metrics is not None, "start comes first"
+        """Sync metrics.jsonl to disk, which has to precede a checkpoint, and return its digest."""
+        assert self._metrics is not None, "call start first"
         os.fsync(self._metrics.fileno())
         return digest_of(self.path / "metrics.jsonl")
 
@@ -263,43 +256,24 @@ class RunDirectory:
 
 
 class NoRunDirectory(RunDirectory):
-    """For the processes that train together with the one that writes: it can be read, and is not changed."""
+    """The run directory as ranks other than 0 see it: readable, but nothing is written."""
 
-    def open(self) -> None:
+    def _ignore(self, *_: Any, **__: Any) -> None:
         pass
 
-    def start(
-        self, step: int, device: Mapping[str, Any], then: Mapping[str, Any] | None = None,
-        weights: Mapping[str, Any] | None = None,
-    ) -> None:  # fmt: skip
-        pass
-
-    def log(self, record: Mapping[str, Any]) -> None:
-        pass
-
-    def sync(self) -> None:
-        return None
-
-    def set_status(self, state: str, step: int, reason: str | None = None) -> None:
-        pass
+    open = start = log = sync = set_status = _ignore
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a last line cut short by a kill or a full disk is left out.
+    """Return the rows of a metrics.jsonl, without a last line truncated by a kill or a full disk.
 
-    Damaged if any other line is no row, or the steps do not rise.
+    Raises Damaged if any other line is not a row, or the steps do not increase.
     """
-    try:
-        content = read_regular(path)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise Damaged(path, f"cannot be read: {error.strerror}", ELSEWHERE) from error
-    return [row for _, row in _rows(path, content)]
+    return [row for _, row in _rows(path, _read(path) or b"")]
 
 
 def _rows(path: Path, content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Each line, and the row in it."""
+    """Yield each line and the row parsed from it."""
     *lines, torn = content.split(b"\n")
     last = -1
     for number, line in enumerate((*lines, torn) if torn else lines, start=1):
@@ -311,32 +285,39 @@ def _rows(path: Path, content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
         except ValueError as error:
             if number > len(lines):
                 return
-            raise Damaged(path, f"line {number}: {error}", ELSEWHERE) from error
+            raise Damaged(path, f"line {number}: {error}", REMEDY) from error
         last = row["step"]
         yield line, row
 
 
-def wanted_rows(config: Config, step: int) -> set[int]:
-    """The steps up to `step` of which metrics.jsonl has a row, whatever is observed."""
+def expected_rows(config: Config, step: int) -> set[int]:
+    """The steps up to `step` that have a row in metrics.jsonl whatever is observed."""
     logged = range(config.log_every, step + 1, config.log_every)
     return {n for n in itertools.chain(logged, config.evaluate.at.steps(config.length)) if n <= step}
 
 
 def digest_of(path: Path) -> dict[str, Any] | None:
-    """The size and the SHA-256 of a file, None where there is none."""
-    try:
-        content = read_regular(path)
-    except FileNotFoundError:
+    """Return the size and SHA-256 of a file; None if there is none."""
+    content = _read(path)
+    if content is None:
         return None
-    except OSError as error:
-        raise Damaged(path, f"cannot be read: {error.strerror}", ELSEWHERE) from error
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def is_compared(key: str, config: Config) -> bool:
-    """Whether this flattened key makes a run what it is: with another value it is another run.
+def _read(path: Path) -> bytes | None:
+    """Read a file; None if there is none. Raises Damaged if it cannot be read."""
+    try:
+        return read_regular(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Damaged(path, f"cannot be read: {error.strerror}", REMEDY) from error
 
-    So is the folder of its pictures, since two may hold other ones; MNIST is verified wherever it is.
+
+def is_compared(key: str, config: Config) -> bool:
+    """Return whether another value of this flattened key makes another run.
+
+    This includes the folder of an image data set, whose content may differ; MNIST's files are verified.
     """
     free = (*NOT_COMPARED, "data.root") if isinstance(config.data, MnistData) else NOT_COMPARED
     return not key.startswith(free)

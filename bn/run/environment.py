@@ -1,4 +1,4 @@
-"""Commit, versions and machine: what a number needs to be traced."""
+"""Commit, versions and machine, recorded so that every number can be traced."""
 
 import platform
 import time
@@ -9,7 +9,7 @@ from bn.run.code_state import code_state
 
 
 def environment() -> dict[str, Any]:
-    """The facts that env.json has of each start, and each evaluation and benchmark of itself."""
+    """The facts recorded in env.json at each start, and with every evaluation and benchmark."""
     import numpy
     import torch
 
@@ -29,7 +29,7 @@ def environment() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The model name of the CPU, and the number of its cores."""
+    """The CPU's model name and number of cores."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

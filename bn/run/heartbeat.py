@@ -1,9 +1,9 @@
-"""Signs of life: who works in a run directory, and whether that process is still there.
+"""Heartbeats: which process works in a run directory, and whether it is alive.
 
-While the directory is open, the file `lock` in it names the process, and a thread renews the file's
-modification time every BEAT seconds; closing the directory empties the file. So a reader on any machine can
-tell a run that is still training from one that was killed. It does not need to take the lock, which could
-make a run that is just starting fail.
+While the directory is open, its file `lock` names the process, and a thread renews the file's modification
+time every BEAT seconds; closing the directory empties the file. So a reader on any machine can tell a run
+that is training from one that was killed, without taking the lock, which could make a run that is just
+starting fail.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 BEAT = 15.0  # seconds
-# After so many seconds without a renewal a process on another machine counts as gone. A network file system
+# Seconds without a renewal after which a process on another machine counts as dead. A network file system
 # may show times up to a minute late, and clocks may differ by some seconds.
 SILENCE = 90.0
 
 
 class Heartbeat:
-    """Renews the modification time of a file until it is stopped."""
+    """A thread that renews a file's modification time until stopped."""
 
     def __init__(self, path: Path) -> None:
         self._stopped = threading.Event()
@@ -40,28 +40,28 @@ class Heartbeat:
 
 
 def introduction() -> str:
-    """The content of the lock: a line for people, and one that no later process has."""
+    """The content of the lock file: a line for people, and one that identifies this process uniquely."""
     pid = os.getpid()
     return f"process {pid} on {platform.node()}\n{pid} {_machine()} {_born(pid)}\n"
 
 
 class Holder(NamedTuple):
-    """The process that a lock names."""
+    """The process named in a lock file."""
 
     name: str  # process 123 on node1
     alive: bool
 
 
 def holder_of(lock: Path) -> Holder | None:
-    """Who works here, or was killed while working here; None where the directory was closed or never open.
+    """The process named in `lock`, alive or dead; None if the directory was closed or never opened.
 
-    Of a process on this machine that is known at once; of others, from the age of the last renewal.
+    Whether it is alive is known at once on this machine, and elsewhere follows from the last renewal's age.
     """
     try:
-        if not lock.is_file():  # a pipe would be waited for
+        if not lock.is_file():  # opening a pipe would block
             return None
         with lock.open(errors="replace") as file:
-            # From the open file: a network file system asks its server for the time when it opens one.
+            # From the open file: on opening it, a network file system gets the current time from its server.
             touched = os.fstat(file.fileno()).st_mtime
             name, identity = [*file.read(1000).splitlines(), "", ""][:2]
     except OSError:
@@ -70,14 +70,14 @@ def holder_of(lock: Path) -> Holder | None:
         return None
     alive = None
     if (match := re.fullmatch(r"(\d{1,9}) (\S+) (\d+)", identity)) and match[2] == _machine():
-        alive = _lives(int(match[1]), match[3])
+        alive = _is_alive(int(match[1]), match[3])
     if alive is None:
         alive = time.time() - touched < SILENCE
     return Holder(name, alive)
 
 
 def _machine() -> str | None:
-    """Within what a process number is unique: a boot of a machine and a namespace. None except on Linux."""
+    """The scope in which a pid is unique: boot id and pid namespace. None except on Linux."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
@@ -85,22 +85,22 @@ def _machine() -> str | None:
         return None
 
 
-def _lives(pid: int, born: str) -> bool | None:
-    """Whether the process `pid` of this machine exists and began at `born`; None where that is hidden."""
+def _is_alive(pid: int, born: str) -> bool | None:
+    """Return whether process `pid` on this machine exists and started at `born`; None if /proc hides it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's
+        pass  # another user's process
     found = _born(pid)
     return None if found is None else found == born
 
 
 def _born(pid: int) -> str | None:
-    """When the process started, in the kernel's ticks since the boot; None where that cannot be read."""
+    """When the process started, in kernel ticks since boot; None if that cannot be read."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return "dead" if state in "ZX" else fields[18]  # as a zombie, until its parent asks how it ended
+    return "dead" if state in "ZX" else fields[18]  # a zombie remains until its parent waits for it

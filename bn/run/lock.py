@@ -1,4 +1,4 @@
-"""One process at a time works in a run directory: it holds the directory's lock, and names itself there."""
+"""The lock of a run directory, which lets one process at a time work in it and names that process."""
 
 import contextlib
 import fcntl
@@ -12,13 +12,13 @@ from bn.run.heartbeat import Heartbeat, holder_of, introduction
 
 
 class InUse(UserError):
-    """Another process works in the run directory."""
+    """Another process is using the run directory."""
 
 
 class RunLock:
-    """The lock of the run directory `folder`, held until `close`. `name` is what errors call it.
+    """The lock of the run directory `folder`, held until `close`. Errors refer to the directory as `name`.
 
-    InUse if another process holds it, UserError where the file system cannot lock, OSError.
+    Raises InUse if another process holds it, UserError if the file system does not support locks, or OSError.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -31,7 +31,7 @@ class RunLock:
             self._file = open_locked(self._path)
         except BlockingIOError:
             self.close()
-            holder = holder_of(self._path)  # the file may have been removed
+            holder = holder_of(self._path)  # None if the file was removed
             by = holder.name[:200] if holder else "another process"
             raise InUse(f"{name}: in use by {by}: wait for it, or stop it") from None
         except OSError as error:
@@ -41,7 +41,7 @@ class RunLock:
             raise UserError(f"{name}: cannot be locked ({error.strerror or error})") from error
 
     def introduce(self) -> None:
-        """Name this process in the file, and renew the file's modification time from now on."""
+        """Write this process's name to the lock file and start its heartbeat."""
         assert self._file is not None
         self._heartbeat = Heartbeat(self._path)
         self._file.truncate(0)
@@ -54,17 +54,17 @@ class RunLock:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 if self._heartbeat is not None:
-                    self._file.truncate(0)  # nobody works here now
-            with contextlib.suppress(OSError):  # a full disk did not take the introduction
+                    self._file.truncate(0)  # no process works here now
+            with contextlib.suppress(OSError):  # a full disk may have refused the name
                 self._file.close()
         if self._folder is not None:
             os.close(self._folder)
         self._file = self._folder = self._heartbeat = None
 
     def _lock_folder(self, folder: Path) -> None:
-        """Lock the directory too: the file in it may be removed while the process works.
+        """Lock the directory as well, since the lock file may be removed while the process works.
 
-        Network file systems may not lock a directory; there the file has to do.
+        Some network file systems cannot lock directories; there only the file is locked.
         """
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -1,4 +1,4 @@
-"""The losses of the last steps, and their mean."""
+"""The training losses since the last log."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from bn.errors import Diverged
 
 
 class LossWindow:
-    """The losses since the last log, kept on the device: reading them is the only wait for it."""
+    """The losses since the last log. They stay on the device; only `mean` synchronizes with it."""
 
     def __init__(self, size: int, device: torch.device) -> None:
         self.losses = torch.zeros(size, device=device)
@@ -26,15 +26,15 @@ class LossWindow:
         self.count += 1
 
     def mean(self, step: int, team: Team = ALONE) -> float:
-        """The mean of the window that ends at `step`, over all ranks; the window starts anew.
+        """Return the mean over the window, which ends at `step`, and all ranks, and empty the window.
 
-        Diverged if a loss is not finite.
+        Raises Diverged if a loss is not finite.
         """
         losses = (team.sum(self.losses[: self.count].double().cpu()) / team.size).numpy()
         bad = np.flatnonzero(~np.isfinite(losses))
         if len(bad):
-            at = step - len(losses) + 1 + int(bad[0])
-            raise Diverged(f"train/loss is {losses[bad[0]]} at step {at}")
+            first = step - len(losses) + 1 + int(bad[0])
+            raise Diverged(f"train/loss is {losses[bad[0]]} at step {first}")
         self.count = 0
         return float(losses.mean())
 

@@ -1,7 +1,6 @@
-"""How a run is going while it trains: a bar of two lines on a terminal, elsewhere a line from time to time.
+"""Shows the progress of a run: a bar of two lines on a terminal, elsewhere a line from time to time.
 
-Both show numbers that are logged anyway, so that nothing waits for the device. The lines are in train.log in
-either case.
+Both show metrics that are logged anyway, so nothing waits for the device. The lines always go to train.log.
 """
 
 import contextlib
@@ -14,14 +13,14 @@ from tqdm import tqdm
 
 from bn.config import Config
 from bn.run.directory import RunDirectory
-from bn.run.telling import numbers_told
-from bn.run.transcript import note, terminal
+from bn.run.formatting import format_metrics
+from bn.run.transcript import append, unwrapped
 
-EVERY_S = 30.0  # a line comes at the first step that ends this long after the last line,
-PARTS = 10  # and earlier when numbers are logged in the next of so many parts of the run,
+EVERY_S = 30.0  # print a line at the first step that ends this long after the last line,
+PARTS = 10  # or when metrics are logged in the next of this many parts of the run,
 LEAST_S = 1.0  # but no earlier than this
-MIN_INTERVAL_S = 0.5  # between two drawings of the bar
-FORMATS = (  # of the bar, the first of which that fits is taken
+MIN_INTERVAL_S = 0.5  # between two redraws of the bar
+FORMATS = (  # of the bar; the first that fits is used
     "{desc} {percentage:3.0f}% |{bar}| {n:,}/{total:,} steps",
     "{percentage:3.0f}% |{bar}| {n:,}/{total:,}",
     "{percentage:3.0f}%",
@@ -30,9 +29,9 @@ LEAST_BAR = 5  # columns
 
 
 class Progress:
-    """For a run that resumes after step `first`. `bar`: whether there is one; None: if stderr is a terminal.
+    """The progress of a run that starts after step `first`.
 
-    `writes`: whether this process shows anything.
+    `bar`: whether to draw a bar; None: if stderr is a terminal. `writes`: whether to show anything at all.
     """
 
     def __init__(self, config: Config, run: RunDirectory, first: int, bar: bool | None, writes: bool) -> None:
@@ -40,12 +39,12 @@ class Progress:
         self._name = f"{config.experiment} seed {config.seed}"
         self._total = config.length
         self._first = self._step = first
-        self._began = self._told_at = time.monotonic()
-        self._told = PARTS * first // self._total
+        self._began = self._printed_at = time.monotonic()
+        self._part = PARTS * first // self._total
         self._latest: dict[str, float] = {}
         self._writes = writes
         disable = (None if bar is None else not bar) if writes else True
-        stream = terminal(sys.stderr)
+        stream = unwrapped(sys.stderr)
         self._numbers = tqdm(
             bar_format="{desc}", leave=False, disable=disable, file=stream, dynamic_ncols=True
         )
@@ -55,36 +54,34 @@ class Progress:
         )  # fmt: skip
 
     def log(self, n: int, numbers: Mapping[str, float]) -> None:
-        """Step `n` is done; `numbers` are those that were logged of it, at most steps none."""
+        """Advance to completed step `n`, with the metrics logged at it; most steps have none."""
         self._bar.update(n - self._step)
         self._step = n
         self._latest |= numbers
         if not self._writes or n in (self._first, self._total):
             return
         now, part = time.monotonic(), PARTS * n // self._total
-        since = now - self._told_at
-        if since >= EVERY_S or (numbers and part > self._told and since >= LEAST_S):
-            self._told_at, self._told = now, part
-            self._say(f"{self._name}: {', '.join(self._told_now())}; step {n:,} of {self._total:,}")
+        since = now - self._printed_at
+        if since >= EVERY_S or (numbers and part > self._part and since >= LEAST_S):
+            self._printed_at, self._part = now, part
+            line = f"{self._name}: {', '.join(self._formatted())}; step {n:,} of {self._total:,}"
+            if not self._bar.disable:
+                append(self._run.path, f"{line}\n")
+                return
+            with contextlib.suppress(OSError):  # a closed pipe must not end the run
+                print(line, flush=True)
 
-    def _say(self, line: str) -> None:
-        if not self._bar.disable:
-            note(self._run.path, f"{line}\n")
-            return
-        with contextlib.suppress(OSError):  # the reader may be gone, which is no reason for the run to end
-            print(line, flush=True)
-
-    def _told_now(self) -> list[str]:
+    def _formatted(self) -> list[str]:
         done = self._step - self._first
         left_s = (time.monotonic() - self._began) / done * (self._total - self._step) if done else None
-        return numbers_told(self._latest, left_s)
+        return format_metrics(self._latest, left_s)
 
     def show_numbers(self, columns: int) -> None:
-        """Draw the line over the bar: as many numbers as fit, the most important ones first."""
-        told = self._told_now()
-        while len(told) > 1 and len("  ".join(told)) > columns:
-            told.pop()
-        self._numbers.set_description_str("  ".join(told))
+        """Draw the line above the bar: as many metrics as fit, the most important first."""
+        parts = self._formatted()
+        while len(parts) > 1 and len("  ".join(parts)) > columns:
+            parts.pop()
+        self._numbers.set_description_str("  ".join(parts))
 
     def close(self) -> None:
         self._bar.close()
@@ -92,7 +89,7 @@ class Progress:
 
 
 class _Bar(tqdm):
-    """A bar that fits the terminal. Whenever it is drawn, the line over it is too."""
+    """A bar that fits the terminal and redraws the line above it along with itself."""
 
     def __init__(self, progress: Progress, **options: object) -> None:
         self.progress = progress
@@ -106,7 +103,7 @@ class _Bar(tqdm):
     @property
     def format_dict(self) -> MutableMapping[str, Any]:
         found = super().format_dict
-        columns = found["ncols"] or 80  # some terminals do not know
+        columns = found["ncols"] or 80  # some terminals do not report it
         shown = {"desc": self.desc, "percentage": 0, "bar": " " * LEAST_BAR, "n": self.n, "total": self.total}
         fits = (text for text in FORMATS if len(text.format(**shown)) <= columns)
         return {**found, "ncols": columns, "bar_format": next(fits, FORMATS[-1])}

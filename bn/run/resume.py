@@ -1,8 +1,8 @@
-"""What a checkpoint holds of the processes that trained: what the next step depends on besides the task.
+"""The state of the training processes in a checkpoint: logged losses, random state, moving averages.
 
-One process leaves `losses` and `random`. Several leave the mean of their losses and the state of rank 0,
-as if they had been one; each one's own are under `ranks`, a row for each rank, beside its moving averages, of
-which the checkpoint's `model` has the mean.
+One process saves `losses` and `random`. Several processes save the mean of their losses and the random state
+of rank 0 there, as one process would; `ranks` holds each rank's own, one row per rank, together with its
+moving averages, whose mean is in the checkpoint's `model`.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from bn.config import Config, InceptionModel
 from bn.data.seeds import derive_seed
-from bn.distributed.team import Team, put_statistics
+from bn.distributed.team import Team, load_statistics
 from bn.run.losses import LossWindow
 
 
-def own_state(
+def process_state(
     team: Team, losses: LossWindow, device: torch.device, statistics: Tensor | None
 ) -> dict[str, Any]:
-    """For a checkpoint; `statistics` are those of `mean_statistics`, None of one process."""
+    """Return the state for a checkpoint. `statistics`: those that `mean_statistics` yields."""
     random = random_state(device)
     if statistics is None:
         return {"losses": losses.state_dict(), "random": random}
@@ -34,7 +34,7 @@ def own_state(
     return {"losses": {"losses": mean, "count": losses.count}, "random": random, "ranks": ranks}
 
 
-def restore_own(
+def restore_process_state(
     saved: Mapping[str, Any],
     team: Team,
     losses: LossWindow,
@@ -42,8 +42,11 @@ def restore_own(
     model: nn.Module,
     config: Config,
 ) -> str | None:
-    """Put it back, once the task has its part. Where as many processes trained before, what follows is exact;
-    else the line says what is not."""
+    """Restore this rank's state, after that of the task.
+
+    With the same number of processes as before, training continues exactly. Otherwise return a line that
+    says what differs.
+    """
     ranks = saved.get("ranks")
     before = len(ranks["losses"]) if ranks else 1
     losses.load_state_dict(saved["losses"])
@@ -52,11 +55,11 @@ def restore_own(
             set_random_state(saved["random"], device)
         else:
             torch.manual_seed(derive_seed(config.seed, "torch", team.rank, saved["step"]))
-        return what_changes(config, before, team.size)
+        return inexact(config, before, team.size)
     if ranks:
-        put_statistics(model, ranks["statistics"][team.rank])
+        load_statistics(model, ranks["statistics"][team.rank])
         losses.losses.copy_(ranks["losses"][team.rank])
-        # Copies: of a view torch reads the beginning of what it is a view of.
+        # Copies: for a view, torch would read from the start of its storage.
         random = {name: rows[team.rank].clone() for name, rows in ranks["random"].items()}
         set_random_state(random, device)
     else:
@@ -64,8 +67,8 @@ def restore_own(
     return None
 
 
-def what_changes(config: Config, before: int, now: int) -> str:
-    """One line: what is no longer exact where another number of processes resumes the run."""
+def inexact(config: Config, before: int, now: int) -> str:
+    """Describe in one line what is not exact when another number of processes resumes a run."""
     assert isinstance(config.model, InceptionModel)
     norm, batch = config.model.norm, config.optim.batch
     parts = ["sums over processes are rounded differently"]
@@ -76,11 +79,11 @@ def what_changes(config: Config, before: int, now: int) -> str:
     if config.model.dropout:
         parts.append("dropout draws different numbers")
     processes = f"resumed by {now} process{'es' * (now > 1)} instead of {before}"
-    return f"{processes}, so not to the same bits: {'; '.join(parts)}"
+    return f"{processes}, so results are not bit-exact: {'; '.join(parts)}"
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
-    """Of torch's generators, which dropout draws from; everything else is keyed by the seed."""
+    """The state of torch's generators, which dropout uses; all other randomness is derived from the seed."""
     cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
     return {"cpu": torch.get_rng_state(), **cuda}
 

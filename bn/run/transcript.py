@@ -1,4 +1,4 @@
-"""train.log: what a run prints, as text in its directory. It is for people: no code reads it."""
+"""train.log: a copy of everything a run prints, for people; no code reads it."""
 
 import contextlib
 import os
@@ -12,10 +12,11 @@ from tqdm import tqdm
 NAME = "train.log"
 
 
-def note(folder: Path, text: str) -> None:
-    """Append `text` to the train.log of a run directory. What a full disk does not take is left out."""
+def append(folder: Path, text: str) -> None:
+    """Append `text` to the train.log of a run directory. Text that a full disk refuses is dropped."""
     with contextlib.suppress(OSError):
-        # Opened each time: it may be moved or removed during the run. Opening a pipe would wait for a reader.
+        # Opened each time, since it may be moved or removed during the run. Without O_NONBLOCK, opening a
+        # pipe would wait for a reader.
         file = os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o666)
         try:
             os.write(file, text.encode(errors="backslashreplace"))
@@ -24,43 +25,43 @@ def note(folder: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def copied(folder: Path, shown: bool = True) -> Iterator[None]:
-    """What this process prints goes into the train.log of `folder` too, or, unless `shown`, only there.
+def copy_output(folder: Path, shown: bool = True) -> Iterator[None]:
+    """Copy what Python prints to the train.log of `folder`; unless `shown`, print it only there.
 
-    What Python prints: neither bars nor what C code writes to the terminal by itself.
+    Progress bars, and output that C code writes directly, are not copied.
     """
-    out: Any = _Copying(sys.stdout, folder, shown)
-    err: Any = _Copying(sys.stderr, folder, shown)
+    out: Any = _CopiedStream(sys.stdout, folder, shown)
+    err: Any = _CopiedStream(sys.stderr, folder, shown)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         yield
 
 
-def terminal(stream: Any) -> Any:
-    """The stream itself, for a bar, which is not copied."""
+def unwrapped(stream: Any) -> Any:
+    """Return the original stream, for progress bars, which are not copied."""
     return getattr(stream, "_wrapped", stream)
 
 
-class _Copying:
-    """Stands for a stream: whole lines are printed over the bars there are, and copied."""
+class _CopiedStream:
+    """A stream whose complete lines are printed above any progress bars and copied to train.log."""
 
     def __init__(self, stream: Any, folder: Path, shown: bool) -> None:
-        self._wrapped = stream  # the name by which tqdm knows what a stream stands for
+        self._wrapped = stream  # tqdm looks for the original stream under this name
         self._folder = folder
         self._shown = shown
-        self._begun = ""  # a line that is not complete yet
+        self._partial = ""  # the current, incomplete line
         self._writing = False
 
     def write(self, text: str) -> int:
-        if "\r" in text or self._writing:  # of a bar, which redraws its line
+        if "\r" in text or self._writing:  # from a bar, which redraws its line
             return self._wrapped.write(text) if self._shown else len(text)
-        lines, end, self._begun = (self._begun + text).rpartition("\n")
+        lines, end, self._partial = (self._partial + text).rpartition("\n")
         if end:
             self._print(lines + end)
         return len(text)
 
     def _print(self, lines: str) -> None:
-        if lines.strip():  # a bar that ends leaves an empty line
-            note(self._folder, lines)
+        if lines.strip():  # closing a bar leaves an empty line
+            append(self._folder, lines)
         if self._shown:
             self._writing = True
             try:

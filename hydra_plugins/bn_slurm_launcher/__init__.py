@@ -66,9 +66,9 @@ class SlurmLauncher(Submitit):
             print(f"train.py: {len(queued)} of them are already in the queue", flush=True)
         if new:
             self._submit(new)
-        from bn.cluster.jobs import Member, watch  # Hydra imports this module for --help too
+        from bn.cluster.jobs import Member, wait_for_jobs  # Hydra imports this module for --help too
 
-        outcomes = watch(
+        outcomes = wait_for_jobs(
             [Member(run, submission(run)["job"]) for _, run in members],
             job_overrides,
             [state for state, _ in cli.outcomes],

@@ -10,9 +10,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from bn import cli
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
-from bn.run.members import SweepMember, end_of_sweep
 from bn.run.signals import stop_signal
-from bn.run.watching import watched_here
+from bn.run.sweep import SweepMember, sweep_summary
+from bn.run.sweep_progress import show_sweep
 
 
 class CheckedSweeper(BasicSweeper):
@@ -35,12 +35,12 @@ class CheckedSweeper(BasicSweeper):
         start = time.monotonic()
         if to_start:
             new = [SweepMember(overrides, cli.planned_run(overrides)) for overrides in to_start]
-            with watched_here(new, [state for state, _ in ended]) if here else contextlib.nullcontext():
+            with show_sweep(new, [state for state, _ in ended]) if here else contextlib.nullcontext():
                 results = self._launch(to_start, len(ended))
             cli.outcomes[:] = [*ended, *(result.return_value for result in results)]
         if stop_signal() is None:
             duration_s = time.monotonic() - start if to_start else None
-            print(*end_of_sweep(all_members, duration_s), sep="\n", flush=True)
+            print(*sweep_summary(all_members, duration_s), sep="\n", flush=True)
         return [results]
 
     def _launch(self, to_start: list[list[str]], ended: int) -> Any:

@@ -36,7 +36,7 @@ def test_each_key_that_differs_is_named_with_both_values(saved):
         run.check_config()
     line = str(error.value)
     assert "\n" not in line
-    assert line.startswith(f"{run.name}: holds a run of another config: ")
+    assert line.startswith(f"{run.name}: contains a run with another config: ")
     assert "optim.lr (there 0.2, here 0.1)" in line
     assert "steps (there 7, here 120)" in line
     assert "cuda_graph (there absent, here true)" in line
@@ -71,7 +71,7 @@ def test_the_command_is_refused_and_changes_nothing(command, saved, tmp_path, sn
     ]  # fmt: skip
     code, out, err = command(*sweep, "experiment=mnist_bn", *arguments, f"output={tmp_path}/runs")
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert "holds a run of another config: optim.lr (there 0.2, here 0.1)" in err
+    assert "contains a run with another config: optim.lr (there 0.2, here 0.1)" in err
     assert run.path.name in err
     assert snapshot(tmp_path) == before
 

@@ -1,4 +1,4 @@
-"""SLURM's commands as small programs that say what a test wants: what of the queue can be tested anywhere."""
+"""Fakes of SLURM's commands, to test anywhere what does not need a real queue."""
 
 import json
 import stat
@@ -7,9 +7,9 @@ import pytest
 
 
 class FakeSlurm:
-    """What squeue prints (None: it fails) of the `queue`, of one `job`, of the time `left`.
+    """Set what squeue prints for the `queue`, one `job` and the time `left` (None: squeue fails).
 
-    `asked` are the calls of scontrol, which says `refusal` where that is not empty.
+    `asked`: the calls of scontrol, which refuses with `refusal` unless that is empty.
     """
 
     def __init__(self, folder):
@@ -47,7 +47,7 @@ class FakeSlurm:
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
-    """A cluster of nothing but its commands, and this process in no job of it."""
+    """A fake cluster; this process is in none of its jobs."""
     folder = tmp_path / "commands"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder), prepend=":")
@@ -59,7 +59,7 @@ def slurm(tmp_path, monkeypatch):
 
 @pytest.fixture
 def in_job(monkeypatch):
-    """This process is task 4 of array 123, whose raw id is 127."""
+    """Make this process task 4 of array 123, with raw id 127."""
     monkeypatch.setenv("SLURM_JOB_ID", "127")
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "123")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "4")
@@ -67,7 +67,7 @@ def in_job(monkeypatch):
 
 @pytest.fixture
 def with_status(planned):
-    """A run directory with nothing but a status: `with_status("interrupted", 40, job="123_4")`."""
+    """A run directory that contains only a status: `with_status("interrupted", 40, job="123_4")`."""
 
     def make(state, step=0, reason=None, job=None, seed=0):
         run = planned("experiment=mnist_bn", f"seed={seed}")

@@ -1,4 +1,4 @@
-"""What a job cannot do is recorded where others see it, also before its run directory is open."""
+"""Failures in a job are recorded in its status, even before its run directory is open."""
 
 import signal
 
@@ -53,7 +53,7 @@ def test_a_refusal_elsewhere_leaves_nothing(slurm, run, no_device, monkeypatch):
     with pytest.raises(UserError, match="no CUDA device"):
         attempt(run, Ranks(), {}, no_work)
     assert not run.path.exists()
-    submit(run, "99")  # what another job is to see
+    submit(run, "99")  # for another job
     monkeypatch.setenv("SLURM_JOB_ID", "127")
     with pytest.raises(UserError, match="no CUDA device"):
         attempt(run, Ranks(), LAUNCHER, no_work)
@@ -67,19 +67,19 @@ def test_a_finished_run_stays_finished(slurm, in_job, with_status, no_device):
     assert run.status["state"] == "done"
 
 
-def test_told_to_stop_before_it_begins(slurm, in_job, run, monkeypatch):
-    """The job comes back: it has done nothing yet."""
+def test_stopped_before_it_begins(slurm, in_job, run, monkeypatch):
+    """The job is requeued, as it has done nothing yet."""
     submit(run)
     slurm.job = "RUNNING None\n"
     monkeypatch.setattr(module, "stop_signal", lambda: signal.SIGTERM)
     monkeypatch.setattr("bn.cluster.slurm.wait_for_the_end", lambda: None)
     assert attempt(run, Ranks(), LAUNCHER, no_work) == ("interrupted", f"{run.name}: not started")
     assert slurm.asked == ["requeue 123_4"]
-    assert run.status["reason"] == "SIGTERM: back in the queue as job 123_4"
+    assert run.status["reason"] == "SIGTERM: requeued as job 123_4"
 
 
 def test_a_job_waits_for_the_process_of_its_last_start(slurm, in_job, run, monkeypatch):
-    """Whose node was lost, and which may seem to be there for a while."""
+    """The process on a lost node may seem alive for a while."""
     submit(run)
     held = RunDirectory(run.path, run.config)
     held.open()

@@ -1,4 +1,4 @@
-"""What is asked of SLURM, and what its answers are taken for."""
+"""Calls of SLURM's commands and how their output is parsed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A job runs the code and the config that were submitted, or says what has changed."""
+"""A job runs the submitted code and config, or reports what has changed."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ CLEAN, DIRTY = CodeState(COMMIT, ""), CodeState(COMMIT, "--- a\n+++ b\n")
 
 @pytest.fixture
 def here(monkeypatch):
-    """Set the state that the code is in."""
+    """Set the state of the code."""
     return lambda state: monkeypatch.setattr("bn.cluster.submission.code_state", lambda: state)
 
 
@@ -56,13 +56,13 @@ def test_nothing_has_changed(run, here):
     for code in (CLEAN, DIRTY, CodeState(None, "")):  # the last: no git, on both sides
         here(code)
         check_submission(submitted(run, code), "123_4")
-    record_submission(run, CLEAN)  # the job was faster than the command that submitted it
+    record_submission(run, CLEAN)  # the job started before its id was recorded
     here(CLEAN)
     check_submission(run, "123_4")
 
 
 @pytest.mark.parametrize(
-    ("then", "now", "said"),
+    ("then", "now", "part"),
     [
         (CLEAN, CodeState("f" * 40, ""), "the commit (then 0123456789, now ffffffffff)"),
         (CLEAN, CodeState(None, ""), "the commit (then 0123456789, now unknown: no git)"),
@@ -70,12 +70,12 @@ def test_nothing_has_changed(run, here):
         (DIRTY, CLEAN, "the code (its differences from 0123456789 are not those in submitted.diff)"),
     ],
 )
-def test_the_code_has_changed(run, here, then, now, said):
+def test_the_code_has_changed(run, here, then, now, part):
     here(now)
     with pytest.raises(UserError) as error:
         check_submission(submitted(run, then), "123_4")
     assert str(error.value) == (
-        f"changed since it was submitted: {said}: submit it again; hydra.launcher.changed=run runs it anyway"
+        f"changed since it was submitted: {part}: submit it again; hydra.launcher.changed=run runs it anyway"
     )
 
 
@@ -86,13 +86,13 @@ def test_the_config_has_changed(run, here):
     with pytest.raises(UserError) as error:
         check_submission(other, "123_4")
     assert ": log_every (then 20, now 3), steps (then 120, now 7): " in str(error.value)
-    # Where numbers go may change.
+    # The destination of records may change.
     check_submission(RunDirectory(run.path, dataclasses.replace(run.config, output="elsewhere")), "123_4")
 
 
 def test_other_jobs_and_runs_by_hand_are_not_checked(run, here):
     here(DIRTY)
-    check_submission(run, "123_4")  # nothing was submitted
+    check_submission(run, "123_4")  # no submission
     check_submission(submitted(run), "200")
     (run.path / "submitted.json").write_text("{")
     with pytest.raises(
@@ -108,5 +108,5 @@ def test_a_folder_that_cannot_be_written(run):
         record_submission(run, CLEAN)
 
 
-def test_it_is_json_for_others(run):
+def test_it_is_plain_json(run):
     assert json.loads((submitted(run).path / "submitted.json").read_text())["time_limits"] == 0

@@ -1,4 +1,4 @@
-"""scripts/slurm/train.sbatch, with an srun that says what it is started with."""
+"""scripts/slurm/train.sbatch, with a fake srun that prints how it was started."""
 
 import os
 import subprocess
@@ -14,8 +14,8 @@ SETS = list(chain.from_iterable(combinations(MEMORY, count) for count in range(l
 
 
 @pytest.mark.parametrize("names", SETS, ids="+".join)
-def test_the_memory_of_the_job_that_it_is_submitted_in_is_not_asked_for_again(tmp_path, names):
-    """As of salloc: srun refuses two such wishes, its own job's and this one."""
+def test_memory_settings_of_the_surrounding_job_are_not_inherited(tmp_path, names):
+    """Inherited from salloc, for instance: srun refuses two different memory requests."""
     for name, text in (("srun", 'env; echo "started $@"'), ("scontrol", "echo node1; echo node2")):
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)

@@ -52,7 +52,7 @@ def test_a_real_run_that_fails_says_why(planned, cli, typed, listed, tmp_path):
     assert cli(*typed("experiment=mnist_bn"))[0] == 1
     _, row, counts = listed(tmp_path / "runs")
     assert row.startswith("failed ")
-    assert "no sound checkpoint is left (1 damaged)" in row
+    assert "no valid checkpoint is left (1 damaged)" in row
     assert counts == "1 run: 1 failed"
 
 

@@ -27,12 +27,12 @@ NETWORK = (
 
 
 class Server:
-    """tests/distributed/rank_server.py at work."""
+    """A running tests/distributed/rank_server.py."""
 
     def __init__(self):
         environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-        # As train.py sets it before it imports torch, which this server has done before it forks a rank:
-        # without a network torch warns that it cannot look up the name of a host.
+        # train.py sets this before importing torch, which this server imports before it forks: without a
+        # network, torch warns that it cannot resolve a host name.
         environment["TORCH_CPP_LOG_LEVEL"] = "ERROR"
         self.process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("rank_server.py")],
@@ -60,7 +60,7 @@ def server():
 
 
 class Started:
-    """Ranks that were started together, as torchrun does it: the store where they meet outlives them."""
+    """Ranks started together as by torchrun, with a store that outlives them."""
 
     def __init__(self, server, folder, size, job, only=None, port=None):
         self.server = server
@@ -79,7 +79,7 @@ class Started:
             self.pids.append(server.ask({"environment": environment, "output": str(self.folders[-1]), **job}))
 
     def wait(self):
-        """The exit codes, and what each printed on stdout and stderr."""
+        """Return the exit codes, and each rank's stdout and stderr."""
         codes = [self.server.ask({"wait": pid}) for pid in self.pids]
         self.pids = []
         texts = [
@@ -95,7 +95,7 @@ class Started:
 
 @pytest.fixture
 def start_ranks(server, tmp_path):
-    """Start `size` ranks of `python train.py` with these arguments; none is left after the test."""
+    """Start `size` ranks of `python train.py` with these arguments, and end them after the test."""
     started = []
 
     def start(size, arguments, **job):
@@ -112,7 +112,7 @@ def start_ranks(server, tmp_path):
 
 @pytest.fixture
 def together(start_ranks):
-    """What a function of rank_work.py gives on each of `size` ranks; of 1, alone in this process."""
+    """Call a function of rank_work.py on `size` ranks (1: in this process) and return the results."""
     from rank_work import __dict__ as work
 
     def run(size, function, overrides, *rest):
@@ -129,7 +129,7 @@ def together(start_ranks):
 
 @pytest.fixture
 def until():
-    """Wait for something to be true."""
+    """Wait for a condition."""
 
     def wait(condition, seconds=30):
         end = time.monotonic() + seconds
@@ -141,7 +141,7 @@ def until():
 
 
 def has_passed(run, step):
-    """Whether there is a checkpoint, and a metrics line after `step`."""
+    """Whether there is a checkpoint, and a row in metrics.jsonl after `step`."""
     lines = read_lines(run.path / "metrics.jsonl")
     saved = list_checkpoints(run.checkpoints) if run.checkpoints.exists() else []
     return bool(lines and saved) and lines[-1]["step"] > step

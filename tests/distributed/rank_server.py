@@ -1,8 +1,8 @@
-"""Starts ranks as processes of their own, by forking after the slow imports: each is there in no time.
+"""Starts ranks quickly, by forking a process that has done the slow imports.
 
-A job is a line of JSON on stdin: `environment`, `output` (a folder for its stdout and stderr), and what to
-run: `arguments` of train.py, or a `function` of rank_work.py with its `arguments`, whose result goes to
-`output`. The answer is a line with the process's number; `{"wait": number}` is answered by its exit code.
+A job is a line of JSON on stdin: `environment`, `output` (a folder for stdout and stderr), and either
+`arguments` of train.py, or a `function` of rank_work.py with its `arguments`, whose result goes to `output`.
+The answer is a line with the pid; the answer to `{"wait": pid}` is its exit code.
 """
 
 import importlib
@@ -43,8 +43,8 @@ def run(job):
 
 
 def main():
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # the first one imports for a second
-    bn.cli.planned_run(["experiment=mnist_bn"])  # as does this
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # the first optimizer imports modules for a second
+    bn.cli.planned_run(["experiment=mnist_bn"])  # so does this
     for line in sys.stdin:
         job = json.loads(line)
         if "wait" in job:
@@ -57,7 +57,7 @@ def main():
         try:
             run(job)
         except SystemExit:
-            raise  # as it would end the program itself
+            raise  # as in the program itself
         except BaseException:
             traceback.print_exc()
             os._exit(70)

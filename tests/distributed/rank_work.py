@@ -1,4 +1,4 @@
-"""What ranks do in the tests of parts, each in a process of its own, as one of a team."""
+"""Functions that the tests of parts run on each rank, in a process of its own."""
 
 import contextlib
 import functools
@@ -13,8 +13,8 @@ from torch import nn
 from bn.config import ImageData, config_from
 from bn.data.images import Plan, open_loader
 from bn.data.seeds import generator
-from bn.distributed.ranks import ranks_here
-from bn.distributed.team import joined, mean_statistics
+from bn.distributed.ranks import ranks_from_env
+from bn.distributed.team import join_team, mean_statistics
 from bn.errors import UserError
 from bn.evaluate.accuracy import image_metrics
 from bn.models.build import build_model
@@ -30,10 +30,10 @@ CPU = torch.device("cpu")
 
 @contextlib.contextmanager
 def team_of(mapping):
-    """The config of a mapping, and the team that the environment says (alone where it says none)."""
+    """The config in a mapping, and the team given by the environment (else a single process)."""
     torch.set_num_threads(1)
     config = config_from(mapping)
-    with joined(config, NoRunDirectory(Path("nowhere"), config), ranks_here(), lambda: None) as team:
+    with join_team(config, NoRunDirectory(Path("nowhere"), config), ranks_from_env(), lambda: None) as team:
         yield config, team
 
 
@@ -42,7 +42,7 @@ def tensors(model):
 
 
 def trained_task(mapping, steps):
-    """Of the task itself: its tensors after these steps, and with the mean statistics, and again after."""
+    """The task's tensors after these steps, then with mean statistics, then again without."""
     with team_of(mapping) as (config, team):
         task = build_task(config, CPU, 0, team)
         for n in range(1, steps + 1):
@@ -69,7 +69,7 @@ def float64_steps(mapping, steps):
 
 
 def evaluated(mapping):
-    """Of the untrained network with statistics of one mini-batch: what the task finds."""
+    """The task's evaluation of the untrained network with statistics of one mini-batch."""
     with team_of(mapping) as (config, team):
         task = build_task(config, CPU, 0, team)
         assert isinstance(task, ImageTask)
@@ -79,7 +79,7 @@ def evaluated(mapping):
 
 
 def classified(mapping, count):
-    """`count` points shared out, by a linear network."""
+    """Classify `count` points, divided among ranks, with a linear network."""
     with team_of(mapping) as (_, team):
         points = torch.randn(count, 8, generator=generator(0, "points"))
         labels = torch.randint(6, (count,), generator=generator(0, "labels"))
@@ -92,7 +92,7 @@ def classified(mapping, count):
 
 
 def population(mapping, batches):
-    """Algorithm 2 over the shares of `batches` mini-batches, in float64."""
+    """Algorithm 2 over the ranks' shares of `batches` mini-batches, in float64."""
     with team_of(mapping) as (config, team):
         model = build_model(config).double()
         size = config.optim.batch // team.size
@@ -105,7 +105,7 @@ def population(mapping, batches):
 
 
 def trouble(kind, rank, step):
-    """Let rank `rank` of a training raise, run out of memory or stand still in step `step`."""
+    """Let rank `rank` raise, run out of memory or hang in step `step`."""
     if int(os.environ["RANK"]) != rank:
         return
     draw = ImageTask.draw

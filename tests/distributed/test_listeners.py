@@ -1,4 +1,4 @@
-"""Something else than torchrun's store where the ranks are to meet: they end in time, and can be stopped."""
+"""Something other than torchrun's store at the rendezvous address: ranks time out and respond to signals."""
 
 import contextlib
 import os
@@ -56,7 +56,7 @@ LISTENERS = (silent, closes, echoes, web_server, random_bytes, drips, accepts_no
 
 @pytest.fixture
 def listening():
-    """A listener on a port of this machine that does as one of LISTENERS with each connection."""
+    """A listener on a local port that treats each connection as one of LISTENERS."""
     sockets = []
 
     def listen(behaviour):
@@ -87,7 +87,7 @@ def listening():
 
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("behaviour", LISTENERS, ids=lambda one: one.__name__)
-def test_what_answers_otherwise_ends_the_start_with_one_line(
+def test_a_foreign_listener_ends_the_start_with_one_line(
     start_ranks, typed, planned, listening, behaviour, rank
 ):
     run, port = planned(*NETWORK), listening(behaviour)
@@ -105,17 +105,15 @@ def test_what_answers_otherwise_ends_the_start_with_one_line(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2])
-def test_told_to_stop_while_nothing_answers(start_ranks, typed, planned, listening, until, number):
+def test_stopped_while_nothing_answers(start_ranks, typed, planned, listening, until, number):
     run, port = planned(*NETWORK), listening(silent)
     ranks = start_ranks(2, typed(*NETWORK), only=[0], port=port)
     until(lambda: (run.path / "config.yaml").exists())
-    time.sleep(0.5)  # it is waiting by then
+    time.sleep(0.5)  # it is waiting by now
     ranks.kill(number)
     began = time.monotonic()
     codes, _ = ranks.wait()
     assert codes == [1]
     assert time.monotonic() - began < 10
     assert run.status["state"] == "interrupted"
-    assert run.status["reason"] == (
-        f"told to stop before an answer of torchrun's store at 127.0.0.1:{port} had come"
-    )
+    assert run.status["reason"] == f"stopped while waiting for torchrun's store at 127.0.0.1:{port}"

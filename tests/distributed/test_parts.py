@@ -1,4 +1,4 @@
-"""Two ranks are one process with two ghost groups; statistics and evaluations are those of all ranks."""
+"""Two ranks equal one process with two ghost groups; statistics and evaluations cover all ranks."""
 
 import copy
 from typing import Any
@@ -15,12 +15,12 @@ from tests.conftest import composed
 from tests.distributed.conftest import NETWORK
 
 
-def test_two_ranks_are_one_process_that_adds_up_the_gradients_of_two_groups(together):
-    """Bit for bit, for the parameters and for each rank's own statistics, over four steps with momentum."""
+def test_two_ranks_equal_one_process_that_adds_the_gradients_of_two_groups(together):
+    """Bit-exact parameters and statistics of each rank, over four steps with momentum."""
     overrides = ("optim.momentum=0.9",)
     ranks = together(2, "trained_task", overrides, 4)
     task: Any = build_task(composed((*NETWORK, *overrides)).config, torch.device("cpu"), 0)
-    twins = [copy.deepcopy(task.model) for _ in range(2)]  # each with the statistics of one group
+    twins = [copy.deepcopy(task.model) for _ in range(2)]  # one for the statistics of each group
     optimizer = task.step.optimizer
     for n in range(4):
         images, labels = task.images.batch(n)
@@ -44,8 +44,8 @@ def test_two_ranks_are_one_process_that_adds_up_the_gradients_of_two_groups(toge
 
 
 @pytest.mark.slow
-def test_two_ranks_are_one_process_with_two_ghost_groups(together):
-    """In one pass, to the rounding of float64; its kept statistics are the mean of the ranks'."""
+def test_two_ranks_equal_one_process_with_two_ghost_groups(together):
+    """In one pass, up to float64 rounding; its moving averages are the mean of the ranks'."""
     overrides = ()
     first, second = together(2, "float64_steps", overrides, 4)
     one = together(1, "float64_steps", overrides, 4)
@@ -70,15 +70,15 @@ def test_the_mean_statistics_are_the_same_on_all_ranks_and_leave_no_trace(togeth
 
 @pytest.mark.parametrize("count", [101, 2])
 def test_shares_of_any_size_are_counted_exactly(together, count):
-    """101 over three ranks come out uneven; of 2 one rank has none."""
+    """101 points divide unevenly among three ranks; with 2 points one rank has none."""
     one = together(1, "classified", (), count)
     for found in together(3, "classified", (), count):
         assert (found["accuracy"], found["accuracy_top5"]) == (one["accuracy"], one["accuracy_top5"])
         assert found["loss"] == pytest.approx(one["loss"], rel=1e-14)
 
 
-def test_validation_is_shared_out_without_padding(together):
-    """500 pictures over three ranks."""
+def test_validation_is_divided_without_padding(together):
+    """500 images on three ranks."""
     overrides = ("optim.batch=24",)
     one = together(1, "evaluated", overrides)
     assert 0 < one["validation/accuracy"] < one["validation/accuracy_top5"] < 1
@@ -88,7 +88,7 @@ def test_validation_is_shared_out_without_padding(together):
 
 @pytest.fixture
 def on_tree(tmp_path):
-    """Overrides for a tree with 64 pictures to train with, and two to validate with."""
+    """Overrides for a tree with 64 training and two validation images."""
     draws = np.random.default_rng(0)
     for split, count in (("train", 32), ("val", 1)):
         for label in range(2):
@@ -103,7 +103,7 @@ def on_tree(tmp_path):
 
 
 @pytest.mark.slow
-def test_fewer_validation_pictures_than_ranks(together, on_tree):
+def test_fewer_validation_images_than_ranks(together, on_tree):
     one = together(1, "evaluated", on_tree)
     assert one["validation/accuracy_top5"] == 1
     for found in together(3, "evaluated", on_tree):
@@ -113,7 +113,7 @@ def test_fewer_validation_pictures_than_ranks(together, on_tree):
 @pytest.mark.slow
 @pytest.mark.parametrize("norm", ["ghost", "batch"])
 def test_algorithm_2_over_two_ranks(together, norm):
-    """Its mini-batches are those of the ranks: one process with groups of their size finds the same."""
+    """Its mini-batches are each rank's: one process with groups of that size gives the same."""
     overrides = (f"model.norm={norm}",)
     one = together(1, "population", ("model.norm=ghost",), 3)
     first, second = together(2, "population", overrides, 3)

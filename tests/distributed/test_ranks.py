@@ -1,8 +1,8 @@
-"""Which process of how many, from the environment; and what cannot be shared out."""
+"""Ranks read from the environment, and configs that do not fit the number of processes."""
 
 import pytest
 
-from bn.distributed.ranks import Ranks, check_shared, ranks_here
+from bn.distributed.ranks import Ranks, check_processes, ranks_from_env
 from bn.errors import UserError
 
 TORCHRUN = {
@@ -12,19 +12,19 @@ TORCHRUN = {
 JOB = {"SLURM_JOB_ID": "4711", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}
 
 
-def test_torchrun_says_it():
-    assert ranks_here(TORCHRUN) == Ranks(5, 8, 1, 4)
-    assert ranks_here({**JOB, "SLURM_STEP_NUM_TASKS": "2", **TORCHRUN}) == ranks_here(TORCHRUN)
+def test_from_torchrun():
+    assert ranks_from_env(TORCHRUN) == Ranks(5, 8, 1, 4)
+    assert ranks_from_env({**JOB, "SLURM_STEP_NUM_TASKS": "2", **TORCHRUN}) == ranks_from_env(TORCHRUN)
     alone = {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0"}
-    assert ranks_here({**TORCHRUN, **alone}) == Ranks()
+    assert ranks_from_env({**TORCHRUN, **alone}) == Ranks()
 
 
 @pytest.mark.parametrize(
     "environment", [{}, JOB, {**JOB, "SLURM_STEP_NUM_TASKS": "1"}, {"MASTER_ADDR": "a", "MASTER_PORT": "1"}]
 )
-def test_otherwise_one_process(environment):
-    """In a batch script or a shell of salloc, or as a member of a sweep, a step with one task."""
-    assert ranks_here(environment) == Ranks()
+def test_without_torchrun_one_process(environment):
+    """In a batch script, a shell of salloc, or a member of a sweep: a job step with one task."""
+    assert ranks_from_env(environment) == Ranks()
 
 
 @pytest.mark.parametrize(
@@ -37,23 +37,26 @@ def test_otherwise_one_process(environment):
         ({"LOCAL_WORLD_SIZE": ""}, "LOCAL_WORLD_SIZE=: accepted: a whole number"),
         ({"MASTER_PORT": None}, "MASTER_PORT=: accepted: a whole number"),
         ({"MASTER_ADDR": None}, "MASTER_ADDR=: accepted: the host where the ranks meet"),
-        ({"RANK": "8"}, "RANK=8 WORLD_SIZE=8 LOCAL_RANK=1 LOCAL_WORLD_SIZE=4: accepted: ranks below their"),
-        ({"LOCAL_RANK": "4"}, "LOCAL_RANK=4 LOCAL_WORLD_SIZE=4: accepted: ranks below their number"),
+        ({"RANK": "8"}, "RANK=8 WORLD_SIZE=8 LOCAL_RANK=1 LOCAL_WORLD_SIZE=4: accepted: ranks below"),
+        (
+            {"LOCAL_RANK": "4"},
+            "LOCAL_RANK=4 LOCAL_WORLD_SIZE=4: accepted: ranks below the number of processes",
+        ),
         ({"WORLD_SIZE": "0"}, "WORLD_SIZE=0 "),
         ({"LOCAL_WORLD_SIZE": "9"}, "LOCAL_WORLD_SIZE=9: accepted: "),
     ],
 )
-def test_an_environment_that_contradicts_itself(change, message):
+def test_inconsistent_variables(change, message):
     environment = {name: value for name, value in {**TORCHRUN, **change}.items() if value is not None}
     with pytest.raises(UserError, match=message):
-        ranks_here(environment)
+        ranks_from_env(environment)
 
 
 def test_several_tasks_of_srun_without_torchrun():
     with pytest.raises(
         UserError, match=r"^srun starts several tasks without torchrun: accepted: one `torchr"
     ):
-        ranks_here({**JOB, "SLURM_STEP_NUM_TASKS": "8"})
+        ranks_from_env({**JOB, "SLURM_STEP_NUM_TASKS": "8"})
 
 
 IMAGES = ("experiment=bn_x5", "scale=smoke")
@@ -78,9 +81,9 @@ IMAGES = ("experiment=bn_x5", "scale=smoke")
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_shared_out(planned, overrides, processes, message):
+def test_configs_that_do_not_fit(planned, overrides, processes, message):
     with pytest.raises(UserError, match=message):
-        check_shared(planned(*overrides).config, processes)
+        check_processes(planned(*overrides).config, processes)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +94,8 @@ def test_what_cannot_be_shared_out(planned, overrides, processes, message):
         (("experiment=mnist_bn",), 1),
     ],
 )
-def test_what_can(planned, overrides, processes):
-    check_shared(planned(*overrides).config, processes)
+def test_configs_that_fit(planned, overrides, processes):
+    check_processes(planned(*overrides).config, processes)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Whole trainings by several processes: disturbed in every way, the same bits in the end."""
+"""Whole training runs in several processes, disturbed in many ways, end with the same bits."""
 
 import json
 import os
@@ -29,7 +29,7 @@ FOUR = (
 
 @pytest.fixture(scope="module")
 def undisturbed_ranks(server, tmp_path_factory):
-    """The run directory of the same run by `size` ranks in one go."""
+    """The run directory of the same run, trained by `size` ranks without interruption."""
     known = {}
 
     def run_of(size, overrides):
@@ -44,10 +44,8 @@ def undisturbed_ranks(server, tmp_path_factory):
     return run_of
 
 
-def test_killed_told_to_stop_and_stopped_for_good(
-    start_ranks, typed, planned, until, bits, undisturbed_ranks
-):
-    """Rank 1 is killed, both are told to stop, rank 1 hangs; with a checkpoint after almost each step."""
+def test_killed_stopped_and_hanging(start_ranks, typed, planned, until, bits, undisturbed_ranks):
+    """Rank 1 is killed, both are stopped, rank 1 hangs; with a checkpoint after almost every step."""
     run, arguments = planned(*LONG), typed(*LONG, "checkpoint_minutes=1e-5")
     ranks = start_ranks(2, arguments)
     until(lambda: has_passed(run, 10))
@@ -83,7 +81,7 @@ def test_killed_told_to_stop_and_stopped_for_good(
     codes, ((_, err), _) = ranks.wait()
     assert codes == [1, -signal.SIGKILL]
     (line,) = err.splitlines()
-    assert line.endswith(" stands still since 3 s (rank_timeout_s): the same command resumes it")
+    assert line.endswith(" did not respond for 3 s (rank_timeout_s): the same command resumes it")
 
     codes, _ = start_ranks(2, arguments).wait()
     assert codes == [0, 0]
@@ -103,11 +101,11 @@ def test_rank_0_is_killed(start_ranks, typed, planned, until):
     (line,) = err.splitlines()
     assert f"/seed_0: rank 0 (process {killed} on " in line
     assert line.endswith(" is gone: the same command resumes it")
-    assert run.status["state"] == "running"  # nobody is left who may write
+    assert run.status["state"] == "running"  # no process is left to update it
 
 
-def test_four_ranks_go_on_exactly(start_ranks, typed, planned, until, bits, undisturbed_ranks):
-    """After a resume DistributedDataParallel's buckets are those of a first step again."""
+def test_four_ranks_resume_exactly(start_ranks, typed, planned, until, bits, undisturbed_ranks):
+    """After a resume, DistributedDataParallel's buckets are those of a first step again."""
     run, arguments = planned(*FOUR), typed(*FOUR)
     ranks = start_ranks(4, arguments)
     until(lambda: has_passed(run, 3))
@@ -118,7 +116,7 @@ def test_four_ranks_go_on_exactly(start_ranks, typed, planned, until, bits, undi
     assert bits(run) == bits(undisturbed_ranks(4, FOUR))
 
 
-def test_another_number_of_processes_goes_on_and_says_what_is_not_exact(
+def test_another_number_of_processes_resumes_and_reports_what_is_not_exact(
     start_ranks, typed, planned, trained, stop_after, until, capsys
 ):
     """2, then 1, then 2 again."""
@@ -131,13 +129,13 @@ def test_another_number_of_processes_goes_on_and_says_what_is_not_exact(
     with pytest.raises(Interrupted):
         trained(*overrides, stop_signal=stop_after(2))
     assert (
-        "resumed by 1 process instead of 2, so not to the same bits: sums over processes are rounded "
+        "resumed by 1 process instead of 2, so results are not bit-exact: sums over processes are rounded "
         "differently; 16 examples are normalized together instead of 8; each process starts from the mean of "
         "the moving averages; dropout draws different numbers" in capsys.readouterr().err
     )
     codes, ((_, err), _) = start_ranks(2, typed(*overrides)).wait()
     assert codes == [0, 0]
-    assert "resumed by 2 processes instead of 1, so not to the same bits" in err
+    assert "resumed by 2 processes instead of 1, so results are not bit-exact" in err
     assert run.status["state"] == "done"
 
 
@@ -155,7 +153,7 @@ def test_a_rank_that_raises_fails_the_run_with_its_reason(start_ranks, typed, pl
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_rank_that_runs_out_of_memory_is_as_a_killed_one(start_ranks, typed, planned, rank):
+def test_a_rank_that_runs_out_of_memory_counts_as_killed(start_ranks, typed, planned, rank):
     run = planned(*NETWORK)
     ranks = start_ranks(2, typed(*NETWORK), trouble=["allocate", rank, 7])
     pids = ranks.pids
@@ -171,8 +169,8 @@ def test_a_rank_that_runs_out_of_memory_is_as_a_killed_one(start_ranks, typed, p
     assert any(err.endswith(": the same command resumes it\n") for _, err in texts)
 
 
-def test_a_rank_that_stands_still_ends_the_training(start_ranks, typed, planned):
-    """Its process lives; where its main thread is stuck is on its stderr."""
+def test_a_hanging_rank_ends_the_training(start_ranks, typed, planned):
+    """Its process is alive; its stderr shows where the main thread is stuck."""
     overrides = (*NETWORK, "optim.batch=24")
     run = planned(*overrides)
     ranks = start_ranks(3, typed(*overrides, "rank_timeout_s=4"), trouble=["stand still", 1, 7])
@@ -181,15 +179,15 @@ def test_a_rank_that_stands_still_ends_the_training(start_ranks, typed, planned)
     assert codes == [1, 1, 1]
     assert run.status["state"] == "interrupted"
     assert run.status["reason"].startswith(f"rank 1 (process {stuck} on ")
-    assert run.status["reason"].endswith(") stands still since 4 s (rank_timeout_s)")
+    assert run.status["reason"].endswith(") did not respond for 4 s (rank_timeout_s)")
     (line,) = err.splitlines()
     assert line.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it")
     assert "in troubled" in its_err
     assert silent == ""
 
 
-def test_rank_0_stands_still(start_ranks, typed, planned):
-    """The others say it, and it records it."""
+def test_rank_0_hangs(start_ranks, typed, planned):
+    """The other ranks report it, and rank 0 records it."""
     run = planned(*NETWORK)
     ranks = start_ranks(2, typed(*NETWORK, "rank_timeout_s=3"), trouble=["stand still", 0, 7])
     (stuck, _) = ranks.pids
@@ -197,14 +195,14 @@ def test_rank_0_stands_still(start_ranks, typed, planned):
     assert codes == [1, 1]
     assert run.status["state"] == "interrupted"
     assert run.status["reason"].startswith(f"rank 0 (process {stuck} on ")
-    assert run.status["reason"].endswith(") stands still since 3 s (rank_timeout_s)")
+    assert run.status["reason"].endswith(") did not respond for 3 s (rank_timeout_s)")
     assert "in troubled" in its_err
     (line,) = err.splitlines()
     assert line.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it")
 
 
-def test_a_rank_is_killed_while_the_others_cannot_find_out(start_ranks, typed, planned, until):
-    """As they wait for a GPU: it is recorded within seconds all the same."""
+def test_a_rank_is_killed_while_the_others_are_stuck(start_ranks, typed, planned, until):
+    """For instance while they wait for a GPU: it is recorded within seconds nevertheless."""
     run = planned(*NETWORK)
     ranks = start_ranks(2, typed(*NETWORK), trouble=["stand still", 0, 7])
     (_, killed) = ranks.pids
@@ -217,29 +215,29 @@ def test_a_rank_is_killed_while_the_others_cannot_find_out(start_ranks, typed, p
     assert err.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it\n")
 
 
-def test_a_rank_that_does_not_come(start_ranks, typed, planned):
+def test_a_rank_that_never_starts(start_ranks, typed, planned):
     run = planned(*NETWORK)
     codes, ((_, err),) = start_ranks(2, typed(*NETWORK, "rank_timeout_s=1"), only=[0]).wait()
     assert codes == [1]
     assert run.status["state"] == "interrupted"
-    assert run.status["reason"] == "rank 1 did not come within 1 s (rank_timeout_s)"
+    assert run.status["reason"] == "rank 1 did not respond within 1 s (rank_timeout_s)"
     (line,) = err.splitlines()
     assert line.endswith(f"/seed_0: {run.status['reason']}: the same command resumes it")
 
 
-def test_told_to_stop_before_all_have_come(start_ranks, typed, planned, until):
+def test_stopped_before_all_ranks_have_started(start_ranks, typed, planned, until):
     run = planned(*NETWORK)
     ranks = start_ranks(2, typed(*NETWORK), only=[0])
     until(lambda: (run.path / "config.yaml").exists())
     ranks.kill(signal.SIGTERM)
     codes, _ = ranks.wait()
     assert codes == [1]
-    assert re.fullmatch("told to stop before (rank 1|an answer of .*) had come", run.status["reason"])
+    assert re.fullmatch("stopped while waiting for (rank 1|torchrun's store at .*)", run.status["reason"])
 
 
 @pytest.fixture
 def torchrun(tmp_path):
-    """torchrun itself with two processes, as a process."""
+    """Start torchrun itself with two ranks."""
     started = []
 
     def start(arguments):
@@ -260,8 +258,8 @@ def torchrun(tmp_path):
             process.communicate()
 
 
-def test_torchrun_is_told_to_stop(torchrun, start_ranks, typed, planned, until, bits, undisturbed_ranks):
-    """It passes SIGTERM on; the same training goes on to the same bits."""
+def test_torchrun_is_stopped(torchrun, start_ranks, typed, planned, until, bits, undisturbed_ranks):
+    """It forwards SIGTERM; the same training resumes bit-exactly."""
     run, arguments = planned(*LONG), typed(*LONG)
     process = torchrun(arguments)
     until(lambda: has_passed(run, 10), 60)
@@ -269,7 +267,7 @@ def test_torchrun_is_told_to_stop(torchrun, start_ranks, typed, planned, until, 
     out, _ = process.communicate(timeout=60)
     assert process.returncode != 0
     assert (run.status["state"], run.status["reason"]) == ("interrupted", "SIGTERM")
-    assert out.count("train.py: ") == out.count("-> ") == 1  # rank 0 alone says its start and its end
+    assert out.count("train.py: ") == out.count("-> ") == 1  # only rank 0 prints its start and end
     codes, ((out, _), _) = start_ranks(2, arguments).wait()
     assert codes == [0, 0]
     assert " from step " in out
@@ -296,7 +294,7 @@ def test_torchrun_and_the_run_directory_name_a_killed_rank(torchrun, typed, plan
 
 
 def test_a_rank_that_is_refused_ends_all(torchrun, typed, planned, until):
-    """Rank 0 alone finds the run directory taken; the others wait for it, and hear torchrun's SIGTERM."""
+    """Only rank 0 finds the run directory locked; the others wait for it and receive torchrun's SIGTERM."""
     run = planned(*NETWORK)
     run.open()
     try:

@@ -69,9 +69,9 @@ def test_a_member_that_fails_leaves_the_others_alone(
     assert "train.py: 1 of 2 finished, 1 failed, after " in out
     assert why.startswith("train.py: 1 of 2: ")
     assert "seed_0: failed at step 60; " in why
-    assert "no sound checkpoint is left (2 damaged)" in why
+    assert "no valid checkpoint is left (2 damaged)" in why
     assert why.endswith(f"(more in {bad.name}/train.log)")
-    assert "no sound checkpoint" in (bad.path / "train.log").read_text()
+    assert "no valid checkpoint" in (bad.path / "train.log").read_text()
     assert re.search(r"^0 +failed +\d", out, re.MULTILINE)
     assert bad.status["state"] == "failed"
     other = planned("experiment=mnist_bn", "seed=1")

@@ -1,4 +1,4 @@
-"""A terminal of a given width, which remembers all that was drawn on it."""
+"""A terminal of a given width that records everything drawn on it."""
 
 import contextlib
 import fcntl
@@ -26,12 +26,12 @@ class Terminal:
         self._reader.start()
 
     def _read(self):
-        with contextlib.suppress(OSError):  # once it is closed
+        with contextlib.suppress(OSError):  # closed
             while block := os.read(self.ours, 1 << 16):
                 self._drawn.append(block)
 
     def close(self):
-        """All that was written to it."""
+        """Return everything that was written to it."""
         self.stream.close()
         self._reader.join(10)
         os.close(self.ours)
@@ -39,12 +39,12 @@ class Terminal:
 
 
 def pieces(drawn):
-    """What was drawn from the beginning of a line on, each time."""
+    """The pieces drawn, each from the start of a line."""
     return [ESCAPE.sub("", piece).rstrip() for piece in re.split(r"[\r\n]+", drawn)]
 
 
 def screen(drawn, columns):
-    """What it looks like in the end: the lines that are not empty. None may be wider than `columns`."""
+    """The final non-empty lines on the screen, none of which may be wider than `columns`."""
     lines, row, column = [""], 0, 0
     for part in re.findall(r"\x1b\[\d*[A-Za-z]|[\r\n]|[^\r\n\x1b]+", drawn):
         if part == "\r":
@@ -64,7 +64,7 @@ def screen(drawn, columns):
 
 
 def command_in_terminal(columns, arguments, timeout=90):
-    """`python train.py ...` in a terminal of its own: exit code, all that was drawn."""
+    """Run `python train.py ...` in a terminal of its own; return its exit code and everything drawn."""
     pid, terminal = pty.fork()
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))

@@ -1,4 +1,4 @@
-"""Checkpoints: the last two kept, verified when read, and no code of theirs is run."""
+"""Checkpoints: the last two are kept, they are verified when read, and none of their code runs."""
 
 import hashlib
 import io
@@ -36,14 +36,14 @@ def test_the_name_carries_the_checksum(folder):
         assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(match[2])
 
 
-def test_what_is_read_is_what_was_written(folder):
+def test_loading_returns_what_was_saved(folder):
     loaded, complaints = load_latest(folder)
     assert loaded is not None
     assert (loaded["step"], complaints) == (30, [])
     assert torch.equal(loaded["weights"], state(30)["weights"])
 
 
-def test_no_checkpoint_is_no_error(tmp_path):
+def test_no_checkpoint_is_not_an_error(tmp_path):
     assert load_latest(tmp_path / "nothing") == (None, [])
 
 
@@ -57,7 +57,7 @@ def alter(content):
 
 
 @pytest.mark.parametrize("damage", [cut, alter, lambda content: b"", lambda content: content + b"\0"])
-def test_a_damaged_one_is_named_and_the_one_before_taken(folder, damage):
+def test_a_damaged_checkpoint_is_named_and_the_previous_one_used(folder, damage):
     last = list_checkpoints(folder)[-1]
     last.write_bytes(damage(last.read_bytes()))
     loaded, complaints = load_latest(folder)
@@ -74,16 +74,16 @@ def test_all_damaged_is_an_error(folder):
     with pytest.raises(UserError) as error:
         load_latest(folder)
     assert str(error.value) == (
-        f"{folder}: no sound checkpoint is left (2 damaged): choose another output=... to start again"
+        f"{folder}: no valid checkpoint is left (2 damaged): choose another output=... to start again"
     )
 
 
-def test_a_run_that_went_back_drops_what_lay_ahead(folder):
+def test_a_run_that_fell_back_deletes_later_checkpoints(folder):
     save_checkpoint(folder, 25, state(25))
     assert [load_checkpoint(path)["step"] for path in list_checkpoints(folder)] == [20, 25]
 
 
-def test_a_hundred_million_steps_are_no_end(tmp_path):
+def test_more_than_eight_digits_of_steps(tmp_path):
     for step in (99_999_999, 100_000_000, 100_000_001):
         save_checkpoint(tmp_path, step, state(step))
     assert [load_checkpoint(path)["step"] for path in list_checkpoints(tmp_path)] == [
@@ -93,7 +93,7 @@ def test_a_hundred_million_steps_are_no_end(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_what_a_killed_writer_left_is_cleared_away(folder):
+def test_partial_files_of_a_killed_writer_are_removed(folder):
     (folder / "step_00000035.0123456789abcdef.part").write_bytes(b"half")
     save_checkpoint(folder, 40, state(40))
     assert sorted(folder.iterdir()) == list_checkpoints(folder)
@@ -101,7 +101,7 @@ def test_what_a_killed_writer_left_is_cleared_away(folder):
 
 
 class Malicious:
-    """Unpickled, it writes a file."""
+    """Writes a file when unpickled."""
 
     def __init__(self, witness):
         self.witness = witness
@@ -128,4 +128,4 @@ def test_no_code_of_a_checkpoint_is_run(folder, tmp_path, kind):
     assert (loaded["step"], len(complaints)) == (30, 1)
     assert not witness.exists()
     pickle.loads(pickle.dumps(Malicious(witness))).close()
-    assert witness.exists()  # it would have
+    assert witness.exists()  # it would have run

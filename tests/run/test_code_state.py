@@ -1,4 +1,4 @@
-"""The commit, and what differs from it."""
+"""The state of the code: its commit and uncommitted changes."""
 
 import subprocess
 
@@ -33,7 +33,7 @@ def test_a_clean_tree(repository):
     state = code_state()
     assert state == (git("rev-parse", "HEAD"), "")
     assert state.digest is None
-    # Records and what is ignored are no code.
+    # Records and ignored files are not code.
     (folder / "README.md").write_text("now\n")
     (folder / "results" / "table.md").write_text("now\n")
     (folder / "docs" / "findings.md").write_text("now\n")

@@ -1,4 +1,4 @@
-"""The commands that messages suggest work where they are printed, inside the repository and elsewhere."""
+"""Suggested commands work where they are printed, inside the repository and elsewhere."""
 
 import shlex
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 from bn.run.commands import command, listing
 from bn.run.directory import REPOSITORY
-from bn.run.ending import last_lines
+from bn.run.final_lines import final_lines
 
 
 def test_inside_the_repository(monkeypatch):
@@ -24,7 +24,7 @@ def test_elsewhere_they_run_as_they_are(trained, tmp_path, monkeypatch):
     here = tmp_path / "with spaces and 'quotes'"
     run = trained("experiment=mnist_bn", output=here / "runs")
     monkeypatch.chdir(here)
-    (line,) = [line for line in last_lines(run, "done", "") if "next: " in line]
+    (line,) = [line for line in final_lines(run, "done", "") if "next: " in line]
     for typed in (line.partition("next: ")[2], listing(str(here / "runs"))):
         program, *arguments = shlex.split(typed)
         assert program == "python"
@@ -33,13 +33,13 @@ def test_elsewhere_they_run_as_they_are(trained, tmp_path, monkeypatch):
         assert "done" in done.stdout
 
 
-def test_an_image_run_is_evaluated_where_it_is(trained, tmp_path, monkeypatch):
+def test_the_command_that_evaluates_an_image_run(trained, tmp_path, monkeypatch):
     run = trained(
         "experiment=bn_x5", "scale=smoke", "steps=2", "log_every=1", "data.workers=0", "data.feed=stream",
         "probe.examples=32", "evaluate.population_batches=2",
     )  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    (line,) = [line for line in last_lines(run, "done", "") if "next: " in line]
+    (line,) = [line for line in final_lines(run, "done", "") if "next: " in line]
     program, script, *arguments = shlex.split(line.partition("next: ")[2])
     assert program == "python"
     assert (tmp_path / script).resolve() == REPOSITORY / "evaluate.py"

@@ -1,4 +1,4 @@
-"""A run whose newest checkpoint is damaged goes on from the one before; with none left it stops."""
+"""A run whose newest checkpoint is damaged resumes from the previous one; without any it fails."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def alter(content):
 
 @pytest.fixture
 def stopped(trained, planned, stop_after):
-    """A run stopped at step 87, with checkpoints of 80 and 87."""
+    """A run stopped at step 87, with checkpoints of steps 80 and 87."""
     with pytest.raises(Interrupted):
         trained(RUN, stop_signal=stop_after(87))
     run = planned(RUN)
@@ -30,9 +30,7 @@ def stopped(trained, planned, stop_after):
 
 
 @pytest.mark.parametrize("damage", [cut, alter])
-def test_the_one_before_is_taken_and_the_result_is_the_same(
-    stopped, trained, undisturbed, bits, capfd, damage
-):
+def test_the_previous_one_is_used_with_the_same_result(stopped, trained, undisturbed, bits, capfd, damage):
     last = list_checkpoints(stopped.checkpoints)[-1]
     last.write_bytes(damage(last.read_bytes()))
     capfd.readouterr()
@@ -45,7 +43,7 @@ def test_the_one_before_is_taken_and_the_result_is_the_same(
     assert bits(run) == bits(undisturbed(RUN))
 
 
-def test_none_left_is_an_error_and_nothing_is_changed(stopped, trained, snapshot):
+def test_no_valid_checkpoint_is_an_error_and_nothing_changes(stopped, trained, snapshot):
     for path in list_checkpoints(stopped.checkpoints):
         path.write_bytes(cut(path.read_bytes()))
 
@@ -55,19 +53,19 @@ def test_none_left_is_an_error_and_nothing_is_changed(stopped, trained, snapshot
         }
 
     before, config = kept(), (stopped.path / "config.yaml").read_bytes()
-    with pytest.raises(UserError, match=r"no sound checkpoint is left \(2 damaged\): choose another output"):
+    with pytest.raises(UserError, match=r"no valid checkpoint is left \(2 damaged\): choose another output"):
         trained(RUN)
     assert kept() == before
     assert (stopped.path / "config.yaml").read_bytes() == config
 
 
-def test_none_left_on_the_command_line(stopped, cli, typed, snapshot):
+def test_no_valid_checkpoint_on_the_command_line(stopped, cli, typed, snapshot):
     for path in list_checkpoints(stopped.checkpoints):
         path.write_bytes(cut(path.read_bytes()))
     before = snapshot(stopped.path)
     code, _, err = cli(*typed(RUN))
     assert (code, err.count("\n")) == (1, 1)
-    assert "no sound checkpoint is left (2 damaged)" in err
+    assert "no valid checkpoint is left (2 damaged)" in err
     assert stopped.status["state"] == "failed"
     after = snapshot(stopped.path)
     for name in ("metrics.jsonl", "activations.npz", "env.json", *(n for n in before if "checkpoints/" in n)):

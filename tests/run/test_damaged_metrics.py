@@ -1,6 +1,6 @@
-"""metrics.jsonl damaged before the last checkpoint is refused, in one line; after it, it is cut back.
+"""Damage in metrics.jsonl before the last checkpoint is refused in one line; after it, the file is truncated.
 
-The damages are generated: flipped bits, lost, doubled, exchanged and altered rows, and cuts.
+Damage is generated: flipped bits, lost, duplicated, swapped and altered rows, and cuts.
 """
 
 import random
@@ -28,7 +28,7 @@ def ended(undisturbed):
 
 @pytest.fixture
 def stopped(ended, tmp_path):
-    """A run that was killed after step 120 and before the checkpoint of that step: the last one is of 80."""
+    """A run killed after step 120 but before its checkpoint: the last checkpoint is of step 80."""
     path = tmp_path / "seed_0"
     shutil.copytree(ended.path, path)
     list_checkpoints(path / "checkpoints")[-1].unlink()
@@ -49,7 +49,7 @@ def flips(content, count, seed=0):
 
 
 def rearranged(rows):
-    """Each row lost, doubled, exchanged with the next, emptied, and in the place of all."""
+    """Each row lost, duplicated, swapped with the next, emptied, and in place of all rows."""
     for i in range(len(rows)):
         yield b"".join(rows[:i] + rows[i + 1 :])
         yield b"".join(rows[: i + 1] + rows[i:])
@@ -65,18 +65,18 @@ def altered_digits(content):
 
 
 def damages(rows, last):
-    """Of the first `last` rows; what follows them stays."""
+    """Damage the first `last` rows; the rest stays."""
     before, after = rows[:last], b"".join(rows[last:])
     content = b"".join(before)
     yield from (damaged + after for damaged in flips(content, FLIPS))
     yield from (damaged + after for damaged in altered_digits(content))
-    # The last row doubled is damage of what follows.
+    # Duplicating the last row damages what follows instead.
     yield from (damaged + after for damaged in rearranged(before) if not damaged.startswith(content))
     yield from (content[:cut] for cut in range(0, len(content), max(1, len(content) // CUTS)))
 
 
 def start(run):
-    """As a resume does, up to the first file that it writes."""
+    """Start as a resume does, up to the first file that it writes."""
     saved = last_checkpoint(run)
     assert saved is not None
     try:
@@ -106,8 +106,8 @@ def test_any_damage_before_the_checkpoint_is_refused_and_nothing_is_changed(stop
     assert count > 300  # the digits of a row differ from machine to machine
 
 
-def test_a_checkpoint_that_does_not_know_them_refuses_lost_and_exchanged_rows(stopped):
-    """One of before checkpoints had the digest."""
+def test_without_a_digest_lost_and_swapped_rows_are_refused(stopped):
+    """An old checkpoint, which lacks the digest."""
     (*_, last) = list_checkpoints(stopped.checkpoints)
     state = load_checkpoint(last)
     del state["metrics"]
@@ -123,7 +123,7 @@ def test_a_checkpoint_that_does_not_know_them_refuses_lost_and_exchanged_rows(st
     assert rows_of(stopped) == before
 
 
-def test_whatever_follows_the_checkpoint_is_cut(stopped):
+def test_rows_after_the_checkpoint_are_truncated(stopped):
     rows, path = rows_of(stopped), stopped.path / "metrics.jsonl"
     before, after = b"".join(rows[:4]), b"".join(rows[4:])
     tails = [*flips(after, 10), *rearranged(rows[4:]), *(after[:cut] for cut in range(0, len(after), 40))]
@@ -148,7 +148,7 @@ def test_the_command_refuses_it_in_one_line(stopped, planned, cli, typed):
 
 
 @pytest.mark.parametrize("what", ["flipped", "emptied", "missing"])
-def test_activations_are_written_as_the_checkpoint_has_them(stopped, ended, bits, what):
+def test_activations_are_restored_from_the_checkpoint(stopped, ended, bits, what):
     path = stopped.path / "activations.npz"
     content = path.read_bytes()
     path.unlink()
@@ -163,7 +163,7 @@ def test_activations_are_written_as_the_checkpoint_has_them(stopped, ended, bits
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "activations.npz"])
-def test_a_figure_takes_no_record_that_changed_since_the_end(ended, tmp_path, name, cli, typed, planned):
+def test_figures_reject_records_changed_since_the_end(ended, tmp_path, name, cli, typed, planned):
     run = planned(RUN)
     shutil.copytree(ended.path, run.path)
     assert collected.ended([run]) == [run]
@@ -177,12 +177,12 @@ def test_a_figure_takes_no_record_that_changed_since_the_end(ended, tmp_path, na
     (run.path / name).unlink()
     with pytest.raises(UserError, match=rf"seed_0/{re.escape(name)}: "):
         collected.ended([run])
-    code, _, err = cli(*typed(RUN))  # which would say that it finished before
+    code, _, err = cli(*typed(RUN))  # would print that it finished before
     assert (code, err.count("\n")) == (1, 1)
     assert f"seed_0/{name}: damaged (changed since the run ended): restore it" in err
 
 
-def test_observed_arrays_are_those_the_config_asks_for(ended, tmp_path):
+def test_observed_arrays_match_the_config(ended, tmp_path):
     run = RunDirectory(tmp_path / "seed_0", ended.config)
     shutil.copytree(ended.path, run.path)
     assert set(collected.observed(run)) == {"steps", "percentiles", "layer1", "layer2", "layer3"}

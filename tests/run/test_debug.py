@@ -1,4 +1,4 @@
-"""debug=overfit, debug=profile and debug=fast: what each promises, on real networks."""
+"""The promises of debug=overfit, debug=profile and debug=fast, on real networks."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from bn.distributed.ranks import Ranks
 from bn.errors import UserError
 from bn.run.attempt import attempt
 from bn.run.directory import read_lines
-from bn.run.ending import OVERFITTED, last_lines
+from bn.run.final_lines import OVERFITTED, final_lines
 from bn.tasks import mnist
 from bn.train import train
 from tests.conftest import slowly
@@ -19,7 +19,7 @@ from tests.conftest import slowly
 
 @pytest.fixture
 def run(tmp_path):
-    """A run directory of the config as it is, without what tests shorten."""
+    """The run directory of the config itself, without the tests' shortening."""
     return lambda *overrides: planned_run([*overrides, "device=cpu", f"output={tmp_path}"])
 
 
@@ -54,7 +54,7 @@ def test_one_mini_batch_is_learned(overrides, run, capsys):
     assert line == f"train.py: overfit: loss {loss} on the single mini-batch: the network has learned it"
 
 
-def test_it_is_the_same_mini_batch_also_after_a_resume(run, monkeypatch, stop_after):
+def test_a_resume_uses_the_same_mini_batch(run, monkeypatch, stop_after):
     drawn = []
     draw = mnist.MnistTask.draw
 
@@ -69,10 +69,10 @@ def test_it_is_the_same_mini_batch_also_after_a_resume(run, monkeypatch, stop_af
     assert drawn == [1, 1]
 
 
-def test_what_is_not_learned_says_so(run):
+def test_a_mini_batch_that_is_not_learned_is_reported(run):
     one = run("experiment=mnist_bn", "debug=overfit", "steps=50", "optim.lr=1e-10")
     trained_by(one)
-    line = last_lines(one, "done", "x")[1]
+    line = final_lines(one, "done", "x")[1]
     assert line.startswith("train.py: overfit: loss 2.")
     assert line.endswith(", not below 0.05: train longer (steps=...), or look for a mistake in the network")
 
@@ -83,7 +83,7 @@ def test_a_profile(run, capfd):
     text = (one.path / "profile.txt").read_text()
     out, err = capfd.readouterr()
     assert text in out
-    assert err == ""  # what the profiling library would print, from C++
+    assert err == ""  # nothing from the profiling library's C++ code
     assert "images/s" not in out  # the profiler takes most of the time
     assert not any("train/images_per_second" in row for row in read_lines(one.path / "metrics.jsonl"))
     header, *rows, total = text.splitlines()

@@ -1,4 +1,4 @@
-"""Divergence is a result: the run ends in order, with the step and the value."""
+"""Divergence is a result: the run ends normally, with the step and the value."""
 
 import re
 
@@ -19,7 +19,7 @@ def test_a_run_that_diverges(cli, typed, planned, snapshot):
     match = re.fullmatch(r"train/loss is (nan|inf) at step (\d+)", run.status["reason"])
     assert match
     assert "diverged at step 20; train/loss is " in out
-    assert 1 < int(match[2]) <= 20  # found when the first 20 losses are read
+    assert 1 < int(match[2]) <= 20  # detected when the first 20 losses are read
     assert all(np.isfinite(line["train/loss"]) for line in read_lines(run.path / "metrics.jsonl"))
     with np.load(run.path / "activations.npz") as arrays:
         assert arrays["steps"].tolist() == [0]
@@ -41,8 +41,8 @@ def test_the_step_is_the_first_whose_loss_is_not_finite(trained):
     assert len(losses) == each.status["step"] - 1
 
 
-def test_percentiles_of_what_is_not_finite_are_recorded_in_silence(trained):
-    run = trained(*WILD, "probe.at.early=[0,18]", "evaluate.at.early=[19]")  # and warnings are errors
+def test_percentiles_of_non_finite_values_are_recorded_without_warnings(trained):
+    run = trained(*WILD, "probe.at.early=[0,18]", "evaluate.at.early=[19]")  # warnings are errors
     with np.load(run.path / "activations.npz") as arrays:
         assert arrays["steps"].tolist() == [0, 18]
         assert not np.isfinite(arrays["layer3"][1]).all()
@@ -59,7 +59,7 @@ def test_an_interrupted_run_diverges_at_the_same_step(trained, stop_after, tmp_p
 
 
 def test_an_infinite_statistic_is_a_divergence_though_the_loss_is_finite(trained):
-    """BN hides an exploding W from the loss; the moving averages see it."""
+    """BN hides an exploding W from the loss, but not from the moving averages."""
     run = trained("experiment=mnist_bn", "optim.lr=1e20")
     assert run.status["state"] == "diverged"
     assert re.fullmatch(r"hidden\.\S+ holds (nan|inf) at step 60", run.status["reason"])

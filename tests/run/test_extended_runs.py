@@ -1,4 +1,4 @@
-"""A run that is done goes on as a longer one: to the bits of one that was as long from the start."""
+"""extend= continues a finished run bit-exactly, as if it had had more steps from the start."""
 
 import json
 import shutil
@@ -9,9 +9,9 @@ from bn.config.choices import OBSERVATIONS
 from bn.distributed.ranks import Ranks
 from bn.errors import Interrupted, UserError
 from bn.run.attempt import attempt
-from bn.run.beginning import BY_LENGTH, check_beginning
 from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import read_lines
+from bn.run.warm_start import BY_LENGTH, check_warm_start
 from bn.train import train
 from tests.conftest import slowly
 
@@ -37,7 +37,7 @@ LONG = "steps=180"
 
 @pytest.fixture
 def extended(planned):
-    """The longer run, of 180 steps, after what it names; not trained yet."""
+    """The longer run, of 180 steps, that extends `shorter`; not trained yet."""
     return lambda shorter, *overrides: planned(LONG, *overrides, f"extend={shorter.path}")
 
 
@@ -58,9 +58,7 @@ def trained_by(run, stop_signal=lambda: None):
 
 
 @pytest.mark.parametrize("network", ["bn", *slowly(*[name for name in NETWORKS if name != "bn"])])
-def test_the_longer_run_is_the_continuation_to_the_bit(
-    network, finished, extended, undisturbed, bits, snapshot
-):
+def test_the_longer_run_continues_bit_exactly(network, finished, extended, undisturbed, bits, snapshot):
     overrides = NETWORKS[network]
     short, long = ("steps=24", "steps=32") if "scale=smoke" in overrides else ("steps=120", LONG)
     shorter = finished(*overrides, short)
@@ -68,13 +66,13 @@ def test_the_longer_run_is_the_continuation_to_the_bit(
     run = extended(shorter, *overrides, long)
     assert trained_by(run)[0] == "done"
     assert bits(run) == bits(undisturbed(*overrides, long))
-    assert snapshot(shorter.path) == before  # nothing of it is lost, or changed
+    assert snapshot(shorter.path) == before  # unchanged
     run.check_records()
 
 
 @pytest.mark.parametrize("steps", [130, *slowly(121, 90)])
 def test_a_shorter_one_that_ends_between_two_logs(steps, finished, extended, undisturbed, bits):
-    """Its end was evaluated and observed, and part of a window of losses logged; the longer one's is not."""
+    """At its end it evaluated, observed and logged a partial window of losses; the longer run does not."""
     shorter = finished(RUN, f"steps={steps}")
     run = extended(shorter, RUN)
     trained_by(run)
@@ -83,8 +81,8 @@ def test_a_shorter_one_that_ends_between_two_logs(steps, finished, extended, und
 
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [120, 125, 130, 150])
-def test_what_a_shorter_one_observed_at_its_end(steps, finished, extended, undisturbed, bits):
-    """Stays where the longer one looks too: each observation has its own steps."""
+def test_observations_at_the_end_of_the_shorter_run(steps, finished, extended, undisturbed, bits):
+    """Observations stay at the steps at which the longer run takes them too."""
     names = [name for name in OBSERVATIONS if name not in BY_LENGTH]
     observed = [
         RUN, f"observe=[{','.join(names)}]", "log_every=30", "evaluate.at.every=50", "probe.at.early=[0,125]",
@@ -96,8 +94,8 @@ def test_what_a_shorter_one_observed_at_its_end(steps, finished, extended, undis
     assert bits(run) == bits(undisturbed(*observed, LONG))
 
 
-def test_it_is_the_run_that_its_own_command_makes(finished, extended, planned, cli, typed, bits):
-    """In the same directory; once interrupted it goes on, with or without `extend`; it is extended again."""
+def test_it_equals_the_run_of_its_own_command(finished, extended, planned, cli, typed, bits):
+    """It has the same directory, resumes when interrupted, with or without `extend`, and can be extended."""
     shorter = finished(RUN)
     run = extended(shorter, RUN)
     assert run.path == planned(RUN, LONG).path
@@ -114,7 +112,7 @@ def test_it_is_the_run_that_its_own_command_makes(finished, extended, planned, c
     assert f"continues {run.name} from step 180; that run is not changed" in out
 
 
-def test_where_it_comes_from_is_recorded(finished, extended):
+def test_its_origin_is_recorded(finished, extended):
     shorter = finished(RUN)
     run = extended(shorter, RUN)
     run.command = "python train.py the longer one"
@@ -129,7 +127,7 @@ def test_where_it_comes_from_is_recorded(finished, extended):
     assert f"extend: {shorter.path}" in (run.path / "config.yaml").read_text()
 
 
-def test_killed_while_it_takes_over(finished, extended, undisturbed, bits, monkeypatch):
+def test_killed_while_copying_records(finished, extended, undisturbed, bits, monkeypatch):
     shorter = finished(RUN)
     run = extended(shorter, RUN)
 
@@ -153,7 +151,7 @@ def refusal(run, snapshot):
     return line
 
 
-def test_what_cannot_be_extended(finished, trained, planned, extended, snapshot, stop_after):
+def test_refusals(finished, trained, planned, extended, snapshot, stop_after):
     shorter = finished(RUN)
     key = f"extend={shorter.path}"
     other = planned(RUN, LONG, "optim.lr=1", key)
@@ -167,14 +165,14 @@ def test_what_cannot_be_extended(finished, trained, planned, extended, snapshot,
     for given in ("evaluate.population=always", "observe=[correlations]"):
         by_length = planned(RUN, LONG, given, key)
         assert refusal(by_length, snapshot).startswith(
-            f"{key}: what {given} records depends on the length of the run; "
+            f"{key}: the records of {given} depend on the length of the run; "
         )
     nothing = planned(RUN, LONG, f"extend={shorter.path}0")
     assert refusal(nothing, snapshot) == (
-        f"{key}0: holds no run; accepted: the directory of a run that is done"
+        f"{key}0: contains no run; accepted: the directory of a run that is done"
     )
     itself = planned(RUN, LONG, f"extend={planned(RUN, LONG).path}")
-    assert "holds no run" in refusal(itself, snapshot)
+    assert "contains no run" in refusal(itself, snapshot)
     with pytest.raises(Interrupted):
         trained(RUN, "seed=1", stop_signal=stop_after(30))
     stopped = planned(RUN, "seed=1")
@@ -182,7 +180,7 @@ def test_what_cannot_be_extended(finished, trained, planned, extended, snapshot,
     assert line.endswith("seed_1: interrupted at step 30; accepted: a run that is done")
 
 
-def test_one_that_has_changed_since_is_refused(finished, extended, snapshot):
+def test_a_run_changed_since_its_end_is_refused(finished, extended, snapshot):
     shorter = finished(RUN)
     path = shorter.path / "metrics.jsonl"
     path.write_text(path.read_text().replace("0.", "1.", 1))
@@ -199,22 +197,22 @@ def test_values_are_named_as_they_are_typed(finished, planned, snapshot):
     )
 
 
-def test_a_run_that_is_there_already_began_as_it_is_said(finished, extended, planned, snapshot, stop_after):
-    """`extend` of another run, or of none, would be passed over once the longer run has begun."""
+def test_extend_of_an_existing_run(finished, extended, planned, snapshot, stop_after):
+    """Once the longer run has begun, `extend` of another run is refused instead of ignored."""
     shorter = finished(RUN)
     run = extended(shorter, RUN)
     trained_by(run, stop_after(20))
     for _ in ("interrupted", "done"):
         other = planned(RUN, LONG, "extend=nowhere")
         line = refusal(other, snapshot)
-        assert line.startswith(f"extend=nowhere: {run.name} is there already, and extends ")
+        assert line.startswith(f"extend=nowhere: {run.name} already exists and extends ")
         assert line.endswith("; accepted: the same command without extend")
         trained_by(run)
     assert run.finished
     alone = finished(RUN, LONG, "seed=1")
     line = refusal(planned(RUN, LONG, "seed=1", f"extend={shorter.path}"), snapshot)
     assert line == (
-        f"extend={shorter.path}: {alone.name} is there already, and began at step 0; "
+        f"extend={shorter.path}: {alone.name} already exists and began at step 0; "
         "accepted: the same command without extend"
     )
 
@@ -225,14 +223,14 @@ def test_a_sweep_checks_all_members_first(finished, cli, typed, snapshot, tmp_pa
     arguments = ("-m", RUN, "seed=0,1", LONG, f"extend='{shorter}/seed_${{seed}}'")
     code, out, err = cli(*typed(*arguments))
     assert (code, out) == (1, "")
-    assert f"extend={shorter}/seed_1: holds no run" in err
+    assert f"extend={shorter}/seed_1: contains no run" in err
     assert snapshot(tmp_path) == before
 
 
-def test_a_run_that_has_begun_does_not_look_again(finished, extended):
+def test_a_run_that_has_begun_does_not_need_the_shorter_one(finished, extended):
     shorter = finished(RUN)
     run = extended(shorter, RUN)
     trained_by(run)
     (shorter.path / "config.yaml").unlink()
-    check_beginning(run)
+    check_warm_start(run)
     assert len(read_lines(run.path / "metrics.jsonl")) > 5

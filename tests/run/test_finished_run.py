@@ -1,4 +1,4 @@
-"""A finished run, started again, says so, stops at once and changes nothing."""
+"""Starting a finished run again prints its result and changes nothing."""
 
 import re
 
@@ -8,7 +8,7 @@ import pytest
 @pytest.mark.parametrize(
     "extra", [[], ["logger=wandb", "logger.wandb.mode=disabled"]], ids=["same", "another logger"]
 )
-def test_it_says_so_and_changes_no_byte(trained, command, typed, snapshot, tmp_path, extra):
+def test_it_prints_the_result_and_changes_no_byte(trained, command, typed, snapshot, tmp_path, extra):
     run = trained("experiment=mnist_bn")
     before = snapshot(tmp_path)
     code, out, err = command(*typed("experiment=mnist_bn"), *extra, python_options=["-X", "importtime"])
@@ -20,7 +20,7 @@ def test_it_says_so_and_changes_no_byte(trained, command, typed, snapshot, tmp_p
     assert snapshot(tmp_path) == before
     assert run.finished
     imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
-    assert "torch" not in imported  # at once
+    assert "torch" not in imported  # so it starts fast
 
 
 def test_the_command_that_finishes_it_exits_with_0_and_a_summary(cli, typed, undisturbed, bits, planned):

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole and not this run's: the one before is taken, or the run refused, in one line."""
+"""Intact checkpoints of another run: the previous one is used or the run refused, with one line."""
 
 import errno
 import os
@@ -13,13 +13,13 @@ from bn.errors import Interrupted, UserError
 from bn.run.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 
 RUN = "experiment=mnist_bn"
-TRIED = 30  # of the contents
+TRIED = 30  # of the generated contents
 OTHERS = (["seed=1"], ["optim.lr=0.5"], ["model.norm=none"], ["model.hidden=[30]"], ["data.validation=5000"])
 
 
 @pytest.fixture
 def stopped(trained, planned, stop_after):
-    """Stopped at step 87, with checkpoints of 80 and 87."""
+    """A run stopped at step 87, with checkpoints of steps 80 and 87."""
     with pytest.raises(Interrupted):
         trained(RUN, stop_signal=stop_after(87))
     return planned(RUN)
@@ -60,12 +60,12 @@ def test_all_of_another_run_is_refused_and_nothing_is_changed(stopped, trained, 
 
 
 def fits(key, value):
-    """A number of seconds, and the fused step's optimizer, which has no state."""
+    """Values that are valid: seconds, and the optimizer state of the fused step, which is empty."""
     return (key, type(value)) in (("wall_s", int), ("optimizer", dict))
 
 
 def contents(state):
-    """Of a checkpoint with a valid name: each part missing, or something else in its place, at two depths."""
+    """Contents under a valid name: each part missing or replaced, at two depths."""
     values = (None, 7, [], {}, {"a": torch.zeros(1)}, torch.zeros(2), "x")
     for key, part in state.items():
         if key != "metrics":

@@ -1,4 +1,4 @@
-"""A terminal that closes, parents that are killed, half-set variables: saved, ended, or said in one line."""
+"""Closed terminals and killed parents end runs cleanly; half-set variables give one line."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ import time
 import pytest
 
 from bn.cli import planned_run
-from bn.distributed.ranks import Ranks, ranks_here
+from bn.distributed.ranks import Ranks, ranks_from_env
 from bn.errors import UserError
 from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import REPOSITORY, RunDirectory
@@ -63,7 +63,7 @@ def test_under_nohup_it_trains_on(start, typed, planned):
 
 @pytest.mark.slow
 def test_a_terminal_that_closes(typed, planned):
-    """With a progress bar on it, to which nothing can be written any more."""
+    """The progress bar can no longer write to it."""
     run = planned(*LONG)
     pid, terminal = pty.fork()
     if pid == 0:
@@ -81,8 +81,8 @@ def test_a_terminal_that_closes(typed, planned):
 
 
 @pytest.mark.slow
-def test_what_reproduce_started_ends_with_it_and_is_saved(typed, tmp_path):
-    """Killed outright, it cannot tell them."""
+def test_children_of_reproduce_end_with_it_and_are_saved(typed, tmp_path):
+    """When killed, it cannot forward a signal to its children."""
     run = planned_run([*typed(*LONG)])
     code = (
         "import sys; sys.argv[0] = 'reproduce.py'\n"
@@ -118,9 +118,9 @@ def subsets(names):
         yield [name for i, name in enumerate(names) if number >> i & 1]
 
 
-def test_one_process_may_be_told_so_by_any_of_the_variables():
+def test_any_of_the_variables_may_be_set_for_one_process():
     for names in subsets(list(ALONE)):
-        assert ranks_here({name: ALONE[name] for name in names}) == Ranks()
+        assert ranks_from_env({name: ALONE[name] for name in names}) == Ranks()
 
 
 @pytest.mark.parametrize("names", [names for names in subsets(list(ALONE)) if names], ids="+".join)
@@ -131,7 +131,7 @@ def test_half_set_variables_are_one_line(names):
             environment = {**{name: ALONE[name] for name in names}, changed: value, "MASTER_ADDR": "a"}
             tried += 1
             try:
-                ranks = ranks_here(environment)
+                ranks = ranks_from_env(environment)
             except UserError as error:
                 line = str(error)
             else:

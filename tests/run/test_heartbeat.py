@@ -1,4 +1,4 @@
-"""While a process works in a run directory the lock says so, and stops saying so when it is gone."""
+"""The lock file tells whether a process works in a run directory."""
 
 import json
 import os
@@ -23,14 +23,14 @@ def aged(path, seconds):
     os.utime(path, (then, then))
 
 
-SAYS = "from bn.run.heartbeat import introduction; print(introduction(), flush=True); input()"
+PRINT_HOLDER = "from bn.run.heartbeat import introduction; print(introduction(), flush=True); input()"
 
 
 @pytest.fixture
 def other():
-    """Another process: what it would write into a lock, and how it is killed."""
+    """Another process, and the content of its lock file."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SAYS],
+        [sys.executable, "-c", PRINT_HOLDER],
         cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
@@ -39,7 +39,7 @@ def other():
     process.communicate()
 
 
-def test_an_open_directory_names_this_process_and_is_touched(planned, monkeypatch):
+def test_an_open_directory_names_this_process_and_is_renewed(planned, monkeypatch):
     monkeypatch.setattr(heartbeat, "BEAT", 0.01)
     run = planned("experiment=mnist_bn")
     lock = run.path / "lock"
@@ -59,7 +59,7 @@ def test_an_open_directory_names_this_process_and_is_touched(planned, monkeypatc
     assert time.time() - lock.stat().st_mtime > 500
 
 
-def test_a_touch_that_fails_is_not_the_last(tmp_path, monkeypatch):
+def test_renewal_continues_after_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "BEAT", 0.01)
     path = tmp_path / "there later"
     beating = heartbeat.Heartbeat(path)
@@ -71,21 +71,21 @@ def test_a_touch_that_fails_is_not_the_last(tmp_path, monkeypatch):
     assert time.time() - path.stat().st_mtime < 500
 
 
-def test_a_killed_process_of_this_machine_is_gone_at_once(lock, other):
-    process, said = other
-    lock.write_text(said)
-    aged(lock, 1000)  # as when it was stopped for long, or the disk was full
+def test_a_killed_process_on_this_machine_is_dead_at_once(lock, other):
+    process, content = other
+    lock.write_text(content)
+    aged(lock, 1000)  # as after SIGSTOP or with a full disk
     name = f"process {process.pid} on {os.uname().nodename}"
     assert holder_of(lock) == Holder(name, True)
     lock.touch()
     process.kill()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and a zombie
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie
     assert holder_of(lock) == Holder(name, False)
     process.wait()
     assert holder_of(lock) == Holder(name, False)
 
 
-def test_another_process_of_the_same_number_is_not_it(lock):
+def test_another_process_with_the_same_pid(lock):
     who, identity = introduction().splitlines()
     pid, machine, born = identity.split()
     lock.write_text(f"{who}\n{pid} {machine} {int(born) - 1}\n")
@@ -93,8 +93,8 @@ def test_another_process_of_the_same_number_is_not_it(lock):
 
 
 @pytest.mark.parametrize("identity", ["7 elsewhere/pid:[1] 99\n", "7 None None\n", ""])
-def test_of_a_process_elsewhere_the_touches_tell(lock, identity):
-    """On another machine, or in another container, the number 7 is somebody else; so after a reboot."""
+def test_processes_elsewhere_are_judged_by_their_heartbeat(lock, identity):
+    """On another machine, in another container or after a reboot, pid 7 is another process."""
     lock.write_text(f"process 7 on elsewhere\n{identity}")
     assert holder_of(lock) == Holder("process 7 on elsewhere", True)
     aged(lock, 60)
@@ -105,12 +105,12 @@ def test_of_a_process_elsewhere_the_touches_tell(lock, identity):
     assert holder_of(lock) == Holder("process 7 on elsewhere", True)
 
 
-def test_a_lock_that_says_nothing(lock):
+def test_empty_and_invalid_locks(lock):
     assert holder_of(lock) is None
     lock.write_bytes(b"")
     assert holder_of(lock) is None
     lock.write_bytes(b"\xff\x00 99999999999999999999 \n" + introduction().split()[-2].encode())
-    assert holder_of(lock) is not None  # whoever that is
+    assert holder_of(lock) is not None  # any holder
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What only changes how often something is written is the same run; what changes the records is named."""
+"""Keys that only change how often something is saved keep the run; keys that change its records are named."""
 
 import pytest
 import yaml
@@ -8,7 +8,7 @@ from bn.errors import Interrupted
 RUN = "experiment=mnist_bn"
 
 
-def test_how_often_it_is_saved_is_no_other_run(trained, stop_after, cli, typed, undisturbed, bits, planned):
+def test_saving_more_often_is_the_same_run(trained, stop_after, cli, typed, undisturbed, bits, planned):
     with pytest.raises(Interrupted):
         trained(RUN, stop_signal=stop_after(30))
     code, out, err = cli(*typed(RUN, "checkpoint_every=7"))
@@ -17,7 +17,7 @@ def test_how_often_it_is_saved_is_no_other_run(trained, stop_after, cli, typed, 
     assert bits(planned(RUN)) == bits(undisturbed(RUN))
 
 
-def test_what_changes_the_records_says_so(trained, cli, typed, planned):
+def test_keys_that_change_the_records_are_named(trained, cli, typed, planned):
     default = ("evaluate.at.early=[100,200,500,1000,1500,2000,3000,4000]", "evaluate.at.every=2500")
     same = (
         "probe.at.early=[0,500,1000,2500]",
@@ -31,7 +31,7 @@ def test_what_changes_the_records_says_so(trained, cli, typed, planned):
         "train.py: log_every: changes the records, so this is another run than "
     )
     assert out.splitlines()[0].endswith(plain.name)
-    code, out, err = cli(*typed(RUN, *default, *same, "log_every=50"))  # it is there now
+    code, out, err = cli(*typed(RUN, *default, *same, "log_every=50"))  # it exists now
     assert "changes the records" not in out
 
 

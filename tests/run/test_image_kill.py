@@ -1,4 +1,4 @@
-"""A run that streams from JPEG with workers, killed in the middle of an epoch: the same bits, nobody left."""
+"""A run that streams JPEGs is killed within an epoch: it resumes bit-exactly, and no worker remains."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ CLASSES, TRAINING, VALIDATION = 3, 60, 6  # of each class
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    root = tmp_path_factory.mktemp("pictures")
+    root = tmp_path_factory.mktemp("images")
     draws = np.random.default_rng(0)
     for split, count in (("train", TRAINING), ("val", VALIDATION)):
         for label in range(CLASSES):
@@ -38,13 +38,13 @@ def overrides(tree, workers):
 
 @pytest.mark.slow
 def test_killed_in_the_middle_of_an_epoch(start, typed, planned, undisturbed, bits, tree, left_of_group):
-    """180 training pictures make 5 mini-batches an epoch; killed after the checkpoints of step 7 and 14."""
+    """180 training images are 5 mini-batches per epoch; killed after the checkpoints of steps 7 and 14."""
     run = planned(*overrides(tree, 2))
     arguments = typed(*overrides(tree, 2))
     for step in (7, 14):
         process = start(*arguments)
         process.until(lambda step=step: has_passed(run, step))
-        os.kill(process.pid, signal.SIGKILL)  # the workers are not told
+        os.kill(process.pid, signal.SIGKILL)  # the workers get no signal
         process.wait()
         assert left_of_group(process.pid) == []
         assert run.status["state"] == "running"

@@ -1,4 +1,4 @@
-"""Image runs: what they record, how they end, and that going on gives the same bits as never stopping."""
+"""Image runs: their records, how they end, and bit-exact resuming."""
 
 import math
 import signal
@@ -53,12 +53,12 @@ def check_records(run):
     evaluated = [line for line in lines if "validation/accuracy" in line]
     assert [line["step"] for line in evaluated] == [6, 12]
     last = evaluated[-1]
-    for name in ("accuracy", "accuracy_top5"):  # of 500 pictures
+    for name in ("accuracy", "accuracy_top5"):  # of 500 images
         assert last[f"validation/{name}"] * 500 == pytest.approx(round(last[f"validation/{name}"] * 500))
     assert last["validation/accuracy"] <= last["validation/accuracy_top5"]
     with_bn = config.model.norm != "none"
     assert ("validation/accuracy_population" in last) == with_bn
-    # The file alone says what network it holds.
+    # The file alone describes its network.
     state = load_checkpoint(list_checkpoints(run.checkpoints)[-1])
     model = build_model(config_from(state["config"]))
     model.load_state_dict(state["model"])
@@ -92,7 +92,7 @@ def test_stopped_and_resumed_to_the_same_bits(trained, stop_after, undisturbed, 
 
 
 def test_a_rate_too_high_for_the_base_is_recorded_as_divergence(trained):
-    """As the paper reports of Inception at five times its rate, here provoked on small pictures."""
+    """As the paper reports for Inception at five times its learning rate, provoked here on small images."""
     run = trained("experiment=inception_x5", *SMOKE, "optim.lr=1", "steps=40", "evaluate.at.every=40")
     assert run.status["state"] == "diverged"
     assert "at step" in run.status["reason"]
@@ -109,7 +109,7 @@ def test_the_same_rate_does_not_break_the_network_with_bn(trained):
 
 
 def test_logged_gradient_norm(trained):
-    """Of the step's own mini-batch: after one step without momentum or L2, W moved by rate x gradient."""
+    """Of the step's own mini-batch: one step without momentum or L2 moves W by learning rate x gradient."""
     overrides = (
         "experiment=bn_x5", *SMOKE, "steps=1", "log_every=1", "optim.momentum=0", "optim.weight_decay=0",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The last save of a run: whatever of it is lost, the same command makes whole."""
+"""If the last save of a run fails, the same command completes it."""
 
 import pytest
 
@@ -8,12 +8,12 @@ from bn.observe.percentiles import Percentiles
 
 @pytest.mark.parametrize("what", ["percentiles", "checkpoint"])
 def test_a_last_save_that_fails_is_made_again(trained, undisturbed, bits, monkeypatch, what) -> None:
-    """At the last step the disk refuses one of the two files; nothing recorded may be missing in the end."""
+    """At the last step writing one of the two files fails; in the end no record may be missing."""
     saves = iter(range(1, 100))
     real_save, real_checkpoint = Percentiles.save, loop.save_checkpoint
 
     def save(self, path) -> None:
-        if next(saves) == 3:  # of 40, 80 and 120
+        if next(saves) == 3:  # of those at 40, 80 and 120
             raise OSError(28, "No space left on device")
         real_save(self, path)
 

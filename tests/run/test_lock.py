@@ -1,4 +1,4 @@
-"""One process in a run directory, whatever becomes of the file `lock`."""
+"""One process at a time in a run directory, whatever happens to the file `lock`."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ def copied(path):
 
 
 @pytest.mark.parametrize("change", [removed, replaced, exchanged, copied, lambda path: None])
-def test_a_second_process_is_refused_while_the_first_is_there(planned, change):
+def test_a_second_process_is_refused(planned, change):
     run = planned(RUN)
     run.open()
     change(run.path / "lock")
@@ -45,7 +45,7 @@ def test_a_second_process_is_refused_while_the_first_is_there(planned, change):
 
 
 def test_a_lock_removed_between_its_opening_and_its_locking(planned, monkeypatch):
-    """It would be a lock on a file that nobody else sees."""
+    """The lock would be on a file that no other process opens."""
     import fcntl
 
     run = planned(RUN)
@@ -65,7 +65,7 @@ def test_a_lock_removed_between_its_opening_and_its_locking(planned, monkeypatch
     run.close()
 
 
-def test_a_file_system_that_locks_no_directories(planned, monkeypatch):
+def test_a_file_system_that_cannot_lock_directories(planned, monkeypatch):
     import fcntl
 
     flock = fcntl.flock

@@ -1,4 +1,4 @@
-"""Several loggers at once: what each is told, and that none of them hurts the run or the others."""
+"""Several loggers at once: what each receives, and that none affects the run or the others."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,15 @@ import torch
 from bn.config import config_from, recorded, to_dict
 from bn.errors import Interrupted, UserError
 from bn.observe.percentiles import histogram_of, typical_unit
+from bn.run import loggers as module
 from bn.run.directory import read_lines
-from bn.run.loggers import chosen, open_loggers
+from bn.run.loggers import open_loggers
 
 RUN = ("experiment=mnist_bn", "logger=[wandb,tensorboard]")
 
 
 class Kept:
-    """A logger that keeps what it is told, and raises in the calls it is told to."""
+    """A logger that keeps what it receives, and raises in chosen calls."""
 
     def __init__(self, fails=()):
         self.fails = fails
@@ -43,14 +44,14 @@ class Kept:
 
 @pytest.fixture
 def kept(monkeypatch):
-    """In place of W&B and TensorBoard: what each was told, of all starts together."""
+    """Replaces W&B and TensorBoard; holds what each received over all starts."""
     loggers = {"wandb": Kept(), "tensorboard": Kept()}
-    monkeypatch.setattr(chosen, "Wandb", lambda *_: loggers["wandb"])
-    monkeypatch.setattr(chosen, "Tensorboard", lambda *_: loggers["tensorboard"])
+    monkeypatch.setattr(module, "Wandb", lambda *_: loggers["wandb"])
+    monkeypatch.setattr(module, "Tensorboard", lambda *_: loggers["tensorboard"])
     return loggers
 
 
-def test_both_are_told_the_same_and_it_is_what_the_records_say(trained, kept, undisturbed, bits):
+def test_both_receive_what_the_records_hold(trained, kept, undisturbed, bits):
     run = trained(*RUN)
     one, other = kept.values()
     assert one.numbers == other.numbers
@@ -80,13 +81,13 @@ def test_both_are_told_the_same_and_it_is_what_the_records_say(trained, kept, un
     ((name, pixels, step),) = one.images
     assert (name, step) == ("percentiles/figure", 120)
     assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
-    assert pixels.std() > 5  # something is drawn
+    assert pixels.std() > 5  # not blank
     assert one.ends == other.ends == [("done", None)]
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 
 
 @pytest.mark.parametrize("call", ["log", "log_histograms", "log_image", "finish"])
-def test_one_that_fails_is_let_go_and_the_other_goes_on(trained, kept, undisturbed, bits, capfd, call):
+def test_a_failing_logger_is_dropped_and_the_other_continues(trained, kept, undisturbed, bits, capfd, call):
     kept["wandb"].fails = (call,)
     run = trained(*RUN)
     err = capfd.readouterr().err
@@ -100,21 +101,18 @@ def test_one_that_fails_is_let_go_and_the_other_goes_on(trained, kept, undisturb
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 
 
-def test_a_figure_that_cannot_be_drawn_costs_no_more_than_the_figure(trained, kept, monkeypatch, capfd):
+def test_only_the_figure_is_lost_if_drawing_fails(trained, kept, monkeypatch, capfd):
     def fails(_):
         raise MemoryError("no\nroom")
 
     monkeypatch.setattr("bn.observe.figure.percentiles_figure", fails)
     run = trained(*RUN)
-    assert (
-        capfd.readouterr().err
-        == f"{run.name}: the figure of its percentiles is not drawn: MemoryError: no room\n"
-    )
+    assert capfd.readouterr().err == f"{run.name}: cannot draw its percentiles: MemoryError: no room\n"
     assert run.finished
     assert kept["wandb"].ends == [("done", None)]
 
 
-def test_each_end_is_told_as_it_is(trained, kept, stop_after, monkeypatch):
+def test_loggers_receive_the_final_state(trained, kept, stop_after, monkeypatch):
     with pytest.raises(Interrupted):
         trained(*RUN, stop_signal=stop_after(30))
     trained(*RUN, "model.norm=none", "model.nonlinearity=relu", "optim.lr=1e6")
@@ -145,7 +143,7 @@ def test_a_histogram_is_numpys_of_the_finite_values():
     assert found is not None
     finite = values[values.isfinite()].numpy()
     expected, edges = np.histogram(finite, 64)
-    assert np.abs(found.counts - expected).sum() <= 4  # what lies on an edge, in float32
+    assert np.abs(found.counts - expected).sum() <= 4  # values on an edge, in float32
     np.testing.assert_allclose(found.edges, edges, atol=1e-6)
     same = histogram_of(torch.full((5, 2), 3.0))
     assert same is not None

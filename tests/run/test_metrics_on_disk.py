@@ -1,4 +1,4 @@
-"""What is recorded up to a checkpoint is on the disk before the checkpoint is: a power cut leaves no gap."""
+"""Records up to a checkpoint are on disk before the checkpoint, so a power cut leaves no gap."""
 
 import os
 

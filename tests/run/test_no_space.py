@@ -1,4 +1,4 @@
-"""A full disk ends a run with one line and exit code 1, never the last good checkpoint; then it goes on."""
+"""A full disk ends a run with one line and exit code 1; it resumes from the last good checkpoint."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def refused(result, run):
-    """What each of these ends must look like."""
+    """Check the end that all these runs have."""
     code, _, err = result
     assert (code, err.count("\n")) == (1, 1), err
     assert re.search("no space left on (the )?device", err, re.IGNORECASE)
@@ -26,7 +26,7 @@ def refused(result, run):
         load_checkpoint(path)
 
 
-# At steps 40, 80 and 120 the observations are synced, the metrics and then the checkpoint.
+# At steps 40, 80 and 120 the observations, the metrics and then the checkpoint are synced.
 @pytest.mark.parametrize(
     ("file", "call", "left"),
     [
@@ -40,7 +40,7 @@ def refused(result, run):
 def test_a_save_that_cannot_be_synced(cli, typed, planned, undisturbed, bits, monkeypatch, file, call, left):
     calls = []
 
-    def saving(name):  # and not what a start writes
+    def saving(name):  # but not at the start
         return name == "metrics.jsonl" or not name.startswith("metrics.jsonl")
 
     def fsync(descriptor):
@@ -84,7 +84,7 @@ def test_a_line_of_metrics_that_cannot_be_written(cli, typed, planned, undisturb
 
 @pytest.fixture
 def small(tmp_path):
-    """A file system of 4 MiB, and a way to leave it so many KiB."""
+    """A file system of 4 MiB, and a function that leaves a given number of KiB free."""
     mount = tmp_path / "small"
     mount.mkdir()
     try:

@@ -1,7 +1,7 @@
-"""Run directories outlive the schema: keys that came later, and keys that are gone.
+"""Run directories outlive the schema: keys added later, and keys removed since.
 
-`old_runs` holds two interrupted runs as commit d9b9fb1 left them, before `steps_factor` and the held-out
-images: their configs lack keys that today's have.
+`old_runs` contains two interrupted runs of commit d9b9fb1, before `steps_factor` and held-out images, whose
+configs lack keys of today's schema.
 """
 
 import json
@@ -43,7 +43,7 @@ def test_the_old_configs_lack_keys_of_today(name):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_an_old_run_goes_on(name, copied):
+def test_an_old_run_resumes(name, copied):
     run = copied(name)
     before = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     run.check_config()
@@ -74,7 +74,7 @@ def test_a_later_key_with_another_value_than_its_default_is_named(copied):
 
 
 @pytest.mark.parametrize("key", ["gone", "optim.gone"])
-def test_a_key_that_is_gone_counts_only_where_it_was_not_its_default(key, copied, monkeypatch):
+def test_a_removed_key_counts_only_with_another_value_than_its_default(key, copied, monkeypatch):
     run = copied("mnist_bn")
     monkeypatch.setitem(REMOVED, key, 7)
     path = run.path / "config.yaml"

@@ -1,4 +1,4 @@
-"""A new run from another's weights: recorded, and refused in one line where they do not fit."""
+"""start= begins a run from another's weights: recorded, or refused in one line if they do not fit."""
 
 import json
 
@@ -24,7 +24,7 @@ def weights(run):
 
 @pytest.mark.parametrize("given", ["run", "checkpoint"])
 def test_it_begins_with_these_weights(given, trained, planned):
-    """At a rate of nearly 0 they stay: the weights, and gamma and beta."""
+    """At a learning rate of nearly 0, weights, gamma and beta stay the same."""
     other = trained("experiment=mnist_bn")
     path = other.path if given == "run" else list_checkpoints(other.checkpoints)[-1]
     run = planned(*RUN, "seed=1", "optim.lr=1e-30", f"start={path}")
@@ -56,7 +56,7 @@ def test_another_start_is_another_run(trained, planned):
 
 
 def test_it_resumes_without_them(trained, planned, bits, stop_after, tmp_path):
-    """To the bits of one that was not stopped; where they came from may be gone."""
+    """Bit-exactly, even if the source of the weights has been removed."""
     other = trained("experiment=mnist_bn", output=tmp_path / "other")
     start = f"start={other.path}"
     whole = trained(*RUN, start, output=tmp_path / "whole")
@@ -72,7 +72,7 @@ def test_it_resumes_without_them(trained, planned, bits, stop_after, tmp_path):
     assert "start" not in env["resumed"][0]
 
 
-def test_what_does_not_fit(trained, planned, snapshot, tmp_path):
+def test_weights_that_do_not_fit(trained, planned, snapshot, tmp_path):
     other = trained("experiment=mnist_bn")
     file = tmp_path / "weights.pt"
     file.write_bytes(b"")

@@ -1,4 +1,4 @@
-"""A run out of memory is as if killed: the same command resumes it, also in a sweep; no job is requeued."""
+"""A run out of memory counts as killed: the same command resumes it, also in a sweep; no job is requeued."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ def raised(error):
     return fail
 
 
-# The first three are what this machine says of what it has not.
+# The first three are errors of this machine.
 ENDS = {
     "torch": lambda: torch.empty(1 << 50),
     "numpy": lambda: np.empty(1 << 50),
@@ -50,7 +50,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_what_says_that_memory_ran_out(end):
+def test_errors_that_mean_out_of_memory(end):
     with pytest.raises((MemoryError, OSError, RuntimeError)) as error:
         ENDS[end]()
     assert is_out_of_memory(error.value)
@@ -61,13 +61,13 @@ def test_what_says_that_memory_ran_out(end):
 
 
 @pytest.mark.parametrize("error", OTHERS, ids=repr)
-def test_what_does_not(error):
+def test_errors_that_do_not(error):
     assert not is_out_of_memory(error)
 
 
 @pytest.fixture
 def ends_in(monkeypatch):
-    """Let the second call of a place end as said; that of what builds the network is the first."""
+    """Let the second call of a place raise; for the function that builds the network, the first."""
 
     def let(place, end):
         owner, _, name = PLACES[place].rpartition(".")
@@ -91,7 +91,7 @@ QUICK = CASES[::7]
 
 
 @pytest.mark.parametrize(("place", "end"), [*QUICK, *slowly(*(case for case in CASES if case not in QUICK))])
-def test_the_run_is_interrupted_and_the_same_command_goes_on(
+def test_the_run_is_interrupted_and_the_same_command_resumes_it(
     cli, typed, planned, undisturbed, bits, ends_in, monkeypatch, place, end
 ):
     run = planned(RUN)
@@ -110,7 +110,7 @@ def test_the_run_is_interrupted_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
-def test_a_sweep_goes_on_without_being_told(cli, typed, planned, ends_in, monkeypatch):
+def test_a_sweep_resumes_it(cli, typed, planned, ends_in, monkeypatch):
     sweep = typed("-m", RUN, "seed=0,1", "hydra/launcher=basic")
     with monkeypatch.context():
         ends_in("draw", "python")
@@ -122,18 +122,18 @@ def test_a_sweep_goes_on_without_being_told(cli, typed, planned, ends_in, monkey
     assert out.startswith("train.py: sweep of 2 runs, 1 finished before\n")
 
 
-def test_no_job_comes_back_for_it(cli, typed, planned, ends_in, monkeypatch):
+def test_no_job_is_requeued_for_it(cli, typed, planned, ends_in, monkeypatch):
     """It would run out of memory again and again."""
     monkeypatch.setenv("SLURM_JOB_ID", "127")
     monkeypatch.setenv("BN_REQUEUE", "1")
-    monkeypatch.setattr("bn.cluster.slurm.requeue", lambda job: pytest.fail("it was put back"))
+    monkeypatch.setattr("bn.cluster.slurm.requeue", lambda job: pytest.fail("it was requeued"))
     ends_in("draw", "torch")
     assert cli(*typed(RUN))[0] == 1
     assert planned(RUN).status["state"] == "interrupted"
 
 
 def test_a_checkpoint_is_not_called_damaged_for_it(trained, monkeypatch):
-    """It is the last one there is, and sound."""
+    """It is the last one, and valid."""
     run = trained(RUN)
     (run.path / "status.json").unlink()
     monkeypatch.setattr("torch.load", lambda *_, **__: ENDS["torch"]())

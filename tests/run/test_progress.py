@@ -1,4 +1,4 @@
-"""How a run is going: a bar that fits its terminal, lines where there is none, the same numbers in both."""
+"""The progress of a run: a bar that fits the terminal, or lines without one, with the same metrics."""
 
 import re
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bn.run import progress as module
-from bn.run.telling import duration, numbers_told
+from bn.run.formatting import format_duration, format_metrics
 from bn.train import train
 from tests.run.terminals import Terminal, pieces, screen
 
@@ -18,12 +18,12 @@ BARS = {
     80: f"mnist_bn seed 0 +{BAR} steps",
     120: f"mnist_bn seed 0 +{BAR} steps",
 }
-NUMBERS_SHOWN = {16: 1, 24: 1, 40: 3, 80: 4, 120: 4}  # columns and how many of the numbers fit
+NUMBERS_SHOWN = {16: 1, 24: 1, 40: 3, 80: 4, 120: 4}  # columns: how many metrics fit
 NUMBERS = r"accuracy \d+\.\d\d%  loss \d\.\d+  \d+(\.\d)? s left  [\d,]+ images/s"
 
 
 def trained_on(terminal, run, monkeypatch):
-    """Train with the bar on this terminal; all that was drawn."""
+    """Train with the bar on this terminal; return everything drawn."""
     run.open()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal.stream)
@@ -34,25 +34,25 @@ def trained_on(terminal, run, monkeypatch):
 
 @pytest.mark.parametrize("columns", [16, 24, 40, 80, 120])
 def test_the_bar_fits_and_puts_accuracy_loss_and_time_first(columns, planned, monkeypatch, capsys):
-    monkeypatch.setattr(module, "MIN_INTERVAL_S", 0.0)  # each step is drawn
+    monkeypatch.setattr(module, "MIN_INTERVAL_S", 0.0)  # draw at each step
     run = planned("experiment=mnist_bn")
     drawn = trained_on(Terminal(columns), run, monkeypatch)
     found = pieces(drawn)
     assert max(map(len, found)) <= columns
     bars = [piece for piece in found if re.match(r"(mnist_bn seed 0 +)?\d+%", piece.strip())]
     assert len(bars) > 100
-    assert all(re.fullmatch(BARS[columns], bar.strip()) for bar in bars)  # nothing is cut off
+    assert all(re.fullmatch(BARS[columns], bar.strip()) for bar in bars)  # not truncated
     numbers = [piece for piece in found if piece and piece not in bars]
     shown = NUMBERS.split("  ")[: NUMBERS_SHOWN[columns]]
     assert any(re.fullmatch("  ".join(shown), piece) for piece in numbers)
     whole = re.compile("(" + "|".join(NUMBERS.split("  ")) + ")(  |$)")
     assert all(re.fullmatch(f"({whole.pattern})+", piece) for piece in numbers)
-    assert screen(drawn, columns) == []  # in the end it is gone, and the last lines say more
-    assert "accuracy" not in capsys.readouterr().out  # on a terminal there are no lines beside the bar
+    assert screen(drawn, columns) == []  # the bar is removed at the end
+    assert "accuracy" not in capsys.readouterr().out  # a terminal shows the bar only
 
 
 def test_lines_where_there_is_no_terminal(planned, monkeypatch, capsys):
-    """One for each tenth of the run, where these do not follow too closely: here at each log after one."""
+    """One for each tenth of the run, if they are far enough apart: here at each log after the first."""
     monkeypatch.setattr(module, "LEAST_S", 0.0)
     run = planned("experiment=mnist_bn")
     run.open()
@@ -78,8 +78,8 @@ def test_lines_come_no_more_often(least_s, every_s, number, planned, monkeypatch
     assert capsys.readouterr().out.count("; step ") == number
 
 
-def test_slow_steps_wait_for_no_number(planned, monkeypatch, capsys):
-    """Steps of ten seconds, of which the twentieth would be the first to be logged."""
+def test_slow_steps_print_lines_without_metrics(planned, monkeypatch, capsys):
+    """Steps of ten seconds, with the first log at step 20."""
     run = planned("experiment=mnist_bn")
     run.path.mkdir(parents=True)
     now = [0.0]
@@ -95,7 +95,7 @@ def test_slow_steps_wait_for_no_number(planned, monkeypatch, capsys):
     ]
 
 
-def test_whoever_read_the_lines_may_leave(planned, monkeypatch):
+def test_a_closed_pipe_does_not_end_the_run(planned, monkeypatch):
     class Closed:
         def write(self, text):
             if "; step " in text:
@@ -118,10 +118,10 @@ def test_whoever_read_the_lines_may_leave(planned, monkeypatch):
     assert run.status["state"] == "done"
 
 
-def test_numbers_in_words():
+def test_format_metrics():
     latest = {"train/loss": 0.12345, "test/accuracy": 0.97555, "train/images_per_second": 30834.4}
-    assert numbers_told(latest, 12.3) == ["accuracy 97.56%", "loss 0.1235", "12 s left", "30,834 images/s"]
-    assert numbers_told({}, None) == []
+    assert format_metrics(latest, 12.3) == ["accuracy 97.56%", "loss 0.1235", "12 s left", "30,834 images/s"]
+    assert format_metrics({}, None) == []
 
 
 @pytest.mark.parametrize(
@@ -133,4 +133,4 @@ def test_numbers_in_words():
     ],
 )  # fmt: skip
 def test_durations(seconds, text):
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text

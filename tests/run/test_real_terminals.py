@@ -1,4 +1,4 @@
-"""Commands in terminals of 80 and 120 columns, as a person starts them."""
+"""Commands started in real terminals of 80 and 120 columns."""
 
 import re
 

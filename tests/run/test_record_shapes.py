@@ -1,7 +1,7 @@
-"""Records of any other shape than the program gives them: one line that names the file, or no record at all.
+"""Records of an unexpected shape give one line that names the file, or count as missing.
 
-The shapes are generated: from values that have nothing to do with a record, and from each sound record by
-leaving out each of its keys, putting other values in their place, and cutting and flipping its bytes.
+The shapes are generated: unrelated values, and each valid record with keys removed, values replaced, and
+bytes cut and flipped.
 """
 
 import json
@@ -54,7 +54,7 @@ def mutants(value):
 
 
 def contents(sound, dump):
-    """What a file that should hold the bytes `sound` may hold; `dump` writes a value as it does."""
+    """Generate contents for a file whose valid content is `sound`; `dump` serializes a value."""
     draw = random.Random(0)
     yield from TEXTS
     values = list(mutants(parse_yaml(sound.decode()) if dump is yaml.safe_dump else json.loads(sound)))
@@ -69,14 +69,14 @@ def contents(sound, dump):
 
 @pytest.fixture
 def run(undisturbed, tmp_path):
-    """An ended run, copied."""
+    """A copy of an ended run."""
     path = tmp_path / "runs" / "mnist_bn" / "default" / "seed_0"
     shutil.copytree(undisturbed(RUN).path, path)
     return RunDirectory(path, undisturbed(RUN).config)
 
 
 def only_user_errors(path, *calls):
-    """Call all; how many raised, which may be a UserError alone, of one line that names the file."""
+    """Count the calls that raise; they may raise only a UserError of one line that names the file."""
     raised = []
     for call in calls:
         try:
@@ -91,7 +91,7 @@ def only_user_errors(path, *calls):
 
 
 def listed(run):
-    """As scripts/runs.py shows it."""
+    """The run as scripts/runs.py lists it."""
     found = state_of(run.path)
     columns.cells(found, "name")
     assert "\n" not in columns.reason_of(found)
@@ -112,7 +112,7 @@ def test_status(run):
     assert count > 200
 
 
-def test_a_run_whose_status_is_damaged_goes_on(run, undisturbed, bits, trained, planned):
+def test_a_run_whose_status_is_damaged_resumes(run, undisturbed, bits, trained, planned):
     goal = planned(RUN)
     shutil.copytree(run.path, goal.path)
     for value in ([1], 17, {"state": "done"}, {"a": 1}):
@@ -231,7 +231,7 @@ def test_evaluations(tmp_path):
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "link to a device", "link to itself"])
 @pytest.mark.parametrize("name", ["status.json", "config.yaml", "env.json", "submitted.json", "lock"])
-def test_what_is_no_file_is_not_waited_for(run, name, kind, tmp_path):
+def test_special_files_do_not_block(run, name, kind, tmp_path):
     path = run.path / name
     path.unlink(missing_ok=True)
     match kind:

@@ -1,4 +1,4 @@
-"""A run that is stopped and goes on ends with the same bits as one that was not. Zero tolerance."""
+"""A run that is stopped and resumed ends with the same bits as one that was not, without any tolerance."""
 
 import itertools
 import json
@@ -39,7 +39,7 @@ NETWORKS = {
     ],
 )
 def test_stopped_between_everything(trained, stop_after, undisturbed, bits, network):
-    """At 37 (no multiple of log_every 20 or of 40), at 60 (evaluated, observed), at 119, the last but one."""
+    """At 37 (not a multiple of log_every = 20), at 60 (evaluated, observed) and at 119, the last but one."""
     overrides = NETWORKS[network]
     for steps in (37, 60 - 37, 119 - 60):
         with pytest.raises(Interrupted) as stop:
@@ -65,7 +65,7 @@ def test_stopped_after_each_step(trained, stop_after, undisturbed, bits):
     assert bits(trained(*overrides)) == bits(undisturbed(*overrides))
 
 
-def test_what_an_interrupted_run_says(trained, planned, stop_after):
+def test_the_status_of_an_interrupted_run(trained, planned, stop_after):
     with pytest.raises(Interrupted):
         trained("experiment=mnist_bn", stop_signal=stop_after(37))
     run = planned("experiment=mnist_bn")
@@ -82,8 +82,8 @@ def test_a_signal_at_the_last_step_comes_too_late(trained, stop_after, undisturb
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 
 
-def test_metrics_after_the_checkpoint_are_cut_and_come_again(trained, planned, undisturbed, bits):
-    """As a kill leaves it: lines of steps that no checkpoint has, the last one cut short."""
+def test_metrics_after_the_checkpoint_are_truncated_and_logged_again(trained, planned, undisturbed, bits):
+    """A kill leaves rows of steps after the checkpoint, the last one truncated."""
 
     def killed():
         if next(calls) == 70:
@@ -100,7 +100,7 @@ def test_metrics_after_the_checkpoint_are_cut_and_come_again(trained, planned, u
     assert bits(trained("experiment=mnist_bn")) == bits(undisturbed("experiment=mnist_bn"))
 
 
-def test_wall_time_goes_on(trained, planned, stop_after):
+def test_wall_time_continues(trained, planned, stop_after):
     with pytest.raises(Interrupted):
         trained("experiment=mnist_bn", stop_signal=stop_after(60))
     before = read_lines(planned("experiment=mnist_bn").path / "metrics.jsonl")[-1]["wall_s"]

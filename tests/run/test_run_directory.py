@@ -1,4 +1,4 @@
-"""What a run leaves on disk."""
+"""The content of a run directory."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ def run(undisturbed):
     return undisturbed("experiment=mnist_bn", "data.validation=5000")
 
 
-def test_its_files_and_no_others(run):
+def test_its_files(run):
     assert {path.name for path in run.path.iterdir()} == FILES
     assert not list(run.path.rglob("*.part*"))
 
@@ -67,7 +67,7 @@ def test_metrics_jsonl(run):
     assert lines[-1]["train/loss"] < lines[0]["train/loss"]
     walls = [line["wall_s"] for line in lines]
     assert walls == sorted(walls)
-    # A share of the examples it is over: 10,000 for the test, 5,000 held out.
+    # Accuracies are multiples of 1/10,000 (test) and 1/5,000 (held out).
     assert round(lines[-1]["test/accuracy"] * 10_000, 6) % 1 == 0
     assert round(lines[-1]["validation/accuracy"] * 5_000, 6) % 1 == 0
 
@@ -106,7 +106,7 @@ def test_the_checkpoint_is_the_network_that_was_trained(run):
     assert [int(value) for value in tracked] == [120] * 3
 
 
-def test_status_that_cannot_be_read_is_no_status(run, tmp_path):
+def test_an_unreadable_status_counts_as_missing(run, tmp_path):
     directory = RunDirectory(tmp_path / "run", run.config)
     assert (directory.status, directory.finished) == ({}, False)
     directory.path.mkdir()
@@ -114,7 +114,7 @@ def test_status_that_cannot_be_read_is_no_status(run, tmp_path):
     assert (directory.status, directory.finished) == ({}, False)
 
 
-def test_a_last_line_cut_short_is_left_out(tmp_path):
+def test_a_truncated_last_line_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "a": 2}\n{"step": 2, "a": 3}\n{"step": 3, "a"')
     assert read_lines(path) == [{"step": 1, "a": 2}, {"step": 2, "a": 3}]

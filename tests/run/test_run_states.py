@@ -1,4 +1,4 @@
-"""How a run stands, from its directory alone: queued or not, and its latest numbers."""
+"""The state of a run, read from its directory: whether it is queued, and its latest metrics."""
 
 import json
 
@@ -37,14 +37,14 @@ class TestQueued:
         assert (found.state, found.reason, found.job) == (state, "for a reason", "12_4")
         assert found.log == "runs/.sweeps/12_4.out"
 
-    def test_started_and_not_yet_heard_of(self, make):
-        """Importing torch takes seconds; the status is of the start before."""
+    def test_started_but_no_status_yet(self, make):
+        """While torch is imported, the status is still that of the previous start."""
         status = stat("interrupted", 120, "SIGTERM", job="11")
         path = make("a/b/c", status=status, submitted=self.SUBMITTED, lock=introduction())
         found = state_of(path)
         assert (found.state, found.step, found.job, found.reason) == ("running", 120, "12_4", None)
 
-    def test_killed_before_it_was_heard_of(self, make):
+    def test_killed_before_its_first_status(self, make):
         first = ["submitted.json"]
         path = make("a/b/c", submitted=self.SUBMITTED, lock=ELSEWHERE, first=first)
         found = state_of(path)
@@ -77,8 +77,8 @@ def test_the_latest_accuracy(make, lines, accuracy, of):
     assert found.step == [json.loads(text)["step"] for text in lines if text.endswith("\n")][-1]
 
 
-def test_a_failed_run_says_the_step_that_the_list_says(planned):
-    """Its status has the last saved one, its records go on to the last logged one."""
+def test_a_failed_run_prints_the_step_that_is_listed(planned):
+    """Its status holds the last saved step, its records reach to the last logged one."""
     run = planned("experiment=mnist_bn")
     run.path.mkdir(parents=True)
     (run.path / "metrics.jsonl").write_text('{"step": 100, "wall_s": 1.0}\n{"step": 120, "wall_s": 1.2}\n')

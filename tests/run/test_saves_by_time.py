@@ -1,4 +1,4 @@
-"""Checkpoints come by the clock too, so that a slow run that is killed loses minutes and not steps."""
+"""Checkpoints are also written by time, so that killing a slow run loses only minutes."""
 
 import time
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from bn.run.checkpoint import list_checkpoints
 
 
 class Clock:
-    """Half a minute for each step: the loop looks once in each."""
+    """A clock that advances half a minute per step; the loop reads it once per step."""
 
     def __init__(self):
         self.seconds = 0.0
@@ -40,7 +40,7 @@ def saved_steps(trained, monkeypatch):
 
 
 def test_no_later_than_the_minutes_after_the_last(saved_steps, undisturbed, bits):
-    """Two and a half minutes are five steps here, and a save is one too; it leaves no trace in the bits."""
+    """Two and a half minutes are five steps here, and a save reads the clock too; the bits stay the same."""
     run, steps = saved_steps("checkpoint_every=7", "checkpoint_minutes=2")
     assert steps == [5, 7, 12, 14, 19, 20]
     assert bits(run) == bits(undisturbed("experiment=mnist_bn", "steps=20", "checkpoint_every=7"))

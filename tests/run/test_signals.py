@@ -1,4 +1,4 @@
-"""The process is told to stop, or is killed; the same command resumes it, to the same bits."""
+"""A process is stopped by a signal or killed; the same command resumes the run bit-exactly."""
 
 import json
 import signal
@@ -8,19 +8,19 @@ import pytest
 
 from bn.run.checkpoint import list_checkpoints
 
-# About a second after the first checkpoint, to be stopped in.
+# Leaves about a second after the first checkpoint in which to stop it.
 LONG = ("steps=1200", "checkpoint_every=100", "evaluate.at.every=300")
 
 
 def in_the_middle(run):
-    """A condition: this start has written a checkpoint."""
+    """A condition: the current start has written a checkpoint."""
     there = set(list_checkpoints(run.checkpoints))
     return lambda: bool(set(list_checkpoints(run.checkpoints)) - there)
 
 
 @pytest.mark.slow
-def test_told_to_stop(start, cli, typed, planned, undisturbed, bits):
-    """Two processes side by side: one is sent SIGTERM, the other SIGINT."""
+def test_stopped_by_a_signal(start, cli, typed, planned, undisturbed, bits):
+    """One of two concurrent processes receives SIGTERM, the other SIGINT."""
     cases = [
         (("experiment=mnist_baseline", *LONG), signal.SIGTERM, 143),
         (("experiment=mnist_bn", *LONG), signal.SIGINT, 130),
@@ -70,7 +70,7 @@ def test_killed_several_times(start, cli, typed, planned, undisturbed, bits):
 
 @pytest.mark.slow
 def test_stopped_before_the_first_step_is_stopped_after_it(start, typed, planned):
-    """While torch is imported there is nothing to save yet, but the signal is not forgotten."""
+    """There is nothing to save while torch is imported, but the signal is not lost."""
     run = planned("experiment=mnist_bn", *LONG)
     command = start(*typed("experiment=mnist_bn", *LONG))
     command.until((run.path / "config.yaml").exists)

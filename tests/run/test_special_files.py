@@ -1,4 +1,4 @@
-"""Pipes, devices, folders and the like in the place of a record: one line, and nobody waits for a writer."""
+"""Pipes, devices, folders and the like in place of a record give one line, and nothing blocks."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ RECORDS = ("metrics.jsonl", "activations.npz", "config.yaml", "env.json", "statu
 def listening(path):
     with socket.socket(socket.AF_UNIX) as one:
         here = os.getcwd()
-        os.chdir(path.parent)  # the path of a socket is short
+        os.chdir(path.parent)  # the path of a socket must be short
         one.bind(path.name)
         os.chdir(here)
 
@@ -40,7 +40,7 @@ KINDS = {
 
 @pytest.fixture(autouse=True)
 def _soon():
-    """Each test ends within ten seconds: to wait for ever is what it is about."""
+    """Fail a test that blocks for ten seconds."""
 
     def stop(*_):
         raise TimeoutError("it waits")
@@ -65,7 +65,7 @@ def stopped(undisturbed, tmp_path):
 
 @pytest.mark.parametrize("kind", ["a pipe", *slowly(*(kind for kind in KINDS if kind != "a pipe"))])
 @pytest.mark.parametrize("record", RECORDS)
-def test_one_line_or_nothing_there(stopped, record, kind):
+def test_one_line_or_counts_as_missing(stopped, record, kind):
     path = stopped.path / record if "." in record else list_checkpoints(stopped.checkpoints)[-1]
     path.unlink()
     KINDS[kind](path)

@@ -1,4 +1,4 @@
-"""A sweep while it runs and when it ends: from the run directories, on a terminal or none."""
+"""What a sweep shows while it runs and at its end, with and without a terminal."""
 
 import json
 import re
@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from bn.run import watching as module
+from bn.run import sweep_progress as module
 from bn.run.commands import listing
-from bn.run.members import SweepMember, differing, end_of_sweep, names
-from bn.run.watching import Watched, watched_here
+from bn.run.sweep import SweepMember, differing_keys, member_names, sweep_summary
+from bn.run.sweep_progress import SweepProgress, show_sweep
 from tests.run.terminals import Terminal, pieces, screen
 
 SEEDS = ("0", "1", "2")
@@ -18,7 +18,7 @@ SEEDS = ("0", "1", "2")
 
 @pytest.fixture
 def members(planned):
-    """Of a sweep over two networks and three seeds; nothing of them is on the disk."""
+    """Members of a sweep over two networks and three seeds; none has a directory yet."""
     return [
         SweepMember(overrides, planned(*overrides))
         for network in ("mnist_baseline", "mnist_bn")
@@ -27,7 +27,7 @@ def members(planned):
 
 
 def has(member, state, step, accuracy=None, reason=None):
-    """What a run in this state leaves on the disk."""
+    """Write the records of a run in this state."""
     path = member.run.path
     path.mkdir(parents=True, exist_ok=True)
     numbers = {} if accuracy is None else {"test/accuracy": accuracy}
@@ -37,7 +37,7 @@ def has(member, state, step, accuracy=None, reason=None):
 
 @pytest.fixture
 def runs_on():
-    """Open a member's directory, as the process that trains it does, until the test ends."""
+    """Keep a member's directory open, as the process that trains it does, until the test ends."""
     opened = []
 
     def begin(member, step, accuracy=None):
@@ -56,14 +56,14 @@ def test_what_a_terminal_shows(columns, members, runs_on, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal.stream)
         patch.setattr(sys, "stdout", terminal.stream)
-        watched = Watched(members, before=["done", "failed"])
-        watched.show()
+        progress = SweepProgress(members, before=["done", "failed"])
+        progress.update()
         runs_on(members[0], 60, 0.875)
         runs_on(members[1], 0)
-        watched.show()
-        watched.over(0, "done", "seed_0: done at step 120; test/accuracy 0.9000")
-        watched.over(4, "failed", "seed_1: failed at step 40; no space left")
-        watched.show()
+        progress.update()
+        progress.report_end(0, "done", "seed_0: done at step 120; test/accuracy 0.9000")
+        progress.report_end(4, "failed", "seed_1: failed at step 40; no space left")
+        progress.update()
     drawn = terminal.close()
     assert max(map(len, pieces(drawn))) < columns
     end = [re.sub(r"about \d+\.\d s", "about 0.0 s", line) for line in screen(drawn, columns)]
@@ -81,8 +81,8 @@ def test_a_narrow_terminal_has_the_counts_in_two_lines(members, monkeypatch):
     terminal = Terminal(40)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal.stream)
-        watched = Watched(members, before=["done", "failed", "interrupted"])
-        watched.show()
+        progress = SweepProgress(members, before=["done", "failed", "interrupted"])
+        progress.update()
     assert screen(terminal.close(), 40) == [
         "1 of 9 finished, 1 failed, 1", "interrupted, 0 running, 6 waiting",
     ]  # fmt: skip
@@ -96,47 +96,47 @@ def test_many_members_and_a_low_terminal(planned, runs_on, monkeypatch):
         terminal = Terminal(80, rows)
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", terminal.stream)
-            watched = Watched(members)
-            watched.show()
+            progress = SweepProgress(members)
+            progress.update()
         end = screen(terminal.close(), 80)
         assert len(end) < rows
         assert end[-1] == last
 
 
 def test_a_line_now_and_then_where_there_is_no_terminal(members, runs_on, monkeypatch, capsys):
-    watched = Watched(members)
+    progress = SweepProgress(members)
     runs_on(members[0], 60, 0.875)
-    watched.show()
+    progress.update()
     assert capsys.readouterr() == ("", "")  # not yet
     monkeypatch.setattr(module, "EVERY_S", 0.0)
-    watched.show()
+    progress.update()
     out, err = capsys.readouterr()
     assert err == ""
     assert out.startswith("train.py: 0 of 6 finished, 1 running, 5 waiting")
     assert out.endswith(": mnist_baseline seed=0 87.50%\n")
 
 
-def test_time_left_counts_what_was_done_here(members, runs_on, monkeypatch):
-    """Four members of 120 steps wait, one has done half in 10 s, one was resumed at its half."""
+def test_time_left_counts_only_steps_of_this_sweep(members, runs_on, monkeypatch):
+    """Four members of 120 steps wait, one has done half in 10 s, one resumed halfway."""
     monkeypatch.setattr(module, "EVERY_S", 0.0)
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     has(members[1], "interrupted", 60)
-    watched = Watched(members)
+    progress = SweepProgress(members)
     runs_on(members[0], 0)
     runs_on(members[1], 60)
-    watched.show()
-    assert watched._left_s() is None
+    progress.update()
+    assert progress._left_s() is None
     now[0] += 10
     has(members[0], "running", 60)
-    watched.show()
-    assert watched._left_s() == pytest.approx(10 / 0.5 * (0.5 + 0.5 + 4))
+    progress.update()
+    assert progress._left_s() == pytest.approx(10 / 0.5 * (0.5 + 0.5 + 4))
 
 
-def test_members_here_are_told_of_once(members, monkeypatch, capsys):
-    monkeypatch.setattr(module, "LOOK_S", 0.01)
-    has(members[3], "failed", 40, reason="of another time")  # before the sweep begins
-    with watched_here(members[:5], before=[]):
+def test_outcomes_are_printed_once(members, monkeypatch, capsys):
+    monkeypatch.setattr(module, "POLL_S", 0.01)
+    has(members[3], "failed", 40, reason="of another time")  # before the sweep
+    with show_sweep(members[:5], before=[]):
         has(members[0], "done", 120, 0.9)
         has(members[1], "failed", 60, reason="no space left")
         has(members[2], "interrupted", 60, 0.5, reason="SIGTERM")
@@ -159,7 +159,7 @@ def test_the_table_at_the_end(members):
         has(member, "done", 120, accuracy)
     has(members[3], "diverged", 60, 0.1)
     has(members[4], "failed", 60)
-    *table, last = end_of_sweep(members, 125.0)
+    *table, last = sweep_summary(members, 125.0)
     assert table == [
         "experiment      seed  accuracy         mean ± 95% interval",
         "mnist_baseline  0     96.00%           97.00 ± 2.48 (n = 3)",
@@ -174,33 +174,33 @@ def test_the_table_at_the_end(members):
         "hydra.sweeper.failed=again, once the cause is fixed"
     )
     has(members[4], "interrupted", 60)
-    assert end_of_sweep(members)[-1] == (
+    assert sweep_summary(members)[-1] == (
         "train.py: 4 of 6 finished, 1 interrupted, 1 not started; next: the same command"
     )
 
 
 def test_the_counts_agree_while_it_runs_and_at_its_end(members, runs_on, monkeypatch, capsys):
-    """Of those that ended before it began, too."""
+    """Also for members that ended before the sweep began."""
     monkeypatch.setattr(module, "EVERY_S", 0.0)
     for member, state in zip(members, ("done", "failed", "diverged", "failed", "interrupted"), strict=False):
         has(member, state, 60)
-    watched = Watched(members[2:], before=["done", "failed"])
+    progress = SweepProgress(members[2:], before=["done", "failed"])
     for i, state in enumerate(("diverged", "failed", "interrupted")):
-        watched.over(i, state, "how it ended")
+        progress.report_end(i, state, "how it ended")
     runs_on(members[5], 60)
-    watched.show()
+    progress.update()
     counts = "2 of 6 finished, 2 failed, 1 interrupted"
     assert f"train.py: {counts}, 1 running, 0 waiting" in capsys.readouterr().out
-    assert end_of_sweep(members)[-1].startswith(f"train.py: {counts}, 1 running; next: ")
+    assert sweep_summary(members)[-1].startswith(f"train.py: {counts}, 1 running; next: ")
 
 
 def test_a_sweep_of_one_has_its_name(members):
     has(members[0], "done", 120, 0.96)
-    header, row, last = end_of_sweep(members[:1])
+    header, row, last = sweep_summary(members[:1])
     assert header.split() == ["run", "accuracy"]
     assert row.split() == [members[0].run.name, "96.00%"]
     assert last == f"train.py: 1 of 1 finished; next: {listing(members[0].run.config.output)}"
-    assert names(members[:1]) == [members[0].run.name]
+    assert member_names(members[:1]) == [members[0].run.name]
 
 
 def test_the_keys_that_differ(members):
@@ -210,5 +210,5 @@ def test_the_keys_that_differ(members):
         ("experiment=mnist_bn", "seed=0", "+optim.lr=2", "steps=9"),
         ("experiment=mnist_bn", "seed=1", "steps=9"),
     ]
-    found = differing([SweepMember(overrides, run) for overrides in typed])
+    found = differing_keys([SweepMember(overrides, run) for overrides in typed])
     assert list(found.items()) == [("optim.lr", ["1", "2", ""]), ("seed", ["0", "0", "1"])]

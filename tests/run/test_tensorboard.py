@@ -1,4 +1,4 @@
-"""TensorBoard beside the local records, read back with its own reader and asked over its own server."""
+"""TensorBoard's event files, read with its own reader and through its server."""
 
 import json
 import socket
@@ -27,7 +27,7 @@ def read_back(run):
 
 
 def check(events, run):
-    """It holds each number of the records once, in float32, and what the percentiles show."""
+    """They contain each metric of the records once, in float32, and the percentiles' views."""
     rows = read_lines(run.path / "metrics.jsonl")
     for name in {name for row in rows for name in row} - {"step", "wall_s"}:
         expected = [(row["step"], float(np.float32(row[name]))) for row in rows if name in row]
@@ -46,7 +46,7 @@ def check(events, run):
     assert b"experiment: mnist_bn" in config
 
 
-def test_it_holds_what_the_records_hold(trained, undisturbed, bits):
+def test_the_event_files_match_the_records(trained, undisturbed, bits):
     run = trained(*RUN)
     events = read_back(run)
     check(events, run)
@@ -59,7 +59,7 @@ def test_it_holds_what_the_records_hold(trained, undisturbed, bits):
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 
 
-def test_after_a_resume_nothing_is_there_twice(trained, planned, stop_after, monkeypatch):
+def test_after_a_resume_nothing_is_duplicated(trained, planned, stop_after, monkeypatch):
     with pytest.raises(Interrupted):
         trained(*RUN, stop_signal=stop_after(50))
 
@@ -75,8 +75,8 @@ def test_after_a_resume_nothing_is_there_twice(trained, planned, stop_after, mon
     check(read_back(run), run)
 
 
-def test_from_the_start_again(trained, monkeypatch):
-    """Without a checkpoint yet, step 0 comes again too."""
+def test_starting_again(trained, monkeypatch):
+    """Without a checkpoint, step 0 is logged again too."""
 
     def dies(*_):
         raise RuntimeError("broken")
@@ -89,7 +89,7 @@ def test_from_the_start_again(trained, monkeypatch):
     check(read_back(run), run)
 
 
-def test_a_folder_that_cannot_be_written_hurts_nobody(trained, planned, undisturbed, bits, capfd):
+def test_a_folder_that_cannot_be_written_does_not_hurt_the_run(trained, planned, undisturbed, bits, capfd):
     run = planned(*RUN)
     run.path.mkdir(parents=True)
     (run.path / "tensorboard").write_text("no folder")
@@ -150,8 +150,8 @@ def test_tensorboard_serves_it(trained, tmp_path):
         assert [(step, value) for _, step, value in accuracy] == [
             (row["step"], pytest.approx(row["test/accuracy"], rel=1e-6)) for row in rows
         ]
-        (picture,) = ask("plugin/images/images", run=name, tag="percentiles/figure", sample=0)
-        assert picture["step"] == 120
+        (image,) = ask("plugin/images/images", run=name, tag="percentiles/figure", sample=0)
+        assert image["step"] == 120
         distributions = ask("plugin/histograms/histograms", run=name, tag="inputs/layer1")
         assert [step for _, step, _ in distributions] == [0, 30, 60, 120]
         layout = ask("plugin/custom_scalars/layout")

@@ -1,4 +1,4 @@
-"""The number of threads is the config's, whatever the process was started with: the bits depend on it."""
+"""The config sets the number of threads, on which the bits depend, whatever the environment says."""
 
 import torch
 

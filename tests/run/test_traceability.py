@@ -1,4 +1,4 @@
-"""A number leads to the code that made it: this repository's commit, whatever surrounds it, and one name."""
+"""Numbers are traceable: the recorded commit is this repository's, and each choice has a single name."""
 
 import itertools
 import json
@@ -16,7 +16,7 @@ from bn.cli import planned_run
 from bn.cli.arguments import choices_of
 from bn.errors import Interrupted, UserError
 from bn.run import code_state as module
-from bn.run.code_state import MOST_BYTES, MOST_FILES, CodeState, code_state
+from bn.run.code_state import MAX_BYTES, MAX_FILES, CodeState, code_state
 from bn.run.directory import REPOSITORY
 from bn.run.state import find_runs
 from tests.conftest import slowly
@@ -55,7 +55,7 @@ def here(tmp_path, monkeypatch):
     return folder
 
 
-def test_variables_of_git_lead_to_no_other_repository(here, tmp_path, monkeypatch):
+def test_git_variables_do_not_lead_to_another_repository(here, tmp_path, monkeypatch):
     other = repository(tmp_path / "other")
     commit = git(here, "rev-parse", "HEAD")
     assert commit != git(other, "rev-parse", "HEAD")
@@ -88,13 +88,13 @@ def test_a_link_to_the_repository_is_the_repository(here, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("output", ["", f"{REPOSITORY}", f"{REPOSITORY}\n"])
-def test_a_git_that_does_not_answer_in_time_is_as_none(tmp_path, monkeypatch, output):
-    """Whether it is killed before the first of its output or in the middle of it."""
+def test_a_git_that_does_not_answer_in_time_counts_as_none(tmp_path, monkeypatch, output):
+    """It is killed before or in the middle of its output."""
     slow = tmp_path / "git"
     slow.write_text(f"#!/bin/sh\nprintf '%s' '{output}'\nexec sleep 60\n")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(module, "MOST_S", 0.2)
+    monkeypatch.setattr(module, "MAX_S", 0.2)
     assert code_state() == (None, "")
 
 
@@ -120,26 +120,26 @@ def large_change(here):
     (here / "train.py").write_text("now\n" * 10_000_000)
 
 
-@pytest.mark.parametrize("lay", [environment, *slowly(many_files, large_files, large_change)])
-def test_whatever_lies_in_the_checkout_it_is_bounded(here, lay):
-    lay(here)
+@pytest.mark.parametrize("fill", [environment, *slowly(many_files, large_files, large_change)])
+def test_whatever_is_in_the_checkout_the_state_is_bounded(here, fill):
+    fill(here)
     began = time.monotonic()
     state = code_state()
-    assert time.monotonic() - began < 30  # on a busy machine; a second on another
-    assert len(state.changes) < 12 * MOST_BYTES
-    if lay is environment:
+    assert time.monotonic() - began < 30  # on a busy machine; usually a second
+    assert len(state.changes) < 12 * MAX_BYTES
+    if fill is environment:
         assert state.changes == ""
         return
     assert state.digest is not None
-    if lay is many_files:
-        assert f"and {5000 - MOST_FILES} more files" in state.changes
-    (here / "aaa.py").write_text("new\n")  # is seen all the same
+    if fill is many_files:
+        assert f"and {5000 - MAX_FILES} more files" in state.changes
+    (here / "aaa.py").write_text("new\n")  # is detected nevertheless
     assert "+new" in code_state().changes
     assert code_state().digest != state.digest
 
 
 @pytest.mark.slow
-def test_a_change_behind_the_cut_is_another_change(here):
+def test_changes_beyond_the_limit_are_distinguished(here):
     large_change(here)
     before = code_state()
     with (here / "train.py").open("a") as file:
@@ -165,7 +165,7 @@ def code(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("then", "now", "said"),
+    ("then", "now", "text"),
     [
         (THEN, NOW, "its code was 1111111111, now it is 2222222222"),
         (THEN, CHANGED, "its code was 1111111111, now it is 1111111111 with changes"),
@@ -175,27 +175,25 @@ def code(monkeypatch):
         (THEN, CodeState(None, ""), None),
     ],
 )
-def test_other_code_than_a_run_began_with_is_said_in_one_line(
-    code, cli, typed, trained, stop_after, then, now, said
-):
+def test_changed_code_is_reported_in_one_line(code, cli, typed, trained, stop_after, then, now, text):
     code(then)
     with pytest.raises(Interrupted):
         trained(RUN, stop_signal=stop_after(60))
     code(now)
     status, out, err = cli(*typed(RUN))
     assert status == 0
-    assert err.count("\n") == (said is not None)
+    assert err.count("\n") == (text is not None)
     assert (
-        said is None
-        or f"seed_0: resumes with changed code: {said}: to start over with this code, choose another output="
+        text is None
+        or f"seed_0: resumes with changed code: {text}: to start over with this code, choose another output="
         in err
     )
     code(then)
     status, out, err = cli(*typed(RUN))
-    assert (status, err, out.count("\n")) == (0, "", 2)  # and what to do next
-    assert ("its code was" in out) == (said is not None)
+    assert (status, err, out.count("\n")) == (0, "", 2)  # and the next command
+    assert ("its code was" in out) == (text is not None)
     _, out, _ = cli(*typed("-m", RUN, "seed=0"))
-    assert ("(1 with code other than the present 1111111111" in out) == (said is not None)
+    assert ("(1 with code other than the present 1111111111" in out) == (text is not None)
 
 
 def spellings(group, name):
@@ -254,7 +252,7 @@ def test_linked_run_folders_are_listed(tmp_path):
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory):
-    """A copy of the programs and their code, beside an installed `bn` that is another clone's."""
+    """A copy of the programs and their code, while the installed `bn` is another clone's."""
     folder = tmp_path_factory.mktemp("clones")
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("bn", "configs", "benchmarks", "experiments", "scripts", "hydra_plugins"):
@@ -269,7 +267,7 @@ def clone(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("program", ["train.py", "evaluate.py", "scripts/runs.py", "scripts/make_figures.py"])
-def test_a_program_takes_the_code_of_its_own_clone(clone, program):
+def test_a_program_uses_the_code_of_its_own_clone(clone, program):
     done = subprocess.run(
         [sys.executable, clone / "mine" / program, "--help"],
         env={**os.environ, "PYTHONPATH": str(clone / "installed")}, cwd=clone,
@@ -278,7 +276,7 @@ def test_a_program_takes_the_code_of_its_own_clone(clone, program):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_every_script_says_so_before_it_imports_anything_of_it():
+def test_every_script_sets_the_path_before_its_imports():
     line = "sys.path.insert(0, str(Path(__file__).resolve().parents[1]))"
     assert len(SCRIPTS) > 7
     for script in SCRIPTS:

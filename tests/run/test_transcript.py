@@ -1,4 +1,4 @@
-"""train.log: what a run prints, in its directory. It is no record: nothing depends on it."""
+"""train.log contains what a run prints. Nothing depends on it."""
 
 import os
 import sys
@@ -9,8 +9,8 @@ from tqdm import tqdm
 from bn.distributed.ranks import Ranks
 from bn.errors import Diverged, Interrupted
 from bn.run.attempt import attempt
-from bn.run.ending import last_lines
-from bn.run.transcript import copied
+from bn.run.final_lines import final_lines
+from bn.run.transcript import copy_output
 from bn.train import train
 from tests.run.terminals import Terminal, pieces, screen
 
@@ -30,7 +30,7 @@ def log_of(run):
     return (run.path / "train.log").read_text()
 
 
-def test_it_holds_what_was_printed_and_a_resumed_run_appends(run, capsys, stop_after):
+def test_it_contains_what_was_printed_and_a_resumed_run_appends(run, capsys, stop_after):
     def interrupted(config, run):
         train(config, run, stop_after(60))
 
@@ -50,15 +50,15 @@ def test_it_holds_what_was_printed_and_a_resumed_run_appends(run, capsys, stop_a
     assert f"train.py: next: python scripts/runs.py show {run.name}\n" in out
 
 
-def test_a_quiet_run_says_it_there_alone(run, capsys):
+def test_a_quiet_run_prints_only_there(run, capsys):
     attempt(run, Ranks(), {}, work, quiet=True)
     assert capsys.readouterr() == ("", "")
     assert "mnist_bn: seed 0, for 120 steps" in log_of(run)
     assert ": done at step 120; " in log_of(run)
 
 
-def test_a_quiet_run_whose_end_cannot_be_recorded_says_it(run, capsys, monkeypatch):
-    """Whoever watches the sweep would not learn of it."""
+def test_a_quiet_run_whose_end_cannot_be_recorded_prints_it(run, capsys, monkeypatch):
+    """Otherwise the sweep's user would not learn of it."""
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -93,14 +93,14 @@ def test_a_full_disk_does_not_end_the_run(run, undisturbed, bits):
     assert bits(run) == bits(undisturbed(RUN))
 
 
-def test_neither_does_something_else_under_its_name(run):
+def test_neither_does_a_special_file_of_its_name(run):
     run.path.mkdir(parents=True)
-    os.mkfifo(run.path / "train.log")  # nobody reads it
+    os.mkfifo(run.path / "train.log")  # without a reader
     assert attempt(run, Ranks(), {}, work)[0] == "done"
 
 
 @pytest.mark.parametrize("change", ["removed", "changed"])
-def test_it_is_no_record(run, change, cli, typed):
+def test_nothing_depends_on_it(run, change, cli, typed):
     attempt(run, Ranks(), {}, work)
     path = run.path / "train.log"
     path.unlink() if change == "removed" else path.write_bytes(b"\0\xff")
@@ -134,7 +134,7 @@ def test_a_bar_is_not_copied_and_lines_go_over_it(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal.stream)
         patch.setattr(sys, "stdout", terminal.stream)
-        with copied(tmp_path):
+        with copy_output(tmp_path):
             with tqdm(total=4, mininterval=0, desc="a bar", leave=False) as bar:
                 print("one", "two")
                 bar.update()
@@ -149,10 +149,10 @@ def test_a_bar_is_not_copied_and_lines_go_over_it(tmp_path, monkeypatch):
     assert screen(drawn, 80) == ["one two", "three", "four"]
 
 
-def test_the_end_says_how_to_send_what_wandb_has(run):
+def test_the_end_names_the_wandb_sync_command(run):
     folder = run.path / "wandb" / "offline-run-20260101_000000-abc"
     folder.mkdir(parents=True)
-    lines = last_lines(run, "done", "the result", 12.3)
+    lines = final_lines(run, "done", "the result", 12.3)
     assert lines == [
         "train.py: the result; after 12 s",
         f"train.py: next: python scripts/runs.py show {run.name}",
@@ -160,16 +160,16 @@ def test_the_end_says_how_to_send_what_wandb_has(run):
     ]
 
 
-def test_the_end_of_images_says_how_to_evaluate_them(planned):
+def test_the_end_of_an_image_run_names_the_evaluation(planned):
     run = planned("experiment=bn_x5", "scale=smoke")
     run.path.mkdir(parents=True)
     run.set_status("done", 60)
-    assert last_lines(run, "done", "x")[1] == (
+    assert final_lines(run, "done", "x")[1] == (
         f"train.py: next: python evaluate.py checkpoint={run.name} statistics=population crops=144"
     )
 
 
-def test_a_divergence_is_told_as_a_result(run, capsys):
+def test_divergence_is_printed_as_a_result(run, capsys):
     def diverges(config, run):
         run.start(0, {"type": "cpu", "name": "x"})
         run.set_status("diverged", 3, str(Diverged("train/loss is nan at step 3")))

@@ -1,4 +1,4 @@
-"""Two processes in one run directory: the second is refused in one line, and the first does not notice."""
+"""Two processes in one run directory: the second is refused in one line without affecting the first."""
 
 import itertools
 import os
@@ -10,26 +10,26 @@ def test_the_second_is_refused_and_the_first_unharmed(
     run = planned("experiment=mnist_bn")
     refused = []
 
-    def meanwhile():
+    def start_second():
         if next(calls) == 70:
             before = snapshot(run.path)
             refused.append(command(*typed("experiment=mnist_bn")))
             assert snapshot(run.path) == before
 
     calls = itertools.count(1)
-    trained("experiment=mnist_bn", stop_signal=meanwhile)
+    trained("experiment=mnist_bn", stop_signal=start_second)
     ((code, out, err),) = refused
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert f"seed_0: in use by process {os.getpid()} on " in err
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
 
 
-def test_a_lock_file_without_its_process_is_no_lock(trained, planned):
+def test_a_lock_file_without_its_process_does_not_lock(trained, planned):
     run = planned("experiment=mnist_bn")
     run.path.mkdir(parents=True)
     (run.path / "lock").write_text("process 1 on elsewhere\n")
-    said = []
-    trained("experiment=mnist_bn", stop_signal=lambda: said.append((run.path / "lock").read_text()))
+    contents = []
+    trained("experiment=mnist_bn", stop_signal=lambda: contents.append((run.path / "lock").read_text()))
     assert run.finished
-    assert said[0].startswith(f"process {os.getpid()} on ")
+    assert contents[0].startswith(f"process {os.getpid()} on ")
     assert (run.path / "lock").read_text() == ""

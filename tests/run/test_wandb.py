@@ -1,4 +1,4 @@
-"""Weights & Biases beside the local records: the same numbers, and it can fail without hurting the run."""
+"""Weights & Biases: it receives the numbers of the local records, and can fail without affecting the run."""
 
 import json
 import socket
@@ -24,7 +24,7 @@ RUN = ("experiment=mnist_bn", "logger=wandb")
 
 @pytest.fixture(autouse=True)
 def _no_account(monkeypatch, tmp_path):
-    """Neither this user's key nor settings nor cache nor proxy."""
+    """Hide this user's key, settings, cache and proxy."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -35,7 +35,7 @@ def _no_account(monkeypatch, tmp_path):
 
 @pytest.fixture
 def no_server(monkeypatch):
-    """A W&B server's address at which nothing listens."""
+    """The address of a W&B server that is down."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -83,22 +83,22 @@ def test_offline_and_the_same_id_after_a_resume(
     assert [each["exit_code"] for each in before["exit"]] == [255]
     assert [each.get("exit_code", 0) for each in after["exit"]] == [0]
     rows = {line["step"]: line for line in read_lines(run.path / "metrics.jsonl")}
-    for told, steps in ((before, {0, 20, 30, 40, 60}), (after, {80, 100, 120})):
-        history = {each["item"]["_step"]: each["item"] for each in told["history"]}
+    for records, steps in ((before, {0, 20, 30, 40, 60}), (after, {80, 100, 120})):
+        history = {each["item"]["_step"]: each["item"] for each in records["history"]}
         assert set(history) == steps
         for step in steps & set(rows):
             assert history[step]["train/loss"] == rows[step]["train/loss"]
     assert after["history"][-1]["item"]["percentiles/layer3/typical_50"]
-    (picture,) = again[1].glob("files/media/images/percentiles/figure_120_*.png")
-    with Image.open(picture) as image:
+    (image_file,) = again[1].glob("files/media/images/percentiles/figure_120_*.png")
+    with Image.open(image_file) as image:
         assert image.width > 500
     summary = {name: value for each in after["summary"] for name, value in each["update"].items()}
     assert (summary["state"], summary["inputs/layer3._type"]) == ("done", "histogram")
 
 
 @pytest.mark.slow
-def test_an_offline_run_holds_what_the_records_hold(trained):
-    """Each number of metrics.jsonl, and the percentiles of the units and of the layers."""
+def test_an_offline_run_matches_the_records(trained):
+    """All metrics of metrics.jsonl, and the percentiles of units and layers."""
     run = trained(*RUN, "observe=[percentiles,gradient_norms,weight_norms]")
     (folder,) = offline_runs(run)
     history = {each["item"]["_step"]: each["item"] for each in read_back(folder)["history"]}
@@ -120,7 +120,7 @@ def test_an_offline_run_holds_what_the_records_hold(trained):
 
 
 def read_back(folder):
-    """The records of an offline run by their type, as W&B's own reader gives them."""
+    """The records of an offline run by type, read by W&B's own reader."""
     (record,) = folder.glob("*.wandb")
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(record)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -131,7 +131,7 @@ def read_back(folder):
 
 
 class FakeRun:
-    """What wandb.init returns; it raises where it is told to."""
+    """Stands for the run that wandb.init returns; raises in the `fails` calls."""
 
     def __init__(self, fails=()):
         self.fails = fails
@@ -153,7 +153,7 @@ class FakeRun:
 
 @pytest.fixture
 def fake(monkeypatch):
-    """Replace wandb.init: what it was given, and the run it returned or the error it raised."""
+    """Replace wandb.init; records its arguments, and the run it returned or the error it raised."""
     got = SimpleNamespace(calls=[], run=FakeRun())
 
     def init(**arguments):
@@ -166,7 +166,7 @@ def fake(monkeypatch):
     return got
 
 
-def test_what_wandb_is_told(trained, fake):
+def test_what_wandb_receives(trained, fake):
     run = trained(*RUN, "logger.wandb.tags=[mine]", "logger.wandb.entity=me")
     (call,) = fake.calls
     assert call["config"] == to_dict(run.config)
@@ -186,7 +186,7 @@ def test_what_wandb_is_told(trained, fake):
 
 
 def numbers_logged(run):
-    """Those of metrics.jsonl among what a fake run was told."""
+    """Those of metrics.jsonl among what a fake run received."""
     return [
         (step, record)
         for step, record in run.logged
@@ -203,7 +203,7 @@ def test_the_prepared_sweep_is_a_tag(fake, planned):
     assert fake.calls[-1]["tags"] == ["mnist_bn", "figure1", "mine"]
 
 
-def test_a_member_knows_the_sweep_that_it_is_of(cli, typed, planned, monkeypatch):
+def test_a_member_knows_its_sweep(cli, typed, planned, monkeypatch):
     seen = []
     monkeypatch.setattr("bn.cli.attempt", lambda run, *_, **__: seen.append(run.sweep) or ("done", "well"))
     cli(*typed("sweep=figure1", "experiment=mnist_bn", "seed=0", "hydra/launcher=basic"))
@@ -213,7 +213,7 @@ def test_a_member_knows_the_sweep_that_it_is_of(cli, typed, planned, monkeypatch
 
 @pytest.fixture
 def opened(fake, tmp_path):
-    """What wandb.init is given for these overrides, without training."""
+    """The arguments of wandb.init for given overrides, without training."""
 
     def arguments(*overrides):
         run = planned_run(["logger=wandb", *overrides, f"output={tmp_path}"])
@@ -257,7 +257,7 @@ def test_the_group_is_the_run_directory_without_its_seed(opened, overrides, grou
 
 
 @pytest.mark.parametrize("fails", [("log",), ("finish",), ("log", "finish")], ids="+".join)
-def test_a_failure_of_wandb_hurts_nobody(trained, fake, undisturbed, bits, capfd, fails):
+def test_a_failure_of_wandb_does_not_hurt_the_run(trained, fake, undisturbed, bits, capfd, fails):
     fake.run = FakeRun(fails)
     run = trained(*RUN)
     assert run.status["state"] == "done"
@@ -267,7 +267,7 @@ def test_a_failure_of_wandb_hurts_nobody(trained, fake, undisturbed, bits, capfd
     assert "the service is gone: continuing without W&B; the local records are complete" in err
 
 
-def test_a_start_that_fails_hurts_nobody(trained, fake, undisturbed, bits, capfd):
+def test_a_failing_start_does_not_hurt_the_run(trained, fake, undisturbed, bits, capfd):
     fake.run = RuntimeError("no room\nfor this run")
     run = trained(*RUN)
     assert bits(run) == bits(undisturbed("experiment=mnist_bn"))
@@ -281,7 +281,7 @@ def test_a_start_that_fails_hurts_nobody(trained, fake, undisturbed, bits, capfd
 def test_an_interrupted_and_a_diverged_run_are_finished_too(trained, fake, stop_after):
     with pytest.raises(Interrupted):
         trained(*RUN, stop_signal=stop_after(30))
-    assert (fake.run.finished, fake.run.exit_code) == (1, 255)  # as after Ctrl-C
+    assert (fake.run.finished, fake.run.exit_code) == (1, 255)  # the code for Ctrl-C
     assert fake.run.summary == {"state": "interrupted", "reason": "SIGTERM"}
     trained(*RUN, "model.norm=none", "model.nonlinearity=relu", "optim.lr=1e6")
     assert (fake.run.finished, fake.run.exit_code) == (2, 0)  # divergence is a result

@@ -1,6 +1,6 @@
-"""W&B online with a server that fails: the run trains on, and the offline run that is promised is there.
+"""W&B online with a failing server: the run continues, and the announced offline run exists.
 
-Each server listens on the loopback and answers every request in one way.
+Each server listens on the loopback interface and answers all requests alike.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ def answer(status, body=b"", kind=b"application/json"):
     )  # fmt: skip
 
 
-def says(content):
+def sends(content):
     def serve(connection):
         connection.recv(1 << 16)
         connection.sendall(content)
@@ -42,18 +42,18 @@ def never(connection):
 
 
 SERVERS = {
-    "401": says(answer(b"401 Unauthorized", b'{"errors": [{"message": "no such key"}]}')),
-    "403": says(answer(b"403 Forbidden")),
-    "404": says(answer(b"404 Not Found", b"<html>", b"text/html")),
-    "429": says(answer(b"429 Too Many Requests")),
-    "500": says(answer(b"500 Internal Server Error")),
-    "502": says(answer(b"502 Bad Gateway", b"<html>", b"text/html")),
-    "redirected to itself": says(answer(b"302 Found\r\nLocation: /graphql")),
-    "200 and no JSON": says(answer(b"200 OK", b"<html>", b"text/html")),
-    "200 and other JSON": says(answer(b"200 OK", b"[1]")),
-    "garbage": says(bytes(range(256)) * 40),
+    "401": sends(answer(b"401 Unauthorized", b'{"errors": [{"message": "no such key"}]}')),
+    "403": sends(answer(b"403 Forbidden")),
+    "404": sends(answer(b"404 Not Found", b"<html>", b"text/html")),
+    "429": sends(answer(b"429 Too Many Requests")),
+    "500": sends(answer(b"500 Internal Server Error")),
+    "502": sends(answer(b"502 Bad Gateway", b"<html>", b"text/html")),
+    "redirected to itself": sends(answer(b"302 Found\r\nLocation: /graphql")),
+    "200 and no JSON": sends(answer(b"200 OK", b"<html>", b"text/html")),
+    "200 and other JSON": sends(answer(b"200 OK", b"[1]")),
+    "garbage": sends(bytes(range(256)) * 40),
     "nothing": lambda connection: None,
-    "cut": says(answer(b"200 OK", b"{" * 1000)[:100]),
+    "cut": sends(answer(b"200 OK", b"{" * 1000)[:100]),
     "slowly": slowly,
     "never": never,
 }
@@ -61,7 +61,7 @@ SERVERS = {
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """Start one; W&B is told where it is."""
+    """Start a server and point W&B to it."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -95,18 +95,16 @@ def server(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SERVERS)
-def test_the_offline_run_that_is_promised_is_kept(server, trained, undisturbed, bits, capfd, kind):
+def test_the_announced_offline_run_exists(server, trained, undisturbed, bits, capfd, kind):
     server(SERVERS[kind])
     began = time.monotonic()
     run = trained(*RUN)
     assert time.monotonic() - began < 60
     lines = capfd.readouterr().err.splitlines()
-    (line,) = (
-        line for line in lines if not line.startswith("wandb: ")
-    )  # W&B's own, of where the key is from
+    (line,) = (line for line in lines if not line.startswith("wandb: "))  # W&B's own line about the key
     assert line.startswith("logger.wandb.mode=online: ")
     assert ": going offline (`wandb sync " in line
-    wandb.teardown()  # as at the end of a process: its service has written everything then
+    wandb.teardown()  # as at the end of a process, so that its service writes everything
     (offline,) = (run.path / "wandb").glob("offline-run-*")
     (record,) = offline.glob("*.wandb")
     assert b"test/accuracy" in record.read_bytes()
@@ -115,8 +113,8 @@ def test_the_offline_run_that_is_promised_is_kept(server, trained, undisturbed, 
 
 @pytest.mark.slow
 def test_an_answer_that_makes_the_service_of_wandb_crash(server, command, typed, planned, undisturbed, bits):
-    """It writes a page about that; nothing is promised, and the run goes on."""
-    server(says(answer(b"200 OK", b'{"data": {"viewer": null}}')))
+    """It prints a page about that; no offline run is announced, and the run continues."""
+    server(sends(answer(b"200 OK", b'{"data": {"viewer": null}}')))
     code, _, err = command(*typed(*RUN))
     assert code == 0
     (line,) = (line for line in err.splitlines() if line.startswith("logger"))

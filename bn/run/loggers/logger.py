@@ -1,18 +1,18 @@
-"""What a logger is."""
+"""The interface of a logger."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:  # the command line checks loggers without them
+if TYPE_CHECKING:  # not needed to check a config
     import numpy as np
 
     from bn.observe.observation import Histogram
 
 
 class Logger(Protocol):
-    """Takes what becomes known of a run, by name, at steps that rise. Any call may raise: see `Loggers`.
+    """Receives named values of a run at increasing steps. Any call may raise: `Loggers` handles it.
 
-    After a resume the steps since the checkpoint come once more, with the same numbers.
+    After a resume, the steps since the checkpoint are logged again, with the same values.
     """
 
     def log(self, numbers: Mapping[str, float], step: int) -> None: ...
@@ -24,5 +24,10 @@ class Logger(Protocol):
         ...
 
     def finish(self, state: str, reason: str | None) -> None:
-        """The run ended in this state of bn/run/state.py; `reason` is the one in status.json."""
+        """The run ended in `state` (one of bn/run/state.py) with the `reason` in status.json."""
         ...
+
+
+def error_line(error: Exception) -> str:
+    """Type and message of an error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,4 +1,4 @@
-"""TensorBoard: event files in the run directory, in `tensorboard/`."""
+"""TensorBoard: event files in `tensorboard/` of the run directory."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Tensorboard:
-    """The event files of one start of a run, which resumes after step `first`.
+    """The event files of one start of a run, which begins after step `first`.
 
-    TensorBoard leaves out what earlier starts wrote of the steps that come again. The tab "custom scalars"
-    draws the percentiles of each layer into one panel.
+    TensorBoard discards what earlier starts wrote for later steps. The tab "custom scalars" draws the
+    percentiles of each layer in one panel.
     """
 
     def __init__(self, config: Config, choice: TensorboardLogger, run: RunDirectory, first: int) -> None:
@@ -31,12 +31,16 @@ class Tensorboard:
         )
         shown = yaml.safe_dump(to_dict(config), sort_keys=False)
         self.writer.add_text("config", f"```\n{shown}```", first)
-        self._panels: dict[str, list[str]] = {}  # layer, and what is drawn of it
+        self._panels: dict[str, list[str]] = {}  # layer: names of its typical unit's percentiles
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
         for name, number in numbers.items():
             self.writer.add_scalar(name, number, step)
-        panels = _panels(numbers)
+        panels: dict[str, list[str]] = {}
+        for name in numbers:
+            match name.split("/", 2):
+                case ["percentiles", layer, curve] if curve.startswith("typical"):
+                    panels.setdefault(layer, []).append(name)
         if panels.keys() - self._panels.keys():
             self._panels |= panels
             layout = {layer: ["Multiline", names] for layer, names in self._panels.items()}
@@ -61,17 +65,6 @@ class Tensorboard:
 
 
 def check_tensorboard() -> None:
-    """UserError where it is not installed."""
+    """Raise UserError if TensorBoard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise UserError('logger=tensorboard: tensorboard is not installed: pip install -e ".[tensorboard]"')
-
-
-def _panels(numbers: Mapping[str, float]) -> dict[str, list[str]]:
-    """By layer, the names of its typical unit's percentiles among these."""
-    panels: dict[str, list[str]] = {}
-    for name in numbers:
-        room, _, rest = name.partition("/")
-        layer, _, what = rest.partition("/")
-        if room == "percentiles" and what.startswith("typical"):
-            panels.setdefault(layer, []).append(name)
-    return panels

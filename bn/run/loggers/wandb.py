@@ -1,4 +1,4 @@
-"""Weights & Biases, which can be absent, offline or down."""
+"""Weights & Biases, which may be missing, offline or down."""
 
 import contextlib
 import hashlib
@@ -17,28 +17,28 @@ from bn.config import Config, WandbLogger, to_dict
 from bn.errors import UserError
 from bn.files import read_record, write_atomically
 from bn.run.directory import RunDirectory
+from bn.run.loggers.logger import error_line
 
 if TYPE_CHECKING:
     import numpy as np
 
     from bn.observe.observation import Histogram
 
-REACH_S = 3.0  # how long to look for the server before going offline
-START_S = 30.0  # how long its start may take once it has answered
-FINISH_S = 60.0  # how long the end of a run waits for the server to take everything
-CLOUD = "api.wandb.ai"  # a key for it also serves where W&B's own cloud has another address
+REACH_S = 3.0  # timeout for connecting to the server, before going offline
+START_S = 30.0  # timeout for starting a run once the server has answered
+FINISH_S = 60.0  # timeout for uploading everything at the end of a run
+CLOUD = "api.wandb.ai"  # a key for it is also valid where W&B's own cloud has another address
 
-
-# W&B shows a run as finished (exit code 0), failed, or crashed (its process ended without saying so). 255 is
+# W&B shows a run as finished (exit code 0), failed, or crashed (its process ended without reporting). 255 is
 # its own code for Ctrl-C.
 EXIT_CODES = {"done": 0, "diverged": 0, "interrupted": 255, "failed": 1}
 LONGEST_TAG = 64
 
 
 class Wandb:
-    """One W&B run: the same id after a resume, grouped by experiment and what differs from it.
+    """One W&B run: keeps its id when resumed, and is grouped by experiment and setting.
 
-    Its tags are the experiment and the prepared sweep that the run is of, if any.
+    It is tagged with the experiment and, if any, the prepared sweep it belongs to.
     """
 
     def __init__(self, config: Config, choice: WandbLogger, run: RunDirectory) -> None:
@@ -47,7 +47,7 @@ class Wandb:
 
         self.wandb: Any = wandb
         later = f"(`wandb sync {shlex.quote(run.name)}/wandb/offline-run-*` sends the run later)"
-        failed = None  # why it is not online
+        failed = None  # the reason why it is not online
         if choice.mode == "online" and not _reachable(wandb):
             failed = f"no answer from W&B within {REACH_S:g} s"
         group = f"{config.experiment}/{run.path.parent.name}"
@@ -74,15 +74,15 @@ class Wandb:
             try:
                 online = start("online")
             except Exception as error:
-                failed = _line(error)
-                # Its service holds the id of the run that could not be started; it may have crashed, too.
+                failed = error_line(error)
+                # W&B's service, unless it crashed, still holds the id of the run that failed to start.
                 with contextlib.suppress(Exception):
                     wandb.teardown()
         self.run: Any = online or start("offline")
-        if failed is not None:  # promised once it is so
+        if failed is not None:  # printed only once the offline run exists
             print(f"logger.wandb.mode=online: {failed}: going offline {later}", file=sys.stderr)
 
-    # After a resume the steps since the checkpoint come again, bit for bit; W&B drops what it has.
+    # After a resume the steps since the checkpoint are logged again; W&B drops those that it has.
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
         self.run.log(dict(numbers), step=step)
@@ -100,7 +100,7 @@ class Wandb:
 
 
 def check_wandb(choice: WandbLogger) -> None:
-    """UserError where W&B cannot be used as asked: not installed, or online without a key."""
+    """Raise UserError if W&B cannot be used as configured: not installed, or online without a key."""
     if choice.mode == "disabled":
         return
     try:
@@ -118,7 +118,7 @@ def check_wandb(choice: WandbLogger) -> None:
 
 
 def _run_id(run: RunDirectory) -> str:
-    """Made once and kept in the run directory."""
+    """The id of the W&B run, created once and kept in the run directory."""
     path = run.path / "wandb.json"
     kept = read_record(path, {"id": str}, "restore it, or remove it to continue as a new W&B run")
     if kept is None:
@@ -132,7 +132,7 @@ def _server(wandb: Any) -> SplitResult:
 
 
 def _has_key(server: SplitResult) -> bool:
-    """Whether W&B will find a key, where it looks for one: the environment, then a netrc file."""
+    """Return whether W&B will find a key in the environment or a netrc file."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     for path in filter(None, (os.environ.get("NETRC"), "~/.netrc", "~/_netrc")):
@@ -143,11 +143,11 @@ def _has_key(server: SplitResult) -> bool:
 
 
 def _reachable(wandb: Any) -> bool:
-    """Whether the W&B server takes a connection within REACH_S. Its own client would wait for minutes."""
-    from urllib.request import getproxies  # which imports HTTP
+    """Return whether the server accepts a connection within REACH_S. W&B's client would wait for minutes."""
+    from urllib.request import getproxies  # slow to import
 
     if getproxies():
-        return True  # W&B's client goes through the proxy; whether that answers is for it to find out
+        return True  # W&B's client connects through the proxy, and finds out itself whether that answers
     server = _server(wandb)
     port = server.port or (443 if server.scheme == "https" else 80)
     try:
@@ -158,9 +158,5 @@ def _reachable(wandb: Any) -> bool:
 
 
 def _capped(name: str) -> str:
-    """W&B takes names of 128 characters; what is cut off lives on as a hash."""
+    """Shorten a name to W&B's limit of 128 characters, replacing the rest by a hash."""
     return name if len(name) <= 128 else f"{name[:119]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

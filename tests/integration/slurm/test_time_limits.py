@@ -21,7 +21,7 @@ def test_a_time_limit(cluster, ended, typed, planned, undisturbed, bits, until, 
     code, _, err = ended(command)
     said = next((run.path.parents[2] / ".sweeps" / "slurm").glob("*_0_log.out")).read_text()
     assert code == 1
-    assert "SIGUSR2: back in the queue as job " in said
+    assert "SIGUSR2: requeued as job " in said
     assert "has reached its time limit 2 times (hydra.launcher.max_num_timeout=1)" in said
     assert re.search(r"SIGUSR2.*: the same command resumes it", err)
     assert state_of(run.path).state == "interrupted"

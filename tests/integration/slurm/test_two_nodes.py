@@ -77,7 +77,7 @@ def test_told_to_stop(cluster, submit, planned, until, bits, in_the_middle, in_o
     job, _ = submit()
     until(lambda: in_the_middle(run), timeout=400)
     cluster.ask("scancel", "--signal=USR2", job)
-    until(lambda: "back in the queue as job" in (run.status.get("reason") or ""))
+    until(lambda: "requeued as job" in (run.status.get("reason") or ""))
     saved = run.status["step"]
     last = load_checkpoint(list_checkpoints(run.checkpoints)[-1])
     assert last["step"] == saved

@@ -1,4 +1,4 @@
-"""The members of a sweep side by side: the keys that differ, the accuracies, the mean over seeds."""
+"""The members of a sweep: their names, and a table of differing keys, accuracies and means over seeds."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from bn.run.commands import listing
 from bn.run.directory import ENDED, RunDirectory
+from bn.run.formatting import format_duration
 from bn.run.state import RunState, state_of
-from bn.run.telling import duration
 
 NUMBERS = ("accuracy", "mean ± 95% interval")
 
@@ -17,8 +17,8 @@ class SweepMember(NamedTuple):
     run: RunDirectory
 
 
-def differing(members: Sequence[SweepMember]) -> dict[str, list[str]]:
-    """The keys whose values differ, with each member's value; the seed last. Empty of one member."""
+def differing_keys(members: Sequence[SweepMember]) -> dict[str, list[str]]:
+    """The keys whose values differ, with each member's value; the seed comes last. Empty for one member."""
     parts = [[override.lstrip("+").partition("=") for override in one.overrides] for one in members]
     typed = [{key: value for key, _, value in own} for own in parts]
     columns = {key: [own.get(key, "") for own in typed] for own in typed for key in own}
@@ -26,42 +26,42 @@ def differing(members: Sequence[SweepMember]) -> dict[str, list[str]]:
     return dict(sorted(found.items(), key=lambda item: item[0] == "seed"))
 
 
-def names(members: Sequence[SweepMember]) -> list[str]:
-    """What tells each member from the others: "mnist_bn optim.lr=1 seed=0"."""
-    columns = differing(members)
+def member_names(members: Sequence[SweepMember]) -> list[str]:
+    """Name each member by what distinguishes it from the others: "mnist_bn optim.lr=1 seed=0"."""
+    columns = differing_keys(members)
     if not columns:
         return [member.run.name for member in members]
-    told = [
+    parts = [
         [value if key == "experiment" else f"{key}={value}" for value in values]
         for key, values in columns.items()
     ]
-    return [" ".join(own) for own in zip(*told, strict=True)]
+    return [" ".join(own) for own in zip(*parts, strict=True)]
 
 
-def end_of_sweep(members: Sequence[SweepMember], took_s: float | None = None) -> list[str]:
-    """The last lines of a sweep: a table of its members, what became of them, and what to type next."""
+def sweep_summary(members: Sequence[SweepMember], took_s: float | None = None) -> list[str]:
+    """The final lines of a sweep: a table of its members, their outcomes, and the next command."""
     states = [state_of(member.run.path) for member in members]
     found = [_state(member.run, state) for member, state in zip(members, states, strict=True)]
-    after = "" if took_s is None else f", after {duration(took_s)}"
+    after = "" if took_s is None else f", after {format_duration(took_s)}"
     if all(state in ENDED for state in found):
-        following = listing(members[0].run.config.output)
+        next_command = listing(members[0].run.config.output)
     else:
         again = " with hydra.sweeper.failed=again, once the cause is fixed" * ("failed" in found)
-        following = f"the same command{again}"
-    line = f"train.py: {counted(len(members), found)}{after}; next: {following}"
+        next_command = f"the same command{again}"
+    line = f"train.py: {count_states(len(members), found)}{after}; next: {next_command}"
     return [*table(members, states), line]
 
 
-def counted(total: int, states: Iterable[str]) -> str:
-    """The states of the members of a sweep, all or some: 4 of 6 finished, 1 failed, 1 interrupted."""
+def count_states(total: int, states: Iterable[str]) -> str:
+    """Count the states of members of a sweep: 4 of 6 finished, 1 failed, 1 interrupted."""
     counts = Counter("finished" if state in ENDED else state for state in states)
     others = (f"{count} {state}" for state, count in sorted(counts.items()) if state != "finished")
     return ", ".join([f"{counts['finished']} of {total} finished", *others])
 
 
 def table(members: Sequence[SweepMember], states: Sequence[RunState]) -> list[str]:
-    """A header and a line for each member, those of one setting together, with the mean of their seeds."""
-    columns = differing(members)
+    """A header and a line for each member, grouped by setting, with the mean over its seeds."""
+    columns = differing_keys(members)
     settings: dict[tuple[str, ...], list[int]] = {}
     for i in range(len(members)):
         setting = tuple(values[i] for key, values in columns.items() if key != "seed")
@@ -89,11 +89,11 @@ def _state(run: RunDirectory, state: RunState) -> str:
 
 
 def _mean(states: Sequence[RunState]) -> str:
-    """Over the seeds that are done: 97.54 ± 0.04 (n = 5); empty where they are not at least two."""
+    """The mean over seeds that are done: 97.54 ± 0.04 (n = 5); empty for fewer than two."""
     found = [100 * state.accuracy for state in states if state.state == "done" and state.accuracy is not None]
     if len(found) < 2:
         return ""
-    from bn.compare.intervals import mean_and_interval  # scipy, which takes a while to import
+    from bn.compare.intervals import mean_and_interval  # scipy is slow to import
 
     mean, half = mean_and_interval(found)
     return f"{mean:.2f} ± {half:.2f} (n = {len(found)})"

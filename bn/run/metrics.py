@@ -1,4 +1,4 @@
-"""Where the numbers of a run go while it trains: metrics.jsonl, the loggers, and who watches."""
+"""The metrics of a run while it trains: written to metrics.jsonl, the loggers and the progress display."""
 
 import math
 import time
@@ -10,11 +10,11 @@ from bn.run.loggers import Loggers, open_loggers
 from bn.run.progress import Progress
 
 
-class Numbers:
-    """For a run that resumes after step `first`, `earlier_s` seconds of training after its start.
+class Metrics:
+    """Records the metrics of a run that starts after step `first`, trained for `earlier_s` seconds before.
 
-    Only the process that `writes` has loggers and shows its progress: with `progress` as a bar on stderr;
-    None: where it is a terminal.
+    Only the process that `writes` has loggers and shows progress. `progress`: whether to show a bar on
+    stderr; None: if it is a terminal.
     """
 
     def __init__(
@@ -28,14 +28,14 @@ class Numbers:
 
     @property
     def wall_s(self) -> float:
-        """Seconds of training so far, those before the last checkpoint included."""
+        """Seconds of training so far, including those before resuming."""
         return time.perf_counter() - self.began
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Record what is known of a step that is done; of most steps that is nothing.
+        """Record the metrics of a completed step; most steps have none.
 
-        JSON has no infinity, so numbers that are not finite are left out, such as the validation loss of a
-        network that gives no finite answers.
+        Non-finite numbers are left out, since JSON cannot represent them: for instance the validation loss
+        of a network whose outputs are not finite.
         """
         numbers = {name: value for name, value in numbers.items() if math.isfinite(value)}
         self.progress.log(step, numbers)
@@ -49,8 +49,8 @@ class Numbers:
         self.loggers.finish()
 
 
-class Pace:
-    """Steps per second since step `first`; a new one starts after what is no training, such as saving."""
+class Throughput:
+    """Measures steps per second since step `first`. Start a new one after saving or evaluating."""
 
     def __init__(self, first: int) -> None:
         self.first = first
