@@ -44,7 +44,7 @@ LABEL = {
     "rate": "5 times the learning rate",
     "dropout": "no dropout",
     "l2": "L2 weight reduced 5 times",
-    "decay": "rate decays 6 times faster",
+    "decay": "learning rate decays 6 times faster",
     "lrn": "no local response normalization",
     "shuffle": "shuffling within shards",
     "distortion": "reduced photometric distortions",
@@ -225,8 +225,8 @@ def _table(found: Mapping[tuple[str, str], Worth], level: float, document: Mappi
     config = document["config"]
     lines = [
         "| section 4.2.1 | the paper, ImageNet (points) "
-        "| worth in BN-x5 (points) | times fewer steps | seeds "
-        "| worth alone, added to BN-Baseline (points) | times fewer steps | seeds |",
+        "| gain in BN-x5 (points) | times fewer steps | seeds "
+        "| gain alone, added to BN-Baseline (points) | times fewer steps | seeds |",
         "|---|---|---|---|--:|---|---|--:|",
     ]
     for switch in KEYS:
@@ -235,18 +235,15 @@ def _table(found: Mapping[tuple[str, str], Worth], level: float, document: Mappi
         lines.append(f"| {LABEL[switch]} | {paper} | {' | '.join(cells)} |")
     lines.append(f"| {LABEL['all']} | - | {' | '.join(_cells(found[WHOLE, 'all']))} | - | - | - |")
     note = (
-        f"{networks.setting(config)}. Worth in BN-x5: BN-x5 minus BN-x5 with this one change "
-        "reverted; alone: BN-Baseline with this one change minus BN-Baseline. Points of validation accuracy "
-        "(top-1, single crop) at the "
-        "end, by Algorithm 2's statistics; a run that diverged counts as chance. Steps to the mean of "
-        f"Inception's maxima, {100 * level:.1f}%, and how many seeds reach it where not all do. Both "
-        "compare the same seeds: mean ± half-width of the 95% confidence interval; for ratios the geometric "
-        "mean, and the interval of Student's t on the logarithms. With BN activations have unit scale, "
-        "at which local response normalization with GoogLeNet's constants is the identity to 1e-4: that is "
-        "why networks with BN do not need it, and its row shows what remains between two trainings of a "
-        "seed. BN-x5 trains for half the steps of BN-Baseline, so the last row compares trainings of "
-        "different length. "
-        f"{collected.origin(document)}"
+        f"{networks.setting(config)}. In BN-x5: BN-x5 minus BN-x5 with this one change reverted. Alone: "
+        "BN-Baseline with this one change minus BN-Baseline. Validation accuracy, top-1, single crop, at "
+        "the end, by Algorithm 2's statistics; a run that diverged counts as chance. Steps to the mean of "
+        f"Inception's maxima, {100 * level:.1f}%; where not all seeds reach it, how many do. Both compare "
+        "seed by seed: mean ± half-width of the 95% confidence interval; for ratios, the geometric mean and "
+        "the interval of Student's t on the logarithms. With BN, activations have unit scale, where local "
+        "response normalization with GoogLeNet's constants is the identity to 1e-4: its row shows the "
+        "difference between two trainings of the same seed. BN-x5 trains for half the steps of BN-Baseline, "
+        f"so the last row compares trainings of different lengths. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 

@@ -188,6 +188,7 @@ def draw_bars(axis: Any, seeds: Seeds) -> None:
         axis.plot([i] * len(values), values, ".", color="black", ms=3)
     axis.set_xticks([])
     axis.grid(axis="x", visible=False)
+    axis.set_axisbelow(True)
 
 
 def draw_legend(fig: Any) -> None:

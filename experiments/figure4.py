@@ -155,11 +155,10 @@ def _table(records: dict[tuple[str, int], dict[str, Any]], document: dict[str, A
         lines.append(f"| {name} | {side} | {crops} | {count} | - | - | {' | '.join(cells)} |")
     seeds, examples = len(records["bn_x30", 1]["checkpoints"]), records["ensemble", 1]["n"]
     note = (
-        f"Ours: {networks.setting(config)}; {examples:,} validation images, Algorithm 2's statistics. "
-        f"One network: mean ± half-width of the 95% confidence interval over {seeds} seed{'s' * (seeds > 1)} "
-        f"of BN-x30, or over the {members} members; each where they lie more than {networks.APART:g} points "
-        "apart. The ensemble, of which there is one: 95% interval over "
-        "the images. "
+        f"Ours: {networks.setting(config)}; {examples:,} validation images, Algorithm 2's statistics. Single "
+        f"networks: mean ± half-width of the 95% confidence interval over {seeds} seed{'s' * (seeds > 1)} of "
+        f"BN-x30 or over the {members} ensemble members, listed where they lie more than "
+        f"{networks.APART:g} points apart. The ensemble is one sample; its 95% interval is over the images. "
         "90% top-1 error is chance. The paper's ensemble has 4.82% top-5 error on the test server. "
         f"{collected.origin(document)}"
     )

@@ -55,7 +55,7 @@ def test_the_table_says_what_the_runs_say(runs, tmp_path):
         "Inception at x5": ["never; diverged by step 40 to 140 (2 of 2)", "-", "10.00, 25.00", "-"],
         "Inception, sigmoid": ["never; at chance (2 of 2)", "-", "10.50 ± 6.35", "10.25 ± 3.18"],
     }
-    assert "Ours: CIFAR-10, 28 x 28 crops, width 0.25, 300 mini-batches of 32;" in text
+    assert "Ours: CIFAR-10, 28 x 28 crops, width 0.25, 300 mini-batches of 32." in text
     assert {cells[3] for name, cells in rows.items() if name not in ("Figure 3", "---")} == {"2"}
     assert "14 runs on made up; torch " in text
 
@@ -96,7 +96,7 @@ def test_with_a_larger_mini_batch_steps_are_counted_in_mini_batches_of_32(ended_
     assert rows["Inception"][4:6] == ["1,600", "1"]
     assert rows["BN-x5"][4:6] == ["1,200", "1.33"]
     assert rows["Inception at x5"][4] == "never; diverged by step 320 (1 of 1)"
-    assert "2,400 mini-batches of 32 in steps of 256;" in text
+    assert "2,400 mini-batches of 32 in steps of 256." in text
     assert "Steps: mini-batches of 32 until the accuracy" in text
 
 
