@@ -1,11 +1,11 @@
 """One module for each figure or table: its claim, the runs it needs, how they are collected and drawn.
 
-Each module has `draw(folder, out)` (records in results/ -> figures and tables). If its records come from
-training runs, it also has SWEEPS (the files in configs/sweep that hold its runs, and the axes of each that
-are replaced) and `collect(runs, folder)` (directories of ended runs -> records). If the trained networks are
-evaluated again, `evaluations(runs)` gives the arguments of each evaluate.py. If further runs follow from
-these records, `further_sweeps(folder)` gives their sweeps and axes, and `collect_further(runs, folder)` adds
-their records.
+Each module has `draw(folder, out)`, which turns records in results/ into figures and tables. If the records
+come from training runs, it also has SWEEPS (files in configs/sweep, and the axes of each to replace) and
+`collect(runs, folder)`, which turns directories of ended runs into records. If the trained networks are
+evaluated again, `evaluations(runs)` returns the arguments of each evaluate.py command. If these records
+determine further runs, `further_sweeps(folder)` returns their sweeps and axes, and
+`collect_further(runs, folder)` adds their records.
 """
 
 from types import ModuleType

@@ -1,5 +1,4 @@
-"""Figure 3 (section 4.2.2): the steps each network needs to reach Inception's maximum accuracy, and its own
-maximum.
+"""Figure 3 (section 4.2.2): each network's steps to Inception's maximum accuracy, and its own maximum.
 
     python scripts/reproduce.py figure3     the runs of figure2 (configs/sweep/figure2.yaml)
 
@@ -13,11 +12,10 @@ Inception's seeds; the step at which a run reaches it is interpolated between tw
 itself the steps are those of each seed's own maximum. Ratios compare the same seeds: their geometric mean,
 and Student's 95% interval of the mean logarithm. Maxima are those of the accuracies with moving averages, as
 evaluated during training; the paper does not say which statistics it used. The last column has the accuracy
-at the end of training, with BN by Algorithm 2's statistics, which can lie above the maximum: moving averages
-lag behind. A run is at chance if its best evaluation is not above what 0.1% of guessing runs
-exceed: p + z sqrt(p (1 - p) / n), with p the share of one class, n the number of validation images, z
-corrected for the number of evaluations. The table has the seeds whose runs have ended, and its header gives
-the scale.
+at the end of training, with BN by Algorithm 2's statistics, which can exceed the maximum because moving
+averages lag. A run is at chance if its best evaluation does not exceed what 0.1% of guessing runs exceed:
+p + z sqrt(p (1 - p) / n), with p the share of one class, n the number of validation images, z corrected for
+the number of evaluations. The table has the seeds whose runs have ended, and its header gives the scale.
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,20 +5,18 @@
                                                     what_came_after_chosen.yaml)
 
 The network of Figure 1 without normalization, with BN, with layer normalization (Ba et al. 2016) and with
-group normalization (Wu & He 2018), which need no mini-batch: each normalizes over the units of one example,
-of the whole layer or of each of 10 groups of 10 units. All have a gamma and a beta for each unit, before the
-sigmoid. Same budget, each at its own best rate. No claim of the paper depends on it. Measured numbers, with
-n: results/what_came_after/table.md.
+group normalization (Wu & He 2018). The last two need no mini-batch: they normalize over the units of one
+example, in the whole layer or in each of 10 groups of 10 units. All have a gamma and a beta for each unit,
+before the sigmoid, the same budget, and their own best learning rate. No claim of the paper depends on it.
+Measured numbers, with n: results/what_came_after/table.md.
 
-Decisions: the budget, the rates and the choice are those of `optimizers` with SGD, whose runs without
-normalization and with BN are the same runs.
+Decisions: budget, learning rates and choice are those of `optimizers` with SGD; its runs without
+normalization and with BN are used here too.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from bn.config import Config
-from bn.run.directory import RunDirectory
 from experiments import chosen, collected, optimizers, style
 
 SWEEPS = {"what_came_after": (), "optimizers": ("optim=sgd",)}
@@ -41,14 +39,11 @@ def case_of(config: Config) -> chosen.Case:
     return (config.model.norm,)
 
 
-def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """Of the grid: final.csv (one row a run) and runs.json."""
-    chosen.write(runs, folder / chosen.GRID, COLUMNS, case_of)
-    collected.write_provenance(folder / "runs.json", runs)
+collect, collect_further = chosen.collectors(COLUMNS, case_of)
 
 
 def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
-    """The five further seeds of each normalization at its rate."""
+    """The five further seeds of each normalization at its chosen learning rate."""
     found = []
     for (norm,), cells in chosen.read(folder / chosen.GRID, COLUMNS).items():
         rate = f"optim.lr_factor={optimizers.factor(cells):g}"
@@ -60,14 +55,8 @@ def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
     return found
 
 
-def collect_further(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """Of the further seeds: further_seeds.csv (one row a run) and further_seeds_runs.json."""
-    chosen.write(runs, folder / chosen.FURTHER, COLUMNS, case_of)
-    collected.write_provenance(folder / "further_seeds_runs.json", runs)
-
-
 def draw(folder: Path, out: Path) -> None:
-    """what_came_after (png, svg, pdf) and table.md."""
+    """Write what_came_after (png, svg, pdf) and table.md."""
     grid = chosen.read(folder / chosen.GRID, COLUMNS)
     _draw(grid, out / "what_came_after")
     (out / "table.md").write_text(_table(grid, chosen.read_further(folder, COLUMNS, grid)))
@@ -84,7 +73,7 @@ def _draw(grid: chosen.Grid, stem: Path) -> None:
 
 
 def _table(grid: chosen.Grid, further: dict[chosen.Case, list[chosen.Run]]) -> str:
-    lines = ["| normalization | rate | test accuracy (%) | against BN (points) |", "|---|--:|---|---|"]
+    lines = ["| normalization | learning rate | test accuracy (%) | minus BN (points) |", "|---|--:|---|---|"]
     with_bn = further["batch",]
     for norm, name in NORMS.items():
         runs = further[norm,]
@@ -93,7 +82,7 @@ def _table(grid: chosen.Grid, further: dict[chosen.Case, list[chosen.Run]]) -> s
         lines.append(f"| {name} | {' | '.join(cells)} |")
     n = collected.seeds_text(len(runs) for runs in further.values())
     note = (
-        "The network of Figure 1 after 5,000 mini-batches of 60, SGD at a constant rate; with BN by "
+        "The network of Figure 1 after 5,000 mini-batches of 60, SGD at a constant learning rate; with BN by "
         f"Algorithm 2's statistics. Mean ± half-width of the 95% confidence interval, {n}, compared seed by "
         f"seed. {chosen.NOTE}"
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from experiments import ablation, collected, regularization
-from experiments.regularization import worth
+from experiments.regularization import effect
 from experiments.verdicts.judged import (
     CONFIRMED,
     NOT_CONFIRMED,
@@ -23,7 +23,7 @@ def _shown(points: Mapping[str, list[float]]) -> str:
 def _by_size(results: Path, one: str, other: str) -> dict[str, list[float]]:
     found = regularization.read(results / "regularization")
     return {
-        f"{size:,} examples": worth(seeds, found[other][size]) for size, seeds in sorted(found[one].items())
+        f"{size:,} examples": effect(seeds, found[other][size]) for size, seeds in sorted(found[one].items())
     }
 
 
@@ -43,7 +43,7 @@ def _no_dropout(results: Path) -> Judged:
     chance = 1 / collected.read_json(folder / "runs.json")["config"]["data.classes"]
     groups, _ = ablation.read_groups(folder)
     points = {
-        "BN-x5": list(ablation.worth(groups, ablation.WHOLE, "dropout", chance).points),
+        "BN-x5": list(ablation.effect(groups, ablation.WHOLE, "dropout", chance).points),
         **_by_size(results, "bn", "bn_dropout"),
     }
     worse = [clearly(values) < 0 for values in points.values()]

@@ -104,7 +104,7 @@ def test_the_table_is_reckoned_by_hand(record, monkeypatch):
     assert cells["shift at 4 settings (%)"] == [
         "2.00 ± 0.00", collected.mean_text(bn, 2), "2.00 (2.00 to 2.00)",
     ]  # fmt: skip
-    assert cells["shift at 3 settings where the one without BN learns* (%)"] == [
+    assert cells["shift at 3 settings where the network without BN learns* (%)"] == [
         "2.00 ± 0.00", "1.00 ± 0.00", "2.00 (2.00 to 2.00)",
     ]  # fmt: skip
     # Of shift and accuracy: falls in both; with BN the fourth moves most and is as accurate as the first.

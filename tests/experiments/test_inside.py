@@ -155,8 +155,8 @@ def test_saturation_is_averaged_over_even_steps(results, no_figures):
     saturation.draw(folder, folder)
     cells = cells_of(folder)
     assert cells["hidden layer 1, mean over the training"] == ["1.05 ± 0.64", "0.11 ± 0.06", "+0.95 ± 0.57"]
-    assert cells["hidden layer 3, at its end"][0] == "18.90 ± 11.44"
-    assert cells["hidden layer 3, before the training"][0] == "0.00 ± 0.00"
+    assert cells["hidden layer 3, at the end"][0] == "18.90 ± 11.44"
+    assert cells["hidden layer 3, before training"][0] == "0.00 ± 0.00"
 
 
 @pytest.mark.parametrize(
