@@ -23,7 +23,7 @@ PLOTS = {"growth": growth.plot}
 def draw(folder: Path, out: Path) -> None:
     for path in sorted(folder.glob("*.json")):
         document = read_record(path, {"kind?": str, "environment?": dict})
-        if "environment" in document:  # a record, not the drawn.json that experiments/committed.py writes
+        if "environment" in document:  # a record, not the drawn.json that experiments/drawing.py writes
             kind = document.get("kind", "step")
             if kind not in TABLES:
                 raise Damaged(path, f"kind={kind}, of {', '.join(TABLES)}")

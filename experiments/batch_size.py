@@ -4,9 +4,9 @@
                                                (configs/sweep/batch_size_*.yaml)
 
 The network of Figure 1 with BN in mini-batches of 2, 10, 60, 250 and 1,000, each at its own best learning
-rate (`experiments.chosen`): its accuracy, and how far its outputs in training, where they depend on the rest
-of the mini-batch, are from those at inference (`bn.observe.population_gap`, at the end, over 10,000 training
-examples). Measured numbers, with n: results/batch_size/table.md.
+rate (`experiments.selection`): its accuracy, and how far its outputs in training, where they depend on the
+rest of the mini-batch, are from those at inference (`bn.observe.population_gap`, at the end, over 10,000
+training examples). Measured numbers, with n: results/batch_size/table.md.
 
 Decisions that the rule left open: every size sees 210,000 examples, so that larger mini-batches take fewer
 steps; more would cost too much at size 2, which takes 105,000 steps. At every size, Algorithm 2 uses 18,000
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from bn.config import Config
-from experiments import chosen, collected, style
+from experiments import collected, selection, style
 
 SIZES = (2, 10, 60, 250, 1000)
 EXAMPLES = 210_000
@@ -30,30 +30,30 @@ COLUMNS = ("size",)
 GAP = ("observe/population_gap/probabilities", "observe/population_gap/classes")
 
 
-def case_of(config: Config) -> chosen.Case:
+def case_of(config: Config) -> selection.Case:
     return (str(config.optim.batch),)
 
 
-collect, collect_further = chosen.collectors(COLUMNS, case_of, GAP)
+collect, collect_further = selection.collectors(COLUMNS, case_of, GAP)
 
 
 def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
     """The five further seeds of each size at its chosen learning rate."""
     return [
-        (f"batch_size_{size}", (f"optim.lr={chosen.best(cells):g}", "seed=1,2,3,4,5"))
-        for (size,), cells in chosen.read(folder / chosen.GRID, COLUMNS).items()
+        (f"batch_size_{size}", (f"optim.lr={selection.best(cells):g}", "seed=1,2,3,4,5"))
+        for (size,), cells in selection.read(folder / selection.GRID, COLUMNS).items()
     ]
 
 
 def draw(folder: Path, out: Path) -> None:
     """Write batch_size (png, svg, pdf) and table.md."""
-    grid = chosen.read(folder / chosen.GRID, COLUMNS)
-    further = chosen.read_further(folder, COLUMNS, grid)
+    grid = selection.read(folder / selection.GRID, COLUMNS)
+    further = selection.read_further(folder, COLUMNS, grid)
     _draw(further, out / "batch_size")
     (out / "table.md").write_text(_table(grid, further))
 
 
-def _draw(further: Mapping[chosen.Case, list[chosen.Run]], stem: Path) -> None:
+def _draw(further: Mapping[selection.Case, list[selection.Run]], stem: Path) -> None:
     fig, (left, right) = style.figure(7.4, 3.0, columns=2)
     sizes = [int(size) for (size,) in further]
     population = {"color": style.WITH["color"], "marker": "o", "ms": 3.5}
@@ -88,7 +88,7 @@ def _draw(further: Mapping[chosen.Case, list[chosen.Run]], stem: Path) -> None:
     style.save(fig, stem)
 
 
-def _table(grid: chosen.Grid, further: Mapping[chosen.Case, list[chosen.Run]]) -> str:
+def _table(grid: selection.Grid, further: Mapping[selection.Case, list[selection.Run]]) -> str:
     lines = [
         "| examples in a mini-batch | steps | learning rate | test accuracy (%) | the same, moving averages "
         "| distance of the class probabilities, training to inference | examples with another class (%) |",
@@ -97,8 +97,8 @@ def _table(grid: chosen.Grid, further: Mapping[chosen.Case, list[chosen.Run]]) -
     for case, runs in further.items():
         size = int(case[0])
         cells = (
-            f"{size:,}", f"{EXAMPLES // size:,}", chosen.rate_text(grid[case]), chosen.percent(runs),
-            chosen.percent(runs, lambda run: run.test_moving),
+            f"{size:,}", f"{EXAMPLES // size:,}", selection.rate_text(grid[case]), selection.percent(runs),
+            selection.percent(runs, lambda run: run.test_moving),
             collected.mean_text([run.extra["probabilities"] for run in runs], 4),
             collected.mean_text([100 * run.extra["classes"] for run in runs], 2),
         )  # fmt: skip
@@ -108,9 +108,9 @@ def _table(grid: chosen.Grid, further: Mapping[chosen.Case, list[chosen.Run]]) -
         f"The network of Figure 1 with BN after {EXAMPLES:,} examples, at a constant learning rate. Test "
         "accuracy by Algorithm 2's statistics, over 18,000 training examples, and by moving averages with "
         f"weight 0.1 on the newest mini-batch. Mean ± half-width of the 95% confidence interval, {n}; seeds "
-        f"are listed where they lie more than {chosen.APART:g} points apart. Distance: total variation (0 to "
-        "1) between an example's class probabilities in training, in a mini-batch of this size, and at "
+        f"are listed where they lie more than {selection.APART:g} points apart. Distance: total variation (0 "
+        "to 1) between an example's class probabilities in training, in a mini-batch of this size, and at "
         "inference by Algorithm 2's statistics, mean of 10,000 training examples; another class: the most "
-        f"probable class differs. {chosen.NOTE}"
+        f"probable class differs. {selection.NOTE}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -47,8 +47,8 @@ import numpy as np
 
 from bn.config import MlpModel
 from bn.run.directory import RunDirectory, read_lines
-from experiments import archived, collected, inside, style
-from experiments.inside import NETWORKS, Row, by_seed
+from experiments import archived, collected, observations, style
+from experiments.observations import NETWORKS, Row, by_seed
 
 SWEEPS = {"covariate_shift": (), "inside_mlp": ()}
 MEASURES = ("shift", "gradient_shift")
@@ -67,7 +67,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     whole = [run for run in runs if "amplification" in run.config.observe]
     grid = [run for run in runs if run not in whole]
     archived.write_rows(folder / "grid.csv", HEADER, grid, _who, lambda run: [(*_who(run), *_numbers(run))])
-    inside.write(folder / "inside.csv", whole, OBSERVED)
+    observations.write(folder / "inside.csv", whole, OBSERVED)
     collected.write_entries(folder / "runs.json", entries)
 
 
@@ -77,7 +77,7 @@ def _who(run: RunDirectory) -> tuple[str, float, float, int]:
 
 
 def _numbers(run: RunDirectory) -> tuple[Any, ...]:
-    found = inside.observed(run, MEASURES)
+    found = observations.observed(run, MEASURES)
     means = []
     for name in MEASURES:
         values = [numbers[name] for _, _, numbers in found if numbers.get(name, 0) > 0]
@@ -113,7 +113,7 @@ def read_grid(folder: Path) -> Grid:
 
 
 def read_inside(folder: Path) -> list[Row]:
-    return inside.read(folder / "inside.csv")
+    return observations.read(folder / "inside.csv")
 
 
 def over_settings(grid: Grid, network: str, measure: str) -> list[float]:
@@ -181,7 +181,9 @@ def _draw(grid: Grid, rows: Sequence[Row], stem: Path) -> None:
     fig, axes = style.figure(9.6, 3.1, columns=3)
     for axis, measure in zip(axes, MEASURES, strict=False):
         for network in NETWORKS:
-            steps, values = inside.path(rows, measure, network=network, layer=(2, 3), together=geometric_mean)
+            steps, values = observations.path(
+                rows, measure, network=network, layer=(2, 3), together=geometric_mean
+            )
             look = style.STYLE[network]
             label = f"{style.LABEL[network]} (n = {len(values)})"
             axis.plot(steps, np.exp(np.log(values).mean(0)), marker="o", ms=3, label=label, **look)

@@ -30,7 +30,7 @@ from pathlib import Path
 from statistics import fmean
 
 from bn.config import Config, MlpModel
-from experiments import batch_size, chosen, collected, style
+from experiments import batch_size, collected, selection, style
 from experiments.batch_size import GAP
 
 GROUPS = {60: (2, 10), 1000: (2, 10, 250)}  # mini-batch size: group sizes
@@ -39,12 +39,12 @@ COLUMNS = ("size", "group")
 LOOK = {60: {"color": "#E69F00", "marker": "s"}, 1000: {"color": "#CC79A7", "marker": "^"}}
 
 
-def case_of(config: Config) -> chosen.Case:
+def case_of(config: Config) -> selection.Case:
     assert isinstance(config.model, MlpModel)
     return (str(config.optim.batch), str(config.model.norm_group))
 
 
-collect, collect_further = chosen.collectors(COLUMNS, case_of, GAP)
+collect, collect_further = selection.collectors(COLUMNS, case_of, GAP)
 
 
 def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
@@ -52,35 +52,37 @@ def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
     return [
         (
             f"groups_{size}",
-            (f"model.norm_group={group}", f"optim.lr={chosen.best(cells):g}", "seed=1,2,3,4,5"),
+            (f"model.norm_group={group}", f"optim.lr={selection.best(cells):g}", "seed=1,2,3,4,5"),
         )
-        for (size, group), cells in chosen.read(folder / chosen.GRID, COLUMNS).items()
+        for (size, group), cells in selection.read(folder / selection.GRID, COLUMNS).items()
     ]
 
 
 def draw(folder: Path, out: Path) -> None:
     """Write groups (png, svg, pdf) and table.md."""
-    grid = chosen.read(folder / chosen.GRID, COLUMNS)
-    further = chosen.read_further(folder, COLUMNS, grid)
+    grid = selection.read(folder / selection.GRID, COLUMNS)
+    further = selection.read_further(folder, COLUMNS, grid)
     whole = read_whole(folder.parent / "batch_size")
     _draw(further, whole, out / "groups")
     (out / "table.md").write_text(_table(grid, further, whole))
 
 
-def read_whole(folder: Path) -> dict[int, list[chosen.Run]]:
+def read_whole(folder: Path) -> dict[int, list[selection.Run]]:
     """The further seeds of `batch_size`, with whole mini-batches, by size."""
-    grid = chosen.read(folder / chosen.GRID, batch_size.COLUMNS)
-    found = chosen.read_further(folder, batch_size.COLUMNS, grid)
+    grid = selection.read(folder / selection.GRID, batch_size.COLUMNS)
+    found = selection.read_further(folder, batch_size.COLUMNS, grid)
     return {int(size): runs for (size,), runs in found.items()}
 
 
-def distance(runs: Sequence[chosen.Run]) -> list[float]:
+def distance(runs: Sequence[selection.Run]) -> list[float]:
     """The distance between class probabilities in training and at inference, by seed."""
     return [run.extra["probabilities"] for run in runs]
 
 
 def _draw(
-    further: Mapping[chosen.Case, list[chosen.Run]], whole: Mapping[int, list[chosen.Run]], stem: Path
+    further: Mapping[selection.Case, list[selection.Run]],
+    whole: Mapping[int, list[selection.Run]],
+    stem: Path,
 ) -> None:
     lines = [("whole mini-batches", whole, {"color": style.WITH["color"], "marker": "o"})]
     for size, groups in GROUPS.items():
@@ -111,9 +113,9 @@ def _draw(
 
 
 def _table(
-    grid: chosen.Grid,
-    further: Mapping[chosen.Case, list[chosen.Run]],
-    whole: Mapping[int, list[chosen.Run]],
+    grid: selection.Grid,
+    further: Mapping[selection.Case, list[selection.Run]],
+    whole: Mapping[int, list[selection.Run]],
 ) -> str:
     lines = [
         "| mini-batch | groups of | learning rate | test accuracy (%) | minus the whole mini-batch (points) "
@@ -125,8 +127,8 @@ def _table(
     for (size, group), runs in further.items():
         distances = [distance(those) for those in (runs, whole[int(group)], whole[int(size)])]
         cells = (
-            f"{int(size):,}", group, chosen.rate_text(grid[size, group]), chosen.percent(runs),
-            collected.mean_text(chosen.gains(runs, whole[int(size)]), 2, "+"),
+            f"{int(size):,}", group, selection.rate_text(grid[size, group]), selection.percent(runs),
+            collected.mean_text(selection.gains(runs, whole[int(size)]), 2, "+"),
             *(collected.mean_text(seeds, 4) for seeds in distances),
             collected.mean_text([100 * run.extra["classes"] for run in runs], 2),
         )  # fmt: skip
@@ -136,7 +138,7 @@ def _table(
         f"The network of Figure 1 with BN after {batch_size.EXAMPLES:,} examples, at a constant learning "
         "rate; each group of a mini-batch is normalized by its own statistics. Test accuracy by Algorithm "
         f"2's statistics. Mean ± half-width of the 95% confidence interval, {n}; differences seed by seed; "
-        f"seeds are listed where they lie more than {chosen.APART:g} points apart. Distance and other class "
-        f"as in results/batch_size. {chosen.NOTE}"
+        f"seeds are listed where they lie more than {selection.APART:g} points apart. Distance and other "
+        f"class as in results/batch_size. {selection.NOTE}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

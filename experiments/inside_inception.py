@@ -46,9 +46,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bn.run.directory import RunDirectory, read_lines
-from experiments import archived, collected, inside, networks, style
+from experiments import archived, collected, networks, observations, style
 from experiments.inception_percentiles import layer_name
-from experiments.inside import Row, by_seed
+from experiments.observations import Row, by_seed
 
 SWEEPS = {"inside_inception": (), "inside_sigmoid": ()}
 NETWORKS = ("inception", "bn_baseline")
@@ -64,7 +64,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     entries = archived.gather(runs, folder)  # all of them: seeds are compared pairwise
     for nonlinearity in NONLINEARITIES:
         own = [run for run in runs if run.config.model.nonlinearity == nonlinearity]
-        inside.write(folder / f"{nonlinearity}.csv", own, OBSERVED)
+        observations.write(folder / f"{nonlinearity}.csv", own, OBSERVED)
     archived.write_rows(folder / "final.csv", FINAL, runs, _who, lambda run: [(*_who(run), _accuracy(run))])
     collected.write_entries(folder / "runs.json", entries)
 
@@ -90,7 +90,7 @@ def read(folder: Path) -> Record:
     for row in collected.read_csv(folder / "final.csv"):
         seeds = accuracy.setdefault((row["network"], row["nonlinearity"]), [])
         seeds.append(float(row["validation_accuracy"]))
-    rows = {name: inside.read(folder / f"{name}.csv") for name in NONLINEARITIES}
+    rows = {name: observations.read(folder / f"{name}.csv") for name in NONLINEARITIES}
     document = collected.read_json(folder / "runs.json")
     return Record(rows, accuracy, list(map(layer_name, document["config"]["probe.layers"])), document)
 
@@ -116,7 +116,7 @@ def _draw(record: Record, stem: Path) -> None:
     for axis, (nonlinearity, measure) in zip(axes, panels, strict=False):
         for network in NETWORKS:
             rows = record.rows[nonlinearity]
-            steps, values = inside.path(rows, measure, network=network, together=geometric_mean)
+            steps, values = observations.path(rows, measure, network=network, together=geometric_mean)
             look, values = style.STYLE[network], 100 * values
             label = f"{style.LABEL[network]} (n = {len(values)})"
             axis.plot(steps, np.exp(np.log(values).mean(0)), marker="o", ms=3, label=label, **look)
@@ -124,7 +124,7 @@ def _draw(record: Record, stem: Path) -> None:
         axis.set(yscale="log")
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     for network in SIGMOIDS:
-        steps, shares = inside.path(record.rows["sigmoid"], "saturated", network=network)
+        steps, shares = observations.path(record.rows["sigmoid"], "saturated", network=network)
         look, shares = style.STYLE[network], 100 * shares
         axes[3].plot(steps, shares.mean(0), marker="o", ms=3, label=style.LABEL[network], **look)
         axes[3].fill_between(steps, shares.min(0), shares.max(0), color=look["color"], alpha=0.25, lw=0)

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from bn.run.directory import RunDirectory
-from experiments import archived, collected, inside, style
-from experiments.inside import NETWORKS, Row, by_seed
+from experiments import archived, collected, observations, style
+from experiments.observations import NETWORKS, Row, by_seed
 
 SWEEPS = {"inside_mlp": ()}
 STEPS = (0, 100, 1_000, 5_000, 20_000, 50_000)
@@ -39,12 +39,12 @@ BANDS = ("jacobian_p10", "jacobian_p50", "jacobian_p90")
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """Write jacobians.csv (singular values and gradients by network, seed, step and layer) and runs.json."""
     entries = archived.gather(runs, folder)
-    inside.write(folder / "jacobians.csv", runs, ("jacobian_log", *BANDS, "input_gradient"))
+    observations.write(folder / "jacobians.csv", runs, ("jacobian_log", *BANDS, "input_gradient"))
     collected.write_entries(folder / "runs.json", entries)
 
 
 def read_rows(folder: Path) -> list[Row]:
-    return inside.read(folder / "jacobians.csv")
+    return observations.read(folder / "jacobians.csv")
 
 
 def logarithms(rows: Sequence[Row], network: str, layer: int, step: int) -> list[float]:
@@ -75,7 +75,9 @@ def _draw(rows: Sequence[Row], stem: Path) -> None:
         axis.axhline(1, color="0.5", lw=0.8, zorder=0)
         for network in NETWORKS:
             look = style.STYLE[network]
-            low, middle, high = (inside.path(rows, name, network=network, layer=layer) for name in BANDS)
+            low, middle, high = (
+                observations.path(rows, name, network=network, layer=layer) for name in BANDS
+            )
             steps = [max(step, 10) for step in middle[0]]  # step 0 at the left edge of a logarithmic axis
             low, middle, high = (np.exp(np.log(values).mean(0)) for _, values in (low, middle, high))
             axis.plot(steps, middle, marker="o", ms=3, label=style.LABEL[network], **look)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from bn.run.directory import RunDirectory, read_lines
-from experiments import chosen, collected, style
+from experiments import collected, selection, style
 
 SWEEPS = {"moving_averages": ()}
 ACCURACIES = ("test/accuracy", "test/accuracy_population")
@@ -98,8 +98,8 @@ def _table(paths: Paths) -> str:
             f"{rate:g}",
             collected.mean_text(apart(values), 2),
             collected.mean_text(apart(values[:, steps <= EARLY]), 2),
-            collected.summary(largest.tolist(), chosen.APART),
-            *(collected.summary((100 * values[:, -1, i]).tolist(), chosen.APART) for i in (0, 1)),
+            collected.summary(largest.tolist(), selection.APART),
+            *(collected.summary((100 * values[:, -1, i]).tolist(), selection.APART) for i in (0, 1)),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     steps, values = next(iter(paths.values()))
@@ -108,6 +108,6 @@ def _table(paths: Paths) -> str:
         f"Algorithm 2 at {len(steps)} evaluations, from step {steps[0]:,} to {steps[-1]:,}. Differences are "
         "absolute: the mean or the largest over a seed's evaluations. Mean ± half-width of the 95% "
         f"confidence interval, {collected.seeds_text([len(values)])}; seeds are listed where they lie more "
-        f"than {chosen.APART:g} points apart."
+        f"than {selection.APART:g} points apart."
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bn.run.directory import RunDirectory
-from experiments import archived, collected, inside, style
-from experiments.inside import NETWORKS, Row, by_seed
+from experiments import archived, collected, observations, style
+from experiments.observations import NETWORKS, Row, by_seed
 
 SWEEPS = {"inside_mlp": ()}
 LAYERS = (1, 2, 3)
@@ -30,12 +30,12 @@ LOOK = {1: (0, (1, 1.2)), 2: (0, (4, 1.5)), 3: "-"}  # layer: dashes
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """Write saturation.csv (share by network, seed, step and layer) and runs.json."""
     entries = archived.gather(runs, folder)
-    inside.write(folder / "saturation.csv", runs, ("saturated",))
+    observations.write(folder / "saturation.csv", runs, ("saturated",))
     collected.write_entries(folder / "runs.json", entries)
 
 
 def read_rows(folder: Path) -> list[Row]:
-    return inside.read(folder / "saturation.csv")
+    return observations.read(folder / "saturation.csv")
 
 
 def over_training(rows: Sequence[Row], network: str, layer: int) -> list[float]:
@@ -55,7 +55,7 @@ def _draw(rows: Sequence[Row], stem: Path) -> None:
     for axis, network in zip(axes, NETWORKS, strict=True):
         color = style.STYLE[network]["color"]
         for layer in LAYERS:
-            steps, shares = inside.path(rows, "saturated", network=network, layer=layer)
+            steps, shares = observations.path(rows, "saturated", network=network, layer=layer)
             shares = 100 * shares
             axis.plot(
                 steps, shares.mean(0), color=color, linestyle=LOOK[layer], label=f"hidden layer {layer}"

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from bn.run.directory import RunDirectory
-from experiments import archived, collected, inside, style
-from experiments.inside import NETWORKS, Row, by_seed
+from experiments import archived, collected, observations, style
+from experiments.observations import NETWORKS, Row, by_seed
 
 SWEEPS = {"inside_mlp": (), "weight_growth": ()}
 LAYERS = (1, 2, 3)
@@ -42,12 +42,12 @@ LATER = tuple(range(MIDDLE, END + 1, EVERY))  # the second half
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
     """Write norms.csv (by network, learning rate, seed, step and layer, every 2,500 steps) and runs.json."""
     entries = archived.gather(runs, folder)
-    inside.write(folder / "norms.csv", runs, ("weight_norm", "gradient_norm"), every=EVERY)
+    observations.write(folder / "norms.csv", runs, ("weight_norm", "gradient_norm"), every=EVERY)
     collected.write_entries(folder / "runs.json", entries)
 
 
 def read_rows(folder: Path) -> list[Row]:
-    return inside.read(folder / "norms.csv")
+    return observations.read(folder / "norms.csv")
 
 
 def rates(rows: Sequence[Row]) -> list[float]:
@@ -86,7 +86,7 @@ def _draw(rows: Sequence[Row], stem: Path) -> None:
         for axis, name in zip(column, ("weight_norm", "gradient_norm"), strict=True):
             for network in NETWORKS:
                 look = style.STYLE[network]
-                steps, values = inside.path(rows, name, network=network, lr=lr, layer=LAYERS[-1])
+                steps, values = observations.path(rows, name, network=network, lr=lr, layer=LAYERS[-1])
                 axis.plot(steps, values.mean(0), label=style.LABEL[network], **look)
                 axis.fill_between(steps, values.min(0), values.max(0), color=look["color"], alpha=0.2, lw=0)
             axis.set(yscale="log", xlim=(START, END))

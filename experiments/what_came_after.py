@@ -17,7 +17,7 @@ normalization and with BN are used here too.
 from pathlib import Path
 
 from bn.config import Config
-from experiments import chosen, collected, optimizers, style
+from experiments import collected, optimizers, selection, style
 
 SWEEPS = {"what_came_after": (), "optimizers": ("optim=sgd",)}
 NORMS = {
@@ -35,17 +35,17 @@ LOOK = {
 COLUMNS = ("norm",)
 
 
-def case_of(config: Config) -> chosen.Case:
+def case_of(config: Config) -> selection.Case:
     return (config.model.norm,)
 
 
-collect, collect_further = chosen.collectors(COLUMNS, case_of)
+collect, collect_further = selection.collectors(COLUMNS, case_of)
 
 
 def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
     """The five further seeds of each normalization at its chosen learning rate."""
     found = []
-    for (norm,), cells in chosen.read(folder / chosen.GRID, COLUMNS).items():
+    for (norm,), cells in selection.read(folder / selection.GRID, COLUMNS).items():
         rate = f"optim.lr_factor={optimizers.factor(cells):g}"
         if norm in ("none", "batch"):
             experiment = "mnist_bn" if norm == "batch" else "mnist_baseline"
@@ -57,33 +57,37 @@ def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
 
 def draw(folder: Path, out: Path) -> None:
     """Write what_came_after (png, svg, pdf) and table.md."""
-    grid = chosen.read(folder / chosen.GRID, COLUMNS)
+    grid = selection.read(folder / selection.GRID, COLUMNS)
     _draw(grid, out / "what_came_after")
-    (out / "table.md").write_text(_table(grid, chosen.read_further(folder, COLUMNS, grid)))
+    (out / "table.md").write_text(_table(grid, selection.read_further(folder, COLUMNS, grid)))
 
 
-def _draw(grid: chosen.Grid, stem: Path) -> None:
+def _draw(grid: selection.Grid, stem: Path) -> None:
     fig, axis = style.figure(4.6, 3.2)
     for norm, look in LOOK.items():
-        chosen.draw_rates(axis, grid[norm,], NORMS[norm], look)
-    chosen.error_axis(axis)
+        selection.draw_rates(axis, grid[norm,], NORMS[norm], look)
+    selection.error_axis(axis)
     axis.set_ylabel("accuracy on held-out examples (%),\nlogarithmic in the error")
     axis.legend(loc="lower center")
     style.save(fig, stem)
 
 
-def _table(grid: chosen.Grid, further: dict[chosen.Case, list[chosen.Run]]) -> str:
+def _table(grid: selection.Grid, further: dict[selection.Case, list[selection.Run]]) -> str:
     lines = ["| normalization | learning rate | test accuracy (%) | minus BN (points) |", "|---|--:|---|---|"]
     with_bn = further["batch",]
     for norm, name in NORMS.items():
         runs = further[norm,]
-        against = collected.summary(chosen.gains(runs, with_bn), chosen.APART, sign="+")
-        cells = (chosen.rate_text(grid[norm,]), chosen.percent(runs), "-" if norm == "batch" else against)
+        against = collected.summary(selection.gains(runs, with_bn), selection.APART, sign="+")
+        cells = (
+            selection.rate_text(grid[norm,]),
+            selection.percent(runs),
+            "-" if norm == "batch" else against,
+        )
         lines.append(f"| {name} | {' | '.join(cells)} |")
     n = collected.seeds_text(len(runs) for runs in further.values())
     note = (
         "The network of Figure 1 after 5,000 mini-batches of 60, SGD at a constant learning rate; with BN by "
         f"Algorithm 2's statistics. Mean ± half-width of the 95% confidence interval, {n}, compared seed by "
-        f"seed. {chosen.NOTE}"
+        f"seed. {selection.NOTE}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -16,7 +16,7 @@ from benchmarks import gpu_hours, run_hours, tables
 from bn.errors import Arguments, UserError, reason_of
 from bn.files import write_whole
 from experiments import EXPERIMENTS
-from experiments.committed import PAGES, differences, has_records, make, page_with_tables
+from experiments.drawing import PAGES, differences, has_records, make, page_with_tables
 
 # What results/ has a folder for.
 DRAWN = {**EXPERIMENTS, "gpu_hours": gpu_hours, "run_hours": run_hours, "benchmark": tables}

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean
 
 from experiments import collected, covariate_shift, jacobians, saturation, weight_growth
-from experiments.inside import NETWORKS, Row, by_seed
+from experiments.observations import NETWORKS, Row, by_seed
 from experiments.verdicts.figure1 import speedups
 from experiments.verdicts.judged import Judged, clearly, clearly_above_one, graded, rule
 

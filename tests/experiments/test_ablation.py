@@ -7,7 +7,7 @@ from bn.cli.arguments import names_of
 from bn.config import flatten, to_dict
 from bn.errors import UserError
 from experiments import ablation, collected, style
-from experiments.committed import differences, make
+from experiments.drawing import differences, make
 from tests.conftest import slowly
 
 FAST, SLOW = {100: 0.5, 200: 0.6, 300: 0.7}, {100: 0.3, 200: 0.5, 300: 0.6}  # 0.55 at steps 150 and 250

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments import base_rate, collected
-from experiments.committed import differences, make
+from experiments.drawing import differences, make
 
 # By rate and decay: the accuracy of the last three evaluations, of which the last counts.
 ACCURACY = {

@@ -10,7 +10,7 @@ import pytest
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from experiments import claims, figure2, figure3, verdicts
-from experiments.committed import RESULTS
+from experiments.drawing import RESULTS
 from experiments.verdicts.judged import clearly_above_one
 
 

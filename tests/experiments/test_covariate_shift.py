@@ -6,9 +6,9 @@ from statistics import geometric_mean
 import pytest
 
 from bn.run.directory import read_lines
-from experiments import collected, covariate_shift, inside, style
-from experiments.committed import differences, make
-from experiments.inside import NETWORKS
+from experiments import collected, covariate_shift, observations, style
+from experiments.drawing import differences, make
+from experiments.observations import NETWORKS
 from tests.experiments.conftest import cells_of, verdict
 
 STEPS = (1, 101)
@@ -41,7 +41,7 @@ def test_a_run_of_the_grid_is_one_row(short, undisturbed, tmp_path):
     assert float(rows[3]["test_accuracy"]) == lines[-1]["test/accuracy_population"]
     last = read_lines(short[0].path / "metrics.jsonl")[-1]
     assert float(rows[0]["test_accuracy"]) == last["test/accuracy"]
-    found = inside.read(tmp_path / "inside.csv")
+    found = observations.read(tmp_path / "inside.csv")
     assert {row.step for row in found if "amplified" in row.numbers} == {0, 30, 60, 120}
     assert {row.step for row in found if "correlation_change" in row.numbers} == {12, 30, 60, 120}
 
@@ -75,7 +75,7 @@ def record(tmp_path, short):
             rows.append(
                 (*who, 50_000, layer, "", "", "", more, correlation + 0.001 * seed, 0.1, change[seed])
             )
-        collected.write_csv(folder / "inside.csv", (*inside.WHO, *covariate_shift.OBSERVED), rows)
+        collected.write_csv(folder / "inside.csv", (*observations.WHO, *covariate_shift.OBSERVED), rows)
         collected.write_provenance(folder / "runs.json", short)
         return tmp_path
 
@@ -172,7 +172,7 @@ def test_claim_38(record, bn_amplified, share, expected):
             enumerate(NETWORKS), (0, 1), (1, 2, 3), range(0, 50_001, 10_000)
         )
     ]
-    collected.write_csv(results / "saturation" / "saturation.csv", (*inside.WHO, "saturated"), rows)
+    collected.write_csv(results / "saturation" / "saturation.csv", (*observations.WHO, "saturated"), rows)
     assert verdict(38, results) == expected
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from bn.errors import UserError
 from experiments import EXPERIMENTS, collected, figure2, style
-from experiments.committed import differences, has_records, make
+from experiments.drawing import differences, has_records, make
 from scripts.make_figures import DRAWN
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments import collected, figure3
-from experiments.committed import RESULTS, differences, make
+from experiments.drawing import RESULTS, differences, make
 
 STEPS = (100, 200, 300)
 # The maxima of Inception are 0.6, at step 300, and 0.5, at 200: the level is 0.55.

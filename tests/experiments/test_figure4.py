@@ -20,7 +20,7 @@ from bn.models.build import build_model
 from bn.run.checkpoint import list_checkpoints, save_checkpoint
 from bn.run.directory import REPOSITORY
 from experiments import EXPERIMENTS, figure4, networks
-from experiments.committed import differences, make
+from experiments.drawing import differences, make
 
 N = 1000
 ACCURACY = {100: 0.5, 200: 0.6, 300: 0.7}

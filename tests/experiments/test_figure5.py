@@ -3,7 +3,7 @@
 import pytest
 
 from experiments import figure5
-from experiments.committed import RESULTS, differences, has_records, make
+from experiments.drawing import RESULTS, differences, has_records, make
 
 
 @pytest.fixture(scope="module")

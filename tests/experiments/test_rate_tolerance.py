@@ -3,7 +3,7 @@
 import pytest
 
 from experiments import rate_tolerance, style
-from experiments.committed import differences, make
+from experiments.drawing import differences, make
 
 
 def accuracy(last):

@@ -10,7 +10,7 @@ import pytest
 
 from bn.errors import UserError
 from experiments import collected, fair_comparison, figure1, style
-from experiments.committed import differences, make, page_with_tables
+from experiments.drawing import differences, make, page_with_tables
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_check_sees_a_changed_figure_or_table(small, name) -> None:
 
 def test_another_matplotlib_is_no_difference_but_another_figure_is(small, monkeypatch) -> None:
     folder, wrong = small
-    monkeypatch.setattr("experiments.committed.drawn_with", lambda: "matplotlib 99, Linux")
+    monkeypatch.setattr("experiments.drawing.drawn_with", lambda: "matplotlib 99, Linux")
     monkeypatch.setitem(style.RC, "lines.linewidth", 3.0)  # what another version may do: other bytes
     assert wrong() == []
     (folder / "line.pdf").write_bytes((folder / "line.pdf").read_bytes() + b" ")
