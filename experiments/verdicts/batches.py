@@ -32,6 +32,7 @@ def _moving_averages(results: Path) -> Judged:
     apart = {rate: moving_averages.apart(values) for rate, (_, values) in paths.items()}
     close = {rate: fmean(differences) < 0.5 for rate, differences in apart.items()}
     shown = ", ".join(
-        f"{collected.mean_text(differences, 2)} at rate {rate:g}" for rate, differences in apart.items()
+        f"{collected.mean_text(differences, 2)} at learning rate {rate:g}"
+        for rate, differences in apart.items()
     )
-    return graded(all(close.values()), close[0.1], f"points between the two: {shown}")
+    return graded(all(close.values()), close[0.1], f"mean difference (points): {shown}")

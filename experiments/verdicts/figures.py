@@ -278,7 +278,7 @@ def _filters(_: Path) -> Judged:
 @rule(78)
 def _layers(_: Path) -> Judged:
     layers = 2 + 3 * len(MODULES) + 1
-    return graded(layers == 31, False, f"{layers} in a row, {layers + 1} with the 1x1 of the stem")
+    return graded(layers == 31, False, f"depth {layers}, {layers + 1} with the 1x1 of the stem")
 
 
 def _more(name: str, googlenet: float, low: float, high: float) -> Judged:

@@ -100,11 +100,11 @@ def _growth_stabilizes(results: Path) -> Judged:
         lr: max(100 * fmean(second) for (rate, _), (_, second) in halves.items() if rate == lr)
         for lr, _ in halves
     }
-    shown = ", ".join(f"{value:.1f}% at rate {lr:g}" for lr, value in worst.items())
+    shown = ", ".join(f"{value:.1f}% at learning rate {lr:g}" for lr, value in worst.items())
     return graded(
         all(value < 10 for value in worst.values()),
         all(clearly(_less(first, second)) > 0 for first, second in halves.values()),
-        f"growth over the second half, of the layer with the most: {shown}",
+        f"largest growth of a layer over the second half: {shown}",
     )  # fmt: skip
 
 
@@ -151,6 +151,6 @@ def _gradient_magnitude(results: Path) -> Judged:
     return graded(
         all(clear), clearly(by_mean) > 0,
         f"absolute logarithm smaller with BN by {collected.mean_text(by_mean, 2)} on average over steps "
-        f"{jacobians.STEPS[0]} to {jacobians.STEPS[-1]:,}, spaced like a logarithm; clearly at {sum(clear)} "
+        f"{jacobians.STEPS[0]} to {jacobians.STEPS[-1]:,}, logarithmically spaced; clearly at {sum(clear)} "
         f"of {len(clear)}, clearly larger at {opposite}",
     )  # fmt: skip

@@ -33,7 +33,7 @@ def _noise_helps(results: Path) -> Judged:
     clear = [clearly(values) > 0 for values in points.values()]
     return graded(
         all(clear), any(clear),
-        f"points by the mini-batch's statistics instead of the population's: {_shown(points)}",
+        f"gain from the mini-batch's statistics over the population's (points): {_shown(points)}",
     )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def _no_dropout(results: Path) -> Judged:
     worse = [clearly(values) < 0 for values in points.values()]
     return graded(
         not any(worse), not all(worse),
-        f"points of accuracy without dropout instead of with it: {_shown(points)}",
+        f"accuracy without dropout minus with it (points): {_shown(points)}",
     )  # fmt: skip
 
 
