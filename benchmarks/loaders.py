@@ -82,7 +82,7 @@ def main() -> None:
         kilobytes = np.mean([path.stat().st_size for path in (Path(name) / "375").rglob("*.jpg")]) / 1000
     for name, (side, crop) in SMALL.items():
         title = f"{name}'s size, {side}x{side} on the device, crops of {crop}"
-        runs = partial(of_small_pictures, side, crop, device, arguments.workers)
+        runs = partial(of_small_images, side, crop, device, arguments.workers)
         found[title] = record.once(title, partial(rates, runs, device, arguments))
     document: dict[str, Any] = {
         "kind": "data",
@@ -129,7 +129,7 @@ def of_files(root: Path, device: torch.device, workers: int) -> dict[str, Run]:
     return runs
 
 
-def of_small_pictures(side: int, crop: int, device: torch.device, workers: int) -> dict[str, Run]:
+def of_small_images(side: int, crop: int, device: torch.device, workers: int) -> dict[str, Run]:
     pixels = np.stack([photograph(i, side, side) for i in range(1000)])
 
     class Arrays(Dataset):

@@ -149,7 +149,7 @@ def _draw(grid: Grid, stem: Path) -> None:
             rates = np.array(sorted(lr for s, lr in cells if s == std))
             error = 100 - 100 * np.array([cells[std, lr].test for lr in rates])
             look, color = style.STYLE[network], style.STYLE[network]["color"]
-            apart = np.array([_apart(seeds) for seeds in error])
+            apart = np.ptp(error, axis=1) > APART
             together = np.where(apart[:, None], np.nan, error)
             axis.plot(rates, together.mean(1), marker="o", ms=3.5, label=style.LABEL[network], **look)
             axis.fill_between(rates, together.min(1), together.max(1), color=color, alpha=0.25, lw=0)
@@ -184,7 +184,9 @@ def _table(grid: Grid, further: Mapping[str, Cell]) -> str:
         plain, with_bn = accuracies
         gain = [100 * (b - a) for a, b in zip(plain, with_bn, strict=True)]  # seed by seed
         cells = [_percent(values) + where for values, where in zip(accuracies, settings, strict=True)]
-        lines.append(f"| {name} | {len(plain)} | {' | '.join(cells)} | {_summary(gain, '+')} |")
+        lines.append(
+            f"| {name} | {len(plain)} | {' | '.join(cells)} | {collected.summary(gain, APART, sign='+')} |"
+        )
 
     def chosen(std: float | None = None) -> tuple[list[list[float]], list[str]]:
         keys = [best(grid[network], std) for network in NETWORKS]
@@ -234,12 +236,4 @@ def _grid_table(grid: Grid) -> str:
 
 
 def _percent(accuracies: Sequence[float]) -> str:
-    return _summary([100 * value for value in accuracies])
-
-
-def _summary(values: Sequence[float], sign: str = "") -> str:
-    return collected.summary(values, APART, sign=sign)
-
-
-def _apart(values: Sequence[float]) -> bool:
-    return max(values) - min(values) > APART
+    return collected.summary([100 * value for value in accuracies], APART)
