@@ -1,4 +1,4 @@
-"""The benchmark of the data path: its photographs are like ImageNet's, its table says what was measured."""
+"""The loader benchmark: its photographs are like ImageNet's, and its table shows what was measured."""
 
 import numpy as np
 

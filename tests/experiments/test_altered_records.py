@@ -1,4 +1,4 @@
-"""Committed records that somebody or a disk has altered: drawn, or refused in one line that names them."""
+"""Altered committed records are either drawn, or refused in one line that names them."""
 
 import random
 import shutil
@@ -15,7 +15,7 @@ TRIES = 6  # of each record
 
 
 def altered(text, draw):
-    """A row lost, doubled or cut, a cell replaced, a bit flipped, a column renamed, rows in another order."""
+    """A row lost, duplicated or cut, a cell replaced, a bit flipped, a column renamed, rows reordered."""
     lines = text.splitlines(keepends=True)
     i, at = draw.randrange(len(lines)), draw.randrange(len(text))
     cells = lines[i].rstrip("\n").split(",")
@@ -33,7 +33,7 @@ def altered(text, draw):
 
 
 def with_others(name, folder):
-    """A copy of results/<name> between the others, which it may read."""
+    """A copy of results/<name> among the other folders, which it may read."""
     for other in drawing.RESULTS.iterdir():
         if other.name != name:
             (folder / other.name).symlink_to(other)

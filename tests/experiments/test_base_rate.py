@@ -1,4 +1,4 @@
-"""The choice of the base's rate, from made-up runs."""
+"""The choice of the base's learning rate, from synthetic runs."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The ledger: complete, its tests there and run, and its rules applied to made-up records."""
+"""The ledger: it is complete, its tests exist and run, and its rules are applied to synthetic records."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The two measures of covariate shift from made-up records: the table, the rules, and what is collected."""
+"""The two measures of covariate shift, from synthetic records: table, rules, and collected records."""
 
 from itertools import product
 from statistics import geometric_mean
@@ -48,7 +48,7 @@ def test_a_run_of_the_grid_is_one_row(short, undisturbed, tmp_path):
 
 @pytest.fixture
 def record(tmp_path, short):
-    """`record(...)`: results/, with a grid of three rates and the networks of Figure 1, two seeds each."""
+    """`record(...)`: results/, with a grid of three learning rates and Figure 1's networks, two seeds each."""
 
     def make_record(
         *, shift=0.02, with_bn=0.01, falls=(True, True), amplified=(1, 2, 3), bn_amplified=(1, 1, 1),
@@ -139,7 +139,7 @@ def test_claim_22(record, change, expected):
 
 
 def write_figure1(results, with_bn):
-    """Steps to 90%: 200 without BN and, by seed, `with_bn` with it."""
+    """Steps to 90%: 200 without BN, and `with_bn` by seed with it."""
     rows = [
         (network, seed, step, 0.95 if step >= reaches else 0.5)
         for network, both in zip(NETWORKS, ((200, 200), with_bn), strict=True)

@@ -1,4 +1,4 @@
-"""The percentiles of Inception from made-up records."""
+"""The percentiles of Inception from synthetic records."""
 
 from typing import Any
 

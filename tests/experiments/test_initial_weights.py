@@ -1,4 +1,4 @@
-"""Learning rate and initial weights of Inception, from made-up runs."""
+"""Learning rate and initial weights of Inception, from synthetic runs."""
 
 from itertools import product
 
@@ -7,7 +7,7 @@ import pytest
 from experiments import collected, initial_weights
 from tests.experiments.conftest import cells_of
 
-ACCURACY = {  # network, scale of the initial weights: at rate 1 and 3; None: it diverged
+ACCURACY = {  # (network, scale of the initial weights): at learning rates 1 and 3; None: diverged
     ("inception", 0.5): (0.1, 0.2),
     ("inception", 2.0): (None, None),
     ("bn_baseline", 0.5): (0.3, 0.35),

@@ -1,5 +1,5 @@
-"""What runs observed of their layers, as a record; and the experiments that are drawn from it, from made-up
-numbers that can be reckoned by hand."""
+"""Records of observations inside runs, and the experiments drawn from them, with synthetic numbers that can be
+checked by hand."""
 
 from collections.abc import Callable
 from itertools import product
@@ -69,7 +69,7 @@ GONE = ("experiment=mnist_bn", "seed=9", OBSERVED)
 
 @pytest.fixture
 def archived(runs, undisturbed, planned, tmp_path):
-    """Four runs in the record of saturation, and as planned where the directory of the last is gone."""
+    """Four runs in the record of saturation; the directory of the last one is gone."""
     saturation.collect([*runs[:3], undisturbed(*GONE)], tmp_path)
     return [*runs[:3], planned(*GONE)]
 

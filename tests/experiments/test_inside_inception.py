@@ -1,4 +1,4 @@
-"""Shift and saturation inside Inception, from made-up numbers that can be reckoned by hand."""
+"""Shift and saturation inside Inception, from synthetic numbers that can be checked by hand."""
 
 import json
 from itertools import product
@@ -25,7 +25,7 @@ def numbers(network, layer, step):
 
 @pytest.fixture
 def runs(ended_run):
-    """Their last line in metrics.jsonl has what was observed."""
+    """The last line of their metrics.jsonl has the observations."""
     made = []
     for nonlinearity, network, seed in RUNS:
         changes = {"model.nonlinearity": nonlinearity, "probe.layers": list(LAYERS)}

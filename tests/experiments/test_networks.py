@@ -1,4 +1,4 @@
-"""Which networks count as failed: those that do no better than guessing."""
+"""The networks that count as failed: those that do no better than guessing."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def training(classes, images, accuracy):
     ("classes", "images", "evaluations"), [(10, 10_000, 60), (1000, 50_000, 30), (10, 500, 1)]
 )
 def test_one_guessing_run_in_a_thousand_is_not_taken_to_be_at_chance(classes, images, evaluations):
-    """Of 20,000 runs whose evaluations are guesses anew: at most about 20, and not many fewer.
+    """At most about 20 of 20,000 runs whose evaluations are independent guesses, and not many fewer.
 
     Guesses are binomial, whose tail is heavier than the normal one where images / classes is small.
     """

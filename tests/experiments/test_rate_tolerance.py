@@ -1,4 +1,4 @@
-"""The largest rate that trains, from made-up runs."""
+"""The largest learning rate that trains, from synthetic runs."""
 
 import pytest
 

@@ -72,7 +72,7 @@ def test_drawing_figure1_gives_the_same_bytes(figure1_results) -> None:
 
 
 def a_small_experiment() -> ModuleType:
-    """One line through the numbers of record.csv, and their sum as a table."""
+    """Draw a line through the numbers of record.csv, and write their sum as a table."""
 
     def draw(folder: Path, out: Path) -> None:
         values = [float(row["value"]) for row in collected.read_csv(folder / "record.csv")]
@@ -88,7 +88,7 @@ def a_small_experiment() -> ModuleType:
 
 @pytest.fixture
 def small(tmp_path) -> tuple[Path, Callable[[], list[str]]]:
-    """The folder of a drawn small experiment, and what is wrong with it."""
+    """The folder of a small drawn experiment, and a function that lists its differences."""
     folder = tmp_path / "small"
     collected.write_csv(folder / "record.csv", ("value",), [(1,), (3,), (2,)])
     make("small", a_small_experiment(), tmp_path)
@@ -133,7 +133,7 @@ def test_another_matplotlib_is_no_difference_but_another_figure_is(small, monkey
 
 
 def test_the_figure1_table_says_what_the_records_say(tmp_path) -> None:
-    """Two made-up seeds whose numbers can be reckoned by hand."""
+    """Two synthetic seeds whose numbers can be checked by hand."""
     folder = tmp_path / "figure1"
     steps = (100, 200, 300)
     accuracy = {
@@ -185,7 +185,7 @@ def test_the_figure1_table_says_what_the_records_say(tmp_path) -> None:
 
 
 def rows_of(network: str, std: float, lr: float, tests: Sequence[float], seeds: Iterable[int], held_out=0.9):
-    """Rows of final.csv, of seeds with these test accuracies."""
+    """Rows of final.csv for seeds with these test accuracies."""
     return [
         (network, std, lr, seed, "done", 50, held_out, test, "", "")
         for seed, test in zip(seeds, tests, strict=True)
@@ -221,7 +221,7 @@ def test_the_rate_is_chosen_on_validation_and_not_on_test(tmp_path) -> None:
 def compared(tmp_path) -> Callable[..., dict[str, list[str]]]:
     """`compared(tests, further)`: the cells of table.md and grid.md by the name of their row.
 
-    Of a grid of two rates, where the plain network has `tests` at rate 10, and of `further` seeds of it.
+    The grid has two learning rates; at 10 the plain network has `tests`. `further`: its further seeds.
     """
 
     def drawn(tests: Sequence[float], further: Sequence[float], lr: float = 0.1) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""BN as a regularizer: what tiny runs leave, and the verdicts of made-up records."""
+"""BN as a regularizer: the records of tiny runs, and the verdicts on synthetic records."""
 
 import pytest
 
@@ -13,7 +13,7 @@ SIZES = (1000, 5000, 50000)
 
 @pytest.fixture
 def records(tmp_path):
-    """Records in which `accuracy(network, size)` says what the seeds have, one of which has a little more."""
+    """Records with `accuracy(network, size)` for the seeds, one of which has a little more."""
 
     def write(accuracy):
         rows = [

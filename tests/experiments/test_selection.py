@@ -1,4 +1,4 @@
-"""Rates chosen on held-out examples, the further seeds, and the tables and rules on them: made-up records."""
+"""Learning rates chosen on held-out examples, further seeds, their tables and rules, from synthetic records."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ NUMBERS = (
 
 
 def write(path: Path, names, rows, extra=()):
-    """Rows of (case, rate, seed, validation, test), and what else there is."""
+    """Write rows of (case, rate, seed, validation, test, *extra)."""
     from experiments.collected import write_csv
 
     lines = [
@@ -98,7 +98,7 @@ def test_what_runs_left_is_what_is_written(trained, tmp_path):
 
 
 def records_of_optimizers(folder: Path, adam=0.98):
-    """Two rates, of which the second is chosen; five further seeds."""
+    """Two learning rates, of which the second is chosen; five further seeds."""
     cases = [(network, optimizer) for network in optimizers.NETWORKS for optimizer in optimizers.OPTIMIZERS]
     smallest = optimizers.SMALLEST
     grid = [
@@ -157,7 +157,7 @@ def test_the_table_of_what_came_after(tmp_path):
 
 
 def records_of_sizes(folder: Path, smallest=0.98):
-    """Sizes with one rate and two seeds."""
+    """Sizes with one learning rate and two seeds."""
     extra = ("probabilities", "classes")
     tests = {size: smallest if size == 2 else 0.97 for size in batch_size.SIZES}
     grid = [((size,), 0.5, 0, 0.9, test, 0.3, 0.1) for size, test in tests.items()]
