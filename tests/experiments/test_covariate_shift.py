@@ -48,7 +48,7 @@ def test_a_run_of_the_grid_is_one_row(short, undisturbed, tmp_path):
 
 @pytest.fixture
 def record(tmp_path, short):
-    """`record(...)`: results/, with a grid of three learning rates and Figure 1's networks, two seeds each."""
+    """`record(...)`: results/, with a grid of three rates and Figure 1's networks, two seeds each."""
 
     def make_record(
         *, shift=0.02, with_bn=0.01, falls=(True, True), amplified=(1, 2, 3), bn_amplified=(1, 1, 1),

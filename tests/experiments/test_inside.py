@@ -1,4 +1,4 @@
-"""Records of observations inside runs, and the experiments drawn from them, with synthetic numbers that can be
+"""Records of observations inside runs, and the experiments drawn from them; synthetic numbers that can be
 checked by hand."""
 
 from collections.abc import Callable

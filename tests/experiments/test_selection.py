@@ -1,4 +1,4 @@
-"""Learning rates chosen on held-out examples, further seeds, their tables and rules, from synthetic records."""
+"""Learning rates chosen on held-out examples, further seeds, tables and rules, from synthetic records."""
 
 import json
 from pathlib import Path
