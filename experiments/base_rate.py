@@ -118,6 +118,6 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
 def _standard_error(
     accuracy: Mapping[Setting, float | None], best: Setting | None, config: Mapping[str, Any]
 ) -> float:
-    """Of the chosen accuracy on the held-out images, in points; of chance if none was chosen."""
+    """The standard error of the chosen accuracy (or of chance) on the held-out images, in points."""
     p = (accuracy[best] if best else None) or 1 / config["data.classes"]
     return 100 * (p * (1 - p) / networks.evaluated_images(config)) ** 0.5

@@ -24,7 +24,7 @@ from experiments import collected, selection, style
 SWEEPS = {"moving_averages": ()}
 ACCURACIES = ("test/accuracy", "test/accuracy_population")
 EARLY = 1_000  # last step of the table's early part
-LOOKS = (  # of the learning rates, from the smallest
+STYLES = (  # by learning rate, from the smallest
     {"color": "#56B4E9", "linestyle": (0, (4, 1.5))},
     {"color": "#0072B2", "linestyle": "-"},
     {"color": "#000000", "linestyle": (0, (1, 1.2))},
@@ -72,7 +72,7 @@ def apart(accuracies: np.ndarray) -> list[float]:
 
 def _draw(paths: Paths, stem: Path) -> None:
     fig, axis = style.figure(4.8, 3.0)
-    for look, (rate, (steps, values)) in zip(LOOKS, paths.items(), strict=True):
+    for look, (rate, (steps, values)) in zip(STYLES, paths.items(), strict=True):
         difference = 100 * (values[..., 0] - values[..., 1])
         axis.plot(steps, difference.mean(0), label=f"learning rate {rate:g}", **look)
         axis.fill_between(steps, difference.min(0), difference.max(0), color=look["color"], alpha=0.2, lw=0)

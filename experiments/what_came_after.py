@@ -1,4 +1,4 @@
-"""What came after batch normalization: layer and group normalization in its place.
+"""Layer and group normalization, which came later, in place of batch normalization.
 
     python scripts/reproduce.py what_came_after     4 normalizations: a grid of 5 rates, then 5 further seeds
                                                     (configs/sweep/what_came_after.yaml,

@@ -144,7 +144,7 @@ class Cost(NamedTuple):
     """The cost of one convolution of Inception, and of fully whitening its input, for a mini-batch."""
 
     name: str
-    channels: int  # of the input
+    channels: int  # in the input
     patch: int  # its side
     layer_multiply_adds: float
     whitening_multiply_adds: float

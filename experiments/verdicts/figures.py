@@ -30,7 +30,7 @@ def _finals(results: Path) -> dict[str, list[Final]]:
 
 
 def _ratios(results: Path, network: str) -> list[float]:
-    """How many times fewer steps than Inception; [] where a seed does not get there."""
+    """How many times fewer steps than Inception; [] if a seed never reaches the level."""
     finals = _finals(results)
     return networks.times_fewer(finals[network], finals[networks.BASE]) or []
 
@@ -169,7 +169,7 @@ def _crops_and_ensembles(results: Path) -> Judged:
 
 
 def _effects(results: Path, switch: str) -> list[tuple[str, ablation.Effect]]:
-    """Of a change, in BN-x5 and alone, as far as there are records."""
+    """The effects of a change in BN-x5 and alone, if there are records."""
     folder = results / "ablation"
     document = collected.read_json(folder / "runs.json")
     (groups, _), chance = ablation.read_groups(folder), 1 / document["config"]["data.classes"]

@@ -30,7 +30,7 @@ def _shift_slows(results: Path) -> Judged:
 
 
 def _amplified(results: Path, network: str, layer: int) -> list[float]:
-    """Of the input of the layer after this one, in %."""
+    """The change of the next layer's input, in %."""
     rows = covariate_shift.read_inside(results / "covariate_shift")
     found = by_seed(rows, "amplified", network=network, layer=layer, step=covariate_shift.END)
     return [100 * value for value in found]
@@ -60,7 +60,7 @@ def _saturation_grows_with_depth(results: Path) -> Judged:
 
 
 def _at_end(rows: list[Row], name: str) -> list[float]:
-    """Of the last hidden layer of the trained network with BN."""
+    """A measure of the last hidden layer of the trained network with BN."""
     return by_seed(rows, name, network=WITH_BN, layer=covariate_shift.LAST, step=covariate_shift.END)
 
 
