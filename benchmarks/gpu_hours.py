@@ -1,11 +1,11 @@
-"""What Figure 2 costs on GPUs, predicted from multiply-adds: 7 networks, 3 seeds, at each scale.
+"""The cost of Figure 2 in GPU hours, predicted from multiply-adds: 7 networks, 3 seeds, at each scale.
 
     python scripts/make_figures.py gpu_hours
 
 A training image costs three times the multiply-adds of a forward pass (the gradients of inputs and weights).
 The floor assumes the peak throughput of the GPU's data sheet, which no training reaches. The prediction
 assumes the throughput that benchmarks/parts.py measured for a step of BN-x5 at 224 with its inputs. Steps on
-small images are bound by the number of kernels instead: about a thousand of 5 microseconds (a guess).
+small images are bound by the number of kernels instead: about a thousand at 5 microseconds (a guess).
 Evaluations, compilation and start-up are not counted.
 """
 
@@ -30,15 +30,15 @@ STEP = "step with its inputs, compiled"  # its milliseconds
 
 
 def draw(folder: Path, out: Path) -> None:
-    """table.md."""
+    """Write table.md."""
     shape = {"parts": {STEP: NUMBER}, "batch": NUMBER, "device": str}
     measured = read_record(folder / MEASURED, shape)
     configs = {s: cli.planned_run(["experiment=bn_x5", f"scale={s}"]).config for s in SCALES}
     rate = measured["batch"] * operations_of(configs["imagenet"]) / (measured["parts"][STEP] / 1000)
     lines = [
-        "| Figure 2 at `scale=` | images in a run | multiply-adds an image (M) | GPU hours of a run: floor "
-        f"| as measured on an {measured['device']} "
-        f"| its {len(NETWORKS) * SEEDS} runs on {GPUS} GPUs, hours |",
+        "| Figure 2 at `scale=` | images per run | multiply-adds per image (M) | GPU hours per run: floor "
+        f"| at the speed measured on an {measured['device']} "
+        f"| all {len(NETWORKS) * SEEDS} runs on {GPUS} GPUs, hours |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     for scale, config in configs.items():
@@ -55,7 +55,7 @@ def draw(folder: Path, out: Path) -> None:
 
 
 def operations_of(config: Config) -> float:
-    """Of a training image, two for each multiply-add."""
+    """The operations of a training image, two for each multiply-add."""
     network = build_model(config)
     assert isinstance(network, Inception)
     return 2 * PASSES * sum(count.multiply_adds for count in counts(network))

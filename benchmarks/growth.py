@@ -1,12 +1,11 @@
-"""Measures how cost grows with work: steps, runs of a sweep, processes, images, checkpoints, run directories.
+"""Measure how cost grows with work: steps, runs of a sweep, processes, images, checkpoints, run directories.
 
-    python benchmarks/growth.py           in about ten minutes
+    python benchmarks/growth.py           takes about ten minutes
     python benchmarks/growth.py --save    also write results/benchmark/growth.json, its table and its plot
 
-Each command runs in processes of its own, for growing amounts of work. The cost is what they used: CPU
-seconds, which other programs on the machine hardly change, and the largest resident set. A cost that
-grows linearly stays on the line through the first and the middle amount; the table says how far the last
-amount is from it.
+Each command runs in its own processes, for growing amounts of work. The cost is their CPU seconds, which
+other programs on the machine hardly change, and their largest resident set. A linear cost stays on the line
+through the first and the middle amount; the table shows how far the last amount is from it.
 """
 
 import itertools
@@ -24,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from benchmarks.photographs import jpeg_file, photograph
 from benchmarks.processes import train, used
-from benchmarks.scaffold import COMMITTED, Growing, measured_on, options
+from benchmarks.scaffold import COMMITTED, IncrementalRecord, measured_on, options
 from bn.run.directory import REPOSITORY
 from bn.run.environment import environment
 from bn.train import device_name, select_device
@@ -49,9 +48,9 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--save", action="store_const", const=COMMITTED, help="write results/benchmark/")
-    parser.add_argument("--tiny", action="store_true", help="rehearse with the least work; keeps nothing")
+    parser.add_argument("--tiny", action="store_true", help="rehearse with the least work and save nothing")
     arguments = parser.parse_args()
-    record = Growing(arguments.save, "growth", {"rounds": arguments.rounds})
+    record = IncrementalRecord(arguments.save, "growth", {"rounds": arguments.rounds})
     found = {}
     for work in WORK:
         amounts = work.amounts[:1] if arguments.tiny else work.amounts
@@ -73,7 +72,7 @@ def main() -> None:
 
 
 def median(work: Work, amount: int, rounds: int) -> tuple[float, float]:
-    """CPU seconds and MB, each the median of the rounds."""
+    """CPU seconds and MB, each the median over the rounds."""
     costs = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
@@ -96,7 +95,7 @@ def processes(amount: int, folder: Path) -> Sequence[str]:
 
 
 def images(amount: int, folder: Path) -> Sequence[str]:
-    """One step of a network on an image folder, in which files are links to a few images."""
+    """One step of a network on an image folder whose files are links to a few images."""
     content = jpeg_file(photograph(0, 64, 64))
     for split, number in (("train", amount), ("val", 64)):
         for label in range(2):
@@ -115,7 +114,7 @@ def checkpoints(amount: int, folder: Path) -> Sequence[str]:
 
 
 def run_directories(amount: int, folder: Path) -> Sequence[str]:
-    """The list of runs that are copies of one."""
+    """A list of copies of one run."""
     output = folder / "runs"
     subprocess.run(train(*MNIST, *SHORT, "steps=200", f"output={output}"), cwd=REPOSITORY, check=True,
                    stdout=subprocess.DEVNULL)  # fmt: skip
@@ -145,9 +144,9 @@ def from_the_line(amounts: Sequence[int], costs: Sequence[float]) -> float:
 
 
 def table(document: dict[str, Any]) -> str:
-    """CPU seconds and MB for each amount of work, and the last over its value on the line."""
+    """CPU seconds and MB for each amount of work, and the last one over its value on the line."""
     lines = [
-        "| work | CPU seconds | last / on the line | resident MB | last / on the line |",
+        "| work | CPU seconds | last / linear | resident MB | last / linear |",
         "|---|---|--:|---|--:|",
     ]
     for unit, found in document["found"].items():
@@ -157,12 +156,12 @@ def table(document: dict[str, Any]) -> str:
             cells.append(", ".join(f"{value:,.{digits}f}" for value in costs))
             cells.append(f"{from_the_line(amounts, costs):.2f}")
         lines.append(f"| {' | '.join(cells)} |")
-    note = "The line goes through the first and the middle amount, so that 1.00 is linear growth"
+    note = "Linear: on the line through the first and the middle amount"
     return "\n".join([*lines, "", f"{note}. {measured_on(document)}.\n"])
 
 
 def plot(document: dict[str, Any], stem: Path) -> None:
-    """One panel for each kind of work: CPU seconds and memory against the amount, each with its line."""
+    """Draw one panel per kind of work: CPU seconds and memory against the amount, each with its line."""
     found = document["found"]
     fig, axes = style.figure(7.5, 4.4, columns=3, rows=2)
     for axis, (unit, costs) in zip(itertools.chain(*axes), found.items(), strict=True):

@@ -1,20 +1,19 @@
-"""Times training and inference of BN-Inception against its floor and against the usual ways to write it.
+"""Time training and inference of BN-Inception, against its floor and the usual ways to write it.
 
-    python benchmarks/inception.py                 the table, in a few minutes on two cores
+    python benchmarks/inception.py                 takes a few minutes on two cores
     python benchmarks/inception.py --compiled      also torch.compile (needs a C++ compiler)
-    python benchmarks/inception.py --save          also write it to results/benchmark/
+    python benchmarks/inception.py --save          also write the record to results/benchmark/
     python benchmarks/inception.py --device cuda --batch 256 --compiled --save FOLDER
 
 The network is that of Figure 5 at 224 (as in BN-x5: no LRN, no dropout), on images in memory;
-benchmarks/loaders.py times the loaders. "Plain eager" is what public implementations run: torch's
+benchmarks/loaders.py times the loaders. "Plain eager" is the form of public implementations: torch's
 BatchNorm2d, the separable convolution in two steps, NCHW. On a CPU all contenders take turns in one process,
-so that a slow moment of the machine affects all of them. A GPU's memory does not hold them all, so there each
-is measured alone and freed, bf16 first, and --save writes each result at once. The table has the median
+so that a slow moment of the machine affects all of them. On a GPU, whose memory cannot hold all of them, each
+is measured alone and freed, bf16 first, and --save writes each result at once. The table shows the median
 round. The floor is the network's multiply-adds over the throughput of a large matrix product in the same
-precision; training counts three times the forward pass (the gradients of inputs and of weights). On a GPU
-"float32" means TF32, torch's default for convolutions; matrix products use it here as well, including the
-floor's. The table of a GPU also gives the cost of Figure 3: the paper's steps times 32 images, over the
-images per second.
+precision; training counts three forward passes (the gradients of inputs and of weights). On a GPU "float32"
+means TF32, torch's default for convolutions; here all matrix products use it too, including the floor's. The
+table of a GPU also gives the cost of Figure 3: the paper's steps times 32 images, over the images per second.
 """
 
 import gc
@@ -32,7 +31,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from benchmarks.scaffold import (
-    Growing,
+    IncrementalRecord,
     Run,
     device_of,
     device_options,
@@ -95,7 +94,7 @@ def main() -> None:
     if arguments.tiny:
         setting, rounds = Setting(device, batch=32, size=32, width=0.05, turn_s=0.0), 1
     facts = {**setting._asdict(), "device": device_name(device), "torch": torch.__version__, "rounds": rounds}
-    record = Growing(arguments.save, f"images-{device.type}", facts)
+    record = IncrementalRecord(arguments.save, f"images-{device.type}", facts)
     alone = record if on_gpu or arguments.tiny else None
 
     rows = {
@@ -130,7 +129,7 @@ def ours(setting: Setting, layout: torch.memory_format) -> nn.Module:
 
 
 def plain(setting: Setting, layout: torch.memory_format) -> nn.Module:
-    """The same network as it is usually written."""
+    """The same network in its usual form."""
     model = inception(CLASSES, norm="batch", width=setting.width, size=setting.size)
     for module in list(model.modules()):
         for name, child in module.named_children():
@@ -202,7 +201,7 @@ def inferences(setting: Setting, compiled: bool) -> list[Contender]:
         def build() -> Run:
             model = network()
             with torch.no_grad():
-                model(example(setting, layout)[0])  # statistics to infer with
+                model(example(setting, layout)[0])  # initializes the statistics for inference
             model.eval()
             if folded:
                 model = fold(model)
@@ -239,9 +238,13 @@ def example(setting: Setting, layout: torch.memory_format) -> tuple[Tensor, Tens
 
 
 def measured(
-    use: str, contenders: list[Contender], setting: Setting, rounds: int, record: Growing | None = None
+    use: str,
+    contenders: list[Contender],
+    setting: Setting,
+    rounds: int,
+    record: IncrementalRecord | None = None,
 ) -> list[dict[str, Any]]:
-    """What `together` finds: of all together, or with a `record` of one after the other, each freed."""
+    """The results of `together` for all contenders at once or, with a `record`, for one after the other."""
     if record is None:
         return together(contenders, setting, rounds)
     found = {}
@@ -251,7 +254,7 @@ def measured(
             (row,) = record.once(
                 f"{use}: {name}, {precision}", partial(together, [contender], setting, rounds)
             )
-        except Exception as error:  # the others are measured nevertheless
+        except Exception as error:  # the others are still measured
             row = {"name": name, "precision": precision, "failed": reason_of(error)[:500]}
             print(f"{use}: {name}, {precision}: failed: {row['failed']}", flush=True)
         found[name, precision] = row
@@ -263,7 +266,7 @@ def measured(
 
 
 def together(contenders: list[Contender], setting: Setting, rounds: int) -> list[dict[str, Any]]:
-    """Median images per second of each, over rounds in which all take their turn; on a GPU also memory."""
+    """Median images per second of each contender over rounds of turns; on a GPU also memory."""
     device = setting.device
     on_gpu = device.type == "cuda"
     runs, memory = {}, {}
@@ -291,7 +294,7 @@ def together(contenders: list[Contender], setting: Setting, rounds: int) -> list
 
 
 def top_five(run: Run) -> list[tuple[str, float]]:
-    """The kernels that take most of a mini-batch, and their share of the GPU's time."""
+    """The five most expensive kernels of a mini-batch, and their share of the GPU's time."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         run()
         torch.cuda.synchronize()
@@ -311,15 +314,15 @@ def matrix_rate(device: torch.device, precision: str, tiny: bool = False) -> flo
 
 
 def table(document: dict[str, Any]) -> str:
-    """Images per second, the ratio to plain eager float32, and the share of the floor, for both uses."""
+    """Images per second, the ratio to plain eager float32, and the share of the floor's speed."""
     lines = []
     for use, passes in PASSES.items():
         rows = document[use]
         plain = rows[0]["images_per_second"]  # plain eager float32 NCHW comes first
         memory = rows[0]["memory"] is not None
         lines += [
-            f"| {use}, {document['size']} x {document['size']}, {document['batch']} a mini-batch "
-            f"| precision | images/s | x plain eager | of the floor's rate |{' memory (GB) |' * memory}",
+            f"| {use}, {document['size']} x {document['size']}, {document['batch']} per mini-batch "
+            f"| precision | images/s | x plain eager | share of the floor |{' memory (GB) |' * memory}",
             f"|---|---|--:|--:|--:|{'--:|' * memory}",
         ]
         for name in ("float32", "bf16"):
@@ -350,7 +353,7 @@ def notes(document: dict[str, Any]) -> list[str]:
     rate = document["matrix_rate"]
     tf32 = " (TF32, in convolutions too)" if document["tf32"] else ""
     lines = [
-        f"{document['multiply_adds'] / 1e6:,.0f}M multiply-adds a forward pass; matrix products reach "
+        f"{document['multiply_adds'] / 1e6:,.0f}M multiply-adds per forward pass; matrix products reach "
         f"{2 * rate['float32'] / 1e9:,.0f} GFLOP/s in float32{tf32}, {2 * rate['bf16'] / 1e9:,.0f} in bf16.",
         f"{measured_on(document, threads_of(document))}.",
     ]
@@ -360,7 +363,7 @@ def notes(document: dict[str, Any]) -> list[str]:
     best = max(document["training"], key=lambda found: found["images_per_second"])
     if best["top_five"]:
         kernels = "; ".join(f"{name} {100 * share:.0f}%" for name, share in best["top_five"])
-        lines.append(f"The kernels that take most of the fastest training step: {kernels}.")
+        lines.append(f"The most expensive kernels of the fastest training step: {kernels}.")
         lines += ["", *costs(best["images_per_second"])]
     return lines
 

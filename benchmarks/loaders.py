@@ -1,14 +1,15 @@
-"""Times the loaders against torchvision's usual pipeline.
+"""Time the loaders against torchvision's usual pipeline.
 
     python benchmarks/loaders.py                             images per second and core, in two minutes
-    python benchmarks/loaders.py --save                      also write them to results/benchmark/
+    python benchmarks/loaders.py --save                      also write the record to results/benchmark/
     python benchmarks/loaders.py --device cuda --workers 16  throughput of a GPU and its workers
 
-Large images are files: the streaming loader against ImageFolder, PIL, RandomResizedCrop, mirroring, ToTensor
-and Normalize, one image after another, in a DataLoader. Small images: the loader of a data set on the device
-against the same transforms of arrays in memory. Without workers one thread does everything, and CPU seconds
-are measured; with workers, wall-clock seconds. All contenders take turns, and the table has the median round.
---save writes the results for each image size at once. The images are generated (benchmarks/photographs.py).
+For large images, which are files, the streaming loader is compared with ImageFolder, PIL, RandomResizedCrop,
+mirroring, ToTensor and Normalize, one image after another, in a DataLoader. For small images, the resident
+loader is compared with the same transforms of arrays in memory. Without workers one thread does everything,
+and CPU seconds are measured; with workers, wall-clock seconds. All contenders take turns, and the table shows
+the median round. --save writes the results of each image size at once. The images are generated
+(benchmarks/photographs.py).
 """
 
 import argparse
@@ -33,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from benchmarks.photographs import jpeg_file, photograph
 from benchmarks.scaffold import (
-    Growing,
+    IncrementalRecord,
     Run,
     device_of,
     device_options,
@@ -53,10 +54,10 @@ from bn.run.environment import environment
 from bn.train import device_name
 
 BATCH = 32
-SECONDS = 0.6  # of a turn
-PHOTOGRAPHS = 32  # different ones, half of them in each of two classes
+SECONDS = 0.6  # per turn
+PHOTOGRAPHS = 32  # different images, half of them in each of two classes
 SIZES = ((375, 500), (960, 1280))  # of files
-SMALL = {"CIFAR-10": (32, 28), "Tiny ImageNet": (64, 56)}  # side, and side of a crop
+SMALL = {"CIFAR-10": (32, 28), "Tiny ImageNet": (64, 56)}  # side of an image and of a crop
 STRENGTHS = ("none", "reduced", "googlenet")
 
 
@@ -69,7 +70,7 @@ def main() -> None:
     if arguments.tiny:
         arguments.rounds = 1
     facts = {"device": device_name(device), "torch": torch.__version__, "workers": arguments.workers}
-    record = Growing(arguments.save, f"data-{device.type}", {**facts, "rounds": arguments.rounds})
+    record = IncrementalRecord(arguments.save, f"data-{device.type}", {**facts, "rounds": arguments.rounds})
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         for height, width in SIZES[: 1 if arguments.tiny else None]:
@@ -81,7 +82,7 @@ def main() -> None:
         kilobytes = np.mean([path.stat().st_size for path in (Path(name) / "375").rglob("*.jpg")]) / 1000
     for name, (side, crop) in SMALL.items():
         title = f"{name}'s size, {side}x{side} on the device, crops of {crop}"
-        runs = partial(of_small_pictures, side, crop, device, arguments.workers)
+        runs = partial(of_small_images, side, crop, device, arguments.workers)
         found[title] = record.once(title, partial(rates, runs, device, arguments))
     document: dict[str, Any] = {
         "kind": "data",
@@ -128,7 +129,7 @@ def of_files(root: Path, device: torch.device, workers: int) -> dict[str, Run]:
     return runs
 
 
-def of_small_pictures(side: int, crop: int, device: torch.device, workers: int) -> dict[str, Run]:
+def of_small_images(side: int, crop: int, device: torch.device, workers: int) -> dict[str, Run]:
     pixels = np.stack([photograph(i, side, side) for i in range(1000)])
 
     class Arrays(Dataset):
@@ -176,11 +177,11 @@ def usual(dataset: Dataset, device: torch.device, workers: int) -> Run:
         pin_memory=device.type == "cuda", persistent_workers=workers > 0,
     )  # fmt: skip
 
-    def for_ever() -> Iterator[list[torch.Tensor]]:
+    def forever() -> Iterator[list[torch.Tensor]]:
         while True:
             yield from loader
 
-    batches = for_ever()
+    batches = forever()
     return lambda: [tensor.to(device, non_blocking=True) for tensor in next(batches)]
 
 
@@ -198,10 +199,10 @@ def counting(feed: Callable[[int], object]) -> Run:
 def rates(
     make: Callable[[], dict[str, Run]], device: torch.device, arguments: argparse.Namespace
 ) -> dict[str, float]:
-    """Images per second of each that `make` gives, the median of rounds in which all take their turn."""
+    """Median images per second of each contender from `make`, over rounds of turns."""
     together = arguments.workers or device.type == "cuda"
     clock = time.perf_counter if together else time.process_time
-    ahead = 3 * PREFETCH * arguments.workers  # not timed: made while others had their turn, or beside them
+    ahead = 3 * PREFETCH * arguments.workers  # not timed: made during the turns of others
 
     def measure(run: Run, repeats: int) -> float:
         for _ in range(ahead):
@@ -214,9 +215,9 @@ def rates(
 
 
 def table(document: dict[str, Any]) -> str:
-    """Images per second of each way to make mini-batches, and its ratio to the usual way's."""
+    """Images per second of each loader, and the ratio to the usual pipeline's."""
     lines = []
-    each = "images/s" if document["workers"] else "images/s and core"
+    each = "images/s" if document["workers"] else "images/s per core"
     for title, found in document["images_per_second"].items():
         usual = next(iter(found.values()))  # comes first
         lines += [f"| {title} | {each} | x usual |", "|---|--:|--:|"]

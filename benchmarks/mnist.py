@@ -1,12 +1,12 @@
-"""Times a training step of the MNIST network against its floor and against the usual ways to write it.
+"""Time a training step of the MNIST network, against its floor and the usual ways to write it.
 
-    python benchmarks/mnist.py                 the table, in about two minutes
+    python benchmarks/mnist.py                 takes about two minutes
     python benchmarks/mnist.py --compiled      also torch.compile (needs a C++ compiler; a minute more)
-    python benchmarks/mnist.py --save          also write it to results/benchmark/
+    python benchmarks/mnist.py --save          also write the record to results/benchmark/
     python benchmarks/mnist.py --device cuda   on a GPU, where a step is replayed as a CUDA graph
 
 All contenders run in one process on one thread (--threads) and take turns in rounds, so that a slow moment of
-the machine affects all of them; the table has the median round. On a GPU they run one after the other, and
+the machine affects all of them; the table shows the median round. On a GPU they run one after the other, and
 --save writes each result at once. The floor is the step's matrix products alone: 26.4 MFLOP, without the
 input gradient of the first layer. At the end both networks are trained in full, side by side.
 """
@@ -34,7 +34,7 @@ from torchvision.transforms.functional import to_tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from benchmarks.scaffold import (
-    Growing,
+    IncrementalRecord,
     Run,
     device_of,
     device_options,
@@ -82,7 +82,7 @@ def main() -> None:
     rounds, turn_s = (1, 0.0) if arguments.tiny else (arguments.rounds, 0.15)
     more = f"-{arguments.threads}-threads" if arguments.threads > 1 else ""
     facts = {"device": device_name(device), "torch": torch.__version__, "rounds": rounds}
-    record = Growing(arguments.save, f"{device.type}{more}", facts)
+    record = IncrementalRecord(arguments.save, f"{device.type}{more}", facts)
 
     def alone(name: str) -> Pair:
         return time_in_turns({name: runs[name]}, device, rounds, turn_s)[name]
@@ -122,7 +122,7 @@ def main() -> None:
 def contenders(
     configs: list[Config], data: Examples, device: torch.device, compiled: bool
 ) -> dict[str, tuple[Run, Run]]:
-    """What is timed: for each name, one step without and one with BN."""
+    """The timed steps by name, each without and with BN."""
 
     def both(make: Callable[[Config], Run]) -> tuple[Run, Run]:
         return make(configs[0]), make(configs[1])
@@ -167,7 +167,7 @@ def matrix_products(device: torch.device) -> Run:
 
 
 def plain_model(config: Config, device: torch.device) -> nn.Sequential:
-    """The network as it would be written with torch.nn alone."""
+    """The network written with torch.nn alone."""
     with_bn = config.model.norm == "batch"
     layers: list[nn.Module] = []
     for m, n in pairwise(SIZES[:-1]):
@@ -201,7 +201,7 @@ def plain_loop(config: Config, data: Examples, device: torch.device, compiled: b
 
 
 def dataloader_loop(config: Config, data: Examples, device: torch.device) -> Run:
-    """As published loops do: each example a PIL image, made a tensor one by one, the loss read each step."""
+    """A loop as usually published: PIL images converted one by one, and the loss read at every step."""
 
     class Examples(Dataset):
         images, labels = data.images.cpu().view(-1, 28, 28).numpy() * 255, data.labels.tolist()
@@ -269,14 +269,14 @@ def ours(config: Config, data: Examples, device: torch.device, path: str, graph:
     losses = torch.zeros(100, device=device)
 
     def one() -> Tensor:
-        losses[7] = loss = step(*data.batch(draw()))  # kept as in training, not waited for
+        losses[7] = loss = step(*data.batch(draw()))  # kept without waiting, as in training
         return loss
 
     return one
 
 
 def batches(data: Examples, device: torch.device) -> Callable[[], Tensor]:
-    """The indices of one mini-batch after another."""
+    """A function that returns the indices of the next mini-batch."""
     order = EpochOrder(len(data.labels), BATCH, 0, device)
     taken = -1
 
@@ -291,7 +291,7 @@ def batches(data: Examples, device: torch.device) -> Callable[[], Tensor]:
 def time_in_turns(
     runs: dict[str, tuple[Run, Run]], device: torch.device, rounds: int, turn_s: float
 ) -> dict[str, Pair]:
-    """Median milliseconds a step of each."""
+    """Median milliseconds per step of each contender."""
 
     def measure(run: Run, repeats: int) -> float:
         return 1000 * seconds(run, repeats, device)
@@ -304,9 +304,9 @@ def time_in_turns(
 
 
 def record_seconds(config: Config, data: Mnist, device: torch.device, times: int = 7) -> dict[str, float]:
-    """Seconds that each kind of record of a full training costs: what one costs times how many there are."""
+    """Seconds for each kind of record of a full training: the cost of one times their number."""
     model = cast(MLP, build_model(config)).to(device)
-    model(data.train.images[:BATCH].float())  # so that there are moving averages to evaluate with
+    model(data.train.images[:BATCH].float())  # initializes the moving averages for evaluation
     percentiles = Percentiles(subject_of(config, model, data.train))
     order = EpochOrder(len(data.train.labels), BATCH, 0, device)
     with tempfile.TemporaryDirectory() as name, closing(RunDirectory(Path(name) / "run", config)) as run:
@@ -344,7 +344,7 @@ def record_seconds(config: Config, data: Mnist, device: torch.device, times: int
 
 
 def full_training_seconds(device: str, overrides: Sequence[str] = ()) -> float:
-    """From the command line to the last record: both networks, 50,000 steps each, at the same time."""
+    """Seconds to train both networks side by side, 50,000 steps each, from the command to the last record."""
     with tempfile.TemporaryDirectory() as output:
         command = [sys.executable, str(REPOSITORY / "train.py"), "-m", f"experiment={','.join(NETWORKS)}"]
         began = time.perf_counter()
@@ -354,7 +354,7 @@ def full_training_seconds(device: str, overrides: Sequence[str] = ()) -> float:
 
 
 def table(document: dict[str, Any]) -> str:
-    """Milliseconds a step and their ratio to the floor; what records and a full training cost."""
+    """Milliseconds per step and their ratio to the floor; the cost of records and of a full training."""
     steps = document["ms_per_step"]
     floor = next(iter(steps.values()))  # comes first
     lines = [

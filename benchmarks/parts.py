@@ -1,11 +1,12 @@
-"""Times the parts of a training step at 224 in bf16 on a GPU, which docs/speed.md predicts.
+"""Time the parts of a training step at 224 in bf16 on a GPU, which docs/speed.md predicts.
 
-    python benchmarks/parts.py --device cuda --save measurements     in five minutes, one part after the other
+    python benchmarks/parts.py --device cuda --save measurements     takes five minutes
     python benchmarks/parts.py --tiny                                a rehearsal on a CPU
 
-The network is BN-x5's, for 256 images in groups of 32, unless a part says otherwise. DistributedDataParallel
-runs with one process, which is all that one GPU allows: it has the buckets and the calls of NCCL, and nothing
-to wait for. Inputs are 256 images as the workers hand them over, pinned, the same ones in each step.
+The network is BN-x5's, for 256 images in groups of 32, unless a part's name says otherwise.
+DistributedDataParallel runs with one process, the most that one GPU allows: it has the buckets and NCCL's
+calls, and nothing to wait for. Inputs are 256 pinned images as the workers deliver them, the same in each
+step.
 """
 
 import gc
@@ -26,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from benchmarks.inception import GROUP, RATE, Setting, matrix_rate, ours
 from benchmarks.scaffold import (
-    Growing,
+    IncrementalRecord,
     Run,
     device_of,
     device_options,
@@ -66,13 +67,13 @@ def main() -> None:
     if arguments.tiny:
         setting, arguments.rounds = Setting(device, batch=2 * GROUP, size=32, width=0.05, turn_s=0.0), 1
     facts = {"device": device_name(device), "torch": torch.__version__, "rounds": arguments.rounds}
-    record = Growing(arguments.save, f"parts-{device.type}", facts)
+    record = IncrementalRecord(arguments.save, f"parts-{device.type}", facts)
     found: dict[str, float | list[float]] = {}
     failed: dict[str, str] = {}
     for name, measure in parts(setting, arguments.rounds).items():
         try:
             found[name] = record.once(name, measure)
-        except Exception as error:  # the others are measured nevertheless
+        except Exception as error:  # the others are still measured
             failed[name] = reason_of(error)[:500]
             print(f"{name}: failed: {failed[name]}", flush=True)
         gc.collect()
@@ -93,7 +94,7 @@ def main() -> None:
 
 
 def parts(setting: Setting, rounds: int) -> dict[str, Callable[[], float | list[float]]]:
-    """What is measured, by name: milliseconds where the name says nothing else."""
+    """The measurements by name: milliseconds unless the name says otherwise."""
     device = setting.device
     tiny = device.type == "cpu"
 
@@ -106,7 +107,7 @@ def parts(setting: Setting, rounds: int) -> dict[str, Callable[[], float | list[
         return timed(make())
 
     def both_ways(parallel: bool = False) -> list[float]:
-        """Of one network, which is compiled once."""
+        """A step launched one by one and replayed, with one network that is compiled once."""
         at = setting._replace(batch=GROUP)
         images, labels = mini_batch(at)
         model = ours(at, NHWC)
@@ -157,7 +158,7 @@ def parts(setting: Setting, rounds: int) -> dict[str, Callable[[], float | list[
 def fixed_step(
     setting: Setting, *, compiled: bool = True, graph: bool = True, apart: bool = False, search: bool = False
 ) -> Run:
-    """A step on one mini-batch again and again. `apart`: BN by a call for each group; `search`: cuDNN's."""
+    """A step repeated on one mini-batch. `apart`: one BN call per group; `search`: cudnn.benchmark."""
     torch.backends.cudnn.benchmark = search
     norm_module.ghost_norm_one_call = ghost_norm if apart else ONE_CALL
     images, labels = mini_batch(setting)
@@ -178,7 +179,7 @@ def fed_step(setting: Setting, inputs: Callable[[], Pair]) -> Run:
 
 
 def make_step(model: nn.Module, *, compiled: bool = True, parallel: bool = False) -> Step:
-    """As training does on a GPU, where it compiles."""
+    """The step as in training, which compiles on a GPU."""
     forward: Any = torch.compile(model) if compiled and next(model.parameters()).is_cuda else model
     if parallel:
         forward = data_parallel(forward, 1)
@@ -186,12 +187,12 @@ def make_step(model: nn.Module, *, compiled: bool = True, parallel: bool = False
 
 
 def replay(step: Step, model: nn.Module, images: Tensor, labels: Tensor) -> Step:
-    """As training does on a GPU; the step itself elsewhere."""
+    """A CUDA graph of the step on a GPU, as in training; elsewhere the step itself."""
     return CudaGraphStep(step, model, images, labels) if images.is_cuda else step
 
 
 class Inputs:
-    """From what the workers hand over to what the network sees, as `ImageTask.draw` does."""
+    """The path from the workers' images to the network's input, as in `ImageTask.draw`."""
 
     def __init__(self, setting: Setting, *, compiled: bool = False) -> None:
         self.device = setting.device
@@ -216,7 +217,7 @@ class Inputs:
 
 
 class Ahead:
-    """Inputs made on a stream of their own while the step before runs."""
+    """Inputs made on a separate stream during the previous step."""
 
     def __init__(self, inputs: Callable[[], Pair]) -> None:
         self.inputs = inputs
@@ -256,7 +257,7 @@ def mini_batch(setting: Setting) -> Pair:
 
 
 def copy_rate(device: torch.device) -> float:
-    """GB read and written a second."""
+    """GB read and written per second by a large copy."""
     source = torch.randn((1 << 30) if device.type == "cuda" else 1 << 16, device=device)
     target = torch.empty_like(source)
     for _ in range(3):
@@ -265,7 +266,7 @@ def copy_rate(device: torch.device) -> float:
 
 
 def kernels(make: Callable[[], Run]) -> float:
-    """Kernels and copies of a step on the GPU."""
+    """The number of kernels and copies of a step on the GPU."""
     run = make()
     run()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
@@ -276,7 +277,7 @@ def kernels(make: Callable[[], Run]) -> float:
 
 @contextmanager
 def one_process(device: torch.device, folder: Path) -> Iterator[None]:
-    """A process group of this process alone."""
+    """A process group that contains only this process."""
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, init_method=f"file://{folder}/group", rank=0, world_size=1)
     try:

@@ -1,8 +1,8 @@
-"""Generated stand-ins for ImageNet's photographs: similar in size, in detail and as JPEG files.
+"""Generated stand-ins for ImageNet's photographs, similar in size, detail and JPEG size.
 
 "Dead leaves" (overlapping ellipses of all sizes, each with its own colour and texture) give the edges of
-natural images, noise with a 1/f spectrum gives their texture, and a little white noise the camera's grain. At
-quality 93 with halved chroma an image of 500x375 takes about 110 KB, as in ImageNet.
+natural images, noise with a 1/f spectrum their texture, and a little white noise the camera's grain. At
+quality 93 with halved chroma, an image of 500x375 takes about 110 KB, as in ImageNet.
 """
 
 import io

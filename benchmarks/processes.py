@@ -1,4 +1,4 @@
-"""What a command costs: CPU seconds, memory and time of all its processes."""
+"""The cost of a command: CPU seconds, memory and time of all its processes."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bn.run.directory import REPOSITORY
 
-# Linux counts the memory that a process had before it became another program: a large one passes its own on.
+# Linux counts the memory that a process had before exec: a large parent would pass on its own.
 SMALL = """
 import os, subprocess, sys, time
 began = time.perf_counter()
@@ -27,7 +27,7 @@ class Cost(NamedTuple):
 
 
 def used(command: Sequence[str]) -> Cost:
-    """What a command used, on one thread each, run in the repository's root; exits if it fails."""
+    """Run a command in the repository's root, with one thread per process; exit if it fails."""
     done = subprocess.run(
         [sys.executable, "-S", "-c", SMALL, *command], cwd=REPOSITORY, capture_output=True, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -1,10 +1,10 @@
-"""How long the subcommands of scripts/runs.py take on many run directories, which are made up.
+"""Time the subcommands of scripts/runs.py on many generated run directories.
 
     python benchmarks/run_directories.py                 1,000 directories in a temporary folder
     python benchmarks/run_directories.py --number 100
 
-A made-up run has the files of a run of Figure 1 (50,000 steps, 500 rows of metrics.jsonl) without activations
-and checkpoints; its numbers mean nothing. Printed are seconds of wall time and of CPU, with the start of
+A generated run has the files of a run of Figure 1 (50,000 steps, 500 rows of metrics.jsonl) without
+activations and checkpoints; its numbers mean nothing. Prints wall and CPU seconds, including the start of
 Python, the better of two.
 """
 
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def seconds(words: Sequence[str]) -> tuple[float, float]:
-    """Wall time and CPU time of runs.py with these words."""
+    """Wall and CPU seconds of runs.py with these arguments."""
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         [sys.executable, REPOSITORY / "scripts" / "runs.py", *words],
@@ -66,7 +66,7 @@ def seconds(words: Sequence[str]) -> tuple[float, float]:
 
 
 def make_runs(folder: Path, number: int, rows: int = 500) -> None:
-    """So many run directories below `folder`, as training leaves them; every tenth was interrupted."""
+    """Write run directories as training leaves them; every tenth is interrupted."""
     started = json.dumps(
         {"command": "python train.py", **environment(), "device": {"type": "cpu", "name": "made up"},
          "step": 0, "resumed": []},
@@ -97,7 +97,7 @@ def made_config(experiment: str, lr: float, std: float, seed: int) -> Config:
 
 
 def made_curve(rows: int) -> str:
-    """metrics.jsonl with a row every 100 steps and an accuracy every 2,500."""
+    """A metrics.jsonl with a row every 100 steps and an accuracy every 2,500."""
     lines = []
     for step in range(100, rows * 100 + 1, 100):
         row = {"step": step, "wall_s": step / 1000, "train/loss": 100 / step,

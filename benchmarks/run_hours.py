@@ -1,13 +1,12 @@
-"""How long the committed runs took, by experiment: the sum of what their records say.
+"""The time spent on the committed runs, by experiment, from their records.
 
     python scripts/make_figures.py run_hours
 
-A record says how much time passed from the start of the training to its last logged step (`wall_s`), of all
-attempts of a run together. It does not say how many seconds of a core the run had. A run on a CPU takes one
-thread, so that its time is an upper bound of its core hours: it is more where several runs waited for one
-core. Runs on a GPU share it, some fifteen at a time, so that their times are no GPU hours. A run that several
-experiments use counts for the first of them. Evaluations of trained networks, collecting and drawing are not
-counted.
+A record has the time from the start of the training to its last logged step (`wall_s`), over all attempts of
+a run, but not the CPU time. A run on a CPU uses one thread, so its time is an upper bound of its core hours:
+it is longer if several runs waited for one core. Runs on a GPU share it, some fifteen at a time, so their
+times are not GPU hours. A run that several experiments use counts for the first of them. Evaluations of
+trained networks, collecting and drawing are not counted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,21 +16,21 @@ from typing import Any, NamedTuple
 from experiments import EXPERIMENTS, collected
 
 KINDS = {"cpu": "CPU, one thread", "cuda": "GPU, shared by several runs"}
-Entry = dict[str, Any]  # of a run, `collected.provenance`
+Entry = dict[str, Any]  # the `collected.provenance` of a run
 
 
 class Runs(NamedTuple):
-    """Of an experiment."""
+    """The runs of an experiment."""
 
     entries: Sequence[Entry]
-    new: Sequence[Entry]  # those that no experiment before it has
+    new: Sequence[Entry]  # those that no earlier experiment has
 
 
 def draw(folder: Path, out: Path) -> None:
-    """table.md."""
+    """Write table.md."""
     lines = [
         f"| results/ | runs | counted above | {' | '.join(f'hours on a {kind}' for kind in KINDS.values())} "
-        "| runs that do not say |",
+        "| runs without a time |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     groups = list(by_experiment(folder.parent))
@@ -41,17 +40,17 @@ def draw(folder: Path, out: Path) -> None:
     every = [entry for _, runs in groups for entry in runs.new]
     lines.append(f"| **all** | {len(every):,} | | {' | '.join(map(str, _cells(every)))} |")
     note = (
-        "The time from the start of each run's training to its last logged step, summed. Runs that an "
-        "experiment shares with one in a row above count there. A run on a CPU has one thread: the time is "
+        "The sum of the times from the start of each run's training to its last logged step. Runs shared "
+        "with an experiment in a row above are counted there. A run on a CPU has one thread, and its time is "
         "an upper bound of the core hours, because runs waited for cores that others used. Runs on a GPU "
-        "share it, so that their hours are not GPU hours. A run that diverged before it logged a step does "
-        "not say its time, and counts as 0."
+        "share it, so their hours are not GPU hours. A run that diverged before it logged a step has no time "
+        "and counts as 0."
     )
     (out / "table.md").write_text("\n".join(lines) + f"\n\n{note}\n")
 
 
 def by_experiment(results: Path) -> Iterator[tuple[str, Runs]]:
-    """Those with records of runs, in the order of `EXPERIMENTS`."""
+    """The experiments with records of runs, in the order of `EXPERIMENTS`."""
     seen = set()
     for name in EXPERIMENTS:
         paths = sorted((results / name).glob("*runs.json"))
@@ -63,7 +62,7 @@ def by_experiment(results: Path) -> Iterator[tuple[str, Runs]]:
 
 
 def _which(entry: Entry) -> tuple[str, ...]:
-    """What tells runs apart."""
+    """The identity of a run."""
     return entry["command"], entry["time"], entry["commit"]
 
 
@@ -72,7 +71,7 @@ def hours(entries: Sequence[Entry], kind: str) -> float:
 
 
 def _cells(entries: Sequence[Entry]) -> list[str]:
-    """The hours on each kind of device, and how many do not say."""
+    """The hours on each kind of device, and the number of runs without a time."""
     found = [hours(entries, kind) for kind in KINDS]
     silent = sum(entry["wall_s"] is None for entry in entries)
     return [*(f"{value:.2f}" if value else "-" for value in found), str(silent or "-")]

@@ -1,4 +1,4 @@
-"""What the benchmarks share: options, the clock, contenders in turns, a record that grows in a file."""
+"""Shared code of the benchmarks: options, the clock, contenders that take turns, an incremental record."""
 
 import argparse
 import json
@@ -31,22 +31,22 @@ def options(description: str | None) -> argparse.ArgumentParser:
 
 
 def device_options(parser: argparse.ArgumentParser, rounds: int, threads: int) -> None:
-    """The options of what is measured on either device."""
+    """Add the options of a benchmark that runs on either device."""
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=threads)
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument(
         "--save", nargs="?", const=COMMITTED, type=Path, metavar="FOLDER",
-        help="write to results/benchmark/, or to FOLDER, where the next start continues an interrupted one",
+        help="write to results/benchmark/ or FOLDER; the same command continues an interrupted benchmark",
     )  # fmt: skip
     parser.add_argument("--tiny", action="store_true", help="rehearse in seconds; the numbers mean nothing")
 
 
 def device_of(arguments: argparse.Namespace) -> torch.device:
-    """The device that was asked for, with the threads; exits if it or the compiler is not here."""
+    """Set the threads and return the device; exit if the device or the compiler is missing."""
     name = Path(sys.argv[0]).name
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        sys.exit(f"{name}: --device cuda: no CUDA device here")
+        sys.exit(f"{name}: --device cuda: no CUDA device available")
     if getattr(arguments, "compiled", False) and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         sys.exit(f"{name}: --compiled: needs a C++ compiler (training on a CPU does not)")
     torch.set_num_threads(arguments.threads)
@@ -56,7 +56,7 @@ def device_of(arguments: argparse.Namespace) -> torch.device:
 def seconds(
     run: Run, repeats: int, device: torch.device, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Seconds a call, the device waited for before and after."""
+    """Seconds per call, with the device synchronized before and after."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     began = clock()
@@ -74,10 +74,10 @@ def in_turns(
     turn_s: float,
     at_least: int = 1,
 ) -> dict[Key, float]:
-    """Median seconds a call of each, over rounds in which all take their turn of `turn_s` seconds.
+    """Median seconds per call of each, over rounds in which all take turns of `turn_s` seconds.
 
-    A slow moment of the machine then affects all of them. `measure(run, repeats)` gives the seconds a call; a
-    turn has `at_least` so many.
+    A slow moment of the machine then affects all of them. `measure(run, repeats)` returns the seconds per
+    call; a turn has `at_least` that many calls.
     """
     repeats = {key: max(at_least, round(turn_s / measure(run, at_least))) for key, run in runs.items()}
     found: dict[Key, list[float]] = {key: [] for key in runs}
@@ -87,11 +87,12 @@ def in_turns(
     return {key: statistics.median(values) for key, values in found.items()}
 
 
-class Growing:
-    """A record that grows in a file: an interrupted benchmark loses only the current measurement.
+class IncrementalRecord:
+    """A record written after each measurement: an interrupted benchmark loses only the current one.
 
-    `<folder>/<name>.part.json` until all is measured, then `<name>.json`, which says at which commit each
-    number was measured. Without a folder, no file. What another device or other `facts` gave is not taken up.
+    The file is `<folder>/<name>.part.json` until everything is measured, then `<name>.json`, which has the
+    commit of each measurement. Without a folder nothing is written. Measurements with other `facts`, such as
+    another device, are not reused.
     """
 
     def __init__(self, folder: Path | None, name: str, facts: Mapping[str, Any]) -> None:
@@ -108,7 +109,7 @@ class Growing:
                 self._found, self._commits = kept["found"], kept.get("commits", {})
 
     def once(self, key: str, measure: Callable[[], T]) -> T:
-        """What was kept under `key`, else what `measure` gives, which is kept and printed."""
+        """Return the saved result for `key`, or else measure, print and save it."""
         if key not in self._found:
             self._found[key] = measure()
             self._commits[key] = self._commit
@@ -119,7 +120,7 @@ class Growing:
         return self._found[key]
 
     def finish(self, document: Mapping[str, Any]) -> None:
-        """Write the whole record; in results/, also draw its table."""
+        """Write the complete record; in results/, also draw its table."""
         if self._folder is None:
             return
         document = {**document, "commits": self._commits}
@@ -139,7 +140,7 @@ def _write(path: Path, content: str) -> None:
 
 
 def measured_on(document: Mapping[str, Any], *details: str) -> str:
-    """What a table says last: where, how and when it was measured."""
+    """The last line of a table: where, how and when it was measured."""
     env = document["environment"]
     where = ", ".join((document["device"], *details, f"torch {env['torch']}", env["time"][:10]))
     commits = sorted({str(commit)[:7] for commit in document.get("commits", {}).values()})

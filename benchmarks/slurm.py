@@ -1,9 +1,9 @@
-"""Times what SLURM adds to the training of a sweep's member: the launcher and the records.
+"""Time SLURM's overhead for a member of a sweep: the launcher and the records.
 
     python scripts/slurm/throwaway_cluster.py python benchmarks/slurm.py --save
     python benchmarks/slurm.py hydra.launcher.partition=short            on your own cluster
 
-The runs have one step, so that nearly all of their time is overhead. It times a run as a command of its own,
+The runs have one step, so nearly all of their time is overhead. The contenders are a run as its own command,
 the members of two sweeps of different sizes, one at a time (the difference is the cost of one more member),
 and a job that does nothing. Arguments after the options go to train.py.
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
-from benchmarks.scaffold import COMMITTED, Growing, measured_on, options
+from benchmarks.scaffold import COMMITTED, IncrementalRecord, measured_on, options
 from bn import cli
 from bn.cluster.submission import check_submission, record_job, record_submission
 from bn.run.code_state import REPOSITORY, code_state
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     arguments = parser.parse_args()
     found: dict[str, list[float]] = {}
-    (REPOSITORY / "runs").mkdir(exist_ok=True)  # which the nodes see, as they do not a folder in /tmp
+    (REPOSITORY / "runs").mkdir(exist_ok=True)  # visible to the nodes, unlike /tmp
     with tempfile.TemporaryDirectory(dir=REPOSITORY / "runs", prefix=".benchmark-") as name:
         for i in range(arguments.rounds):
             for what, seconds in one_round(Path(name) / str(i), arguments.overrides).items():
@@ -53,17 +53,17 @@ def main() -> None:
         "records_ms": {what: 1000 * seconds for what, seconds in records.items()},
         "rounds": arguments.rounds,
         "device": device_name(select_device("cpu")),
-        "slurm": said("sinfo", "--version"),
+        "slurm": output_of("sinfo", "--version"),
         "environment": environment(),
     }
     print(table(document))
-    Growing(arguments.save, "cluster-cpu", {}).finish(document)
+    IncrementalRecord(arguments.save, "cluster-cpu", {}).finish(document)
 
 
 def one_round(folder: Path, overrides: list[str]) -> dict[str, float]:
-    """Seconds of each of the things that are compared."""
+    """Seconds of each contender."""
     alone = timed(lambda: train([*RUN, f"output={folder}/alone"]))
-    idle = timed(lambda: said("sbatch", "--wait", "--output=/dev/null", "--wrap", "true"))
+    idle = timed(lambda: output_of("sbatch", "--wait", "--output=/dev/null", "--wrap", "true"))
     submitted, few = sweep(folder / "few", FEW, overrides)
     _, many = sweep(folder / "many", MANY, overrides)
     return {
@@ -93,7 +93,7 @@ def sweep(folder: Path, members: int, overrides: list[str]) -> tuple[float, floa
 
 
 def cost_of_records(folder: Path) -> dict[str, float]:
-    """Seconds of what is written and checked once a job, or as often as said."""
+    """Seconds of each record: per job, or as often as its name says."""
     config = cli.planned_run([*RUN, f"output={folder}"]).config
     run = RunDirectory(folder / "records", config)
     code = code_state()
@@ -134,7 +134,7 @@ def train_command(arguments: list[str]) -> list[str]:
     return [sys.executable, str(REPOSITORY / "train.py"), *arguments]
 
 
-def said(*command: str) -> str:
+def output_of(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 

@@ -1,9 +1,9 @@
-"""Measures where the start of a command goes, which each member of a sweep pays.
+"""Measure the start-up time of commands, which each member of a sweep pays.
 
-    python benchmarks/start.py           in about a minute
+    python benchmarks/start.py           takes about a minute
     python benchmarks/start.py --save    also write results/benchmark/start.json and its table
 
-Each row is a command of its own; the commands take turns.
+Each row is a separate command; the commands take turns.
 """
 
 import statistics
@@ -16,7 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from benchmarks.processes import Cost, train, used
-from benchmarks.scaffold import COMMITTED, Growing, measured_on, options
+from benchmarks.scaffold import COMMITTED, IncrementalRecord, measured_on, options
 from bn.run.environment import environment
 from bn.train import device_name, select_device
 
@@ -45,7 +45,7 @@ def main() -> None:
         "environment": environment(),
     }
     print(table(document))
-    Growing(arguments.save, "start", {}).finish(document)
+    IncrementalRecord(arguments.save, "start", {}).finish(document)
 
 
 def commands(folder: Path) -> dict[str, Sequence[str]]:

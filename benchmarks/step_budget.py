@@ -1,10 +1,10 @@
-"""Counts the floor of a training step at 224 in bf16: what it must compute, move and launch; needs no GPU.
+"""Count the floor of a training step at 224 in bf16: arithmetic, memory traffic and launches; needs no GPU.
 
     python benchmarks/step_budget.py
 
-It counts the network of BN-x5 for 256 images: every tensor between two kernels is written once, and read once
-by each kernel that needs it, as far as a compiler fuses them (docs/speed.md). The throughputs are those that
-copies and large matrix products reach on such GPUs.
+Counts BN-x5's network for 256 images: every tensor between two kernels is written once, and read once by each
+kernel that needs it, as far as a compiler fuses them (docs/speed.md). The throughputs are those of copies and
+large matrix products on such GPUs.
 """
 
 import sys
@@ -25,7 +25,7 @@ from bn.models.separable import SeparableConv2d
 
 BATCH, BYTES = 256, 2  # of bf16
 CARDS = {"H100": (3.0e12, 7.9e14), "H200": (4.3e12, 7.9e14)}  # bytes/s, and operations/s in bf16
-LAUNCH_S = 2e-6  # a kernel of a CUDA graph takes no less
+LAUNCH_S = 2e-6  # the least time of a kernel in a CUDA graph
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def executed(network: Inception) -> int:
-    """Multiply-adds of a forward pass, the separable stem as the dense convolution that it is computed as."""
+    """Multiply-adds of a forward pass, with the separable stem computed as a dense convolution."""
     as_separable = sum(row.multiply_adds for row in counts(network))
     stem = network.conv1.conv
     assert isinstance(stem, SeparableConv2d)
@@ -55,7 +55,7 @@ def executed(network: Inception) -> int:
 
 
 def traffic(network: nn.Module) -> dict[str, int]:
-    """Bytes that an image makes a training step move, by what moves them."""
+    """The memory traffic of a training step in bytes per image, by kind of layer."""
     seen: Counter[str] = Counter()
 
     def note(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
@@ -95,7 +95,7 @@ def traffic(network: nn.Module) -> dict[str, int]:
 
 
 def launches() -> int:
-    """Kernels, compiled: of each of 69 units 3 of the convolution and 5 of BN, and what is beside them."""
+    """Compiled kernels: 3 of the convolution and 5 of BN in each of 69 units, and some 60 others."""
     return 69 * (3 + 5) + 60
 
 

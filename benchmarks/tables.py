@@ -1,4 +1,4 @@
-"""The tables of results/benchmark, and plots: <record>.md for each <record>.json, drawn by what measured it.
+"""The tables and plots of results/benchmark: <record>.md for each <record>.json, drawn by its benchmark.
 
 python scripts/make_figures.py benchmark
 """
@@ -23,7 +23,7 @@ PLOTS = {"growth": growth.plot}
 def draw(folder: Path, out: Path) -> None:
     for path in sorted(folder.glob("*.json")):
         document = read_record(path, {"kind?": str, "environment?": dict})
-        if "environment" in document:  # a record, and not what committed.py writes beside them
+        if "environment" in document:  # a record, not the drawn.json that experiments/drawing.py writes
             kind = document.get("kind", "step")
             if kind not in TABLES:
                 raise Damaged(path, f"kind={kind}, of {', '.join(TABLES)}")

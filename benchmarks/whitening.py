@@ -1,11 +1,11 @@
-"""Times full whitening of the input of each convolution of Inception against the convolution itself.
+"""Time full whitening of the input of each convolution of Inception against the convolution itself.
 
-    python benchmarks/whitening.py           the ratios, in about a minute
-    python benchmarks/whitening.py --save    also write them to results/whitening/cost.json
+    python benchmarks/whitening.py           takes about a minute
+    python benchmarks/whitening.py --save    also write results/whitening/cost.json
 
-Full whitening takes the covariance of the input's channels, with the locations of a mini-batch of 32 images
-as examples, and its inverse square root (section 2). experiments/whitening.py says what that leaves out. Both
-are measured in CPU time of this process on one thread, layer and whitening in turns; the median round counts.
+Full whitening computes the covariance of the input's channels, with the locations of a mini-batch of 32
+images as examples, and its inverse square root (section 2); experiments/whitening.py lists what this leaves
+out. Layer and whitening take turns, in CPU time of this process on one thread; the median round counts.
 """
 
 import json
@@ -55,7 +55,7 @@ def main() -> None:
 
 @torch.no_grad()
 def measure(images: int, side: int, rounds: int) -> list[Cost]:
-    """Each convolution of the network with BN, in order, on what it is given in a forward pass."""
+    """Measure each convolution of the network with BN, in order, on its input in a forward pass."""
     torch.manual_seed(0)
     network = inception(size=side).train()
     found: list[Cost] = []

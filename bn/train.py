@@ -79,7 +79,8 @@ def train(
                 if losses.full or n == last:
                     metrics["train/loss"] = losses.mean(n, team)
                     if not config.profile:  # the profiler takes most of the time
-                        metrics["train/images_per_second"] = throughput.steps_per_second(n) * config.optim.batch
+                        images_per_second = throughput.steps_per_second(n) * config.optim.batch
+                        metrics["train/images_per_second"] = images_per_second
                     metrics |= task.step_metrics(n)
                 if n in evaluate_at:
                     with mean_statistics(task.model, team):

@@ -1,4 +1,4 @@
-"""The seven changes of section 4.2.1, one at a time: which of them matter in BN-x5?
+"""The seven changes of section 4.2.1, one at a time: which of them matter?
 
     python scripts/reproduce.py ablation     Inception (figure2), BN-x5 with each change reverted alone
                                              (configs/sweep/ablation.yaml), BN-Baseline with each added alone
@@ -8,14 +8,14 @@ The paper makes all seven changes at once and gives a number for one of them: sh
 about 1% improvements in the validation accuracy". This experiment measures each change twice: in BN-x5 (BN-x5
 minus BN-x5 without it) and alone (BN-Baseline with it minus BN-Baseline). The effect is given in points of
 final validation accuracy, and as the ratio of steps to the maximum of Inception. The two measurements differ
-where changes depend on each other. Measured numbers, with n: results/ablation/table.md.
+if changes depend on each other. Measured numbers, with n: results/ablation/table.md.
 
 Deviations and assumptions: all accuracies use Algorithm 2's statistics at the end of training; a run that
 diverged counts as chance. Differences and ratios compare the same seeds, with 95% intervals of Student's t
 (of the logarithms, for ratios). Steps are those of experiments/networks.py. BN-x5 and its ablations train for
-half the steps of BN-Baseline, as in figure2, so "all seven" compares trainings of different lengths. In a
-network with BN, activations have unit scale, where local response normalization with GoogLeNet's constants is
-the identity to 1e-4: its row shows the difference that remains between two runs of a seed.
+half the steps of BN-Baseline, as in figure2, so "all seven" compares trainings of different lengths. With BN,
+activations have unit scale, where local response normalization with GoogLeNet's constants is the identity to
+1e-4: its row shows the difference between two runs of the same seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ from experiments import collected, networks, style
 from experiments.networks import Final
 
 SWEEPS = {"figure2": ("experiment=inception",), "ablation": (), "switches": ()}
-KEYS = {  # the key of the config that each switch changes
+KEYS = {  # the config key that each switch changes
     "rate": "optim.lr_factor",
     "dropout": "model.dropout",
     "l2": "optim.weight_decay_factor",
@@ -44,7 +44,7 @@ LABEL = {
     "rate": "5 times the learning rate",
     "dropout": "no dropout",
     "l2": "L2 weight reduced 5 times",
-    "decay": "rate decays 6 times faster",
+    "decay": "learning rate decays 6 times faster",
     "lrn": "no local response normalization",
     "shuffle": "shuffling within shards",
     "distortion": "reduced photometric distortions",
@@ -57,29 +57,29 @@ ENDS = {
     PLAIN: ("alone: BN-Baseline with it against without", {"color": "#000000", "marker": "s"}),
 }
 ALL = {"color": style.STYLE["bn_x30"]["color"], "marker": "D"}
-RATIOS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 30)  # what an axis of them is labelled with
+RATIOS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 30)  # tick labels of a ratio axis
 
 
-class Worth(NamedTuple):
-    """What a switch is worth, of the same seeds with it and without."""
+class Effect(NamedTuple):
+    """The effect of a switch, on the same seeds with and without it."""
 
-    points: list[float]  # of accuracy, with less without
+    points: list[float]  # of accuracy: with minus without
     with_it: list[Final]
     without: list[Final]
 
     @property
     def times_fewer(self) -> list[float] | None:
-        """How many times fewer steps it takes with the switch, where both reach the level in all seeds."""
+        """How many times fewer steps the switch needs, if both reach the level in all seeds."""
         return networks.times_fewer(self.with_it, self.without)
 
 
-Groups = dict[tuple[str, str], list[Final]]  # (network, switch, "none" of the network as it is): its runs
+Groups = dict[tuple[str, str], list[Final]]  # (network, switch or "none"): its runs
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """accuracy.csv, final.csv and runs.json as Figure 2 has them.
+    """Write accuracy.csv, final.csv and runs.json in the form of figure2, whose records are used too.
 
-    In place of the network's name a changed one has that of `name_of`. Runs of Figure 2 count by its records.
+    A changed network is named by `name_of`.
     """
     gathered = networks.gather(runs, folder, folder.parent / "figure2", needed=(networks.BASE,))
     off = flatten(to_dict(next(run.config for run in runs if run.config.experiment == networks.BASE)))
@@ -91,14 +91,14 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
 
 def name_of(network: str, switch: str) -> str:
-    """ "bn_x5 without lrn", "bn_baseline with lrn"; the network's own for "none"."""
+    """ "bn_x5 without lrn", "bn_baseline with lrn"; for "none", the network's own name."""
     return network if switch == "none" else f"{network} {'without' if network == WHOLE else 'with'} {switch}"
 
 
 def switch_of(run: RunDirectory, off: Mapping[str, Any]) -> str:
-    """The switch that is set back in a run of BN-x5, or set in one of BN-Baseline; or "none".
+    """The switch that a run of BN-x5 reverts, or that a run of BN-Baseline sets; or "none".
 
-    `off`: the flattened config of Inception, in which all switches are.
+    `off`: the flattened config of Inception, in which all switches are off.
     """
     config = flatten(to_dict(run.config))
     on = {name for name, key in KEYS.items() if config[key] != off[key]}
@@ -109,11 +109,11 @@ def switch_of(run: RunDirectory, off: Mapping[str, Any]) -> str:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """ablation (png, svg, pdf) and table.md."""
+    """Write ablation (png, svg, pdf) and table.md."""
     document = collected.read_json(folder / "runs.json")
     groups, level = read_groups(folder)
     chance = 1 / document["config"]["data.classes"]
-    found = {(end, switch): worth(groups, end, switch, chance) for end in ENDS for switch in KEYS} | {
+    found = {(end, switch): effect(groups, end, switch, chance) for end in ENDS for switch in KEYS} | {
         (WHOLE, "all"): difference(groups[WHOLE, "none"], groups[PLAIN, "none"], chance)
     }
     _draw(found, level, document["config"], out / "ablation")
@@ -121,7 +121,7 @@ def draw(folder: Path, out: Path) -> None:
 
 
 def read_groups(folder: Path) -> tuple[Groups, float]:
-    """The runs by network and switch, and the accuracy that steps are counted to."""
+    """The runs by network and switch, and the accuracy to which steps are counted."""
     found = [training for training, _ in networks.read_trainings(folder)]
     level = networks.base_maximum(found)
     wanted = [(networks.BASE, "none"), *((end, switch) for end in ENDS for switch in ("none", *KEYS))]
@@ -136,24 +136,24 @@ def read_groups(folder: Path) -> tuple[Groups, float]:
     return groups, level
 
 
-def worth(groups: Groups, end: str, switch: str, chance: float) -> Worth:
-    """Of a switch, in the network of this end."""
+def effect(groups: Groups, end: str, switch: str, chance: float) -> Effect:
+    """The effect of a switch in one of the networks of ENDS."""
     changed, whole = groups[end, switch], groups[end, "none"]
     return difference(whole, changed, chance) if end == WHOLE else difference(changed, whole, chance)
 
 
-def difference(with_it: Sequence[Final], without: Sequence[Final], chance: float) -> Worth:
+def difference(with_it: Sequence[Final], without: Sequence[Final], chance: float) -> Effect:
     pairs = networks.paired(with_it, without)
 
     def accuracy(run: Final) -> float:
         return chance if run.accuracy is None else run.accuracy
 
     points = [100 * (accuracy(one) - accuracy(other)) for one, other in pairs]
-    return Worth(points, [one for one, _ in pairs], [other for _, other in pairs])
+    return Effect(points, [one for one, _ in pairs], [other for _, other in pairs])
 
 
 def _draw(
-    found: Mapping[tuple[str, str], Worth], level: float, config: Mapping[str, Any], stem: Path
+    found: Mapping[tuple[str, str], Effect], level: float, config: Mapping[str, Any], stem: Path
 ) -> None:
     fig, (left, right) = style.figure(9.0, 4.4, columns=2, sharey=True)
     place = {switch: row for row, switch in enumerate((*KEYS, "all"))}
@@ -205,15 +205,15 @@ def _dot(
     y: float,
     look: Mapping[str, Any],
 ) -> None:
-    """The mean, its interval where there is one, and the seeds behind it."""
+    """Draw the mean, its interval if there is one, and the seeds."""
     if np.isfinite(interval).all():
         axis.plot(interval, [y, y], color=look["color"], lw=1.4, solid_capstyle="butt")
     axis.plot(seeds, [y] * len(seeds), "|", color=look["color"], ms=5, mew=0.8, alpha=0.6)
     axis.plot(mean, y, color=look["color"], marker=look["marker"], ms=5, zorder=3)
 
 
-def _reached(value: Worth) -> str:
-    """Of how many seeds the level was reached, where a ratio of steps cannot be given."""
+def _reached(value: Effect) -> str:
+    """The number of seeds that reach the level, if a ratio of steps cannot be given."""
     with_it, without = (
         f"{sum(run.matched is not None for run in group)} of {len(group)}"
         for group in (value.with_it, value.without)
@@ -221,12 +221,12 @@ def _reached(value: Worth) -> str:
     return f"reached by {with_it} with, {without} without"
 
 
-def _table(found: Mapping[tuple[str, str], Worth], level: float, document: Mapping[str, Any]) -> str:
+def _table(found: Mapping[tuple[str, str], Effect], level: float, document: Mapping[str, Any]) -> str:
     config = document["config"]
     lines = [
         "| section 4.2.1 | the paper, ImageNet (points) "
-        "| worth in BN-x5 (points) | times fewer steps | seeds "
-        "| worth alone, added to BN-Baseline (points) | times fewer steps | seeds |",
+        "| gain in BN-x5 (points) | times fewer steps | seeds "
+        "| gain alone, added to BN-Baseline (points) | times fewer steps | seeds |",
         "|---|---|---|---|--:|---|---|--:|",
     ]
     for switch in KEYS:
@@ -235,23 +235,20 @@ def _table(found: Mapping[tuple[str, str], Worth], level: float, document: Mappi
         lines.append(f"| {LABEL[switch]} | {paper} | {' | '.join(cells)} |")
     lines.append(f"| {LABEL['all']} | - | {' | '.join(_cells(found[WHOLE, 'all']))} | - | - | - |")
     note = (
-        f"{networks.setting(config)}. Worth in BN-x5: BN-x5 minus BN-x5 with this one change "
-        "reverted; alone: BN-Baseline with this one change minus BN-Baseline. Points of validation accuracy "
-        "(top-1, single crop) at the "
-        "end, by Algorithm 2's statistics; a run that diverged counts as chance. Steps to the mean of "
-        f"Inception's maxima, {100 * level:.1f}%, and how many seeds reach it where not all do. Both "
-        "compare the same seeds: mean ± half-width of the 95% confidence interval; for ratios the geometric "
-        "mean, and the interval of Student's t on the logarithms. With BN activations have unit scale, "
-        "at which local response normalization with GoogLeNet's constants is the identity to 1e-4: that is "
-        "why networks with BN do not need it, and its row shows what remains between two trainings of a "
-        "seed. BN-x5 trains for half the steps of BN-Baseline, so the last row compares trainings of "
-        "different length. "
-        f"{collected.origin(document)}"
+        f"{networks.setting(config)}. In BN-x5: BN-x5 minus BN-x5 with this one change reverted. Alone: "
+        "BN-Baseline with this one change minus BN-Baseline. Validation accuracy, top-1, single crop, at "
+        "the end, by Algorithm 2's statistics; a run that diverged counts as chance. Steps to the mean of "
+        f"Inception's maxima, {100 * level:.1f}%; where not all seeds reach it, how many do. Both compare "
+        "seed by seed: mean ± half-width of the 95% confidence interval; for ratios, the geometric mean and "
+        "the interval of Student's t on the logarithms. With BN, activations have unit scale, where local "
+        "response normalization with GoogLeNet's constants is the identity to 1e-4: its row shows the "
+        "difference between two trainings of the same seed. BN-x5 trains for half the steps of BN-Baseline, "
+        f"so the last row compares trainings of different lengths. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 
 
-def _cells(value: Worth) -> tuple[str, str, str]:
+def _cells(value: Effect) -> tuple[str, str, str]:
     if not value.points:
         return "not trained", "-", "0"
     points = collected.mean_text(value.points, 2, "+")

@@ -1,22 +1,21 @@
-"""Another domain (section 5): can BN adapt a trained network to other data by new population statistics?
+"""Another domain (section 5): can new population statistics adapt a trained network to other data?
 
     python scripts/reproduce.py adaptation     the MLP with BN on 6 forms of MNIST, 5 seeds
                                                (configs/sweep/adaptation.yaml)
 
 The paper leaves to future work whether BN would let "the network more easily generalize to new data
 distributions, perhaps with just a recomputation of the population means and variances". Here the MLP with BN,
-trained on binary MNIST, sees the test images inverted, blurred, noisy, shifted and of low contrast
-(bn/data/inputs.py): with its old population statistics, with those of training images changed in the same
-way, and beside it the same network trained on such images. Measured numbers, with n:
+trained on binary MNIST, is tested on inverted, blurred, noisy, shifted and low-contrast images
+(bn/data/inputs.py): with its old population statistics, and with those of training images changed in the same
+way. The same network trained on such images is the reference. Measured numbers, with n:
 results/adaptation/table.md.
 
 Decisions, made before the runs. 5,000 mini-batches of 60 at learning rate 0.5. All statistics are Algorithm
-2's, over 300 mini-batches that would have come next, of the original or of the changed training images; no
-label is used. What a network lost is its accuracy on the original test images minus that on the changed ones,
-both with the old statistics. The share that is recovered is (new - old) / lost, seed by seed. Claim 77 counts
-the four changes that it names, without the contrast: with a lower contrast Wu changes by a fixed scale and a
-shift alone, which BN takes out exactly but for eps, so that it proves nothing. "Most" is three of the four; a
-change counts if the mean share is above one half.
+2's, over the next 300 mini-batches of the original or the changed training images; no label is used. The loss
+of a network is its accuracy on the original test images minus that on the changed ones, both with the old
+statistics. The share recovered is (new - old) / loss, seed by seed. Claim 77 counts the four changes that it
+names, without low contrast: that changes Wu only by a fixed scale and shift, which BN removes exactly but for
+eps, so it proves nothing. "Most" is three of the four; a change counts if the mean share is above one half.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -57,9 +56,9 @@ HEADER = ("inputs", "seed", "old_statistics", "new_statistics", "trained_on_them
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """accuracy.csv (one row for each form of the images and seed) and runs.json.
+    """Write accuracy.csv (one row per form of the images and seed) and runs.json.
 
-    The networks of the original images are taken from their last checkpoints, and evaluated here.
+    The networks trained on the original images are loaded from their last checkpoints and evaluated here.
     """
     runs, trained = complete(runs, _inputs, "test/accuracy_population")
     forms = {}
@@ -78,7 +77,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 def complete(
     runs: Sequence[RunDirectory], inputs_of: Callable[[Config], str], number: str
 ) -> tuple[Sequence[RunDirectory], dict[tuple[str, int], float]]:
-    """The runs, and what each logged last as `number`, by inputs and seed. UserError if one is not done."""
+    """The runs, and the last logged `number` of each by inputs and seed. UserError if a run is not done."""
     collected.check_all_ended(runs)
     runs = collected.ended(runs)
     last: dict[tuple[str, int], float] = {}
@@ -90,7 +89,7 @@ def complete(
 
 
 def forms_of(config: Config) -> dict[str, Mnist]:
-    """The data of `config` as they are, and changed."""
+    """The data of `config` in all forms: original and changed."""
     d = config.data
     assert isinstance(d, MnistData)
     data = load_mnist(REPOSITORY / d.root, d.threshold, d.validation, d.name, d.examples)
@@ -109,7 +108,7 @@ def network_of(run: RunDirectory) -> MLP:
 
 
 def adapted(network: MLP, config: Config, forms: dict[str, Mnist]) -> dict[str, tuple[float, float]]:
-    """Test accuracy on each form of the images, with the statistics of the original ones and with its own."""
+    """Test accuracy on each form of the images, with the original statistics and with that form's own."""
     found = {}
     order = EpochOrder(
         len(forms[ORIGINAL].train.labels), config.optim.batch, config.seed, torch.device("cpu")
@@ -133,11 +132,11 @@ def _inputs(config: Config) -> str:
 
 
 class Seeds(NamedTuple):
-    """Of one form of the images, the seeds' test accuracies, in points."""
+    """Test accuracies on one form of the images, by seed, in points."""
 
     old: list[float]  # with the statistics of the original images
-    new: list[float]  # with their own
-    trained: list[float]  # of the network trained on them
+    new: list[float]  # with the statistics of this form
+    trained: list[float]  # of the network trained on this form
 
 
 def read(folder: Path) -> dict[str, Seeds]:
@@ -150,7 +149,7 @@ def read(folder: Path) -> dict[str, Seeds]:
 
 
 def recovered(seeds: Seeds, original: Seeds) -> list[float]:
-    """The share of the lost accuracy, seed by seed."""
+    """The share of the lost accuracy that new statistics recover, by seed."""
     return [
         (new - old) / (before - old)
         for old, new, before in zip(seeds.old, seeds.new, original.old, strict=True)
@@ -158,14 +157,14 @@ def recovered(seeds: Seeds, original: Seeds) -> list[float]:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """adaptation (png, svg, pdf) and table.md."""
+    """Write adaptation (png, svg, pdf) and table.md."""
     found = read(folder)
     _draw(found, out / "adaptation")
     (out / "table.md").write_text(_table(found, collected.read_json(folder / "runs.json")))
 
 
 def _draw(found: Mapping[str, Seeds], stem: Path) -> None:
-    """A digit in each form above the three accuracies on it."""
+    """Draw a digit in each form above the three accuracies on it."""
     d = planned_run(["experiment=mnist_bn"]).config.data
     assert isinstance(d, MnistData)
     test = load_mnist(REPOSITORY / d.root).test
@@ -182,12 +181,13 @@ def _draw(found: Mapping[str, Seeds], stem: Path) -> None:
 
 
 def draw_bars(axis: Any, seeds: Seeds) -> None:
-    """The three accuracies, each the mean of the seeds, which are points."""
+    """Draw the three accuracies: bars for the mean of the seeds, points for the seeds."""
     for i, (values, (_, color)) in enumerate(zip(seeds, LOOK, strict=True)):
         axis.bar(i, fmean(values), width=0.8, color=color)
         axis.plot([i] * len(values), values, ".", color="black", ms=3)
     axis.set_xticks([])
     axis.grid(axis="x", visible=False)
+    axis.set_axisbelow(True)
 
 
 def draw_legend(fig: Any) -> None:
@@ -210,8 +210,8 @@ def _table(found: Mapping[str, Seeds], document: Mapping[str, Any]) -> str:
     note = (
         f"The MLP with BN, {config['steps']:,} mini-batches of {config['optim.batch']} at learning rate "
         f"{config['optim.lr']:g}; mean ± half-width of the 95% confidence interval, {n}. Old and new "
-        "statistics: Algorithm 2's, over training images as they are and changed as the test images are; all "
-        "else is of the network trained on the images as they are. Share: (new - old) over the accuracy lost "
-        f"with the old statistics. {collected.origin(document)}"
+        "statistics: Algorithm 2's, over the original training images and over images changed like the test "
+        "images; the weights are those trained on the original images. Share: (new - old) over the accuracy "
+        f"lost with the old statistics. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

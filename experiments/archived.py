@@ -1,4 +1,4 @@
-"""Runs whose directories are gone: what their committed record in results/ has of them counts."""
+"""Collecting runs whose directories are gone, from their committed records in results/."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -13,9 +13,9 @@ Cells = tuple[Any, ...]
 
 
 def gather(runs: Sequence[RunDirectory], folder: Path) -> list[dict[str, Any]]:
-    """Where each run comes from (`collected.provenance`): its directory, or else `folder`/runs.json.
+    """The `collected.provenance` of each run, from its directory or else from `folder`/runs.json.
 
-    UserError for the first that has not ended and is not in that record, or as `collected.check` has it.
+    UserError for the first run that has not ended and is in neither, or from `collected.check`.
     """
     entries = collected.read_entries(folder / "runs.json")
     found = []
@@ -37,9 +37,9 @@ def write_rows(
     who: Callable[[RunDirectory], Cells],
     rows_of: Callable[[RunDirectory], Iterable[Cells]],
 ) -> None:
-    """A CSV of all runs: the rows of each are those that `rows_of` gives, and start with `who`, its name.
+    """Write a CSV with the `rows_of` each run, which start with its identity, the cells of `who`.
 
-    A run without a directory keeps the rows that `path` has of it. UserError if it has none.
+    A run without a directory keeps its rows in `path`. UserError if there are none.
     """
     archive = defaultdict(list)
     for row in collected.read_csv(path) if path.exists() else ():

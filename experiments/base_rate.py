@@ -6,13 +6,13 @@
 Figure 3 compares steps with those of Inception, so a base with too small a learning rate would flatter batch
 normalization. The paper used GoogLeNet's learning rate, tuned on ImageNet; the small scales have none. So
 Inception is trained on all but 5,000 of the training images over a grid of learning rates and decays, and one
-setting is chosen by its accuracy on those 5,000. The networks with BN then take it times the paper's factors,
-untuned. Measured numbers: results/base_rate/table.md.
+setting is chosen by its accuracy on those 5,000. The networks with BN then multiply it by the paper's
+factors, untuned. Measured numbers: results/base_rate/table.md.
 
-Deviations and assumptions: the rule chooses the setting with the highest accuracy on the held-out images at
-the end of the training. A run that diverged, or was stopped before its end, is in the table and cannot be
-chosen. There is one seed: an accuracy has a standard error of about half a point from the 5,000 images, and
-more from the seed, so neighbours of the chosen setting may be as good.
+Deviations and assumptions: the setting with the highest accuracy on the held-out images at the end of the
+training is chosen. A run that diverged or was stopped early is listed and cannot be chosen. There is one
+seed: an accuracy has a standard error of about half a point from the 5,000 images, and more from the seed, so
+neighbours of the chosen setting may be as good.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,13 +26,13 @@ from experiments import collected, networks
 SWEEPS = {"base_rate": ()}
 HEADER = ("lr", "decay_every", "seed", "state", "step", "rate_left", "accuracy")
 
-Setting = tuple[float, int]  # rate, steps to each decay
+Setting = tuple[float, int]  # learning rate, steps between decays
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """final.csv (one row a run, also of one that was stopped on the way) and runs.json.
+    """Write final.csv (one row per run, including interrupted ones) and runs.json.
 
-    `rate_left` is the share of the initial rate that is left at the end of the training.
+    `rate_left` is the final learning rate as a share of the initial one.
     """
     runs = networks.ended(runs, interrupted=True)
     rows = []
@@ -48,14 +48,14 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """table.md."""
+    """Write table.md."""
     document = collected.read_json(folder / "runs.json")
     rows = collected.read_csv(folder / "final.csv")
     (out / "table.md").write_text(_table(rows, document))
 
 
 def chosen(accuracy: Mapping[Setting, float | None]) -> Setting | None:
-    """The setting with the highest accuracy, the lower rate of two that are equal; None if all diverged."""
+    """The setting with the highest accuracy, at the lower learning rate in a tie; None if all diverged."""
     ended = {setting: value for setting, value in sorted(accuracy.items()) if value is not None}
     return max(ended, key=lambda setting: ended[setting]) if ended else None
 
@@ -84,9 +84,9 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
 
     rates, decays = {rate for rate, _ in ends}, {decay for _, decay in ends}
     lines = [
-        "| initial rate | "
+        "| initial learning rate | "
         + " | ".join(
-            f"x {config['optim.decay.factor']:g} every {decay} steps, to {left[decay]:.2g} of it"
+            f"x {config['optim.decay.factor']:g} every {decay} steps, down to {left[decay]:.2g} of it"
             for decay in sorted(decays, reverse=True)
         )
         + " |",
@@ -100,15 +100,15 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
     else:
         edges = [
             name
-            for name, value, tried in (("rates", best[0], rates), ("decays", best[1], decays))
+            for name, value, tried in (("learning rates", best[0], rates), ("decays", best[1], decays))
             if value in (min(tried), max(tried))
         ]
-        found = f"Chosen (bold): rate {best[0]:g}, decay every {best[1]} steps"
+        found = f"Chosen (bold): learning rate {best[0]:g}, decay every {best[1]} steps"
         found += f", at the edge of the {' and of the '.join(edges)} tried." if edges else "."
     note = (
         f"Inception, {networks.setting(config)}, on all training images but {config['data.validation']:,}: "
-        f"accuracy (%) on those held out, at the last evaluation, one seed. The highest at the end is "
-        f"chosen; its neighbours may be as good, since an accuracy has a standard error of about "
+        f"accuracy (%) on those held out, at the last evaluation, one seed. The highest is chosen. Its "
+        f"neighbours may be as good: an accuracy has a standard error of about "
         f"{_standard_error(accuracy, best, config):.1f} points from the images alone, and seeds differ more "
         f"(Figure 3). {found} {collected.origin(document)}"
     )
@@ -118,6 +118,6 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
 def _standard_error(
     accuracy: Mapping[Setting, float | None], best: Setting | None, config: Mapping[str, Any]
 ) -> float:
-    """In points, of the chosen accuracy as a share of the images held out (of guesses where none is)."""
+    """The standard error of the chosen accuracy (or of chance) on the held-out images, in points."""
     p = (accuracy[best] if best else None) or 1 / config["data.classes"]
-    return 100 * (p * (1 - p) / networks.pictures(config)) ** 0.5
+    return 100 * (p * (1 - p) / networks.evaluated_images(config)) ** 0.5

@@ -3,26 +3,25 @@
     python scripts/reproduce.py batch_size     5 sizes: a grid of 3 rates, then 5 further seeds
                                                (configs/sweep/batch_size_*.yaml)
 
-The network of Figure 1 with BN in mini-batches of 2, 10, 60, 250 and 1,000, each at its own best rate
-(`experiments.chosen`): its accuracy, and how far its outputs in training, where they depend on the rest of
-the mini-batch, are from those at inference (`bn.observe.population_gap`, at the end, over 10,000 training
-examples). Measured numbers, with n: results/batch_size/table.md.
+The network of Figure 1 with BN in mini-batches of 2, 10, 60, 250 and 1,000, each at its own best learning
+rate (`experiments.selection`): its accuracy, and how far its outputs in training, where they depend on the
+rest of the mini-batch, are from those at inference (`bn.observe.population_gap`, at the end, over 10,000
+training examples). Measured numbers, with n: results/batch_size/table.md.
 
 Decisions that the rule left open: every size sees 210,000 examples, so that larger mini-batches take fewer
-steps; more would cost too much at size 2, which takes 105,000. Algorithm 2 takes 18,000 examples at each
-size, and the moving averages weight the newest mini-batch with 0.1 at each. Three rates for each size, a
-factor of 3 apart, in the middle about 2 sqrt(size / 60); three runs of another seed with 300 mini-batches of
-1,000 came before. What "ends above 95%" means is said in `optimizers`.
+steps; more would cost too much at size 2, which takes 105,000 steps. At every size, Algorithm 2 uses 18,000
+examples, and the moving averages weight the newest mini-batch with 0.1. Each size has three learning rates, a
+factor of 3 apart, the middle one about 2 sqrt(size / 60); three runs of another seed with 300 mini-batches of
+1,000 came before. `optimizers` defines "ends above 95%".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from bn.config import Config
-from bn.run.directory import RunDirectory
-from experiments import chosen, collected, style
+from experiments import collected, selection, style
 
 SIZES = (2, 10, 60, 250, 1000)
 EXAMPLES = 210_000
@@ -31,39 +30,30 @@ COLUMNS = ("size",)
 GAP = ("observe/population_gap/probabilities", "observe/population_gap/classes")
 
 
-def case_of(config: Config) -> chosen.Case:
+def case_of(config: Config) -> selection.Case:
     return (str(config.optim.batch),)
 
 
-def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """Of the grid: final.csv (one row a run) and runs.json."""
-    chosen.write(runs, folder / chosen.GRID, COLUMNS, case_of, GAP)
-    collected.write_provenance(folder / "runs.json", runs)
+collect, collect_further = selection.collectors(COLUMNS, case_of, GAP)
 
 
 def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
-    """The five further seeds of each size at its rate."""
+    """The five further seeds of each size at its chosen learning rate."""
     return [
-        (f"batch_size_{size}", (f"optim.lr={chosen.best(cells):g}", "seed=1,2,3,4,5"))
-        for (size,), cells in chosen.read(folder / chosen.GRID, COLUMNS).items()
+        (f"batch_size_{size}", (f"optim.lr={selection.best(cells):g}", "seed=1,2,3,4,5"))
+        for (size,), cells in selection.read(folder / selection.GRID, COLUMNS).items()
     ]
 
 
-def collect_further(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """Of the further seeds: further_seeds.csv (one row a run) and further_seeds_runs.json."""
-    chosen.write(runs, folder / chosen.FURTHER, COLUMNS, case_of, GAP)
-    collected.write_provenance(folder / "further_seeds_runs.json", runs)
-
-
 def draw(folder: Path, out: Path) -> None:
-    """batch_size (png, svg, pdf) and table.md."""
-    grid = chosen.read(folder / chosen.GRID, COLUMNS)
-    further = chosen.read_further(folder, COLUMNS, grid)
+    """Write batch_size (png, svg, pdf) and table.md."""
+    grid = selection.read(folder / selection.GRID, COLUMNS)
+    further = selection.read_further(folder, COLUMNS, grid)
     _draw(further, out / "batch_size")
     (out / "table.md").write_text(_table(grid, further))
 
 
-def _draw(further: Mapping[chosen.Case, list[chosen.Run]], stem: Path) -> None:
+def _draw(further: Mapping[selection.Case, list[selection.Run]], stem: Path) -> None:
     fig, (left, right) = style.figure(7.4, 3.0, columns=2)
     sizes = [int(size) for (size,) in further]
     population = {"color": style.WITH["color"], "marker": "o", "ms": 3.5}
@@ -83,12 +73,8 @@ def _draw(further: Mapping[chosen.Case, list[chosen.Run]], stem: Path) -> None:
     left.invert_yaxis()
     left.legend(loc="lower right")
     for name, label, look in (
-        ("probabilities", "distance of probabilities", {**population, "linestyle": "-"}),
-        (
-            "classes",
-            "share with another class",
-            {"color": "#000000", "linestyle": ":", "marker": "s", "ms": 3},
-        ),
+        ("probabilities", "distance of class probabilities", {**population, "linestyle": "-"}),
+        ("classes", "share with another class", {"color": "black", "linestyle": ":", "marker": "s", "ms": 3}),
     ):
         values = np.array([[run.extra[name] for run in runs] for runs in further.values()])
         right.plot(sizes, values.mean(1), label=label, **look)
@@ -102,29 +88,29 @@ def _draw(further: Mapping[chosen.Case, list[chosen.Run]], stem: Path) -> None:
     style.save(fig, stem)
 
 
-def _table(grid: chosen.Grid, further: Mapping[chosen.Case, list[chosen.Run]]) -> str:
+def _table(grid: selection.Grid, further: Mapping[selection.Case, list[selection.Run]]) -> str:
     lines = [
-        "| examples in a mini-batch | steps | rate | test accuracy (%) | the same, moving averages "
-        "| distance of the probabilities, training from inference | examples with another class (%) |",
+        "| examples in a mini-batch | steps | learning rate | test accuracy (%) | the same, moving averages "
+        "| distance of the class probabilities, training to inference | examples with another class (%) |",
         "|--:|--:|--:|---|---|---|---|",
     ]
     for case, runs in further.items():
         size = int(case[0])
         cells = (
-            f"{size:,}", f"{EXAMPLES // size:,}", chosen.rate_text(grid[case]), chosen.percent(runs),
-            chosen.percent(runs, lambda run: run.test_moving),
+            f"{size:,}", f"{EXAMPLES // size:,}", selection.rate_text(grid[case]), selection.percent(runs),
+            selection.percent(runs, lambda run: run.test_moving),
             collected.mean_text([run.extra["probabilities"] for run in runs], 4),
             collected.mean_text([100 * run.extra["classes"] for run in runs], 2),
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     n = collected.seeds_text(len(runs) for runs in further.values())
     note = (
-        f"The network of Figure 1 with BN after {EXAMPLES:,} examples, at a constant rate. Test accuracy by "
-        "Algorithm 2's statistics, of 18,000 training examples, and by moving averages with weight 0.1 for "
-        f"the newest mini-batch. Mean ± half-width of the 95% confidence interval, {n}; each seed where they "
-        f"lie more than {chosen.APART:g} points apart. Distance: total variation between an example's class "
-        "probabilities in training, in a mini-batch of this size, and at inference by Algorithm 2's "
-        "statistics, from 0 to 1, mean of 10,000 training examples; another class: the most probable one "
-        f"differs. {chosen.NOTE}"
+        f"The network of Figure 1 with BN after {EXAMPLES:,} examples, at a constant learning rate. Test "
+        "accuracy by Algorithm 2's statistics, over 18,000 training examples, and by moving averages with "
+        f"weight 0.1 on the newest mini-batch. Mean ± half-width of the 95% confidence interval, {n}; seeds "
+        f"are listed where they lie more than {selection.APART:g} points apart. Distance: total variation (0 "
+        "to 1) between an example's class probabilities in training, in a mini-batch of this size, and at "
+        "inference by Algorithm 2's statistics, mean of 10,000 training examples; another class: the most "
+        f"probable class differs. {selection.NOTE}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

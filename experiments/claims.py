@@ -2,11 +2,11 @@
 
     python scripts/make_figures.py claims     results/claims, from the committed records and the tests
 
-experiments/claims.yaml has the claims, and for each the tests that prove it, or the records and the rule that
-decide. A rule was committed before its runs, unless the claim is marked as `known`. experiments/verdicts
-applies each rule to the records: confirmed, partly, not confirmed. A claim is open where its records are not
-there yet, and not testable where this repository cannot test it. A claim that tests prove is confirmed as
-long as these are there: they run with all others (pytest).
+experiments/claims.yaml lists the claims, each with the tests that prove it, or with the records and the rule
+that decide. A rule was committed before its runs, unless the claim is marked as `known`. experiments/verdicts
+applies each rule to the records: confirmed, partly or not confirmed. A claim is open while its records are
+missing, and not testable if this repository cannot test it. A claim proved by tests is confirmed as long as
+these exist; pytest runs them with all others.
 """
 
 import ast
@@ -28,7 +28,7 @@ VERDICTS = (CONFIRMED, PARTLY, NOT_CONFIRMED, OPEN, NOT_TESTABLE)
 
 
 def draw(folder: Path, out: Path) -> None:
-    """table.md and claims.csv. UserError for a claim whose tests are not there."""
+    """Write table.md and claims.csv. UserError for a claim whose tests do not exist."""
     claims = read_claims()
     judged = [judge(claim, folder.parent) for claim in claims]
     rows = [
@@ -60,7 +60,7 @@ def judge(claim: dict[str, Any], results: Path) -> Judged:
 
 
 def check_tests(claim: dict[str, Any]) -> None:
-    """UserError if a test of the claim is not there."""
+    """UserError if a test of the claim does not exist."""
     for test in claim["tests"]:
         path, _, name = test.partition("::")
         file = REPOSITORY / path
@@ -74,7 +74,7 @@ def check_tests(claim: dict[str, Any]) -> None:
 
 
 def evidence(claim: dict[str, Any]) -> list[str]:
-    """The tests or the folders of results/ that decide."""
+    """The tests or the folders of results/ that decide the claim."""
     return [*claim.get("tests", ()), *(f"results/{name}" for name in claim.get("records", ()))]
 
 
@@ -100,6 +100,6 @@ def _table(claims: Sequence[dict[str, Any]], judged: Sequence[Judged]) -> str:
         )
     note = (
         "The rule of each verdict is in [experiments/claims.yaml](../../experiments/claims.yaml). "
-        "(*) The records were there before the rule was written."
+        "(*) The records existed before the rule was written."
     )
     return "\n".join(lines) + f"\n\n{note}\n"

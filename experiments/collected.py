@@ -1,7 +1,7 @@
-"""Turns run directories into compact records, and records into numbers.
+"""Run directories to compact records, and records to numbers.
 
 A folder of results/ holds CSV files and `runs.json`, which traces every number to its run: command, commit,
-versions, device, duration and the resolved config.
+versions, device, duration and resolved config.
 """
 
 import csv
@@ -37,11 +37,11 @@ NUMERICS = ("precision", "compile", "channels_last")  # of the config; device ty
 def ended(
     runs: Sequence[RunDirectory], needed: Sequence[str] = (), interrupted: bool = False
 ) -> list[RunDirectory]:
-    """Those of `runs` that have ended: a figure draws these and does not wait for the others.
+    """The `runs` that have ended: a figure draws these without waiting for the others.
 
-    With `interrupted` also those that were stopped on the way, as far as they came.
+    `interrupted` includes runs that were stopped early, up to where they got.
 
-    UserError if none of an experiment in `needed` has ended, or none at all; if a directory holds a run of
+    UserError if no run of an experiment in `needed` has ended, or none at all; if a directory holds a run of
     another config, or a record that is damaged or lacks evaluations; or if the numerics of two runs differ.
     """
     states = (*ENDED, "interrupted") if interrupted else ENDED
@@ -54,7 +54,7 @@ def ended(
 def check_needed(
     runs: Sequence[RunDirectory], found: Sequence[RunDirectory], needed: Sequence[str] = ()
 ) -> None:
-    """UserError if, of `runs`, none of an experiment in `needed` has been found, or none at all."""
+    """UserError if `found` has no run of an experiment in `needed`, or none of `runs` at all."""
     for experiment in needed or sorted({run.config.experiment for run in runs if not found}):
         if not any(run.config.experiment == experiment for run in found):
             own = sum(run.config.experiment == experiment for run in runs)
@@ -71,7 +71,7 @@ def check(runs: Sequence[RunDirectory]) -> None:
 
 
 def check_all_ended(runs: Sequence[RunDirectory]) -> None:
-    """UserError for the first that has not ended."""
+    """UserError for the first run that has not ended."""
     for run in runs:
         if not run.finished:
             state = run.status.get("state", "absent")
@@ -79,10 +79,10 @@ def check_all_ended(runs: Sequence[RunDirectory]) -> None:
 
 
 def _check_evaluations(run: RunDirectory) -> None:
-    """UserError unless metrics.jsonl has all evaluations that the config asks for up to the run's end."""
+    """UserError unless metrics.jsonl has all evaluations that the config requires up to the run's end."""
     config, status = run.config, run.status
     wanted = config.evaluate.at.steps(config.length)
-    if status["state"] != "done":  # of a run that diverged, this step was not evaluated any more
+    if status["state"] != "done":  # a run that diverged did not evaluate its last step
         wanted = {step for step in wanted if step < status["step"]}
     lines = read_lines(run.path / "metrics.jsonl")
     missing = wanted - {line["step"] for line in lines if any(key.endswith("/accuracy") for key in line)}
@@ -94,7 +94,7 @@ def _check_evaluations(run: RunDirectory) -> None:
 
 
 def check_numerics(parts: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-    """UserError naming two runs, or the two parts of one, that were computed in different ways."""
+    """UserError naming two runs, or two starts of one run, with different numerics."""
     for name, part in parts[1:]:
         first, wanted = parts[0]
         for key, value in part.items():
@@ -106,7 +106,7 @@ def check_numerics(parts: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
 
 
 def _numerics(run: RunDirectory) -> list[dict[str, Any]]:
-    """What the numbers depend on besides the experiment, of each start of a run."""
+    """The numerics (device, torch, precision) of each start of a run."""
     env = _environment(run)
     config = flatten(to_dict(run.config))
     chosen = {key: config[key] for key in NUMERICS}
@@ -125,16 +125,16 @@ def _environment(run: RunDirectory) -> dict[str, Any]:
 
 
 def observed(run: RunDirectory) -> dict[str, np.ndarray]:
-    """The arrays of activations.npz: steps (T,), and of each layer (T, percentiles, units).
+    """The arrays of activations.npz: steps (T,), and (T, percentiles, units) for each layer.
 
-    Damaged where the file is, or where a layer or a step that the config asks for is missing.
+    Raises Damaged if the file is, or if a layer or step that the config requires is missing.
     """
     try:
         with np.load(run.activations) as file:
             found = dict(file)
     except FileNotFoundError:
         raise UserError(f"{os.path.relpath(run.activations)}: missing: restore it") from None
-    except Exception as error:  # numpy raises whatever the reading of a file of another kind stumbles over
+    except Exception as error:  # numpy raises many kinds of errors for files of another kind
         raise Damaged(run.activations, "not an npz file") from error
     end = run.status["step"] if run.status["state"] == "done" else 0
     wanted = {step for step in run.config.probe.at.steps(run.config.length) if step <= end}
@@ -154,18 +154,18 @@ def ratio_and_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
 
 
 def summary(values: Sequence[float], apart: float, digits: int = 2, sign: str = "") -> str:
-    """`mean_text` of the seeds' values; each of them where they lie more than `apart` apart, since a mean
-    describes none of them then."""
+    """`mean_text` of the seeds' values, or a list of them if they lie more than `apart` apart: then a mean
+    describes none of them."""
     if max(values) - min(values) > apart:
         return ", ".join(f"{value:{sign},.{digits}f}" for value in values)
     return mean_text(values, digits, sign)
 
 
 def ratio_text(ratios: Sequence[float]) -> str:
-    """2.31 (1.90 to 2.80); of one ratio, which has no interval, the ratio."""
+    """2.31 (1.90 to 2.80); a single ratio has no interval."""
 
     def shown(value: float) -> str:
-        if value < 0.005 or value >= 1000:  # an end of an interval of few seeds
+        if value < 0.005 or value >= 1000:  # an interval of few seeds can reach this far
             return "< 0.01" if value < 1 else "> 1,000"
         return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
 
@@ -189,7 +189,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows, each with all columns of the header."""
+    """Read a committed CSV; every row has all columns of the header."""
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
@@ -199,12 +199,12 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         raise Damaged(path, "not CSV", _again(path)) from error
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
-            raise Damaged(path, f"row {number} has not the columns of the header", _again(path))
+            raise Damaged(path, f"row {number} does not have the columns of the header", _again(path))
     return rows
 
 
 def read_json(path: Path, shape: Shape = RUNS) -> Any:
-    """A committed record; as it is, a runs.json."""
+    """Read a committed JSON record, by default a runs.json."""
     document = read_record(path, shape, _again(path))
     if document is None:
         raise _missing(path)
@@ -220,12 +220,12 @@ def _missing(path: Path) -> UserError:
 
 
 def write_provenance(path: Path, runs: Sequence[RunDirectory]) -> None:
-    """runs.json of ended runs."""
+    """Write runs.json for ended runs."""
     write_entries(path, [provenance(run) for run in runs])
 
 
 def write_entries(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
-    """runs.json: what all runs share once, and of each run what is its own. `entries`: their `provenance`."""
+    """Write runs.json from the runs' `provenance`: shared config keys once, and each run's own."""
     configs = [entry["config"] for entry in entries]
     shared = {
         key: value for key, value in configs[0].items() if all(config.get(key) == value for config in configs)
@@ -238,7 +238,7 @@ def write_entries(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_entries(path: Path) -> list[dict[str, Any]]:
-    """What `write_entries` wrote; [] where there is no such file."""
+    """Read the entries of `write_entries`; [] if the file does not exist."""
     if not path.exists():
         return []
     document = read_json(path)
@@ -246,18 +246,18 @@ def read_entries(path: Path) -> list[dict[str, Any]]:
 
 
 def is_of(entry: Mapping[str, Any], config: Config) -> bool:
-    """Whether the `provenance` is that of a run of this config."""
+    """Whether a `provenance` entry belongs to a run of this config."""
     return not any(is_compared(key, config) for key in changes(entry["config"], config))
 
 
 def numerics_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What the numbers depend on besides the experiment, of a run's `provenance`."""
+    """The numerics (device, torch, precision) in a run's `provenance`."""
     chosen = {key: entry["config"][key] for key in NUMERICS}
     return {"device": entry["device"]["type"], "torch": entry["torch"], **chosen}
 
 
 def origin(document: Mapping[str, Any]) -> str:
-    """One sentence on where the runs of a runs.json come from: devices, torch and commits."""
+    """A sentence with the number, devices, torch versions and commits of the runs in a runs.json."""
     runs = document["runs"]
 
     def all_of(values: Iterable[str]) -> str:
@@ -272,7 +272,7 @@ def origin(document: Mapping[str, Any]) -> str:
 
 
 def provenance(run: RunDirectory) -> dict[str, Any]:
-    """Where a run's numbers come from: command, commit, config, versions, device."""
+    """A run's command, state, commit, config, versions and device."""
     env = _environment(run)
     status = run.status
     config = flatten(to_dict(run.config))

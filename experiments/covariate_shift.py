@@ -1,17 +1,17 @@
-"""Internal covariate shift (sections 1 and 3): how far training moves what a layer works on, with and without
-BN, and whether more of it goes with slower training.
+"""Internal covariate shift (sections 1 and 3): how far training moves a layer's inputs, with and without BN,
+and whether more shift goes with slower training.
 
     python scripts/reproduce.py covariate_shift     2 networks x 24 settings x 5 seeds x 2,500 steps
                                                     (configs/sweep/covariate_shift.yaml), and the networks of
                                                     Figure 1 x 5 seeds (configs/sweep/inside_mlp.yaml)
 
-The paper calls internal covariate shift the change in the distribution of a layer's inputs due to the change
-of the parameters, says that it slows down training and that BN reduces it. It does not measure it. Here two
-measures are taken of the same runs. Shift: the 1-Wasserstein distance between a unit's inputs to the sigmoid
-before and after one step, in units of their standard deviation (`bn.observe.shift.InputShift`). Gradient
-shift: the change of a layer's gradient when the layers before it have taken the step and the layer itself has
-not (Santurkar et al. 2018; `bn.observe.shift.GradientShift`). Besides: how small changes of the weights
-amplify with depth, and the correlations between the units, which BN leaves. Measured numbers, with n:
+The paper defines internal covariate shift as the change in the distribution of a layer's inputs due to the
+change of the parameters. It says that shift slows down training and that BN reduces it, but does not measure
+it. Here the same runs give two measures. Shift: the 1-Wasserstein distance between a unit's inputs to the
+sigmoid before and after one step, in units of their standard deviation (`bn.observe.shift.InputShift`).
+Gradient shift: the change of a layer's gradient when the layers before it have taken the step and the layer
+itself has not (Santurkar et al. 2018; `bn.observe.shift.GradientShift`). They also show how small changes of
+the weights amplify with depth, and the correlations between units, which BN leaves. Measured numbers, with n:
 results/covariate_shift/table.md.
 
 Deviations and assumptions, decided before the runs:
@@ -19,15 +19,15 @@ Deviations and assumptions, decided before the runs:
 - Distributions are those of the input to the sigmoid, in training mode; with BN it is BN's output, as in
   Figure 1.
 - The settings are those of the fair comparison: 8 learning rates x 3 stds, on 50,000 training examples, five
-  seeds each; two of them were trained when the results of the other three were known. A run's shift is the
+  seeds each; two of these were trained when the results of the other three were known. A run's shift is the
   geometric mean over the three hidden layers and over ten steps, the first and every 250th. Claim 1 compares,
   seed by seed, the geometric means over the 24 settings; Spearman's rho is between the settings' geometric
   means over the seeds and their mean test accuracies. Accuracies with BN are by Algorithm 2's statistics. A
-  run that diverged counts as chance, with the shift of the steps before. A step at which a layer does not
+  run that diverged counts as chance, with the shift of its earlier steps. A step at which a layer does not
   move at all, or has no spread, has no logarithm and is left out. (The settings at which the network without
-  BN learns are shown beside; they were chosen after the runs and decide nothing.)
-- The gradient is that of the weights W, of the first mini-batch of the observed examples and not of the
-  mini-batch that the step takes.
+  BN learns are shown separately; they were chosen after the runs and decide nothing.)
+- The gradient is that of the weights W, on the first mini-batch of the observed examples, not on the
+  mini-batch of the step.
 - Claims 2 and 38 are decided on the trained networks of Figure 1. Each weight matrix of the whole network is
   changed by noise of 1% of its norm. "From the second to the last layer": the first layer's input is the
   image, the second's is z of the first hidden layer, and the last's, the classifier's, is z of the third. The
@@ -47,8 +47,8 @@ import numpy as np
 
 from bn.config import MlpModel
 from bn.run.directory import RunDirectory, read_lines
-from experiments import archived, collected, inside, style
-from experiments.inside import NETWORKS, Row, by_seed
+from experiments import archived, collected, observations, style
+from experiments.observations import NETWORKS, Row, by_seed
 
 SWEEPS = {"covariate_shift": (), "inside_mlp": ()}
 MEASURES = ("shift", "gradient_shift")
@@ -56,18 +56,18 @@ OBSERVED = (
     *MEASURES, "gradient_cosine", "amplified", "correlation", "correlation_sampling", "correlation_change",
 )  # fmt: skip
 HEADER = ("network", "init_std", "lr", "seed", "state", "step", *MEASURES, "test_accuracy")
-CHANCE, LEARNS = 0.1, 0.2
-END, LAST = 50_000, 3  # of Figure 1's training; the last hidden layer
+CHANCE, LEARNS = 0.1, 0.2  # accuracies: for runs that diverged; above which a network learns
+END, LAST = 50_000, 3  # last step of Figure 1's training; last hidden layer
 TICKS = (10, 50, 80, 90, 95, 97)  # % accuracy, on a logarithmic axis of the error
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """grid.csv (one row a run), inside.csv (the networks of Figure 1) and runs.json."""
-    entries = archived.gather(runs, folder)  # of all: seeds are compared one by one
+    """Write grid.csv (one row per run), inside.csv (the networks of Figure 1) and runs.json."""
+    entries = archived.gather(runs, folder)  # all of them: seeds are compared pairwise
     whole = [run for run in runs if "amplification" in run.config.observe]
     grid = [run for run in runs if run not in whole]
     archived.write_rows(folder / "grid.csv", HEADER, grid, _who, lambda run: [(*_who(run), *_numbers(run))])
-    inside.write(folder / "inside.csv", whole, OBSERVED)
+    observations.write(folder / "inside.csv", whole, OBSERVED)
     collected.write_entries(folder / "runs.json", entries)
 
 
@@ -77,7 +77,7 @@ def _who(run: RunDirectory) -> tuple[str, float, float, int]:
 
 
 def _numbers(run: RunDirectory) -> tuple[Any, ...]:
-    found = inside.observed(run, MEASURES)
+    found = observations.observed(run, MEASURES)
     means = []
     for name in MEASURES:
         values = [numbers[name] for _, _, numbers in found if numbers.get(name, 0) > 0]
@@ -90,13 +90,13 @@ def _numbers(run: RunDirectory) -> tuple[Any, ...]:
 
 
 class Setting(NamedTuple):
-    """Of one network at one std and rate: by seed, each measure and the accuracy."""
+    """The seeds of one network at one std and learning rate."""
 
-    measures: dict[str, dict[int, float]]  # without the seeds that have none
+    measures: dict[str, dict[int, float]]  # measure: seed: value, without seeds that have none
     accuracy: list[float]
 
 
-Grid = dict[str, dict[tuple[float, float], Setting]]  # network: (std, rate): setting
+Grid = dict[str, dict[tuple[float, float], Setting]]  # network: (std, learning rate): setting
 
 
 def read_grid(folder: Path) -> Grid:
@@ -113,11 +113,11 @@ def read_grid(folder: Path) -> Grid:
 
 
 def read_inside(folder: Path) -> list[Row]:
-    return inside.read(folder / "inside.csv")
+    return observations.read(folder / "inside.csv")
 
 
 def over_settings(grid: Grid, network: str, measure: str) -> list[float]:
-    """The geometric mean over the settings, of each seed."""
+    """The geometric mean over the settings, by seed."""
     values: dict[int, list[float]] = defaultdict(list)
     for setting in grid[network].values():
         for seed, value in setting.measures[measure].items():
@@ -126,7 +126,7 @@ def over_settings(grid: Grid, network: str, measure: str) -> list[float]:
 
 
 def times_less(grid: Grid, measure: str) -> list[float]:
-    """How many times less there is with BN, of each seed: the geometric mean over the settings."""
+    """How many times smaller the measure is with BN, by seed: the geometric mean over the settings."""
     ratios: dict[int, list[float]] = defaultdict(list)
     for key, plain in grid[NETWORKS[0]].items():
         with_bn = grid[NETWORKS[1]][key].measures[measure]
@@ -137,26 +137,26 @@ def times_less(grid: Grid, measure: str) -> list[float]:
 
 
 def above_chance(grid: Grid) -> Grid:
-    """The settings at which each seed of the network without BN is more accurate than `LEARNS`."""
+    """The settings at which every seed of the network without BN is more accurate than `LEARNS`."""
     keys = [key for key, setting in grid[NETWORKS[0]].items() if min(setting.accuracy) > LEARNS]
     return {network: {key: cells[key] for key in keys} for network, cells in grid.items()}
 
 
 def middle(setting: Setting, measure: str) -> float:
-    """The geometric mean over the seeds; nan where none has a number."""
+    """The geometric mean over the seeds; nan if none has a value."""
     values = list(setting.measures[measure].values())
     return geometric_mean(values) if values else float("nan")
 
 
 def rank_correlation(grid: Grid, network: str, measure: str) -> float:
-    """Spearman's rho over the settings, between the measure and the accuracy."""
+    """Spearman's rho between the measure and the accuracy, over the settings."""
     settings = list(grid[network].values())
     values = [middle(setting, measure) for setting in settings]
     return _rho(values, [fmean(setting.accuracy) for setting in settings])
 
 
 def rank_correlation_of_gains(grid: Grid, measure: str) -> float:
-    """The same between how many times less there is with BN at a setting, and BN's gain in accuracy there."""
+    """Spearman's rho between BN's reduction of the measure and BN's gain in accuracy, over the settings."""
     plain, with_bn = (grid[network] for network in NETWORKS)
     less = [middle(plain[key], measure) / middle(with_bn[key], measure) for key in plain]
     gains = [fmean(with_bn[key].accuracy) - fmean(plain[key].accuracy) for key in plain]
@@ -171,7 +171,7 @@ def _rho(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """covariate_shift (png, svg, pdf) and table.md."""
+    """Write covariate_shift (png, svg, pdf) and table.md."""
     grid, rows = read_grid(folder), read_inside(folder)
     _draw(grid, rows, out / "covariate_shift")
     (out / "table.md").write_text(_table(grid, rows, collected.read_json(folder / "runs.json")))
@@ -181,7 +181,9 @@ def _draw(grid: Grid, rows: Sequence[Row], stem: Path) -> None:
     fig, axes = style.figure(9.6, 3.1, columns=3)
     for axis, measure in zip(axes, MEASURES, strict=False):
         for network in NETWORKS:
-            steps, values = inside.path(rows, measure, network=network, layer=(2, 3), together=geometric_mean)
+            steps, values = observations.path(
+                rows, measure, network=network, layer=(2, 3), together=geometric_mean
+            )
             look = style.STYLE[network]
             label = f"{style.LABEL[network]} (n = {len(values)})"
             axis.plot(steps, np.exp(np.log(values).mean(0)), marker="o", ms=3, label=label, **look)
@@ -211,7 +213,7 @@ def _draw(grid: Grid, rows: Sequence[Row], stem: Path) -> None:
 
 
 def _table(grid: Grid, rows: Sequence[Row], document: Mapping[str, Any]) -> str:
-    lines = ["| | without BN | with BN | without over with |", "|---|---|---|---|"]
+    lines = ["| | without BN | with BN | ratio, without to with |", "|---|---|---|---|"]
 
     def line(name: str, values: Sequence[Sequence[float]], digits: int, percent: bool = False) -> None:
         times = 100 if percent else 1
@@ -240,7 +242,7 @@ def _table(grid: Grid, rows: Sequence[Row], document: Mapping[str, Any]) -> str:
     )
     line("the same between two samples of examples", inner("correlation_sampling", LAST, step=END), 3)
     learning = above_chance(grid)
-    for some, which in ((grid, ""), (learning, " where the one without BN learns*")):
+    for some, which in ((grid, ""), (learning, " where the network without BN learns*")):
         for measure, name in zip(MEASURES, ("shift", "gradient shift"), strict=True):
             values = [over_settings(some, network, measure) for network in NETWORKS]
             cells = [collected.mean_text([100 * value for value in seeds], 2) for seeds in values]
@@ -252,22 +254,20 @@ def _table(grid: Grid, rows: Sequence[Row], document: Mapping[str, Any]) -> str:
         of_gains = f"{rank_correlation_of_gains(grid, measure):.2f}"
         lines.append(f"| {name} and accuracy, Spearman's rho | {' | '.join(cells)} | {of_gains} |")
     n = len(by_seed(rows, "shift", network=NETWORKS[0]))
-    looks = len({row.step for row in rows if "shift" in row.numbers})
+    steps = len({row.step for row in rows if "shift" in row.numbers})
     per_setting = collected.seeds_text(
         len(setting.accuracy) for cells in grid.values() for setting in cells.values()
     )
     note = (
-        "Mean ± half-width of the 95% confidence interval; ratios seed by seed, the geometric mean, and the "
-        "interval of Student's t on the logarithms. Above, the networks of Figure 1 "
-        f"(n = {n} seeds, 50,000 steps, geometric means over {looks} steps of the training). Shift: the "
-        "1-Wasserstein distance between a unit's inputs to the sigmoid before and after the step, over their "
-        "standard deviation. Gradient shift: the change of the gradient with respect to a layer's weights "
-        "when the layers before it take the step, over its norm (Santurkar et al. 2018). Below, "
-        f"settings of learning rate and initial std, 2,500 steps each ({per_setting} a setting), all layers. "
-        f"(*) Chosen after the runs: each seed above {100 * LEARNS:g}% accuracy, since a network at chance "
-        "may barely move. "
-        "Spearman's rho is over the settings, with test accuracy after these steps; on the right, between "
-        "the ratio without over with and BN's gain in accuracy at the same setting. "
-        f"{collected.origin(document)}"
+        "Mean ± half-width of the 95% confidence interval; ratios seed by seed: geometric mean and interval "
+        f"of Student's t on the logarithms. Upper rows: the networks of Figure 1 (n = {n} seeds, 50,000 "
+        f"steps, geometric means over {steps} steps of the training). Shift: the 1-Wasserstein distance "
+        "between a unit's inputs to the sigmoid before and after the step, over their standard deviation. "
+        "Gradient shift: the change of the gradient with respect to a layer's weights when the layers before "
+        "it take the step, over its norm (Santurkar et al. 2018). Lower rows: settings of learning rate and "
+        f"initial std, 2,500 steps each ({per_setting} per setting), all layers. (*) Chosen after the runs: "
+        f"every seed above {100 * LEARNS:g}% accuracy, since a network at chance may barely move. Spearman's "
+        "rho is over the settings, with test accuracy after these steps; in the last column, between the "
+        f"ratio and BN's gain in accuracy at the same setting. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

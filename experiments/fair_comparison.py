@@ -13,10 +13,9 @@ The grid: 2 networks x 8 learning rates x 3 stds x 3 seeds x 50,000 steps on 50,
 difference. `python scripts/reproduce.py fair_comparison --further-only` trains only these and uses the
 committed grid.
 
-Accuracies are the final ones; those with BN use Algorithm 2's statistics. A run that diverged counts as
-chance, 10%, and is marked. Where the seeds of a setting lie more than 5 points apart, some trained and others
-failed or trained badly. A mean and a t interval do not describe such seeds, so tables and figure show each
-one.
+Accuracies are final ones; those with BN use Algorithm 2's statistics. A run that diverged counts as chance,
+10%, and is marked. If the seeds of a setting lie more than 5 points apart, some trained and others failed or
+trained badly. A mean and a t interval do not describe such seeds, so tables and figure show each one.
 
 The figure's accuracy axis is logarithmic in the error, 100 - accuracy, so that both 96 to 98% and chance are
 readable in one panel: equal distances are equal ratios of the error.
@@ -40,7 +39,7 @@ SWEEPS = {"fair_comparison": ()}
 NETWORKS = ("mnist_baseline", "mnist_bn")
 SAME_RATE, SAME_STD = 0.1, 0.1  # the setting of Figure 1
 CHANCE = 0.1
-APART = 5.0  # points between the seeds of a setting, from which on a mean does not describe them
+APART = 5.0  # points; seeds that lie farther apart are listed instead of averaged
 SINGLE = {"marker": "o", "ms": 4.5, "mfc": "white", "mew": 1.2, "linestyle": "none"}
 TICKS = (10, 50, 80, 90, 95, 96, 97, 98)  # % accuracy, on a logarithmic axis of the error
 HEADER = (
@@ -61,13 +60,13 @@ Grid = dict[str, dict[tuple[float, float], Cell]]  # network: (std, lr): cell
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """Of the grid: final.csv (one row a run) and runs.json."""
+    """Write final.csv (one row per run of the grid) and runs.json."""
     _write_final(runs, folder / "final.csv")
     collected.write_provenance(folder / "runs.json", runs)
 
 
 def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
-    """Each network's sweep of further seeds, at the setting that the records of the grid give it."""
+    """Each network's sweep of further seeds, at the setting chosen from the records of the grid."""
     grid = read_grid(folder)
     return [
         ("fair_comparison_chosen", (f"experiment={network}", f"optim.lr={lr:g}", f"model.init_std={std:g}"))
@@ -77,13 +76,13 @@ def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def collect_further(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """Of the further seeds: further_seeds.csv (one row a run) and further_seeds_runs.json."""
+    """Write further_seeds.csv (one row per run) and further_seeds_runs.json."""
     _write_final(runs, folder / "further_seeds.csv")
     collected.write_provenance(folder / "further_seeds_runs.json", runs)
 
 
 def _write_final(runs: Sequence[RunDirectory], path: Path) -> None:
-    collected.check_all_ended(runs)  # a choice is among all of them
+    collected.check_all_ended(runs)  # the choice needs all of them
     rows = []
     for run in collected.ended(runs):
         lines = read_lines(run.path / "metrics.jsonl")
@@ -99,7 +98,7 @@ def _write_final(runs: Sequence[RunDirectory], path: Path) -> None:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """fair_comparison (png, svg, pdf), table.md (chosen settings) and grid.md (all settings)."""
+    """Write fair_comparison (png, svg, pdf), table.md (chosen settings) and grid.md (all settings)."""
     grid = read_grid(folder)
     _draw(grid, out / "fair_comparison")
     (out / "table.md").write_text(_table(grid, read_further(folder, grid)))
@@ -111,7 +110,7 @@ def read_grid(folder: Path) -> Grid:
 
 
 def read_further(folder: Path, grid: Grid) -> dict[str, Cell]:
-    """The further seeds of each network. UserError if they are not of the setting that the grid gives it."""
+    """The further seeds of each network. UserError if they are not at the setting chosen from the grid."""
     path = folder / "further_seeds.csv"
     found = _read(path)
     for network in NETWORKS:
@@ -136,7 +135,7 @@ def _read(path: Path) -> Grid:
 
 
 def best(cells: dict[tuple[float, float], Cell], std: float | None = None) -> tuple[float, float]:
-    """The (std, lr) of the highest mean validation accuracy, of one std or of all."""
+    """The (std, lr) with the highest mean validation accuracy, at one std or over all."""
     candidates = [key for key in cells if std is None or key[0] == std]
     return max(candidates, key=lambda key: float(np.mean(cells[key].validation)))
 
@@ -150,7 +149,7 @@ def _draw(grid: Grid, stem: Path) -> None:
             rates = np.array(sorted(lr for s, lr in cells if s == std))
             error = 100 - 100 * np.array([cells[std, lr].test for lr in rates])
             look, color = style.STYLE[network], style.STYLE[network]["color"]
-            apart = np.array([_apart(seeds) for seeds in error])
+            apart = np.ptp(error, axis=1) > APART
             together = np.where(apart[:, None], np.nan, error)
             axis.plot(rates, together.mean(1), marker="o", ms=3.5, label=style.LABEL[network], **look)
             axis.fill_between(rates, together.min(1), together.max(1), color=color, alpha=0.25, lw=0)
@@ -185,37 +184,40 @@ def _table(grid: Grid, further: Mapping[str, Cell]) -> str:
         plain, with_bn = accuracies
         gain = [100 * (b - a) for a, b in zip(plain, with_bn, strict=True)]  # seed by seed
         cells = [_percent(values) + where for values, where in zip(accuracies, settings, strict=True)]
-        lines.append(f"| {name} | {len(plain)} | {' | '.join(cells)} | {_summary(gain, '+')} |")
+        lines.append(
+            f"| {name} | {len(plain)} | {' | '.join(cells)} | {collected.summary(gain, APART, sign='+')} |"
+        )
 
     def chosen(std: float | None = None) -> tuple[list[list[float]], list[str]]:
         keys = [best(grid[network], std) for network in NETWORKS]
         accuracies = [grid[network][key].test for network, key in zip(NETWORKS, keys, strict=True)]
-        return accuracies, [f" (rate {lr:g}, std {s:g})" for s, lr in keys]
+        return accuracies, [f" (lr {lr:g}, std {s:g})" for s, lr in keys]
 
     for std in sorted(stds, key=lambda std: (std != SAME_STD, std)):
-        name = f"the same rate {SAME_RATE:g} and std {std:g}" + " (Figure 1)" * (std == SAME_STD)
+        name = f"both at learning rate {SAME_RATE:g}, std {std:g}" + " (Figure 1)" * (std == SAME_STD)
         line(name, [grid[network][std, SAME_RATE].test for network in NETWORKS])
     for std in stds:
-        line(f"each at its best rate, std {std:g}", *chosen(std))
+        line(f"each at its best learning rate, std {std:g}", *chosen(std))
     accuracies, settings = chosen()
     more = [further[network].test for network in NETWORKS]
-    line("each at its best rate and std", [a + b for a, b in zip(accuracies, more, strict=True)], settings)
+    every = [a + b for a, b in zip(accuracies, more, strict=True)]
+    line("each at its best learning rate and std", every, settings)
     line("the same, without the seeds of the choice", more, settings)
     note = (
         "Test accuracy (%) after 50,000 steps on 50,000 training examples, mean ± half-width of the 95% "
-        "confidence interval. Rates and stds were chosen by the grid's mean accuracy on the 10,000 examples "
-        "held out; the further seeds of the chosen settings were trained afterwards. The gain is that of the "
-        "same seeds."
+        "confidence interval. Learning rates (lr) and stds were chosen by the grid's mean accuracy on 10,000 "
+        "held-out examples; the further seeds of the chosen settings were trained afterwards. The gain is "
+        "computed seed by seed."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 
 
 def _grid_table(grid: Grid) -> str:
-    """Every setting: a row for each rate, a column for each network and std."""
+    """All settings: one row per learning rate, one column per network and std."""
     stds = sorted({std for std, _ in grid[NETWORKS[0]]})
     columns = [(network, std) for network in NETWORKS for std in stds]
     lines = [
-        "| rate | " + " | ".join(f"{style.LABEL[network]}, std {std:g}" for network, std in columns) + " |",
+        f"| learning rate | {' | '.join(f'{style.LABEL[name]}, std {std:g}' for name, std in columns)} |",
         "|--:|" + "---|" * len(columns),
     ]
     for lr in sorted({lr for _, lr in grid[NETWORKS[0]]}):
@@ -227,19 +229,11 @@ def _grid_table(grid: Grid) -> str:
         lines.append(f"| {lr:g} | {' | '.join(shown)} |")
     n = len(next(iter(grid[NETWORKS[0]].values())).test)
     note = (
-        f"Test accuracy (%), mean ± half-width of the 95% confidence interval, n = {n} seeds. Where the "
-        f"seeds lie more than {APART:g} points apart, each of them."
+        f"Test accuracy (%), mean ± half-width of the 95% confidence interval, n = {n} seeds; seeds are "
+        f"listed where they lie more than {APART:g} points apart."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 
 
 def _percent(accuracies: Sequence[float]) -> str:
-    return _summary([100 * value for value in accuracies])
-
-
-def _summary(values: Sequence[float], sign: str = "") -> str:
-    return collected.summary(values, APART, sign=sign)
-
-
-def _apart(values: Sequence[float]) -> bool:
-    return max(values) - min(values) > APART
+    return collected.summary([100 * value for value in accuracies], APART)

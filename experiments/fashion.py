@@ -1,16 +1,16 @@
-"""Figure 1 on another data set: Fashion-MNIST (Xiao, Rasul & Vollgraf 2017) in the place of MNIST.
+"""Figure 1 on another data set: Fashion-MNIST (Xiao, Rasul & Vollgraf 2017) in place of MNIST.
 
     python scripts/reproduce.py fashion     2 networks x 5 seeds x 50,000 steps (configs/sweep/fashion.yaml)
 
-Is "faster" and "ends higher" (section 4.1) true of other data? The same networks train on ten kinds of
-clothes, in the same number and size of images, binary as MNIST's are here, at the rate of Figure 1. The loss
-of the training tells overfitting from slow training. No rule of the ledger depends on it. Measured numbers,
+Do "faster" and "ends higher" (section 4.1) hold on other data? The same networks train on ten kinds of
+clothes, with as many images of the same size, made binary like MNIST's, at the learning rate of Figure 1. The
+training loss separates overfitting from slow training. No rule of the ledger depends on it. Measured numbers,
 with n: results/fashion/table.md.
 
-Decisions: the rate is not chosen on this data set. A threshold of half the gray range makes the images
-binary, which loses more of clothes than of digits, so that the accuracies are lower than those usually
-reported. Accuracies are with moving averages, so that each evaluation compares; at the end Algorithm 2's is
-shown as well. The loss at an evaluation is the mean over the mini-batches since the one before.
+Decisions: the learning rate is not chosen on this data set. A threshold of half the gray range makes the
+images binary, which loses more of clothes than of digits, so accuracies are lower than usually reported.
+Accuracies are with moving averages, so that all evaluations are comparable; at the end Algorithm 2's is shown
+as well. The loss at an evaluation is the mean over the mini-batches since the previous one.
 """
 
 from collections.abc import Sequence
@@ -40,8 +40,8 @@ class Seeds(NamedTuple):
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """accuracy.csv (one row an evaluation) and runs.json."""
-    collected.check_all_ended(runs)  # its seeds are compared one by one
+    """Write accuracy.csv (one row per evaluation) and runs.json."""
+    collected.check_all_ended(runs)  # its seeds are compared pairwise
     rows = []
     for run in collected.ended(runs):
         if run.status["state"] != "done":
@@ -77,7 +77,7 @@ def read(folder: Path) -> dict[str, Seeds]:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """fashion (png, svg, pdf) and table.md."""
+    """Write fashion (png, svg, pdf) and table.md."""
     found = read(folder)
     _draw(found, out / "fashion")
     (out / "table.md").write_text(_table(found))
@@ -103,7 +103,7 @@ def _draw(found: dict[str, Seeds], stem: Path) -> None:
 
 def _table(found: dict[str, Seeds]) -> str:
     lines = [
-        "| Fashion-MNIST | without BN | with BN | with BN against without, the same seeds |",
+        "| Fashion-MNIST | without BN | with BN | effect of BN, seed by seed |",
         "|---|---|---|---|",
     ]
     both = [found[network] for network in NETWORKS]
@@ -137,9 +137,9 @@ def _table(found: dict[str, Seeds]) -> str:
     end = both[0].steps[-1]
     note = (
         f"The networks of Figure 1 on Fashion-MNIST, binary at half the gray range, {end:,} mini-batches of "
-        f"60, rate 0.1. Mean ± half-width of the 95% confidence interval, {collected.seeds_text([n])}. "
-        "Accuracies by moving averages, at evaluations 2,500 steps apart after the first 5,000. The loss at "
-        "the end is that of the last 2,500 mini-batches. Times fewer: the geometric mean and the interval of "
-        "Student's t on the logarithms."
+        "60, learning rate 0.1. Mean ± half-width of the 95% confidence interval, "
+        f"{collected.seeds_text([n])}. Accuracies by moving averages, at evaluations 2,500 steps apart after "
+        "the first 5,000. The final loss is the mean over the last 2,500 mini-batches. Times fewer: the "
+        "geometric mean and the interval of Student's t on the logarithms."
     )
     return "\n".join(lines) + f"\n\n{note}\n"

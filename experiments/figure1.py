@@ -3,13 +3,13 @@ keeps the distribution of the inputs to its sigmoids stable.
 
     python scripts/reproduce.py figure1     2 networks x 5 seeds x 50,000 steps (configs/sweep/figure1.yaml)
 
-(a) test accuracy against step, with the moving averages: mean and range of the seeds. (b, c) the 15th, 50th
-and 85th percentiles of the input to the sigmoid of one typical unit of the last hidden layer, without and
-with BN: the unit of seed 0, and the range of the five seeds' typical units. Colour and dashes show the
-network, as in (a); a label and the line width show the percentile.
+(a) Test accuracy against step, with moving averages: mean and range of the seeds. (b, c) The 15th, 50th and
+85th percentiles of the input to the sigmoid of one typical unit of the last hidden layer, without and with
+BN: the unit of seed 0, and the range of the five seeds' typical units. Colour and dashes show the network, as
+in (a); a label and the line width show the percentile.
 
 Measured numbers, with n: results/figure1/table.md. Deviations and assumptions: the paper does not say how its
-unit was chosen; ours is the one whose percentile paths are nearest to the layer's median paths
+unit was chosen; ours is the one whose percentile curves are nearest to the layer's median curves
 (`bn.observe.percentiles.typical_unit`), chosen for each run. Percentiles are taken over 10,020 training
 images (167 mini-batches of 60) in training mode, interpolated linearly; with BN the input to the sigmoid is
 BN's output. The paper's axis of (b, c) is -2 to 2. With BN the outer percentiles leave it during training, so
@@ -31,15 +31,15 @@ from experiments import collected, style
 SWEEPS = {"figure1": ()}
 NETWORKS = ("mnist_baseline", "mnist_bn")
 LEVELS = (0.9, 0.95)
-SETTLED = 2_500  # the step from which the plain network's inputs have left their initial collapse
-PAPERS_AXIS, AXIS = 2.0, 2.6  # of (b, c): -2 to 2, and what holds the lines with BN
+SETTLED = 2_500  # by this step the plain network's inputs have left their initial collapse
+PAPERS_AXIS, AXIS = 2.0, 2.6  # of (b, c): the paper's, -2 to 2, and ours, which holds the lines with BN
 PERCENTILES = (("15th", 1.1), ("50th", 2.0), ("85th", 1.1))  # name and width of the line
 COLUMNS, CELL_RANGE = 10, 4  # of the figure of all units
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """accuracy.csv, percentiles.csv (last hidden layer, every unit), final.csv and runs.json."""
-    collected.check_all_ended(runs)  # its seeds are compared one by one
+    """Write accuracy.csv, percentiles.csv (last hidden layer, every unit), final.csv and runs.json."""
+    collected.check_all_ended(runs)  # its seeds are compared pairwise
     runs = collected.ended(runs)
     accuracy, percentiles, final = [], [], []
     for run in runs:
@@ -69,7 +69,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """figure1, figure1_all_units (png, svg, pdf) and table.md."""
+    """Write figure1, figure1_all_units (png, svg, pdf) and table.md."""
     accuracy = read_accuracy(folder)
     percentiles = read_percentiles(folder)
     _draw_figure1(accuracy, percentiles, out / "figure1")
@@ -143,9 +143,9 @@ def _draw_figure1(accuracy: Accuracy, percentiles: Paths, stem: Path) -> None:
 
 
 def _draw_all_units(percentiles: Paths, stem: Path) -> None:
-    """Every unit of the last hidden layer of seed 0 in a cell of its own: the median and the 15-85 band.
+    """Draw the median and the 15-85 band of every unit of the last hidden layer of seed 0, one cell each.
 
-    The cells are drawn into one axis a network: a hundred axes would take a minute.
+    The cells of a network share one axis: a hundred axes would take a minute.
     """
     fig, axes = style.figure(11.0, 6.0, columns=2)
     last = percentiles[NETWORKS[0]][0][-1]
@@ -199,7 +199,7 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
     def crossings(network: str, level: float) -> np.ndarray | None:
         steps, values = accuracy[network]
         if values.max(1).min() < level:
-            return None  # a seed never gets there
+            return None  # a seed never reaches it
         return np.array([collected.crossing(steps, path, level) for path in values])
 
     def reached(level: float):
@@ -209,8 +209,8 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
 
         return measure
 
-    def times_as_early(level: float):
-        # Seed by seed: both networks of a seed begin with the same W and take the examples in the same order.
+    def speedup(level: float):
+        # Seed by seed: both networks of a seed start from the same W and see the examples in the same order.
         def measure(network: str):
             plain, found = crossings(NETWORKS[0], level), crossings(network, level)
             if network == NETWORKS[0] or plain is None or found is None:
@@ -219,13 +219,13 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
 
         return measure
 
-    def travelled(start: int, *which: int):
-        # How far a unit's percentile moves from `start` on: max - min, mean over the layer.
+    def moved(start: int, *which: int):
+        # The movement of a unit's percentile after `start`: max - min, mean over the layer.
         def measure(network: str):
             steps, paths = percentiles[network]
             later = paths[:, steps >= start][:, :, list(which)]
             if not later.shape[1]:
-                return None  # a run that ended before
+                return None  # the runs ended earlier
             return list((later.max(1) - later.min(1)).mean((1, 2))), 2
 
         return measure
@@ -233,26 +233,22 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
     rows = [
         *((f"steps to {100 * level:g}% test accuracy", "fewer with BN", reached(level)) for level in LEVELS),
         *(
-            (
-                f"speedup to {100 * level:g}%, steps without BN over with BN",
-                "above 1",
-                times_as_early(level),
-            )
+            (f"speedup to {100 * level:g}%, steps without BN over with BN", "above 1", speedup(level))
             for level in LEVELS
         ),
         ("test accuracy after 50,000 steps, moving averages (%)", "higher with BN", last("test_accuracy")),
         ("the same, statistics of Algorithm 2 (%)", "not given", last("test_accuracy_population")),
-        ("movement of the median input to a sigmoid, from step 0", "less with BN", travelled(0, 1)),
-        (f"the same, from step {SETTLED:,}", "less with BN", travelled(SETTLED, 1)),
-        ("movement of its 15th and 85th percentiles, from step 0", "less with BN", travelled(0, 0, 2)),
-        (f"the same, from step {SETTLED:,}", "less with BN", travelled(SETTLED, 0, 2)),
+        ("movement of the median input to a sigmoid, from step 0", "less with BN", moved(0, 1)),
+        (f"the same, from step {SETTLED:,}", "less with BN", moved(SETTLED, 1)),
+        ("movement of its 15th and 85th percentiles, from step 0", "less with BN", moved(0, 0, 2)),
+        (f"the same, from step {SETTLED:,}", "less with BN", moved(SETTLED, 0, 2)),
     ]
     lines = ["| Figure 1 | the paper | without BN | with BN |", "|---|---|---|---|"]
     lines += [f"| {name} | {claim} | {' | '.join(ours(measure))} |" for name, claim, measure in rows]
     n = len(accuracy[NETWORKS[0]][1])
     note = (
-        f"Mean ± half-width of the 95% confidence interval, n = {n} seeds. Steps: between evaluations, "
-        "interpolated. Speedups compare the same seeds. "
-        "Movement: max - min over the rest of the training, mean of the 100 units of the last hidden layer."
+        f"Mean ± half-width of the 95% confidence interval, n = {n} seeds. Steps: interpolated between "
+        "evaluations. Speedups are computed seed by seed. Movement: max - min over the rest of the training, "
+        "mean of the 100 units of the last hidden layer."
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -1,27 +1,26 @@
-"""Figure 2 (section 4.2.2): Inception with batch normalization reaches the accuracy of Inception in fewer
-steps, with a higher learning rate in fewer still, and with a sigmoid it trains at all.
+"""Figure 2 (section 4.2.2): with batch normalization Inception reaches its accuracy in fewer steps, in fewer
+still at a higher learning rate, and it trains even with sigmoids.
 
     python scripts/reproduce.py figure2                    7 networks, some seeds (configs/sweep/figure2.yaml)
     python scripts/reproduce.py figure2 scale=imagenet     the same at the paper's scale
     python scripts/reproduce.py figure2 --collect          the runs that have ended, without training
 
-Single-crop validation accuracy (top-1, moving averages) against training steps and against epochs: mean and
-range of the seeds whose runs have ended. Steps are counted in mini-batches of 32, as in the paper, whatever
-the run's own size. A curve ends where its runs do: the networks of 4.2.1, whose learning rate decays faster,
-train for fewer steps. The line is the maximum of Inception (the mean of its seeds' maxima). A diamond marks
-where a network reaches it, if all its seeds do: the mean of the steps at which they first do, interpolated
-between evaluations. For Inception itself it is the mean of the steps of its seeds' own maxima. The paper's
-numbers and ours, with n: experiments/figure3.py.
-
-Seeds that end more than ten points apart are drawn one by one.
+Single-crop validation accuracy (top-1, moving averages) against training steps and epochs: mean and range of
+the seeds whose runs have ended. Steps are counted in mini-batches of 32, as in the paper, whatever the run's
+own size. The networks of 4.2.1, whose learning rate decays faster, train for fewer steps. The line is the
+maximum of Inception (the mean of its seeds' maxima). A diamond marks where a network reaches it, if all its
+seeds do: the mean of the steps at which they first do, interpolated between evaluations; for Inception
+itself, the mean of the steps of its seeds' own maxima. The paper's numbers and ours, with n:
+experiments/figure3.py.
 
 Deviations and assumptions: the paper shows one run of each of five networks; the two that it reports as
-failing are drawn too. If a seed of a network diverged (a parameter, a statistic or the loss became NaN or
-inf) or never left chance, the runs of that network are drawn one by one and counted in the legend; a diverged
-one ends with an x, at its last accuracy and the step by which the divergence was noticed. A run never left
-chance if its best evaluation is not above what 0.1% of guessing runs exceed: p + z sqrt(p (1 - p) / n), with
-p the share of one class, n the number of validation images, z corrected for the number of evaluations. The
-title gives the scale: the committed records have the sweep's scale, which is not ImageNet.
+failing are drawn too. Seeds that end more than ten points apart are drawn one by one. So are the runs of a
+network of which a seed diverged (a parameter, a statistic or the loss became NaN or inf) or never left
+chance; the legend counts these. A diverged run ends with an x, at its last accuracy and the step by which the
+divergence was noticed. A run never left chance if its best evaluation does not exceed what 0.1% of guessing
+runs exceed: p + z sqrt(p (1 - p) / n), with p the share of one class, n the number of validation images, z
+corrected for the number of evaluations. The title gives the scale of the committed records, which is not
+ImageNet.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,15 +39,15 @@ CROSS = {"marker": "x", "ms": 7, "mew": 2, "linestyle": "none"}
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """accuracy.csv (one row an evaluation), final.csv (one row an ended run) and runs.json.
+    """Write accuracy.csv (one row per evaluation), final.csv (one row per ended run) and runs.json.
 
-    These are the archive of section 4.2: the records of a run stay when its directory is gone.
+    These records are the archive of section 4.2: they keep runs whose directories are gone.
     """
     networks.write_trainings(folder, networks.gather(runs, folder, needed=(networks.BASE,)))
 
 
 def draw(folder: Path, out: Path) -> None:
-    """figure2 (png, svg, pdf)."""
+    """Write figure2 (png, svg, pdf)."""
     config = collected.read_json(folder / "runs.json")["config"]
     _draw([training for training, _ in networks.read_trainings(folder)], config, out / "figure2")
 
@@ -101,4 +100,4 @@ def _draw_one_by_one(axis: Any, group: Sequence[Training], label: str, look: Map
             steps, values = np.append(steps, training.end), np.append(values, last)
             axis.plot(training.end, last, **CROSS, color=look["color"], zorder=4, clip_on=False)
         axis.plot(steps, values, **look, label=label)
-        label = "_"  # once in the legend
+        label = "_"  # only the first appears in the legend

@@ -1,5 +1,4 @@
-"""Figure 3 (section 4.2.2): the steps each network needs to reach Inception's maximum accuracy, and its own
-maximum.
+"""Figure 3 (section 4.2.2): each network's steps to Inception's maximum accuracy, and its own maximum.
 
     python scripts/reproduce.py figure3     the runs of figure2 (configs/sweep/figure2.yaml)
 
@@ -13,11 +12,10 @@ Inception's seeds; the step at which a run reaches it is interpolated between tw
 itself the steps are those of each seed's own maximum. Ratios compare the same seeds: their geometric mean,
 and Student's 95% interval of the mean logarithm. Maxima are those of the accuracies with moving averages, as
 evaluated during training; the paper does not say which statistics it used. The last column has the accuracy
-at the end of training, with BN by Algorithm 2's statistics, which can lie above the maximum: moving averages
-lag behind. A run is at chance if its best evaluation is not above what 0.1% of guessing runs
-exceed: p + z sqrt(p (1 - p) / n), with p the share of one class, n the number of validation images, z
-corrected for the number of evaluations. The table has the seeds whose runs have ended, and its header gives
-the scale.
+at the end of training, with BN by Algorithm 2's statistics, which can exceed the maximum because moving
+averages lag. A run is at chance if its best evaluation does not exceed what 0.1% of guessing runs exceed:
+p + z sqrt(p (1 - p) / n), with p the share of one class, n the number of validation images, z corrected for
+the number of evaluations. The table has the seeds whose runs have ended, and its header gives the scale.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,13 +41,13 @@ PAPER_MAXIMUM = {
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """accuracy.csv, final.csv and runs.json as Figure 2 has them, whose records count too."""
+    """Write accuracy.csv, final.csv and runs.json in the form of figure2, whose records are used too."""
     gathered = networks.gather(runs, folder, folder.parent / "figure2", needed=(networks.BASE,))
     networks.write_trainings(folder, gathered)
 
 
 def draw(folder: Path, out: Path) -> None:
-    """table.md, and levels.md with the ratios of steps to other accuracies."""
+    """Write table.md, and levels.md with the ratios of steps to other accuracies."""
     document = collected.read_json(folder / "runs.json")
     found = [training for training, _ in networks.read_trainings(folder)]
     level = networks.base_maximum(found)
@@ -73,19 +71,17 @@ def _table(final: Sequence[Final], document: Mapping[str, Any]) -> str:
             cells = (style.LABEL[network], *_paper(network), str(len(group)), *_ours(group, base))
             lines.append(f"| {' | '.join(cells)} |")
     note = (
-        f"Ours: {networks.setting(config)}; validation accuracy (top-1, single crop; on CIFAR-10 the test "
-        "images, which chose no setting), mean ± half-width of the 95% confidence interval over the seeds. "
-        f"Steps: mini-batches of {networks.mini_batch(config)} until the accuracy, interpolated between "
-        f"evaluations, reaches {level:.1f}%, the mean of Inception's maxima; for Inception, each "
-        "seed's own maximum. Times fewer: Inception's steps over the network's, seed by seed; the geometric "
-        "mean, and "
-        "the 95% interval of Student's t on the logarithms. Maximum: over the "
-        "evaluations of a run, with moving averages; a run that diverged before its first evaluation counts "
-        f"as chance; where one diverged, or they lie more than {networks.APART:g} points apart, each seed. "
-        "At the end: with BN, by Algorithm 2's statistics, so that it can lie above the maximum. "
-        f"{networks.AT_CHANCE}. Inception with "
-        "sigmoids trains for a fifth of the steps. The paper shows one run of each. "
-        f"{collected.origin(document)}"
+        f"Ours: {networks.setting(config)}. Validation accuracy: top-1, single crop; on CIFAR-10 the test "
+        "images, which were not used to choose any setting. Mean ± half-width of the 95% confidence interval "
+        f"over the seeds. Steps: mini-batches of {networks.mini_batch(config)} until the accuracy, "
+        f"interpolated between evaluations, reaches {level:.1f}%, the mean of Inception's maxima (for "
+        "Inception, each seed's own maximum). Times fewer: Inception's steps over the network's, seed by "
+        "seed: geometric mean and 95% interval of Student's t on the logarithms. Maximum: over a run's "
+        "evaluations, with moving averages; a run that diverged before its first evaluation counts as "
+        f"chance. Seeds are listed where one diverged or they lie more than {networks.APART:g} points apart. "
+        "At the end: with BN, by Algorithm 2's statistics, so it can exceed the maximum. "
+        f"{networks.AT_CHANCE}. Inception with sigmoids trains for a fifth of the steps. The paper shows one "
+        f"run of each. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 
@@ -120,7 +116,7 @@ def _ratio(group: Sequence[Final], base: Sequence[Final]) -> str:
 
 
 def _levels(found: Sequence[Training], document: Mapping[str, Any]) -> str:
-    """Whether the ratios of steps depend on the accuracy that the steps are counted to."""
+    """The ratios of steps to several accuracies: do they depend on the level?"""
     groups = networks.by_network(found)
     base = groups.pop(networks.BASE)
 
@@ -142,8 +138,8 @@ def _levels(found: Sequence[Training], document: Mapping[str, Any]) -> str:
         *(f"| {style.LABEL[network]} | {' | '.join(cells(group))} |" for network, group in groups.items()),
     ]
     note = (
-        f"{networks.setting(document['config'])}. Ratios of the same seeds, with the 95% interval of "
-        "Student's t on the logarithms; - where a seed does not reach the accuracy. In the last column each "
-        f"seed has its own level. {collected.origin(document)}"
+        f"{networks.setting(document['config'])}. Ratios seed by seed, with the 95% interval of Student's t "
+        "on the logarithms; - where some seed does not reach the accuracy. In the last column each seed has "
+        f"its own level. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -1,5 +1,5 @@
-"""Figure 4 (section 4.2.3): an ensemble of six networks based on BN-x30 beats a single one, and 144 crops
-beat a single crop.
+"""Figure 4 (section 4.2.3): an ensemble of six networks based on BN-x30 beats a single network, and 144 crops
+beat one crop.
 
     python scripts/reproduce.py figure4     6 members (configs/sweep/ensemble.yaml), the seeds of BN-x30
                                             (the runs of figure2), 4 evaluations
@@ -8,11 +8,11 @@ The paper, on ImageNet, top-1 and top-5 error: single crop 25.2%, 7.82%; 144 cro
 networks with 144 crops 20.1%, 4.9%. Ours, with n: results/figure4/table.md.
 
 Deviations and assumptions: the paper's rows of one network are taken to be BN-x30 (25.2 = 100 - 74.8); the
-crops are exactly GoogLeNet's; configs/experiment/ensemble.yaml says which of the six has which change.
+crops are exactly GoogLeNet's; configs/experiment/ensemble.yaml assigns the changes to the six members.
 Networks are evaluated at the end of their training with Algorithm 2's statistics, not at their best step. The
-rows of one network are means over the seeds that have ended, or each of them where they lie more than ten
-points apart; there is one ensemble, of all six. GoogLeNet's left, centre and right squares of a square image
-are the same, so only 48 of its 144 crops differ. The table's header gives the scale.
+rows of one network are means over the seeds that have ended, or lists if they lie more than ten points apart;
+there is one ensemble, of all six. GoogLeNet's left, centre and right squares of a square image coincide, so
+only 48 of its 144 crops differ. The table's header gives the scale.
 """
 
 import json
@@ -41,7 +41,7 @@ class PaperRow(NamedTuple):
     top5: str
 
 
-PAPER = (  # its own rows; the others are GoogLeNet's and Deep Image's
+PAPER = (  # the paper's own rows, without GoogLeNet and Deep Image
     PaperRow("BN-Inception single crop", "224", "1", "1", "25.2", "7.82"),
     PaperRow("BN-Inception multicrop", "224", "144", "1", "21.99", "5.82"),
     PaperRow("BN-Inception ensemble", "224", "144", "6", "20.1", "4.9"),
@@ -49,12 +49,12 @@ PAPER = (  # its own rows; the others are GoogLeNet's and Deep Image's
 
 
 def evaluations(runs: Sequence[RunDirectory]) -> list[list[str]]:
-    """The arguments of each evaluate.py. UserError if a run diverged, or one of the six has not ended."""
+    """The arguments of each evaluate.py command. UserError if a run diverged, or a member has not ended."""
     return [evaluation(_networks(runs, experiment), crops) for experiment, crops in EVALUATIONS]
 
 
 def evaluation(runs: Sequence[RunDirectory], crops: int) -> list[str]:
-    """The arguments of the evaluate.py that evaluates the networks of these runs together."""
+    """The arguments of the evaluate.py command for the networks of these runs together."""
     return [
         f"checkpoint=[{','.join(run.name for run in runs)}]", f"crops={crops}", "statistics=population",
         "precision=float32", f"batch={BATCH}", f"output={_evaluated(runs)}",
@@ -62,7 +62,7 @@ def evaluation(runs: Sequence[RunDirectory], crops: int) -> list[str]:
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """evaluations.json, the records of evaluate.py without what runs.json says; and runs.json."""
+    """Write evaluations.json, the records of evaluate.py without their configs, and runs.json."""
     ended = networks.ended(runs)
     found = [
         {"experiment": experiment, **record_of(runs, experiment, crops)} for experiment, crops in EVALUATIONS
@@ -82,7 +82,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
 
 def _networks(runs: Sequence[RunDirectory], experiment: str) -> list[RunDirectory]:
-    """The runs whose networks are evaluated: the seeds of BN-x30 that have ended, all six of the ensemble."""
+    """The runs to evaluate: the ended seeds of BN-x30, or all six members of the ensemble."""
     own = [run for run in runs if run.config.experiment == experiment]
     if experiment == "ensemble":
         collected.check_all_ended(own)
@@ -94,12 +94,12 @@ def _networks(runs: Sequence[RunDirectory], experiment: str) -> list[RunDirector
 
 
 def _evaluated(runs: Sequence[RunDirectory]) -> str:
-    """Where evaluate.py leaves its records: beside the runs."""
+    """The folder of evaluate.py's records, next to the runs."""
     return f"{runs[0].config.output}/evaluations"
 
 
 def record_of(runs: Sequence[RunDirectory], experiment: str, crops: int) -> dict[str, Any]:
-    """The newest record of the last checkpoints of these runs, which their names tell apart by checksum."""
+    """The newest record of these runs' last checkpoints, identified by the digest in their names."""
     wanted = {_last_checkpoint(run).name for run in _networks(runs, experiment)}
     folder = REPOSITORY / _evaluated(runs)
     records = [record for path in folder.glob("*.json") if (record := read_record(path))]
@@ -125,7 +125,7 @@ def _last_checkpoint(run: RunDirectory) -> Path:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """table.md."""
+    """Write table.md."""
     document = collected.read_json(folder / "runs.json")
     found = collected.read_json(folder / "evaluations.json", [{"experiment": str, **SHAPE}])
     records = {(record["experiment"], record["crops"]): record for record in found}
@@ -155,11 +155,10 @@ def _table(records: dict[tuple[str, int], dict[str, Any]], document: dict[str, A
         lines.append(f"| {name} | {side} | {crops} | {count} | - | - | {' | '.join(cells)} |")
     seeds, examples = len(records["bn_x30", 1]["checkpoints"]), records["ensemble", 1]["n"]
     note = (
-        f"Ours: {networks.setting(config)}; {examples:,} validation images, Algorithm 2's statistics. "
-        f"One network: mean ± half-width of the 95% confidence interval over {seeds} seed{'s' * (seeds > 1)} "
-        f"of BN-x30, or over the {members} members; each where they lie more than {networks.APART:g} points "
-        "apart. The ensemble, of which there is one: 95% interval over "
-        "the images. "
+        f"Ours: {networks.setting(config)}; {examples:,} validation images, Algorithm 2's statistics. Single "
+        f"networks: mean ± half-width of the 95% confidence interval over {seeds} seed{'s' * (seeds > 1)} of "
+        f"BN-x30 or over the {members} ensemble members, listed where they lie more than "
+        f"{networks.APART:g} points apart. The ensemble is one sample; its 95% interval is over the images. "
         "90% top-1 error is chance. The paper's ensemble has 4.82% top-5 error on the test server. "
         f"{collected.origin(document)}"
     )
@@ -167,7 +166,7 @@ def _table(records: dict[tuple[str, int], dict[str, Any]], document: dict[str, A
 
 
 def _alone(record: dict[str, Any]) -> tuple[str, str]:
-    """Top-1 and top-5 error of a record's models one by one: mean and interval, or each if far apart."""
+    """Top-1 and top-5 error of a record's single models: mean and interval, or a list if far apart."""
 
     def error(key: str) -> str:
         errors = [100 * (1 - network[key] / record["n"]) for network in record["checkpoints"]]
@@ -177,7 +176,7 @@ def _alone(record: dict[str, Any]) -> tuple[str, str]:
 
 
 def _together(record: dict[str, Any]) -> tuple[str, str]:
-    """Top-1 and top-5 error of the mean of its models' class probabilities, with the interval of a share."""
+    """Top-1 and top-5 error of the models' mean class probabilities, with the interval over the images."""
 
     def error(key: str) -> str:
         wrong, n = record["n"] - record[key], record["n"]

@@ -2,12 +2,12 @@
 
     python scripts/make_figures.py figure5
 
-It trains nothing and has no records: sizes, parameters and multiply-adds follow from the code.
+No training and no records: sizes, parameters and multiply-adds follow from the code.
 
 The paper: the table itself (bn.models.inception.FIGURE5, as printed), 13.6 * 10^6 parameters (section 4.2),
 and in the appendix 25% more parameters and 30% more computation than GoogLeNet. Counted: the printed channels
-come out with 96 filters in the pool projections of 4c and 4d, where 128 are printed; 11.2 million parameters
-(65% more than GoogLeNet's); 1,935 million multiply-adds (29% more).
+need 96 filters in the pool projections of 4c and 4d, where 128 are printed; 11.2 million parameters (65% more
+than GoogLeNet's); 1,935 million multiply-adds (29% more).
 
 Deviations: those 96 filters; 3c and 4e are printed with their sides before the stride.
 """
@@ -22,7 +22,7 @@ from bn.models import inception
 from bn.models.counts import Count, counts
 from bn.models.inception import FIGURE5, MODULES, Row
 
-# What the paper says of the whole network, section 4.2 and the appendix.
+# The paper's numbers for the whole network, section 4.2 and the appendix.
 PARAMETERS = 13.6e6
 MORE_PARAMETERS, MORE_COMPUTATION = 0.25, 0.30  # than GoogLeNet
 MOST_FILTERS = 128  # in the two 3x3 that replace a 5x5
@@ -34,13 +34,13 @@ GOOGLENET_LAYERS = 22
 
 
 def draw(folder: Path, out: Path) -> None:
-    """table.md: the rows, the forms of the network, and what the paper says of it besides."""
+    """Write table.md: the rows, the variants of the network, and the paper's other statements about it."""
     (out / "table.md").write_text("\n".join([*_rows(), "", *_forms(), "", *_statements(), ""]))
 
 
 def counted(**options: Any) -> list[Count]:
-    """The rows of the network with these options of `inception`, counted."""
-    with torch.device("meta"):  # shapes without numbers
+    """Count the rows of the network built with these options of `inception`."""
+    with torch.device("meta"):  # shapes only
         return counts(inception(**options))
 
 
@@ -117,12 +117,12 @@ def _statements() -> list[str]:
         (
             "channels of 4c, 4d and 4e with the printed pool projections, 128",
             f"{row['4c'].channels}, {row['4d'].channels}, {row['4e'].channels}",
-            f"{channels['4c']}, {channels['4d']}, {channels['4e']}; as printed with 96",
+            f"{channels['4c']}, {channels['4d']}, {channels['4e']}; with 96, as printed",
         ),
         (
             "outputs of 3c and 4e, which have stride 2",
             f"{_size(row['3c'].side, row['3c'].channels)}, {_size(row['4e'].side, row['4e'].channels)}",
-            f"{size['3c']}, {size['4e']}; printed are the sides before the stride",
+            f"{size['3c']}, {size['4e']}; the paper prints the sides before the stride",
         ),
         ("parameters (section 4.2)", f"{PARAMETERS / 1e6:.1f}M", f"{_parameters(built) / 1e6:.1f}M"),
         ("parameters against GoogLeNet's 6.80M", f"+{MORE_PARAMETERS:.0%}", f"+{more_parameters:.0%}"),
@@ -133,12 +133,12 @@ def _statements() -> list[str]:
             f"up to {max(r.double_3x3 for r in MODULES)}",
         ),
         (
-            "layers with weights, in a row: 1 for each convolution of the stem, 3 for each module, 1 linear",
+            "depth in layers with weights: 1 per convolution of the stem, 3 per module, 1 linear",
             f"{GOOGLENET_LAYERS} of GoogLeNet + {MORE_LAYERS}",
-            f"{layers}; {layers + 1} with the 1x1 that reduces the second convolution",
+            f"{layers}; {layers + 1} with the 1x1 reduction before the second convolution",
         ),
     ]
-    return _markdown(("of the whole", "the paper", "counted"), rows, left=3)
+    return _markdown(("the whole network", "the paper", "counted"), rows, left=3)
 
 
 def _parameters(rows: list[Count]) -> int:

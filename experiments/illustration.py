@@ -1,10 +1,9 @@
-"""What batch normalization does to one unit, drawn on the sigmoid that follows it.
+"""An illustration of batch normalization for one unit, drawn on the sigmoid that follows it.
 
     python scripts/make_figures.py illustration
 
-This is an illustration, not a measurement. The 60 inputs of the mini-batch are the quantiles of a Gaussian;
-its mean and standard deviation are chosen, and so are gamma and beta. `bn.norm.batch_norm` maps the first
-panel to the other two.
+Not a measurement: the 60 inputs of the mini-batch are the quantiles of a Gaussian with a chosen mean and
+standard deviation; gamma and beta are chosen too. `bn.norm.batch_norm` maps the first panel to the others.
 """
 
 from pathlib import Path
@@ -22,7 +21,7 @@ AXIS = 7.5
 
 
 def draw(folder: Path, out: Path) -> None:
-    """batch_norm.{png,svg,pdf}: the same mini-batch before, normalized, and scaled and shifted."""
+    """Write batch_norm (png, svg, pdf): a mini-batch before, normalized, and scaled and shifted."""
     quantiles = torch.linspace(0.5 / EXAMPLES, 1 - 0.5 / EXAMPLES, EXAMPLES)
     before = MEAN + STD * torch.special.ndtri(quantiles)[:, None]
     one, zero = torch.ones(1), torch.zeros(1)
@@ -38,7 +37,7 @@ def draw(folder: Path, out: Path) -> None:
     fig, axes = style.figure(9.0, 2.6, columns=len(panels), sharey=True)
     line = np.linspace(-AXIS, AXIS, 301)
     for axis, (title, values, words) in zip(axes, panels, strict=True):
-        inputs = values[:, 0].numpy().round(4)  # the same bytes on every processor
+        inputs = values[:, 0].numpy().round(4)  # gives the same bytes on every processor
         axis.plot(line, sigmoid(line), color="#999999", lw=1.2, zorder=1)
         axis.plot(inputs, sigmoid(inputs), "o", ms=4, alpha=0.45, mew=0, color=style.WITH["color"], zorder=2)
         # A rug: the same inputs along the axis.

@@ -3,26 +3,24 @@
     python scripts/reproduce.py inception_adaptation     BN-x5 on 6 forms of CIFAR-10, 3 seeds
                                                          (configs/sweep/inception_adaptation.yaml)
 
-What `adaptation` asks of the MLP. BN-x5, trained on the images as they are, sees them inverted, blurred,
-noisy, shifted and of low contrast (bn/data/image_inputs.py): with its old population statistics, with those
-of training images changed in the same way, and beside it the same network trained on such images. Measured
-numbers, with n: results/inception_adaptation/table.md.
+The question of `adaptation`, for BN-x5. Trained on the original images, it is tested on inverted, blurred,
+noisy, shifted and low-contrast ones (bn/data/image_inputs.py): with its old population statistics, and with
+those of training images changed in the same way. The same network trained on such images is the reference.
+Measured numbers, with n: results/inception_adaptation/table.md.
 
 Decided before the runs:
 
 - 300 mini-batches of 32 at the scale's learning rate, a 26th of a training of BN-x5: the runs cost about 12
-  minutes of an idle core. So the networks are far from their final accuracy, and what new statistics do to a
-  network that is trained to its end is not measured. (600 mini-batches were planned first, and cut to 300
-  before the first run, for want of time.)
-- All statistics are Algorithm 2's, over 50 mini-batches that would have come next, of the original or of the
-  changed training images; no label is used. Accuracy is that on 2,000 training images held out. Nothing is
-  chosen by it.
-- What a network lost is its accuracy on the original images minus that on the changed ones, both with the old
-  statistics. The share that is recovered is (new - old) / lost, seed by seed.
-- A change counts if what it costs is clearly above zero: the 95% interval of the three seeds' losses. The
-  network adapts to it if the mean share is above one half. The paper's conjecture holds for Inception if it
-  adapts to more than half of those of the four changes of claim 77 that count (inverted, blurred, noisy,
-  shifted), in part if to one of them, else not. Low contrast does not count, as in `adaptation`.
+  minutes of an idle core. So the networks are far from their final accuracy; the effect of new statistics on
+  a fully trained network is not measured. (The plan was 600 mini-batches, cut to 300 before the first run.)
+- All statistics are Algorithm 2's, over the next 50 mini-batches of the original or the changed training
+  images; no label is used. Accuracy is measured on 2,000 held-out training images, which choose nothing.
+- The loss of a network is its accuracy on the original images minus that on the changed ones, both with the
+  old statistics. The share recovered is (new - old) / loss, seed by seed.
+- A change counts if its cost is clearly above zero: the 95% interval of the three seeds' losses. The network
+  adapts to it if the mean share is above one half. The paper's conjecture holds for Inception if it adapts to
+  more than half of the changes that count, among the four of claim 77 (inverted, blurred, noisy, shifted); in
+  part if to one of them; else not. Low contrast does not count, as in `adaptation`.
 - The rule of claim 77 is about the MLP, and does not use these numbers.
 """
 
@@ -50,9 +48,9 @@ FORMS = (ORIGINAL, *CHANGES)
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """accuracy.csv (one row for each form of the images and seed) and runs.json.
+    """Write accuracy.csv (one row per form of the images and seed) and runs.json.
 
-    The networks of the original images are taken from their last checkpoints, and evaluated here.
+    The networks trained on the original images are loaded from their last checkpoints and evaluated here.
     """
     runs, trained = adaptation.complete(
         runs, lambda config: _data(config).inputs, "validation/accuracy_population"
@@ -70,7 +68,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
 
 def adapted(run: RunDirectory, pictures: Mapping[str, Datasets]) -> dict[str, tuple[float, float]]:
-    """Accuracy on each form of the images, with the statistics of the original ones and with its own."""
+    """Accuracy on each form of the images, with the original statistics and with that form's own."""
     config = run.config
     model = load_trained(run.path).model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     next_ones = range(config.length, config.length + config.evaluate.population_batches)
@@ -101,14 +99,14 @@ def _data(config: Config) -> ImageData:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """inception_adaptation (png, svg, pdf) and table.md."""
+    """Write inception_adaptation (png, svg, pdf) and table.md."""
     found = adaptation.read(folder)
     _draw(found, out / "inception_adaptation")
     (out / "table.md").write_text(_table(found, collected.read_json(folder / "runs.json")))
 
 
 def cost(seeds: Seeds, original: Seeds) -> list[float]:
-    """The points that a change costs the network with its old statistics, seed by seed."""
+    """The points that a change costs the network with its old statistics, by seed."""
     return [before - old for old, before in zip(seeds.old, original.old, strict=True)]
 
 
@@ -125,7 +123,7 @@ def _draw(found: Mapping[str, Seeds], stem: Path) -> None:
 def _table(found: Mapping[str, Seeds], document: Mapping[str, Any]) -> str:
     lines = [
         "| images | old statistics: accuracy (%) | new statistics | trained on such images "
-        "| what the change costs (points) | share of it recovered by new statistics |",
+        "| cost of the change (points) | share of it recovered by new statistics |",
         "|---|---|---|---|---|---|",
     ]
     original = found[ORIGINAL]
@@ -139,11 +137,11 @@ def _table(found: Mapping[str, Seeds], document: Mapping[str, Any]) -> str:
     config = document["config"]
     n = collected.seeds_text(len(seeds.old) for seeds in found.values())
     note = (
-        f"BN-x5. {networks.setting(config)}. Accuracy on {config['data.validation']:,} training images held "
-        f"out; mean ± half-width of the 95% confidence interval, {n}. Old and new statistics: Algorithm 2's, "
-        f"over {config['evaluate.population_batches']} mini-batches of training images as they are and "
-        "changed as the held-out images are; all else is of the network trained on the images as they are. "
-        "Cost: the accuracy lost with the old statistics, seed by seed. Share: (new - old) over it, where it "
-        f"is clearly above zero. {collected.origin(document)}"
+        f"BN-x5. {networks.setting(config)}. Accuracy on {config['data.validation']:,} held-out training "
+        f"images; mean ± half-width of the 95% confidence interval, {n}. Old and new statistics: Algorithm "
+        f"2's, over {config['evaluate.population_batches']} mini-batches of the original training images and "
+        "of images changed like the held-out ones; the weights are those trained on the original images. "
+        "Cost: the accuracy lost with the old statistics, seed by seed. Share: (new - old) over the cost, "
+        f"where this is clearly above zero. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -1,20 +1,20 @@
-"""What Figure 1(b, c) shows of the MNIST network, for Inception, which the paper does not show: the inputs to
-the nonlinearities through training, without BN, with it, and with all of section 4.2.1.
+"""Figure 1(b, c) for Inception, which the paper does not show: the inputs to the nonlinearities through
+training, without BN, with BN, and with all of section 4.2.1.
 
     python scripts/reproduce.py inception_percentiles     Inception, BN-Baseline and BN-x5 of figure2
 
 Section 3 claims that BN keeps the distributions of the inputs to nonlinearities stable while a network
 trains, and Figure 1 shows it for a sigmoid on MNIST. This figure shows the 15th, 50th and 85th percentiles of
-the input to the ReLU of four layers (conv2, and a 3x3 convolution of 3b, 4c and 5b): of one typical unit of
-the first seed, and as a band the medians over the layer's units of the 15th and of the 85th percentile.
+the input to the ReLU of four layers (conv2, and a 3x3 convolution of 3b, 4c and 5b): lines for one typical
+unit of the first seed, and a band from the median 15th to the median 85th percentile of the layer's units.
 Measured numbers, with n: results/inception_percentiles/table.md.
 
-Deviations and assumptions: a unit is a feature map, whose values at all locations count. Percentiles are over
+Deviations and assumptions: a unit is a feature map, with its values at all locations. Percentiles are over
 training images, the same for all runs, in training mode (`probe.examples`). The typical unit is chosen by the
-rule of Figure 1, for each run and layer: the unit whose percentile paths are nearest to the layer's median
-paths. Without BN the weights set the scale of a layer, so each row and column has its own axis, and movement
-is relative to the layer's own spread: max - min of a unit's median over the training, divided by the mean
-distance of its 15th and 85th percentiles, both averaged over the layer's units.
+rule of Figure 1, for each run and layer: the unit whose percentile curves are nearest to the layer's median
+curves. Without BN the weights set the scale of a layer, so each panel has its own axis, and movement is
+relative to the layer's own spread: max - min of a unit's median over the training, divided by the mean
+distance between its 15th and 85th percentiles, both averaged over the layer's units.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,15 +30,15 @@ from experiments import collected, networks, style
 
 SWEEPS = {"figure2": ("experiment=inception,bn_baseline,bn_x5",)}
 NETWORKS = ("inception", "bn_baseline", "bn_x5")
-SETTLED = 0.1  # of the training, after which the first changes are over
+SETTLED = 0.1  # share of the training after which the first changes have settled
 DASHES = (":", "-", "--")
 MOVEMENT = ("network", "seed", "layer", "from_start", "settled")
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """percentiles.csv (typical unit and layer's medians at each step), movement.csv and runs.json.
+    """Write percentiles.csv (typical unit and layer's medians at each step), movement.csv and runs.json.
 
-    Runs that diverged are left out: their last inputs are not finite.
+    Diverged runs are left out: their last inputs are not finite.
     """
     runs = [run for run in networks.ended(runs) if run.status["state"] == "done"]
     paths, movements = [], []
@@ -62,13 +62,13 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
 
 def movement(path: np.ndarray) -> float:
-    """How far the units' medians move, in units of their spread; `path` (T, (low, median, high), units)."""
+    """The movement of the medians in units of the spread; `path`: (T, (low, median, high), units)."""
     low, median, high = path.transpose(1, 0, 2)
     return float((median.max(0) - median.min(0)).mean() / (high - low).mean())
 
 
 def draw(folder: Path, out: Path) -> None:
-    """inception_percentiles (png, svg, pdf) and table.md."""
+    """Write inception_percentiles (png, svg, pdf) and table.md."""
     document = collected.read_json(folder / "runs.json")
     rows = collected.read_csv(folder / "percentiles.csv")
     _draw(rows, document["config"], out / "inception_percentiles")
@@ -138,8 +138,8 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
                 ]
                 lines.append(f"| {style.LABEL[network]} | {start} | {' | '.join(cells)} | {seeds} |")
     note = (
-        f"{networks.setting(config)}. Max - min over the rest of the training of a unit's median, over the "
-        "mean distance of its 15th and 85th percentile, both averaged over the layer's units: mean ± "
-        f"half-width of the 95% confidence interval. {collected.origin(document)}"
+        f"{networks.setting(config)}. Movement: max - min of a unit's median over the rest of the training, "
+        "divided by the mean distance between its 15th and 85th percentiles, both averaged over the layer's "
+        f"units; mean ± half-width of the 95% confidence interval. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -4,18 +4,18 @@
                                                     (configs/sweep/initial_weights.yaml)
 
 The paper says that BN makes a network less sensitive to its initialization and allows higher learning rates.
-The fair comparison tests both in the MLP, and `rate_tolerance` the rates in Inception. Here Inception and
-BN-Baseline start from He's initial weights times 0.5, 1 and 2, and train at 1, 3 and 10 times the base's
-rate. Measured numbers: results/initial_weights/table.md.
+The fair comparison tests both in the MLP, and `rate_tolerance` tests learning rates in Inception. Here
+Inception and BN-Baseline start from He's initial weights times 0.5, 1 and 2, and train at 1, 3 and 10 times
+the base's learning rate. Measured numbers: results/initial_weights/table.md.
 
 Deviations and assumptions, decided before the runs: as in the rule of claim 5, the range over the three
-scales is taken of the mean accuracy at each scale's best rate; BN makes the network less sensitive if its
-range is less than half of the other's, and partly so if it is smaller. Accuracy is that after 400 steps, with
-BN by Algorithm 2's statistics; a run that diverged counts as chance. 2,000 images give an accuracy a standard
-error of one point, and 400 steps are the beginning of a training: the ledger does not use these numbers. The
-first seed's result was known when the other two were added. A scale multiplies each
-convolution, so that without BN it counts once for each layer on the way; the classifier's initial weights are
-as they were.
+scales is that of the mean accuracy at each scale's best learning rate; BN makes the network less sensitive if
+its range is less than half of the other's, and partly so if it is smaller. Accuracy is measured after 400
+steps, with BN by Algorithm 2's statistics; a run that diverged counts as chance. On 2,000 images an accuracy
+has a standard error of one point, and 400 steps are only the beginning of a training, so the ledger does not
+use these numbers. The first seed's result was known when the other two were added. A scale multiplies every
+convolution, so without BN it enters once per layer on the way; the classifier's initial weights are
+unchanged.
 """
 
 from collections.abc import Sequence
@@ -30,13 +30,12 @@ from experiments import archived, collected, networks, style
 SWEEPS = {"initial_weights": ()}
 NETWORKS = ("inception", "bn_baseline")
 WHO = ("network", "init_scale", "factor", "seed")
-Grid = dict[
-    tuple[str, float, float], list[float | None]
-]  # network, scale, factor: of each seed; None: diverged
+# (network, scale, factor): the accuracy of each seed; None if it diverged
+Grid = dict[tuple[str, float, float], list[float | None]]
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """final.csv (one row a run) and runs.json."""
+    """Write final.csv (one row per run) and runs.json."""
     entries = archived.gather(runs, folder)
     header = (*WHO, "state", "step", "accuracy")
     archived.write_rows(folder / "final.csv", header, runs, _who, lambda run: [(*_who(run), *_end(run))])
@@ -67,7 +66,7 @@ def read(folder: Path) -> Grid:
 
 
 def best_range(grid: Grid, network: str, chance: float) -> float:
-    """The range over the scales of the mean accuracy at each scale's best rate."""
+    """The range, over the scales, of the mean accuracy at each scale's best learning rate."""
     best: dict[float, float] = {}
     for (name, scale, _), accuracies in grid.items():
         if name == network:
@@ -77,7 +76,7 @@ def best_range(grid: Grid, network: str, chance: float) -> float:
 
 
 def _cell(accuracies: Sequence[float | None]) -> str:
-    """In percent, of the seeds that did not diverge."""
+    """The mean of the seeds that did not diverge, in percent."""
     ended = [100 * accuracy for accuracy in accuracies if accuracy is not None]
     if not ended:
         return "diverged"
@@ -86,14 +85,14 @@ def _cell(accuracies: Sequence[float | None]) -> str:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """table.md."""
+    """Write table.md."""
     grid, document = read(folder), collected.read_json(folder / "runs.json")
     config = document["config"]
     scales = sorted({scale for _, scale, _ in grid})
     factors = sorted({factor for _, _, factor in grid})
     lines = [
         "| network | initial weights, times He's | "
-        + " | ".join(f"rate x {factor:g}" for factor in factors) + " |",
+        + " | ".join(f"learning rate x {factor:g}" for factor in factors) + " |",
         "|---|--:|" + "--:|" * len(factors),
     ]  # fmt: skip
     for network in NETWORKS:
@@ -102,10 +101,10 @@ def draw(folder: Path, out: Path) -> None:
             lines.append(f"| {style.LABEL[network]} | {scale:g} | {' | '.join(cells)} |")
     ranges = [100 * best_range(grid, network, 1 / config["data.classes"]) for network in NETWORKS]
     note = (
-        f"{networks.setting(config)}. Accuracy (%) on {config['data.validation']:,} training images held "
-        "out, with BN by Algorithm 2's statistics; mean ± half-width of the 95% confidence interval, "
-        f"n = {max(map(len, grid.values()))}. Rate: times the base's {config['optim.lr']:g}. Range of the "
-        f"means over the initial weights, each at its best rate: {ranges[0]:.1f} points without BN, "
-        f"{ranges[1]:.1f} with. {collected.origin(document)}"
+        f"{networks.setting(config)}. Accuracy (%) on {config['data.validation']:,} held-out training "
+        "images, with BN by Algorithm 2's statistics; mean ± half-width of the 95% confidence interval, "
+        f"n = {max(map(len, grid.values()))}. Learning rate: times the base's {config['optim.lr']:g}. Range "
+        "of the means over the initial weights, each at its best learning rate: "
+        f"{ranges[0]:.1f} points without BN, {ranges[1]:.1f} with. {collected.origin(document)}"
     )
     (out / "table.md").write_text("\n".join(lines) + f"\n\n{note}\n")

@@ -1,39 +1,39 @@
-"""Internal covariate shift and saturation (sections 1 and 3) inside Inception, early in its training: what
-`covariate_shift` and `saturation` measure in the MLP.
+"""Internal covariate shift and saturation (sections 1 and 3) inside Inception, early in its training: the
+measures of `covariate_shift` and `saturation`.
 
     python scripts/reproduce.py inside_inception     2 networks x 2 nonlinearities x 3 seeds, and 3 seeds of
                                                      BN-x5-Sigmoid, 600 steps each
                                                      (configs/sweep/inside_inception.yaml and
                                                      inside_sigmoid.yaml)
 
-The paper argues with the distributions of layers' inputs, and shows them for a network of three hidden layers
-alone. Here the two measures of shift and the share of saturated sigmoids are taken in four layers of
+The paper argues with the distributions of layers' inputs, but shows them only for a network of three hidden
+layers. Here the two measures of shift and the share of saturated sigmoids are taken in four layers of
 Inception: conv2, and a 3x3 convolution of 3b, 4c and 5b. Inception is compared with BN-Baseline, which
-differs by BN alone and trains at the same learning rate, both with ReLU as in the paper and with the sigmoid.
+differs only by BN and trains at the same learning rate, with ReLUs as in the paper and with sigmoids.
 Measured numbers, with n: results/inside_inception/table.md.
 
 Deviations and assumptions, decided before the runs:
 
 - Each number is a ratio or a difference seed by seed (n = 3), without BN against with it. BN reduces a shift
   if the 95% interval of the ratio (Student's t on the logarithms) lies above one, and increases it if it lies
-  below; otherwise the runs do not tell. A seed's number is the geometric mean over the four layers and over
-  five steps: the first, and those after the steps 30, 150, 300 and 450. BN keeps inputs out of the saturated
-  regime if the share of saturated sigmoids, the mean over the four layers at step 600, is clearly smaller
-  with it, and pushes them there if it is clearly larger.
-- The paper's account needs less shift with BN in the first measure, with ReLU, and fewer saturated sigmoids.
-  Whether shift slows training down cannot be seen here: there is one learning rate. The rules of the ledger
+  below; otherwise it is undecided. A seed's number is the geometric mean over the four layers and five steps:
+  the first, and those after steps 30, 150, 300 and 450. BN keeps inputs out of the saturated regime if the
+  share of saturated sigmoids, the mean over the four layers at step 600, is clearly smaller with it, and
+  pushes them into it if it is clearly larger.
+- The paper's account needs less shift with BN in the first measure, with ReLUs, and fewer saturated sigmoids.
+  With only one learning rate, these runs cannot show whether shift slows training. The rules of the ledger
   were written for the MLP and do not use these numbers.
-- The network with the sigmoid that trains in the paper is BN-x5-Sigmoid, which has the seven changes of
-  section 4.2.1 as well, among them a rate five times as high. BN-Baseline with the sigmoid differs from
-  Inception with it by BN alone.
-- BN-x5-Sigmoid itself was added after the records of the other two were known, and before its own runs. Of
-  it only saturation is measured, in the same layers and at the same steps (0, 30, 150, 300, 450, 600; n = 3),
-  beside Inception with the sigmoid. The rule is the one above: the mean share over the four layers at step
-  600, seed by seed against Inception's. Its sigmoids become saturated as it trains if that share is clearly
-  larger at step 600 than at step 0, and less so if it is clearly smaller; else the runs do not tell. Depth
+- The network with sigmoids that trains in the paper is BN-x5-Sigmoid, which also has the seven changes of
+  section 4.2.1, among them five times the learning rate. BN-Baseline with sigmoids differs from Inception
+  with sigmoids only by BN.
+- BN-x5-Sigmoid itself was added after the records of the other two were known, and before its own runs. Only
+  its saturation is measured, in the same layers and at the same steps (0, 30, 150, 300, 450, 600; n = 3), and
+  compared with Inception with sigmoids. The rule is the one above: the mean share over the four layers at
+  step 600, seed by seed against Inception's. Its sigmoids saturate during training if that share is clearly
+  larger at step 600 than at step 0, and desaturate if it is clearly smaller; otherwise it is undecided. Depth
   makes saturation worse if the seeds' mean share at step 600 grows from each of the four layers to the next.
-- A unit is a feature map, whose values at all locations count. Distributions are of 128 training images; the
-  gradient is that of 32 of them. Dropout has the same mask before and after the step.
+- A unit is a feature map, with its values at all locations. Distributions are of 128 training images; the
+  gradient is that of 32 of them. Dropout uses the same mask before and after the step.
 - "The layers before a layer" are those whose parameters come before its own in the network. In an Inception
   module this includes the 1x1 branch beside a 3x3 convolution, which is not below it.
 """
@@ -46,13 +46,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bn.run.directory import RunDirectory, read_lines
-from experiments import archived, collected, inside, networks, style
+from experiments import archived, collected, networks, observations, style
 from experiments.inception_percentiles import layer_name
-from experiments.inside import Row, by_seed
+from experiments.observations import Row, by_seed
 
 SWEEPS = {"inside_inception": (), "inside_sigmoid": ()}
 NETWORKS = ("inception", "bn_baseline")
-SIGMOIDS = (*NETWORKS, "bn_x5_sigmoid")  # the networks whose sigmoids are looked at
+SIGMOIDS = (*NETWORKS, "bn_x5_sigmoid")  # the networks whose sigmoids are observed
 NONLINEARITIES = {"relu": "ReLU", "sigmoid": "sigmoid"}
 OBSERVED = ("shift", "gradient_shift", "gradient_cosine", "saturated")
 FINAL = ("network", "nonlinearity", "seed", "validation_accuracy")
@@ -60,11 +60,11 @@ END = 600
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """relu.csv and sigmoid.csv (by network, seed, step and layer), final.csv (accuracy) and runs.json."""
-    entries = archived.gather(runs, folder)  # of all: seeds are compared one by one
+    """Write relu.csv and sigmoid.csv (by network, seed, step, layer), final.csv (accuracy) and runs.json."""
+    entries = archived.gather(runs, folder)  # all of them: seeds are compared pairwise
     for nonlinearity in NONLINEARITIES:
         own = [run for run in runs if run.config.model.nonlinearity == nonlinearity]
-        inside.write(folder / f"{nonlinearity}.csv", own, OBSERVED)
+        observations.write(folder / f"{nonlinearity}.csv", own, OBSERVED)
     archived.write_rows(folder / "final.csv", FINAL, runs, _who, lambda run: [(*_who(run), _accuracy(run))])
     collected.write_entries(folder / "runs.json", entries)
 
@@ -79,8 +79,8 @@ def _accuracy(run: RunDirectory) -> float:
 
 
 class Record(NamedTuple):
-    rows: dict[str, list[Row]]  # of each nonlinearity
-    accuracy: dict[tuple[str, str], list[float]]  # of each network and nonlinearity: its seeds
+    rows: dict[str, list[Row]]  # by nonlinearity
+    accuracy: dict[tuple[str, str], list[float]]  # by network and nonlinearity: of the seeds
     layers: list[str]
     document: dict[str, Any]  # runs.json
 
@@ -90,7 +90,7 @@ def read(folder: Path) -> Record:
     for row in collected.read_csv(folder / "final.csv"):
         seeds = accuracy.setdefault((row["network"], row["nonlinearity"]), [])
         seeds.append(float(row["validation_accuracy"]))
-    rows = {name: inside.read(folder / f"{name}.csv") for name in NONLINEARITIES}
+    rows = {name: observations.read(folder / f"{name}.csv") for name in NONLINEARITIES}
     document = collected.read_json(folder / "runs.json")
     return Record(rows, accuracy, list(map(layer_name, document["config"]["probe.layers"])), document)
 
@@ -98,12 +98,12 @@ def read(folder: Path) -> Record:
 def of_both(
     rows: Sequence[Row], name: str, together: Callable[..., float] = geometric_mean, **where: Any
 ) -> list[list[float]]:
-    """Of each network and seed, `together` over the layers and steps: those of `where`, or all."""
+    """For each network, one number per seed: `together` over the layers and steps that match `where`."""
     return [by_seed(rows, name, together, network=network, **where) for network in NETWORKS]
 
 
 def draw(folder: Path, out: Path) -> None:
-    """inside_inception (png, svg, pdf), table.md and saturation.md."""
+    """Write inside_inception (png, svg, pdf), table.md and saturation.md."""
     record = read(folder)
     _draw(record, out / "inside_inception")
     (out / "table.md").write_text(_table(record))
@@ -116,7 +116,7 @@ def _draw(record: Record, stem: Path) -> None:
     for axis, (nonlinearity, measure) in zip(axes, panels, strict=False):
         for network in NETWORKS:
             rows = record.rows[nonlinearity]
-            steps, values = inside.path(rows, measure, network=network, together=geometric_mean)
+            steps, values = observations.path(rows, measure, network=network, together=geometric_mean)
             look, values = style.STYLE[network], 100 * values
             label = f"{style.LABEL[network]} (n = {len(values)})"
             axis.plot(steps, np.exp(np.log(values).mean(0)), marker="o", ms=3, label=label, **look)
@@ -124,7 +124,7 @@ def _draw(record: Record, stem: Path) -> None:
         axis.set(yscale="log")
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     for network in SIGMOIDS:
-        steps, shares = inside.path(record.rows["sigmoid"], "saturated", network=network)
+        steps, shares = observations.path(record.rows["sigmoid"], "saturated", network=network)
         look, shares = style.STYLE[network], 100 * shares
         axes[3].plot(steps, shares.mean(0), marker="o", ms=3, label=style.LABEL[network], **look)
         axes[3].fill_between(steps, shares.min(0), shares.max(0), color=look["color"], alpha=0.25, lw=0)
@@ -140,7 +140,7 @@ def _draw(record: Record, stem: Path) -> None:
 
 
 def _table(record: Record) -> str:
-    lines = ["| | without BN | with BN | without against with |", "|---|---|---|---|"]
+    lines = ["| | without BN | with BN | ratio or difference |", "|---|---|---|---|"]
 
     def line(name: str, plain: Sequence[float], with_bn: Sequence[float], digits: int, ratio: bool) -> None:
         pairs = list(zip(plain, with_bn, strict=True))
@@ -202,8 +202,8 @@ def _saturation_table(record: Record) -> str:
     accuracy = percent([record.accuracy[network, "sigmoid"] for network in SIGMOIDS])
     n = len(record.accuracy[SIGMOIDS[-1], "sigmoid"])
     note = (
-        f"{networks.setting(record.document['config'])}. Share of the outputs of four layers' sigmoids at "
-        "which the derivative is below a tenth of its maximum, in training mode. Mean ± half-width of the "
+        f"{networks.setting(record.document['config'])}. Share of the outputs of four layers' sigmoids whose "
+        "derivative is below a tenth of its maximum, in training mode. Mean ± half-width of the "
         f"95% confidence interval, n = {n} seeds; differences seed by seed. Accuracy at step {END}: "
         f"{', '.join(collected.mean_text(seeds, 1) + '%' for seeds in accuracy)}."
     )
@@ -221,15 +221,14 @@ def percent(values: Sequence[Sequence[float]]) -> list[list[float]]:
 def _note(record: Record) -> str:
     config = record.document["config"]
     n = len(record.accuracy[NETWORKS[0], "relu"])
-    looks = len({row.step for row in record.rows["relu"] if "shift" in row.numbers})
+    steps = len({row.step for row in record.rows["relu"] if "shift" in row.numbers})
     return (
-        "Inception and BN-Baseline at the same learning rate, with ReLU and with the sigmoid. "
-        f"{networks.setting(config)}. Mean ± half-width of the 95% confidence interval, n = {n} seeds; "
-        "ratios and differences seed by seed, of ratios the geometric mean with its interval. "
-        "Shift and gradient shift are measured as in the MLP, over "
-        f"{config['probe.examples']} training images: geometric means over four layers and {looks} "
-        "steps. Saturated: of the outputs of the sigmoids, where the derivative is below a tenth of its "
-        f"maximum. Accuracy: on {config['data.validation']:,} training images held out, with BN by Algorithm "
-        "2's statistics. "
-        f"{collected.origin(record.document)}"
+        "Inception and BN-Baseline at the same learning rate, with ReLUs and with sigmoids. "
+        f"{networks.setting(config)}. Mean ± half-width of the 95% confidence interval, n = {n} seeds. Last "
+        "column: without BN over with BN or minus with BN, seed by seed; for ratios, the geometric mean "
+        "with its interval. Shift and gradient shift are measured as in the MLP, over "
+        f"{config['probe.examples']} training images: geometric means over four layers and {steps} steps. "
+        "Saturated: the share of the sigmoids' outputs whose derivative is below a tenth of its maximum. "
+        f"Accuracy: on {config['data.validation']:,} held-out training images, with BN by Algorithm 2's "
+        f"statistics. {collected.origin(record.document)}"
     )

@@ -1,21 +1,21 @@
-"""Singular values of the layers' Jacobians, and what is left of the gradient that passes them (section 3.3).
+"""Singular values of the layers' Jacobians, and how much of the gradient passes through them (section 3.3).
 
     python scripts/reproduce.py jacobians     the networks of Figure 1 x 5 seeds
                                               (configs/sweep/inside_mlp.yaml)
 
 The paper conjectures that BN "may lead the layer Jacobians to have singular values close to 1, which is known
 to be beneficial for training": it considers the map between the normalized inputs of two consecutive layers,
-and derives J J^T = I if these are Gaussian and uncorrelated and the map is linear. Then the magnitude of
-gradients is preserved on the way back. Measured numbers, with n: results/jacobians/table.md.
+and derives J J^T = I if these are Gaussian and uncorrelated and the map is linear. Backpropagation then
+preserves the magnitude of gradients. Measured numbers, with n: results/jacobians/table.md.
 
 Deviations and assumptions, decided before the runs: the Jacobian is of the map from the inputs to one layer's
 sigmoid to those of the next, for the first hidden layer from the image, in training mode and with respect to
 an example's own input (`bn.observe.jacobians.Jacobians`). Claim 39 compares the mean absolute natural
 logarithm of the singular values, seed by seed, in three layers at initialization and at the steps 100, 1,000,
-5,000, 20,000 and 50,000: 18 comparisons, of which "most" are ten. Claim 41 compares at the same steps the
-absolute logarithm of the norm of the gradient with respect to the input of the first hidden layer (the image)
-over that with respect to the input of the last, of one mini-batch, as the rule says. That ratio also depends
-on the first layer's W, 784 wide, so the ratio from the second to the last hidden layer is shown beside it.
+5,000, 20,000 and 50,000: 18 comparisons, of which "most" are ten. Claim 41 compares, at the same steps and on
+one mini-batch, the absolute logarithm of a ratio of norms: the gradient with respect to the input of the
+first hidden layer (the image) over that with respect to the input of the last. That ratio also depends on the
+first layer's W, 784 wide, so the ratio from the second to the last hidden layer is shown as well.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from bn.run.directory import RunDirectory
-from experiments import archived, collected, inside, style
-from experiments.inside import NETWORKS, Row, by_seed
+from experiments import archived, collected, observations, style
+from experiments.observations import NETWORKS, Row, by_seed
 
 SWEEPS = {"inside_mlp": ()}
 STEPS = (0, 100, 1_000, 5_000, 20_000, 50_000)
@@ -37,24 +37,24 @@ BANDS = ("jacobian_p10", "jacobian_p50", "jacobian_p90")
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """jacobians.csv (singular values and gradients by network, seed, step and layer) and runs.json."""
+    """Write jacobians.csv (singular values and gradients by network, seed, step and layer) and runs.json."""
     entries = archived.gather(runs, folder)
-    inside.write(folder / "jacobians.csv", runs, ("jacobian_log", *BANDS, "input_gradient"))
+    observations.write(folder / "jacobians.csv", runs, ("jacobian_log", *BANDS, "input_gradient"))
     collected.write_entries(folder / "runs.json", entries)
 
 
 def read_rows(folder: Path) -> list[Row]:
-    return inside.read(folder / "jacobians.csv")
+    return observations.read(folder / "jacobians.csv")
 
 
 def logarithms(rows: Sequence[Row], network: str, layer: int, step: int) -> list[float]:
-    """The mean absolute logarithm of the singular values, of each seed."""
+    """The mean absolute logarithm of the singular values, by seed."""
     return by_seed(rows, "jacobian_log", network=network, layer=layer, step=step)
 
 
 def decay(rows: Sequence[Row], network: str, step: int, first: int = 1) -> list[float]:
-    """The absolute logarithm of the norm of the gradient with respect to the input of hidden layer `first`
-    over that with respect to the input of the last, of each seed."""
+    """The absolute logarithm of the gradient norm at the input of hidden layer `first` over that of the last,
+    by seed."""
     norms = [
         by_seed(rows, "input_gradient", network=network, layer=layer, step=step)
         for layer in (first, LAYERS[-1])
@@ -63,7 +63,7 @@ def decay(rows: Sequence[Row], network: str, step: int, first: int = 1) -> list[
 
 
 def draw(folder: Path, out: Path) -> None:
-    """jacobians (png, svg, pdf) and table.md."""
+    """Write jacobians (png, svg, pdf) and table.md."""
     rows = read_rows(folder)
     _draw(rows, out / "jacobians")
     (out / "table.md").write_text(_table(rows, collected.read_json(folder / "runs.json")))
@@ -75,7 +75,9 @@ def _draw(rows: Sequence[Row], stem: Path) -> None:
         axis.axhline(1, color="0.5", lw=0.8, zorder=0)
         for network in NETWORKS:
             look = style.STYLE[network]
-            low, middle, high = (inside.path(rows, name, network=network, layer=layer) for name in BANDS)
+            low, middle, high = (
+                observations.path(rows, name, network=network, layer=layer) for name in BANDS
+            )
             steps = [max(step, 10) for step in middle[0]]  # step 0 at the left edge of a logarithmic axis
             low, middle, high = (np.exp(np.log(values).mean(0)) for _, values in (low, middle, high))
             axis.plot(steps, middle, marker="o", ms=3, label=style.LABEL[network], **look)
@@ -109,11 +111,11 @@ def _table(rows: Sequence[Row], document: Mapping[str, Any]) -> str:
         add(name, partial(decay, rows, first=first))
     n = len(logarithms(rows, NETWORKS[0], 1, 0))
     note = (
-        "The absolute natural logarithm, 0 where the singular values are 1 or the gradient keeps its norm: "
-        "of singular values the mean over all of a layer's Jacobian, of five examples. Mean ± half-width of "
-        f"the 95% confidence interval, n = {n} seeds; bold: clearly smaller with BN, seed by seed; italics: "
-        "clearly larger. The Jacobian is of the map from the inputs to one layer's sigmoid to those of the "
-        f"next, for the first layer from the image. {collected.origin(document)}"
+        "Absolute natural logarithms: 0 if the singular values are 1 or the gradient keeps its norm. For "
+        "singular values, the mean over all those of a layer's Jacobian, on five examples. Mean ± half-width "
+        f"of the 95% confidence interval, n = {n} seeds; bold: clearly smaller with BN, seed by seed; "
+        "italics: clearly larger. The Jacobian is that of the map from the inputs of one layer's sigmoid to "
+        f"those of the next; for the first layer, from the image. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 

@@ -3,11 +3,11 @@
     python scripts/reproduce.py lrn     Inception without it, 3 seeds (configs/sweep/lrn.yaml)
 
 The paper removes LRN from its networks with BN: other networks benefit from it, it says, and with BN it is
-not necessary. The table has both halves: Inception with LRN (Figure 2's runs) minus Inception without it, and
-the same difference of BN-x5 (the switch of results/ablation). Measured, with n: results/lrn/table.md.
+not necessary. The table tests both statements: Inception with LRN (Figure 2's runs) minus Inception without
+it, and the same difference for BN-x5 (from results/ablation). Measured, with n: results/lrn/table.md.
 
 Deviations and assumptions: those of experiments/ablation.py. The runs without LRN may come from another kind
-of device than Figure 2's: two runs of a seed share images and initial weights, but not their rounding.
+of device than Figure 2's: two runs of a seed share images and initial weights, but not rounding.
 """
 
 from collections.abc import Sequence
@@ -15,23 +15,23 @@ from pathlib import Path
 
 from bn.run.directory import RunDirectory
 from experiments import ablation, collected, networks, style
-from experiments.ablation import Worth
+from experiments.ablation import Effect
 
 SWEEPS = {"lrn": ()}
 HOW = (
-    "LRN has GoogLeNet's constants, its alpha in the units of the input. With BN activations have unit "
-    "scale, at which it is the identity to 1e-4, so the row of BN-x5 shows what remains between two "
-    "trainings of a seed."
+    "LRN has GoogLeNet's constants, with alpha in the units of the input. With BN, activations have unit "
+    "scale, where it is the identity to 1e-4, so the row of BN-x5 shows the difference between two trainings "
+    "of the same seed."
 )
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """accuracy.csv, final.csv and runs.json, as Figure 2 has them."""
+    """Write accuracy.csv, final.csv and runs.json, as Figure 2 has them."""
     networks.write_trainings(folder, networks.gather(runs, folder))
 
 
-def worths(folder: Path) -> dict[str, Worth]:
-    """By network: of the same seeds with LRN and without."""
+def effects(folder: Path) -> dict[str, Effect]:
+    """The effect of LRN by network, on the same seeds."""
     config = collected.read_json(folder / "runs.json")["config"]
     chance = 1 / config["data.classes"]
     without = [training for training, _ in networks.read_trainings(folder)]
@@ -40,28 +40,28 @@ def worths(folder: Path) -> dict[str, Worth]:
     base = [networks.final(one, level) for one in figure2 if one.network == networks.BASE]
     inception = ablation.difference(base, [networks.final(one, level) for one in without], chance)
     groups, _ = ablation.read_groups(folder.parent / "ablation")
-    # There the switch is to have none.
+    # The switch of results/ablation is "no LRN".
     no_lrn, lrn = groups[ablation.WHOLE, "none"], groups[ablation.WHOLE, "lrn"]
     return {networks.BASE: inception, ablation.WHOLE: ablation.difference(lrn, no_lrn, chance)}
 
 
 def draw(folder: Path, out: Path) -> None:
-    """table.md."""
+    """Write table.md."""
     document = collected.read_json(folder / "runs.json")
     lines = [
         "| | with LRN (%) | without (%) | LRN's gain (points) | seeds |",
         "|---|---|---|---|--:|",
     ]
-    for network, worth in worths(folder).items():
-        pairs = (worth.with_it, worth.without)
+    for network, effect in effects(folder).items():
+        pairs = (effect.with_it, effect.without)
         ends = [[100 * run.accuracy for run in group if run.accuracy is not None] for group in pairs]
         cells = [collected.summary(group, networks.APART) if group else "diverged" for group in ends]
-        gain = collected.mean_text(worth.points, 2, "+")
-        lines.append(f"| {style.LABEL[network]} | {' | '.join(cells)} | {gain} | {len(worth.points)} |")
+        gain = collected.mean_text(effect.points, 2, "+")
+        lines.append(f"| {style.LABEL[network]} | {' | '.join(cells)} | {gain} | {len(effect.points)} |")
     note = (
         f"{networks.setting(document['config'])}. Validation accuracy (top-1, single crop) at the end, with "
-        "BN by Algorithm 2's statistics; in the gain, which compares the same seeds, a run that diverged "
-        f"counts as chance. Mean ± half-width of the 95% confidence interval. {HOW} Inception without LRN: "
+        "BN by Algorithm 2's statistics; the gain is computed seed by seed, with a run that diverged as "
+        f"chance. Mean ± half-width of the 95% confidence interval. {HOW} Inception without LRN: "
         f"{collected.origin(document)}"
     )
     (out / "table.md").write_text("\n".join(lines) + f"\n\n{note}\n")

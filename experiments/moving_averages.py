@@ -4,12 +4,13 @@ the accuracy of a model as it trains".
     python scripts/reproduce.py moving_averages     3 rates x 5 seeds of Figure 1's training
                                                     (configs/sweep/moving_averages.yaml)
 
-The network of Figure 1 with BN at rates 0.1 (the figure's), 1 and 10: its accuracy by moving averages and by
-Algorithm 2 at each of the 28 evaluations. Measured numbers, with n: results/moving_averages/table.md.
+The network of Figure 1 with BN at learning rates 0.1 (the figure's), 1 and 10: its accuracy by moving
+averages and by Algorithm 2 at each of the 28 evaluations. Measured numbers, with n:
+results/moving_averages/table.md.
 
 Decisions that the rule left open: "the two differ by less than 0.5 points on average" is about the mean over
-evaluations and seeds of the absolute difference, in points of test accuracy. What Algorithm 2 takes during
-the training are the mini-batches that it takes at the end.
+evaluations and seeds of the absolute difference, in points of test accuracy. During training, Algorithm 2
+uses the same mini-batches as at the end.
 """
 
 from collections.abc import Sequence
@@ -18,22 +19,22 @@ from pathlib import Path
 import numpy as np
 
 from bn.run.directory import RunDirectory, read_lines
-from experiments import chosen, collected, style
+from experiments import collected, selection, style
 
 SWEEPS = {"moving_averages": ()}
 ACCURACIES = ("test/accuracy", "test/accuracy_population")
-EARLY = 1_000  # the step up to which a part of the table looks
-LOOKS = (  # of the rates, from the smallest
+EARLY = 1_000  # last step of the table's early part
+STYLES = (  # by learning rate, from the smallest
     {"color": "#56B4E9", "linestyle": (0, (4, 1.5))},
     {"color": "#0072B2", "linestyle": "-"},
     {"color": "#000000", "linestyle": (0, (1, 1.2))},
 )
 
-Paths = dict[float, tuple[np.ndarray, np.ndarray]]  # rate: steps (T,), accuracies (seeds, T, 2)
+Paths = dict[float, tuple[np.ndarray, np.ndarray]]  # learning rate: steps (T,), accuracies (seeds, T, 2)
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """accuracy.csv (one row an evaluation) and runs.json."""
+    """Write accuracy.csv (one row per evaluation) and runs.json."""
     collected.check_all_ended(runs)
     rows = [
         (f"{run.config.optim.lr:g}", run.config.seed, line["step"], *(line[key] for key in ACCURACIES))
@@ -47,7 +48,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """moving_averages (png, svg, pdf) and table.md."""
+    """Write moving_averages (png, svg, pdf) and table.md."""
     paths = read_paths(folder)
     _draw(paths, out / "moving_averages")
     (out / "table.md").write_text(_table(paths))
@@ -65,20 +66,20 @@ def read_paths(folder: Path) -> Paths:
 
 
 def apart(accuracies: np.ndarray) -> list[float]:
-    """For each seed of (seeds, T, 2): points between the two accuracies, the mean over the evaluations."""
+    """The mean absolute difference of the two accuracies, (seeds, T, 2), in points by seed."""
     return (100 * abs(accuracies[..., 0] - accuracies[..., 1])).mean(1).tolist()
 
 
 def _draw(paths: Paths, stem: Path) -> None:
     fig, axis = style.figure(4.8, 3.0)
-    for look, (rate, (steps, values)) in zip(LOOKS, paths.items(), strict=True):
+    for look, (rate, (steps, values)) in zip(STYLES, paths.items(), strict=True):
         difference = 100 * (values[..., 0] - values[..., 1])
-        axis.plot(steps, difference.mean(0), label=f"rate {rate:g}", **look)
+        axis.plot(steps, difference.mean(0), label=f"learning rate {rate:g}", **look)
         axis.fill_between(steps, difference.min(0), difference.max(0), color=look["color"], alpha=0.2, lw=0)
     axis.axhline(0, color="0.5", lw=0.8, zorder=0)
     axis.set(
         xscale="log", xlabel="training step",
-        ylabel="test accuracy, moving averages\nless Algorithm 2 (points)",
+        ylabel="test accuracy, moving averages\nminus Algorithm 2 (points)",
     )  # fmt: skip
     style.thousands(axis.xaxis)
     axis.legend(loc="lower right")
@@ -87,8 +88,8 @@ def _draw(paths: Paths, stem: Path) -> None:
 
 def _table(paths: Paths) -> str:
     lines = [
-        "| rate | difference, all evaluations (points) | difference, up to step 1,000 | the largest "
-        "| at the end: moving averages (%) | Algorithm 2 (%) |",
+        "| learning rate | difference, all evaluations (points) | difference, up to step 1,000 | largest "
+        "difference | at the end: moving averages (%) | at the end: Algorithm 2 (%) |",
         "|--:|---|---|---|---|---|",
     ]
     for rate, (steps, values) in paths.items():
@@ -97,16 +98,16 @@ def _table(paths: Paths) -> str:
             f"{rate:g}",
             collected.mean_text(apart(values), 2),
             collected.mean_text(apart(values[:, steps <= EARLY]), 2),
-            collected.summary(largest.tolist(), chosen.APART),
-            *(collected.summary((100 * values[:, -1, i]).tolist(), chosen.APART) for i in (0, 1)),
+            collected.summary(largest.tolist(), selection.APART),
+            *(collected.summary((100 * values[:, -1, i]).tolist(), selection.APART) for i in (0, 1)),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     steps, values = next(iter(paths.values()))
     note = (
-        f"Figure 1's training with BN at three rates: test accuracy by moving averages and by Algorithm 2 at "
-        f"{len(steps)} evaluations, from step {steps[0]:,} to {steps[-1]:,}. Difference: absolute, the mean "
-        f"over the evaluations; largest: of a seed's evaluations. Mean ± half-width of the 95% confidence "
-        f"interval, {collected.seeds_text([len(values)])}; each seed where they lie more than "
-        f"{chosen.APART:g} points apart."
+        "Figure 1's training with BN at three learning rates: test accuracy by moving averages and by "
+        f"Algorithm 2 at {len(steps)} evaluations, from step {steps[0]:,} to {steps[-1]:,}. Differences are "
+        "absolute: the mean or the largest over a seed's evaluations. Mean ± half-width of the 95% "
+        f"confidence interval, {collected.seeds_text([len(values)])}; seeds are listed where they lie more "
+        f"than {selection.APART:g} points apart."
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -1,19 +1,17 @@
-"""The seven networks of section 4.2 as trained: each run's validation accuracy, and what Figures 2 and 3
-need.
+"""The trained networks of section 4.2: each run's validation accuracy, and the numbers of Figures 2 and 3.
 
 Validation accuracy is top-1, single crop, with moving averages. Steps are counted in mini-batches of
 `optim.lr_batch` examples (32, as in the paper), whatever the mini-batch of the run: what counts is the number
 of examples seen. Decisions (D):
-- a network's maximum is the highest of a run's evaluations, and the base network's the mean of its seeds'
-  maxima: one run is one seed in the paper;
-- a run is at chance if its best evaluation is not above what a network that guesses exceeds in 0.1% of runs:
+- a run's maximum is the highest of its evaluations, and the base network's is the mean of its seeds' maxima
+  (the paper shows one run of each);
+- a run is at chance if its best evaluation does not exceed what a guessing network exceeds in 0.1% of runs:
   p + z sqrt(p (1 - p) / n), p the share of one class, n the validation images, z the normal quantile of
   0.1% over the number of its evaluations (Bonferroni);
 - a run that diverged before its first evaluation counts as chance;
-- where the seeds of a network end more than ten points of accuracy apart, they are shown one by one: a mean
-  would describe none of them;
-- two networks are compared seed by seed, over the seeds of which both have ended. A seed fixes the initial
-  weights and the images, but on a GPU not the rounding, so that two trainings of a seed come apart.
+- seeds of a network that end more than ten points of accuracy apart are listed: a mean would describe none;
+- two networks are compared seed by seed, over the seeds for which both have ended. A seed fixes the initial
+  weights and the images, but on a GPU not the rounding, so two trainings of a seed drift apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,22 +41,22 @@ SCALE = {
 VALIDATION = {"imagenet": 50_000, "tiny_imagenet": 10_000, "cifar10": 10_000, "smoke": smoke.VALIDATION}
 TRAINING = {"imagenet": 1_281_167, "tiny_imagenet": 100_000, "cifar10": 50_000, "smoke": smoke.TRAIN}
 APART = 10.0  # points of accuracy
-LEVEL = 0.001  # share of the runs that guess and are not taken to be at chance
+LEVEL = 0.001  # share of guessing runs that are not recognized as at chance
 AT_CHANCE = "At chance: not better than guessing, at a significance level of 0.1%"
 
 
 class Training(NamedTuple):
-    """One run. Steps are `counted`, `end` is the last it made; accuracies are shares of 1."""
+    """One run. Steps are `counted`; accuracies are between 0 and 1."""
 
     network: str
     seed: int
     state: str  # done | diverged
-    end: int
+    end: int  # the last step
     classes: int
-    pictures: int  # of the validation set
-    steps: np.ndarray  # (T,), of the evaluations; none where it diverged before the first
+    images: int  # in the validation set
+    steps: np.ndarray  # (T,), of the evaluations; empty if it diverged before the first
     accuracy: np.ndarray  # (T,)
-    population: float | None  # at the end, with Algorithm 2's statistics; None without BN or an end
+    population: float | None  # at the end, with Algorithm 2's statistics; None without BN or if it diverged
 
     @property
     def diverged(self) -> bool:
@@ -78,14 +76,14 @@ class Training(NamedTuple):
         return not self.diverged and self.maximum <= self.chance_level(len(self.accuracy))
 
     def chance_level(self, evaluations: int) -> float:
-        """What the best of so many evaluations of a network that guesses exceeds in 0.1% of runs."""
+        """The accuracy that a guessing network's best of so many evaluations exceeds in 0.1% of runs."""
         p = 1 / self.classes
         z = NormalDist().inv_cdf(1 - LEVEL / max(1, evaluations))
-        return p + z * (p * (1 - p) / self.pictures) ** 0.5
+        return p + z * (p * (1 - p) / self.images) ** 0.5
 
     @property
     def final(self) -> float | None:
-        """The accuracy at the end, with BN by Algorithm 2's statistics; None of a run that diverged."""
+        """The accuracy at the end, with BN by Algorithm 2's statistics; None if the run diverged."""
         if self.diverged:
             return None
         return float(self.accuracy[-1]) if self.population is None else self.population
@@ -98,7 +96,7 @@ class Training(NamedTuple):
 
 
 class Final(NamedTuple):
-    """What the tables ask of a run."""
+    """The numbers of a run in the tables."""
 
     network: str
     seed: int
@@ -118,7 +116,7 @@ Run = TypeVar("Run", Training, Final)
 
 
 def ended(runs: Sequence[RunDirectory], interrupted: bool = False) -> list[RunDirectory]:
-    """`collected.ended` of runs of one scale. UserError if they are of several."""
+    """`collected.ended` for runs of one scale. UserError if there are several scales."""
     check_one_scale(runs)
     return collected.ended(runs, interrupted=interrupted)
 
@@ -130,12 +128,12 @@ def check_one_scale(runs: Sequence[RunDirectory]) -> None:
 
 
 def trainings(runs: Sequence[RunDirectory]) -> list[Training]:
-    """Of ended runs, in their order."""
+    """The trainings of ended runs, in order."""
     return [_training(run) for run in runs]
 
 
 class Gathered(NamedTuple):
-    """Ended runs in the order they are planned in, and of each its training and where it comes from."""
+    """Ended runs in the planned order, with the training and the provenance of each."""
 
     runs: list[RunDirectory]
     trainings: list[Training]
@@ -143,11 +141,11 @@ class Gathered(NamedTuple):
 
 
 def gather(runs: Sequence[RunDirectory], *archives: Path, needed: Sequence[str] = ()) -> Gathered:
-    """Those of `runs` that have ended. One that has not counts if an archive holds its records.
+    """The `runs` that have ended, from their directories or else from an archive.
 
-    `archives`: folders of `write_trainings`, such as results/figure2, which may be absent; the first that
-    holds a run counts. So collecting never loses a run whose directory is gone. UserError as
-    `collected.ended` has it.
+    `archives`: folders of `write_trainings`, such as results/figure2, which may be missing; the first one
+    that has a run is used. So collecting never loses a run whose directory is gone. Raises the UserErrors of
+    `collected.ended`.
     """
     check_one_scale(runs)
     here = [run for run in runs if run.finished]
@@ -167,7 +165,7 @@ def gather(runs: Sequence[RunDirectory], *archives: Path, needed: Sequence[str] 
 
 
 def write_trainings(folder: Path, gathered: Gathered) -> None:
-    """accuracy.csv (one row an evaluation), final.csv (one row an ended run) and runs.json."""
+    """Write accuracy.csv (one row per evaluation), final.csv (one row per ended run) and runs.json."""
     rows = [
         (t.network, t.seed, step, value)
         for t in gathered.trainings
@@ -181,7 +179,7 @@ def write_trainings(folder: Path, gathered: Gathered) -> None:
 
 
 def read_trainings(folder: Path) -> list[tuple[Training, dict[str, Any]]]:
-    """What `write_trainings` wrote: of each run its training and where it comes from; [] if nothing."""
+    """Read the records of `write_trainings`: each run's training and provenance; [] if there are none."""
     entries = collected.read_entries(folder / "runs.json")
     if not entries:
         return []
@@ -191,20 +189,20 @@ def read_trainings(folder: Path) -> list[tuple[Training, dict[str, Any]]]:
     found = []
     for row, entry in zip(collected.read_csv(folder / "final.csv"), entries, strict=True):
         config, who = entry["config"], (row["network"], row["seed"])
-        own = curves.get(who, [])  # none where it diverged before the first evaluation
+        own = curves.get(who, [])  # empty if it diverged before the first evaluation
         steps = np.array([int(line["step"]) for line in own], dtype=int)
         values = np.array([float(line["validation_accuracy"]) for line in own])
         population = row["validation_accuracy_population"]
         training = Training(
-            who[0], int(who[1]), row["state"], int(row["step"]), config["data.classes"], pictures(config),
-            steps, values, float(population) if population else None,
+            who[0], int(who[1]), row["state"], int(row["step"]), config["data.classes"],
+            evaluated_images(config), steps, values, float(population) if population else None,
         )  # fmt: skip
         found.append((training, entry))
     return found
 
 
 def final(training: Training, level: float) -> Final:
-    """What the tables ask of a run, `level` being the accuracy that steps are counted to."""
+    """The numbers of a run in the tables, with steps counted to the accuracy `level`."""
     return Final(
         training.network, training.seed, training.state, training.end, training.maximum, training.at_chance,
         matched(training, level), training.final,
@@ -217,7 +215,7 @@ def _training(run: RunDirectory) -> Training:
     status, config = run.status, flatten(to_dict(run.config))
     return Training(
         run.config.experiment, run.config.seed, status["state"], counted(status["step"], config),
-        config["data.classes"], pictures(config),
+        config["data.classes"], evaluated_images(config),
         np.array([counted(line["step"], config) for line in evaluated], dtype=int),
         np.array([line["validation/accuracy"] for line in evaluated], dtype=float),
         lines[-1].get("validation/accuracy_population") if lines else None,
@@ -225,41 +223,41 @@ def _training(run: RunDirectory) -> Training:
 
 
 def counted(step: int, config: Mapping[str, Any]) -> int:
-    """A step of a run of this flattened config, in mini-batches of the size `mini_batch` says."""
+    """A step of a run with this flattened config, converted to mini-batches of `mini_batch` examples."""
     return round(step * config["optim.batch"] / mini_batch(config))
 
 
 def mini_batch(config: Mapping[str, Any]) -> int:
-    """How many examples are in the mini-batches that steps are counted in."""
+    """The size of the mini-batches in which steps are counted."""
     return config["optim.lr_batch"] or config["optim.batch"]
 
 
-def pictures(config: Mapping[str, Any]) -> int:
-    """How many images accuracy is measured on: the validation set, or the training images held out."""
+def evaluated_images(config: Mapping[str, Any]) -> int:
+    """The number of images that accuracy is measured on: the validation set or held-out training images."""
     return config["data.validation"] or VALIDATION[config["data.name"]]
 
 
 def epochs(step: float, config: Mapping[str, Any]) -> float:
-    """How often a run has seen each training image after so many `counted` steps."""
+    """The number of epochs in so many `counted` steps."""
     return step * mini_batch(config) / (TRAINING[config["data.name"]] - config["data.validation"])
 
 
 def by_network(found: Sequence[Training]) -> dict[str, list[Training]]:
-    """In the order of the paper's table; networks without a run are left out."""
+    """Group runs by network, in the order of the paper's table, without networks that have no run."""
     groups = {name: [training for training in found if training.network == name] for name in NETWORKS}
     return {name: group for name, group in groups.items() if group}
 
 
 def base_maximum(found: Sequence["Training | Final"]) -> float:
-    """The accuracy that the networks are to reach (72.2% in the paper)."""
+    """The base network's maximum, which the networks are to reach (72.2% in the paper)."""
     maxima = [run.maximum for run in found if run.network == BASE]
     return sum(maxima) / len(maxima)
 
 
 def setting(config: Mapping[str, Any]) -> str:
-    """Scale and size in words, of the flattened config that the runs share.
+    """Describe scale and size, from the flattened config that the runs share.
 
-    Where they have different lengths, those of section 4.2.1 are shorter than the scale's.
+    "Up to" if their lengths differ: the networks of section 4.2.1 train for less than the scale's steps.
     """
     side, width = config["data.crop"], config["model.width"]
     batch, counts = config["optim.batch"], mini_batch(config)
@@ -275,14 +273,14 @@ def setting(config: Mapping[str, Any]) -> str:
 def matched(training: Training, level: float) -> float | None:
     """The step at which a run first reaches `level`, the base network's maximum; None if it never does.
 
-    Of the base network the step of the run's own maximum: `level` is the mean of these, which some of its
-    runs do not reach.
+    For the base network, the step of the run's own maximum: `level` is the mean of its runs' maxima, which
+    some do not reach.
     """
     return training.maximum_step if training.network == BASE else training.reached(level)
 
 
 def steps_text(group: Sequence[Final]) -> str:
-    """The mean step to the level where all seeds reach it, each seed's where some do; and how runs failed."""
+    """The mean step to the level if all seeds reach it, else each seed's that does; and the failed runs."""
     steps = [run.matched for run in group if run.matched is not None]
     if len(steps) == len(group):
         reached = collected.mean_text(steps, 0)
@@ -295,7 +293,7 @@ def steps_text(group: Sequence[Final]) -> str:
 
 
 def paired(one: Sequence[Run], other: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """The runs of two networks with the same seed, by seed."""
+    """Pairs of runs of two networks with the same seed, in the order of the seeds."""
     of_other = {run.seed: run for run in other}
     return [
         (run, of_other[run.seed]) for run in sorted(one, key=lambda run: run.seed) if run.seed in of_other
@@ -303,9 +301,9 @@ def paired(one: Sequence[Run], other: Sequence[Run]) -> list[tuple[Run, Run]]:
 
 
 def times_fewer(group: Sequence[Final], slower: Sequence[Final]) -> list[float] | None:
-    """How many times fewer steps to the level `group` needs than `slower`, seed by seed.
+    """How many times fewer steps to the level `group` needs than `slower`, by seed.
 
-    None where they share no seed, or where a run of a pair never gets there.
+    None if they share no seed, or if a run of a pair never reaches the level.
     """
     pairs = [(run.matched, other.matched) for run, other in paired(group, slower)]
     if not pairs or not all(step and other for step, other in pairs):
@@ -314,9 +312,9 @@ def times_fewer(group: Sequence[Final], slower: Sequence[Final]) -> list[float] 
 
 
 def failures(diverged: Sequence[int], at_chance: int, runs: int) -> list[str]:
-    """How a network's runs failed: "diverged by step 40 to 60 (2 of 3)", "at chance (1 of 3)".
+    """Describe a network's failed runs: "diverged by step 40 to 60 (2 of 3)", "at chance (1 of 3)".
 
-    `diverged`: the last step of each run that did; `at_chance`: how many runs never left it.
+    `diverged`: the last steps of the diverged runs; `at_chance`: the number of runs that never left chance.
     """
     found = []
     if diverged:

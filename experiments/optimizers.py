@@ -5,106 +5,96 @@ variants such as Adagrad".
     python scripts/reproduce.py optimizers     4 optimizers x 2 networks: a grid of 5 rates, then 5 further
                                                seeds (configs/sweep/optimizers.yaml, optimizers_chosen.yaml)
 
-The network of Figure 1, with and without BN, trains with SGD, with SGD with momentum 0.9, with Adagrad and
-with Adam (torch's constants), each at its own best rate. `experiments.chosen` says how it is chosen. Measured
-numbers, with n: results/optimizers/table.md.
+The network of Figure 1, with and without BN, trains with SGD, SGD with momentum 0.9, Adagrad and Adam
+(torch's constants), each at its own best learning rate, chosen as described in `experiments.selection`.
+Measured numbers, with n: results/optimizers/table.md.
 
-Decisions that the rule of claim 23 left open: 5,000 mini-batches of 60, 300,000 examples, at a constant rate,
-on the 50,000 training examples that are not held out; "each ends above 95%" is about the mean of the five
-further seeds, by Algorithm 2's statistics, of each optimizer and, in `batch_size`, of each size. The rates
-are 1, 3, 10, 30 and 100 times one that is small for the optimizer: 0.1, with momentum 0.01, Adagrad's 0.01,
-Adam's 0.001. Six runs of another seed, with SGD at three rates, showed beforehand where good rates of SGD
-lie. A run that diverged counts as chance.
+Decisions that the rule of claim 23 left open: 5,000 mini-batches of 60, 300,000 examples, at a constant
+learning rate, on the 50,000 training examples that are not held out; "each ends above 95%" is about the mean
+of the five further seeds, by Algorithm 2's statistics, of each optimizer and, in `batch_size`, of each size.
+The learning rates are 1, 3, 10, 30 and 100 times one that is small for the optimizer: 0.1, with momentum
+0.01, Adagrad's 0.01, Adam's 0.001. Six earlier runs of another seed, with SGD at three learning rates, showed
+where good ones lie. A run that diverged counts as chance.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from bn.config import Config
-from bn.run.directory import RunDirectory
-from experiments import chosen, collected, style
+from experiments import collected, selection, style
 
 SWEEPS = {"optimizers": ()}
 NETWORKS = ("mnist_baseline", "mnist_bn")
 OPTIMIZERS = {"sgd": "SGD", "momentum": "SGD, momentum 0.9", "adagrad": "Adagrad", "adam": "Adam"}
-SMALLEST = {"sgd": 0.1, "momentum": 0.01, "adagrad": 0.01, "adam": 0.001}  # the rate at a factor of 1
+SMALLEST = {"sgd": 0.1, "momentum": 0.01, "adagrad": 0.01, "adam": 0.001}  # learning rate at a factor of 1
 COLUMNS = ("network", "optimizer")
 
 
-def case_of(config: Config) -> chosen.Case:
+def case_of(config: Config) -> selection.Case:
     optim = config.optim
     return config.experiment, "momentum" if optim.momentum else optim.name
 
 
-def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """Of the grid: final.csv (one row a run) and runs.json."""
-    chosen.write(runs, folder / chosen.GRID, COLUMNS, case_of)
-    collected.write_provenance(folder / "runs.json", runs)
+collect, collect_further = selection.collectors(COLUMNS, case_of)
 
 
 def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
-    """The five further seeds of each optimizer and network at its rate."""
+    """The five further seeds of each optimizer and network at its chosen learning rate."""
     return [
         (
             "optimizers_chosen",
             (f"experiment={network}", f"optim={optimizer}", f"optim.lr_factor={factor(cells, optimizer):g}"),
         )
-        for (network, optimizer), cells in chosen.read(folder / chosen.GRID, COLUMNS).items()
+        for (network, optimizer), cells in selection.read(folder / selection.GRID, COLUMNS).items()
     ]
 
 
-def factor(cells: chosen.Cells, optimizer: str = "sgd") -> float:
-    """What multiplies the optimizer's own rate to give the chosen one."""
-    return round(chosen.best(cells) / SMALLEST[optimizer])
-
-
-def collect_further(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """Of the further seeds: further_seeds.csv (one row a run) and further_seeds_runs.json."""
-    chosen.write(runs, folder / chosen.FURTHER, COLUMNS, case_of)
-    collected.write_provenance(folder / "further_seeds_runs.json", runs)
+def factor(cells: selection.Cells, optimizer: str = "sgd") -> float:
+    """The chosen learning rate as a multiple of the optimizer's smallest."""
+    return round(selection.best(cells) / SMALLEST[optimizer])
 
 
 def draw(folder: Path, out: Path) -> None:
-    """optimizers (png, svg, pdf) and table.md."""
-    grid = chosen.read(folder / chosen.GRID, COLUMNS)
+    """Write optimizers (png, svg, pdf) and table.md."""
+    grid = selection.read(folder / selection.GRID, COLUMNS)
     _draw(grid, out / "optimizers")
-    (out / "table.md").write_text(_table(grid, chosen.read_further(folder, COLUMNS, grid)))
+    (out / "table.md").write_text(_table(grid, selection.read_further(folder, COLUMNS, grid)))
 
 
-def _draw(grid: chosen.Grid, stem: Path) -> None:
+def _draw(grid: selection.Grid, stem: Path) -> None:
     fig, axes = style.figure(9.0, 2.9, columns=len(OPTIMIZERS), sharey=True)
     for axis, (optimizer, title) in zip(axes, OPTIMIZERS.items(), strict=True):
         for network in NETWORKS:
-            chosen.draw_rates(axis, grid[network, optimizer], style.LABEL[network], style.STYLE[network])
-        chosen.error_axis(axis)
+            selection.draw_rates(axis, grid[network, optimizer], style.LABEL[network], style.STYLE[network])
+        selection.error_axis(axis)
         axis.set_title(title)
     axes[0].set_ylabel("accuracy on held-out examples (%),\nlogarithmic in the error")
     axes[-1].legend(loc="lower center")
     style.save(fig, stem)
 
 
-def _table(grid: chosen.Grid, further: dict[chosen.Case, list[chosen.Run]]) -> str:
+def _table(grid: selection.Grid, further: dict[selection.Case, list[selection.Run]]) -> str:
     lines = [
-        "| optimizer | without BN, rate | test accuracy (%) | with BN, rate | test accuracy (%) | "
-        "BN's gain (points) |",
+        "| optimizer | without BN: learning rate | test accuracy (%) | with BN: learning rate "
+        "| test accuracy (%) | BN's gain (points) |",
         "|---|--:|---|--:|---|---|",
     ]
     for optimizer, name in OPTIMIZERS.items():
         plain, with_bn = (further[network, optimizer] for network in NETWORKS)
-        gain = collected.summary(chosen.gains(with_bn, plain), chosen.APART, sign="+")
+        gain = collected.summary(selection.gains(with_bn, plain), selection.APART, sign="+")
         cells = [
             cell
             for network in NETWORKS
             for cell in (
-                chosen.rate_text(grid[network, optimizer]),
-                chosen.percent(further[network, optimizer]),
+                selection.rate_text(grid[network, optimizer]),
+                selection.percent(further[network, optimizer]),
             )
         ]
         lines.append(f"| {name} | {' | '.join(cells)} | {gain} |")
     n = collected.seeds_text(len(runs) for runs in further.values())
     note = (
-        "The network of Figure 1 after 5,000 mini-batches of 60 at a constant rate; with BN by Algorithm "
-        f"2's statistics. Mean ± half-width of the 95% confidence interval, {n}; each seed where they lie "
-        f"more than {chosen.APART:g} points apart. {chosen.NOTE} The gain is that of the same seeds."
+        "The network of Figure 1 after 5,000 mini-batches of 60 at a constant learning rate; with BN by "
+        f"Algorithm 2's statistics. Mean ± half-width of the 95% confidence interval, {n}; seeds are listed "
+        f"where they lie more than {selection.APART:g} points apart. The gain is computed seed by seed. "
+        f"{selection.NOTE}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

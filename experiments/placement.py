@@ -1,4 +1,4 @@
-"""Where the normalization goes: before the nonlinearity as in section 3.2, after it, or on the layer's input.
+"""The place of normalization: before the nonlinearity as in section 3.2, after it, or on the layer's input.
 
     python scripts/reproduce.py placement     the MLP with BN at 3 places and without it, 80 runs
                                               (configs/sweep/placement.yaml, _relu.yaml, _without.yaml)
@@ -8,25 +8,26 @@ nonlinearity", whose distribution changes its shape, while Wu + b "is more likel
 non-sparse distribution, that is 'more Gaussian'" (section 3.2). Section 5 says that standardizing after the
 nonlinearity makes activations sparser, and that before it distributions are more stable. Measured here:
 how far the inputs to the nonlinearities move while the network trains, and the shapes of three distributions
-in each hidden layer at the end: of Wu + b, of the input to the nonlinearity, of what the layer puts out.
-Measured numbers, with n: results/placement/table.md and shapes.md.
+in each hidden layer at the end: Wu + b, the input to the nonlinearity, and the layer's output. Measured
+numbers, with n: results/placement/table.md and shapes.md.
 
 Decisions, made before the runs. Each network trains for 2,000 mini-batches of 60. With sigmoids it does so at
-learning rates 0.1, 0.5 and 2, and each place's best is chosen on 10,000 held-out training examples. The same
-rate is 0.5 with sigmoids, at which the plain network trains within these steps, and 0.1 with ReLUs. BN on the
-input normalizes u of each hidden layer, the image included; the classifier has none. BN after the
-nonlinearity normalizes what each hidden layer puts out, the last one included. In both Wu + b keeps its bias.
+learning rates 0.1, 0.5 and 2, and each place's best is chosen on 10,000 held-out training examples. "The same
+rate" is 0.5 with sigmoids, where the plain network trains within these steps, and 0.1 with ReLUs. BN on the
+input normalizes u of each hidden layer, including the image, but not the classifier's input. BN after the
+nonlinearity normalizes the output of each hidden layer, including the last. In both, Wu + b keeps its bias.
 
-Movement is Figure 1's: max - min, from step 0, of a unit's 15th, 50th and 85th percentile, the mean of the
-three and of the layer's units. Its unit is that of the input to the nonlinearity, or, so that no scale of the
-weights decides, the unit's own spread (the distance of its 15th and 85th percentile, mean over the training).
-A verdict needs both. Claim 29 is of the mean over the hidden layers, with sigmoids, at the same rate and each
-at its best; claim 75 of each hidden layer, with sigmoids and with ReLUs, at the same rate.
+Movement is Figure 1's: max - min, from step 0, of a unit's 15th, 50th and 85th percentiles, averaged over the
+three and the layer's units. It is given in units of the input to the nonlinearity and, to be independent of
+the scale of the weights, in units of the unit's own spread (the distance between its 15th and 85th
+percentiles, mean over the training). A verdict needs both. Claim 29 is about the mean over the hidden layers,
+with sigmoids, at the same rate and each at its best; claim 75 about each hidden layer, with sigmoids and with
+ReLUs, at the same rate.
 
-Skewness, kurtosis and sparsity are those of `bn.observe.shapes`, unit by unit, at the last step and the same
-rate. Claim 30 compares Wu + b with the layer's u, which is what the layer before puts out, in the second and
-the third layer, of the network without BN and of that with BN before the nonlinearity. Claims 73 and 74 are
-of ReLU networks and of the mean over the hidden layers.
+Skewness, kurtosis and sparsity are those of `bn.observe.shapes`, per unit, at the last step and the same
+rate. Claim 30 compares Wu + b with the layer's u, the output of the previous layer, in the second and third
+layers, of the network without BN and the one with BN before the nonlinearity. Claims 73 and 74 are about ReLU
+networks and the mean over the hidden layers.
 """
 
 import itertools
@@ -63,11 +64,11 @@ SAME_RATE = {"sigmoid": 0.5, "relu": 0.1}
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """final.csv (one row a run), movement.csv and shapes.csv (one row a layer) and runs.json.
+    """Write final.csv (one row per run), movement.csv and shapes.csv (one row per layer) and runs.json.
 
-    A run that diverged is in final.csv alone.
+    A run that diverged is only in final.csv.
     """
-    collected.check_all_ended(runs)  # a choice is among all of them, and seeds are compared one by one
+    collected.check_all_ended(runs)  # the choice needs all of them, and seeds are compared pairwise
     runs = collected.ended(runs)
     final, movements, shapes = [], [], []
     for run in runs:
@@ -100,32 +101,35 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
 
 def movement(path: np.ndarray) -> tuple[float, float]:
-    """Of a layer's percentiles, `path` (T, (low, median, high), units): absolute, and in units' spreads."""
+    """The movement of a layer's percentiles, absolute and in units of the spread.
+
+    `path`: (T, (low, median, high), units).
+    """
     moved = (path.max(0) - path.min(0)).mean(0)  # (units,)
     spread = (path[:, -1] - path[:, 0]).mean(0)
     return float(moved.mean()), float((moved / np.maximum(spread, 1e-12)).mean())
 
 
 class Moved(NamedTuple):
-    """Of the seeds, in their order: how far the inputs to the nonlinearities of one layer move."""
+    """The movement of the inputs to a layer's nonlinearities, by seed."""
 
     absolute: list[float]
     in_spreads: list[float]
 
 
 class Shape(NamedTuple):
-    """Of the seeds, in their order, the measures of one distribution."""
+    """The measures of one distribution, by seed."""
 
     skewness: list[float]
     kurtosis: list[float]
     sparsity: list[float]
 
 
-Network = tuple[str, str, float]  # place, nonlinearity, rate
+Network = tuple[str, str, float]  # place, nonlinearity, learning rate
 
 
 def read_movements(folder: Path) -> dict[Network, dict[int, Moved]]:
-    """By network and layer."""
+    """Movements by network and layer."""
     found: dict[Network, dict[int, Moved]] = {}
     for row in collected.read_csv(folder / "movement.csv"):
         moved = found.setdefault(_network(row), {}).setdefault(int(row["layer"]), Moved([], []))
@@ -135,7 +139,7 @@ def read_movements(folder: Path) -> dict[Network, dict[int, Moved]]:
 
 
 def read_shapes(folder: Path) -> dict[Network, dict[tuple[int, str], Shape]]:
-    """By network, and by layer and what of it, one of WHERE."""
+    """Shapes by network, and by layer and distribution (one of WHERE)."""
     found: dict[Network, dict[tuple[int, str], Shape]] = {}
     for row in collected.read_csv(folder / "shapes.csv"):
         where = int(row["layer"]), row["where"]
@@ -146,7 +150,7 @@ def read_shapes(folder: Path) -> dict[Network, dict[tuple[int, str], Shape]]:
 
 
 def read_accuracies(folder: Path) -> dict[Network, tuple[list[float], list[float]]]:
-    """On held-out and on test examples, of the seeds; with BN by Algorithm 2's statistics."""
+    """Accuracies of the seeds on held-out and on test examples; with BN by Algorithm 2's statistics."""
     found: dict[Network, tuple[list[float], list[float]]] = {}
     for row in collected.read_csv(folder / "final.csv"):
         validation, test = found.setdefault(_network(row), ([], []))
@@ -160,7 +164,7 @@ def _network(row: Mapping[str, str]) -> Network:
 
 
 def best_rate(folder: Path, place: str) -> float:
-    """Of BN in that place, with sigmoids: the rate of the highest mean accuracy on held-out examples."""
+    """The learning rate with the highest mean held-out accuracy, for BN in this place with sigmoids."""
     accuracies = read_accuracies(folder)
     rates = [lr for where, nonlinearity, lr in accuracies if (where, nonlinearity) == (place, "sigmoid")]
     return max(rates, key=lambda lr: fmean(accuracies[place, "sigmoid", lr][0]))
@@ -172,7 +176,7 @@ def over_layers(layers: Iterable[Sequence[float]]) -> list[float]:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """placement (png, svg, pdf), table.md (movement and accuracy) and shapes.md."""
+    """Write placement (png, svg, pdf), table.md (movement and accuracy) and shapes.md."""
     document = collected.read_json(folder / "runs.json")
     _draw(read_movements(folder), out / "placement")
     (out / "table.md").write_text(_table(folder, document))
@@ -201,8 +205,8 @@ def _draw(movements: Mapping[Network, Mapping[int, Moved]], stem: Path) -> None:
 def _table(folder: Path, document: Mapping[str, Any]) -> str:
     movements, accuracies = read_movements(folder), read_accuracies(folder)
     lines = [
-        "| nonlinearity | BN | rate | movement, layer 1 | layer 2 | layer 3 | in spreads, layer 1 | layer 2 "
-        "| layer 3 | test accuracy (%) |",
+        "| nonlinearity | BN | learning rate | movement, layer 1 | layer 2 | layer 3 | in spreads, layer 1 "
+        "| layer 2 | layer 3 | test accuracy (%) |",
         "|---|---|--:|" + "---|" * 7,
     ]
     seeds = []
@@ -224,10 +228,10 @@ def _table(folder: Path, document: Mapping[str, Any]) -> str:
     note = (
         f"{config['steps']:,} mini-batches of {config['optim.batch']}; mean ± half-width of the 95% "
         f"confidence interval, {collected.seeds_text(seeds)}. Movement: max - min, from step 0, of the 15th, "
-        "50th and 85th percentile of a unit's input to its nonlinearity, mean of the three and of the "
-        "layer's units; in spreads: over the mean distance of the 15th and 85th percentile. Test accuracy "
-        "with Algorithm 2's statistics where there is BN. Best: of these rates, on 10,000 held-out training "
-        f"examples. {collected.origin(document)}"
+        "50th and 85th percentiles of a unit's input to its nonlinearity, averaged over the three and the "
+        "layer's units; in spreads: divided by the mean distance between the 15th and 85th percentiles. Test "
+        "accuracy with BN: by Algorithm 2's statistics. Best: of these learning rates, on 10,000 held-out "
+        f"training examples. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 
@@ -236,7 +240,7 @@ def _shapes_table(
     shapes: Mapping[Network, Mapping[tuple[int, str], Shape]], document: Mapping[str, Any]
 ) -> str:
     lines = [
-        "| nonlinearity | BN | layer | of | skewness | excess kurtosis | near zero (%) |",
+        "| nonlinearity | BN | layer | distribution | skewness | excess kurtosis | near zero (%) |",
         "|---|---|--:|---|---|---|---|",
     ]
     for (nonlinearity, rate), place in itertools.product(SAME_RATE.items(), LABEL):
@@ -248,10 +252,10 @@ def _shapes_table(
             what = f"{nonlinearity} | {LABEL[place]} | {layer} | {OF[where]}"
             lines.append(f"| {what} | {' | '.join(cells)} | {near_zero} |")
     note = (
-        f"After {document['config']['steps']:,} mini-batches, at rate "
+        f"After {document['config']['steps']:,} mini-batches, at learning rates "
         + " and ".join(f"{rate:g} ({name})" for name, rate in SAME_RATE.items())
-        + ": mean over the layer's units of the magnitude of skewness and excess kurtosis, both 0 for a "
-        "Gaussian, and of the share of values below 1% of the unit's largest magnitude; mean ± half-width of "
-        "the 95% confidence interval over the seeds. A layer's u is what the layer before puts out."
+        + ". Means over the layer's units: the magnitude of skewness and of excess kurtosis, both 0 for a "
+        "Gaussian, and the share of values below 1% of the unit's largest magnitude; mean ± half-width of "
+        "the 95% confidence interval over the seeds. A layer's u is the output of the previous layer."
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -1,5 +1,5 @@
-"""How large a learning rate each network tolerates: section 3.3's "Batch Normalization enables higher
-learning rates", which section 4.2 shows at two learning rates.
+"""The learning rates that each network tolerates: section 3.3's "Batch Normalization enables higher learning
+rates", which section 4.2 shows at two learning rates.
 
     python scripts/reproduce.py rate_tolerance     3 networks x 7 rates x some seeds, a few hundred steps each
                                                    (configs/sweep/rate_tolerance.yaml)
@@ -10,10 +10,10 @@ with BN, nothing else changed) and BN-x5-Sigmoid train for a few hundred steps a
 learning rate. Measured numbers, with n: results/rate_tolerance/table.md.
 
 Deviations and assumptions: accuracy is measured on the validation images after these steps; the networks with
-BN use Algorithm 2's statistics, because moving averages lag behind at high learning rates. A run ended at
-chance if its accuracy is not above what 0.1% of guessing networks exceed. A run that diverged has no accuracy
-and counts as chance. A network trains at a learning rate if none of its seeds diverged or ended at chance.
-BN-x5-Sigmoid has the other changes of section 4.2.1 as well. A network that trains for these steps need not
+BN use Algorithm 2's statistics, because moving averages lag at high learning rates. A run ended at chance if
+its accuracy does not exceed what 0.1% of guessing networks exceed. A run that diverged has no accuracy and
+counts as chance. A network trains at a learning rate if none of its seeds diverged or ended at chance.
+BN-x5-Sigmoid also has the other changes of section 4.2.1. A network that trains for these steps need not
 train to the end, and the learning rate need not be a good one.
 """
 
@@ -34,10 +34,10 @@ CROSS = {"marker": "x", "ms": 7, "mew": 2, "linestyle": "none"}
 
 
 class Cell(NamedTuple):
-    """The seeds of one network at one rate. A run that diverged counts as chance among the accuracies."""
+    """The seeds of one network at one learning rate. The accuracy of a diverged run counts as chance."""
 
     accuracy: list[float]
-    diverged: list[int]  # the steps by which runs did
+    diverged: list[int]  # the steps by which runs diverged
     at_chance: int
 
     @property
@@ -45,11 +45,11 @@ class Cell(NamedTuple):
         return not self.diverged and not self.at_chance
 
 
-Grid = dict[str, dict[float, Cell]]  # network: factor of the base's rate: cell
+Grid = dict[str, dict[float, Cell]]  # network: multiple of the base's learning rate: cell
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """final.csv (one row an ended run) and runs.json."""
+    """Write final.csv (one row per ended run) and runs.json."""
     runs = networks.ended(runs)
     rows = []
     for run, training in zip(runs, networks.trainings(runs), strict=True):
@@ -64,7 +64,7 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """rate_tolerance (png, svg, pdf) and table.md."""
+    """Write rate_tolerance (png, svg, pdf) and table.md."""
     document = collected.read_json(folder / "runs.json")
     grid = read_grid(folder, 1 / document["config"]["data.classes"])
     _draw(grid, document["config"], out / "rate_tolerance")
@@ -84,7 +84,7 @@ def read_grid(folder: Path, chance: float) -> Grid:
 
 
 def largest(cells: Mapping[float, Cell]) -> float | None:
-    """The largest factor up to which the network trains at each; None if it does not at the smallest."""
+    """The largest factor up to which the network always trains; None if it does not at the smallest."""
     found = None
     for factor, cell in sorted(cells.items()):
         if not cell.trains:
@@ -112,7 +112,7 @@ def _draw(grid: Grid, config: Mapping[str, Any], stem: Path) -> None:
             color=look["color"], alpha=0.2, lw=0,
         )  # fmt: skip
         for factor, cell in cells.items():
-            shift = factor * 1.07 ** (i - 1)  # so that marks of two networks at one place are both seen
+            shift = factor * 1.07 ** (i - 1)  # keeps marks of several networks apart
             kind = "o" if cell.trains else "x" if cell.diverged else "v"
             face = look["color"] if cell.trains else "white"
             axis.plot(
@@ -137,7 +137,7 @@ def _draw(grid: Grid, config: Mapping[str, Any], stem: Path) -> None:
 def _table(grid: Grid, document: Mapping[str, Any]) -> str:
     config = document["config"]
     lines = [
-        f"| times the base's rate, {config['optim.lr']:g} | "
+        f"| times the base's learning rate, {config['optim.lr']:g} | "
         + " | ".join(style.LABEL[network] for network in grid) + " |",
         "|--:|" + "---|" * len(grid),
     ]  # fmt: skip
@@ -151,9 +151,9 @@ def _table(grid: Grid, document: Mapping[str, Any]) -> str:
     note = (
         f"{networks.setting(config)}. Validation accuracy (%, top-1, single crop) after these steps, with BN "
         f"by Algorithm 2's statistics: mean ± half-width of the 95% confidence interval, {seeds}; a run that "
-        f"diverged counts as chance. {networks.AT_CHANCE}. A network "
-        "trains at a rate if no seed diverged or ended at chance; the last row has the largest rate up to "
-        f"which it trains at every rate tried. {collected.origin(document)}"
+        f"diverged counts as chance. {networks.AT_CHANCE}. A network trains at a learning rate if no seed "
+        "diverged or ended at chance; the last row has the largest up to which it trains at all those tried. "
+        f"{collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 

@@ -1,5 +1,5 @@
-"""Batch normalization as a regularizer (section 3.4): what the noise of its statistics is worth, and whether
-it can take the place of dropout.
+"""Batch normalization as a regularizer (section 3.4): the gain from the noise of its statistics, and whether
+it can replace dropout.
 
     python scripts/reproduce.py regularization     5 networks x 3 numbers of examples x 5 seeds
                                                    (configs/sweep/regularization.yaml, _population.yaml)
@@ -7,20 +7,20 @@ it can take the place of dropout.
 A training example is normalized together with the others of its mini-batch, so "the training network no
 longer produces deterministic values for a given training example", and the paper "found this effect to be
 advantageous to the generalization of the network". Here the MLP with BN trains on 1,000, 5,000 and 50,000
-examples with this effect and without it, normalized by the statistics of the population. Besides, it trains
+examples with this effect and without it, normalized by the statistics of the population. The MLP also trains
 with and without BN, with and without dropout. Measured numbers, with n: results/regularization/table.md.
 
-Decisions, made before the runs. Each network trains for 3,000 mini-batches of 60 at learning rate 0.5, at
-which both the plain network and that with BN train well (the fair comparison). The examples are the first of
-the training set. Dropout drops 20% of what each hidden layer puts out. In place of the population's
-statistics stand the moving averages (`bn.norm.population`): y is computed with the averages of the
-mini-batches before, some 1,100 examples, so that an output does not depend on the rest of its mini-batch. The
+Decisions, made before the runs. Each network trains for 3,000 mini-batches of 60 at learning rate 0.5, where
+both the plain network and the one with BN train well (the fair comparison). The examples are the first ones
+of the training set. Dropout drops 20% of each hidden layer's outputs. The population's statistics are
+approximated by moving averages (`bn.norm.population`): y is computed with the averages over the previous
+mini-batches, about 1,100 examples, so that an output does not depend on the rest of its mini-batch. The
 gradient is BN's, as in batch renormalization without its limits: the ratio of the statistics counts as a
-constant. If it left the normalization out, section 2's runaway would decide, and not the noise.
+constant. If it ignored the normalization, section 2's runaway would dominate instead of the noise.
 
-Test accuracy is that of the last step, with Algorithm 2's statistics where there is BN. The gap is training
-accuracy, on all its examples, minus test accuracy, both with the moving averages. Claim 44 takes BN minus BN
-with dropout at each number of examples, and of the ablation BN-x5 minus BN-x5 with dropout.
+Test accuracy is that of the last step, with BN by Algorithm 2's statistics. The gap is training accuracy, on
+all training examples, minus test accuracy, both with moving averages. Claim 44 uses BN minus BN with dropout
+at each number of examples, and BN-x5 minus BN-x5 with dropout from the ablation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,8 +51,8 @@ HEADER = (
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """final.csv (one row a run) and runs.json. A run that diverged counts as chance."""
-    collected.check_all_ended(runs)  # seeds are compared one by one
+    """Write final.csv (one row per run) and runs.json. A run that diverged counts as chance."""
+    collected.check_all_ended(runs)  # seeds are compared pairwise
     runs = collected.ended(runs)
     rows = []
     for run in runs:
@@ -82,14 +82,14 @@ def network_of(model: MlpModel) -> str:
 
 
 class Seeds(NamedTuple):
-    """Of the seeds, in their order, in points."""
+    """Accuracies by seed, in points."""
 
     test: list[float]
     gap: list[float]  # training accuracy minus test accuracy
 
 
 def read(folder: Path) -> dict[str, dict[int, Seeds]]:
-    """By network and number of training examples."""
+    """Accuracies by network and number of training examples."""
     found: dict[str, dict[int, Seeds]] = {}
     for row in collected.read_csv(folder / "final.csv"):
         seeds = found.setdefault(row["network"], {}).setdefault(int(row["examples"]), Seeds([], []))
@@ -98,13 +98,13 @@ def read(folder: Path) -> dict[str, dict[int, Seeds]]:
     return found
 
 
-def worth(one: Seeds, other: Seeds) -> list[float]:
-    """How much higher the first ends, seed by seed."""
+def effect(one: Seeds, other: Seeds) -> list[float]:
+    """Test accuracy of the first minus that of the second, by seed."""
     return [a - b for a, b in zip(one.test, other.test, strict=True)]
 
 
 def draw(folder: Path, out: Path) -> None:
-    """table.md."""
+    """Write table.md."""
     document = collected.read_json(folder / "runs.json")
     (out / "table.md").write_text(_table(read(folder), document))
 
@@ -118,7 +118,7 @@ def _table(found: Mapping[str, Mapping[int, Seeds]], document: Mapping[str, Any]
         lines.append(f"| {label} | {' | '.join(cells)} |")
     for label, (one, other) in COMPARED.items():
         differences = [
-            collected.mean_text(worth(found[one][size], found[other][size]), 2, "+") for size in sizes
+            collected.mean_text(effect(found[one][size], found[other][size]), 2, "+") for size in sizes
         ]
         lines.append(f"| **{label}** (points) | {' | '.join(f'**{text}** | ' for text in differences)} |")
     config = document["config"]
@@ -127,8 +127,7 @@ def _table(found: Mapping[str, Mapping[int, Seeds]], document: Mapping[str, Any]
         f"{config['steps']:,} mini-batches of {config['optim.batch']} at learning rate "
         f"{config['optim.lr']:g}; mean ± half-width of the 95% confidence interval, {n}; differences seed by "
         "seed. Test accuracy with BN: by Algorithm 2. Gap: training accuracy minus test accuracy, both by "
-        "moving averages. Dropout: 20% of what each hidden layer puts out. "
-        "Population: normalized by the moving averages while training, with BN's gradient. "
-        f"{collected.origin(document)}"
+        "moving averages. Dropout: 20% of each hidden layer's outputs. Population: normalized by the moving "
+        f"averages during training, with BN's gradient. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -1,16 +1,16 @@
-"""Saturation (section 1): how many sigmoids of each layer are so saturated that they pass almost no gradient.
+"""Saturation (section 1): the share of each layer's sigmoids that pass almost no gradient.
 
     python scripts/reproduce.py saturation     the networks of Figure 1 x 5 seeds
                                                (configs/sweep/inside_mlp.yaml)
 
 The paper: changes of the parameters move many dimensions of x "into the saturated regime of the nonlinearity
 and slow down the convergence. This effect is amplified as the network depth increases"; BN keeps the inputs
-from there. Measured numbers, with n: results/saturation/table.md.
+out of it. Measured numbers, with n: results/saturation/table.md.
 
-Deviations and assumptions, decided before the runs: a unit is saturated by an example if the derivative of
-the sigmoid is below a tenth of its maximum, which is 1/4: an output below 0.026 or above 0.974. The share is
-over all units and 10,020 training examples, in training mode. The mean share over training is the mean over
-the steps 0, 10,000, ..., 50,000. Claim 38 compares it in the last hidden layer, seed by seed.
+Deviations and assumptions, decided before the runs: an example saturates a unit if the derivative of the
+sigmoid is below a tenth of its maximum of 1/4: an output below 0.026 or above 0.974. The share is over all
+units and 10,020 training examples, in training mode. The mean share over training is the mean over steps 0,
+10,000, ..., 50,000. Claim 38 compares it in the last hidden layer, seed by seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,33 +18,33 @@ from pathlib import Path
 from typing import Any
 
 from bn.run.directory import RunDirectory
-from experiments import archived, collected, inside, style
-from experiments.inside import NETWORKS, Row, by_seed
+from experiments import archived, collected, observations, style
+from experiments.observations import NETWORKS, Row, by_seed
 
 SWEEPS = {"inside_mlp": ()}
 LAYERS = (1, 2, 3)
 EVENLY = tuple(range(0, 50_001, 10_000))  # the steps of the mean over training
-LOOK = {1: (0, (1, 1.2)), 2: (0, (4, 1.5)), 3: "-"}  # the dashes of a layer
+LOOK = {1: (0, (1, 1.2)), 2: (0, (4, 1.5)), 3: "-"}  # layer: dashes
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """saturation.csv (share by network, seed, step and layer) and runs.json."""
+    """Write saturation.csv (share by network, seed, step and layer) and runs.json."""
     entries = archived.gather(runs, folder)
-    inside.write(folder / "saturation.csv", runs, ("saturated",))
+    observations.write(folder / "saturation.csv", runs, ("saturated",))
     collected.write_entries(folder / "runs.json", entries)
 
 
 def read_rows(folder: Path) -> list[Row]:
-    return inside.read(folder / "saturation.csv")
+    return observations.read(folder / "saturation.csv")
 
 
 def over_training(rows: Sequence[Row], network: str, layer: int) -> list[float]:
-    """The mean share of saturated units over the training, of each seed."""
+    """The mean share of saturated units over the training, by seed."""
     return by_seed(rows, "saturated", network=network, layer=layer, step=EVENLY)
 
 
 def draw(folder: Path, out: Path) -> None:
-    """saturation (png, svg, pdf) and table.md."""
+    """Write saturation (png, svg, pdf) and table.md."""
     rows = read_rows(folder)
     _draw(rows, out / "saturation")
     (out / "table.md").write_text(_table(rows, collected.read_json(folder / "runs.json")))
@@ -55,7 +55,7 @@ def _draw(rows: Sequence[Row], stem: Path) -> None:
     for axis, network in zip(axes, NETWORKS, strict=True):
         color = style.STYLE[network]["color"]
         for layer in LAYERS:
-            steps, shares = inside.path(rows, "saturated", network=network, layer=layer)
+            steps, shares = observations.path(rows, "saturated", network=network, layer=layer)
             shares = 100 * shares
             axis.plot(
                 steps, shares.mean(0), color=color, linestyle=LOOK[layer], label=f"hidden layer {layer}"
@@ -84,15 +84,15 @@ def _table(rows: Sequence[Row], document: Mapping[str, Any]) -> str:
     for layer in LAYERS:
         values = [over_training(rows, network, layer) for network in NETWORKS]
         line(f"hidden layer {layer}, mean over the training", values)
-    for step, when in ((0, "before the training"), (EVENLY[-1], "at its end")):
+    for step, when in ((0, "before training"), (EVENLY[-1], "at the end")):
         for layer in LAYERS:
             found = [by_seed(rows, "saturated", network=n, layer=layer, step=step) for n in NETWORKS]
             line(f"hidden layer {layer}, {when}", found)
     n = len(over_training(rows, NETWORKS[0], 1))
     note = (
-        "Share of a layer's outputs, over all units and 10,020 training examples, at which the sigmoid's "
+        "Share of a layer's outputs, over all units and 10,020 training examples, where the sigmoid's "
         "derivative is below a tenth of its maximum: mean ± half-width of the 95% confidence interval, "
-        f"n = {n} seeds; differences seed by seed. The mean over the training is that of the steps 0, "
-        f"10,000, ..., 50,000. {collected.origin(document)}"
+        f"n = {n} seeds; differences seed by seed. Mean over the training: over steps 0, 10,000, ..., "
+        f"50,000. {collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

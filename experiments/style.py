@@ -1,4 +1,4 @@
-"""How the networks of the paper look in the figures, and what they are called there."""
+"""The styles and labels of the paper's networks in the figures."""
 
 from bn.compare.style import LOOKS
 from bn.compare.style import RC as RC
@@ -22,7 +22,7 @@ STYLE = {
 LABEL = {
     "mnist_baseline": "without BN",
     "mnist_bn": "with BN",
-    "inception": "Inception",  # these five as the legend of the paper's Figure 2
+    "inception": "Inception",  # this and the next four as in the legend of the paper's Figure 2
     "bn_baseline": "BN-Baseline",
     "bn_x5": "BN-x5",
     "bn_x30": "BN-x30",

@@ -1,25 +1,25 @@
-"""How weights grow and what that does to gradients (section 3.3), at learning rates of 0.1, 1 and 10.
+"""The growth of the weights and its effect on gradients (section 3.3), at learning rates 0.1, 1 and 10.
 
-    python scripts/reproduce.py weight_growth     the networks of Figure 1 at three rates x 5 seeds
+    python scripts/reproduce.py weight_growth     the networks of Figure 1 at three learning rates x 5 seeds
                                                   (configs/sweep/inside_mlp.yaml and weight_growth.yaml)
 
 The paper: with BN "larger weights lead to smaller gradients, and Batch Normalization will stabilize the
-parameter growth". The gradient with respect to W of a layer with BN is at right angles to W, so that each
-step of SGD makes the norm of W grow; and it is inversely proportional to that norm. Then what a step changes
-is set by the effective learning rate, rate / |W|^2 (van Laarhoven 2017, arXiv 1706.05350), which falls as W
+parameter growth". The gradient with respect to W of a layer with BN is at right angles to W, so each step of
+SGD makes the norm of W grow; and it is inversely proportional to that norm. The effect of a step is therefore
+set by the effective learning rate, rate / |W|^2 (van Laarhoven 2017, arXiv 1706.05350), which falls as W
 grows. Measured numbers, with n: results/weight_growth/table.md.
 
 Deviations and assumptions, decided before the runs: norms are Euclidean, of each hidden layer's W; the
-gradient is that of one mini-batch of training examples, always the same. Growth is the ratio of the norm at
-the end to that at the middle, step 25,000; over the first half, of that at the middle to that at the start,
-minus one. Claim 37's "at each rate" is at each rate and in each hidden layer: confirmed if each mean over the
-seeds is below 10%, partly if in each layer at each rate the growth over the second half is clearly less than
-over the first, seed by seed. A run that diverged cannot be compared, and would make the claim not confirmed.
+gradient is that of one fixed mini-batch of training examples. Growth is the ratio of two norms minus one: end
+to middle (step 25,000) for the second half, middle to start for the first. Claim 37's "at each rate" means at
+each learning rate and in each hidden layer: confirmed if each mean over the seeds is below 10%, partly if in
+each layer at each learning rate the growth over the second half is clearly less than over the first, seed by
+seed. A run that diverged cannot be compared, and would make the claim not confirmed.
 
-The claim is about the network with BN. Whether BN is what stabilizes the growth is asked beside it, of runs
-without BN at the same rates (at rates 1 and 10 they were trained later, and this was written down before): at
-a rate it is, if in each hidden layer the growth over the second half is clearly less with BN than without it,
-seed by seed; it is not, if it is clearly more in any; otherwise the runs do not tell.
+The claim is about the network with BN. Runs without BN at the same learning rates (those at 1 and 10 were
+trained later, after this rule was written) also answer whether BN is what stabilizes the growth. At a
+learning rate it is, if in each hidden layer the growth over the second half is clearly less with BN than
+without, seed by seed; it is not, if it is clearly more in any; otherwise it is undecided.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,26 +28,26 @@ from pathlib import Path
 from typing import Any
 
 from bn.run.directory import RunDirectory
-from experiments import archived, collected, inside, style
-from experiments.inside import NETWORKS, Row, by_seed
+from experiments import archived, collected, observations, style
+from experiments.observations import NETWORKS, Row, by_seed
 
 SWEEPS = {"inside_mlp": (), "weight_growth": ()}
 LAYERS = (1, 2, 3)
 START, MIDDLE, END = 0, 25_000, 50_000
-APART = 20  # between seeds, in a norm or in %, from which on a mean does not describe them
-EVERY = 2_500  # steps between the rows of the record
+APART = 20  # in a norm or in %; seeds that lie farther apart are listed instead of averaged
+EVERY = 2_500  # steps between rows of the record
 LATER = tuple(range(MIDDLE, END + 1, EVERY))  # the second half
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """norms.csv (by network, rate, seed, step and layer; every 2,500 steps) and runs.json."""
+    """Write norms.csv (by network, learning rate, seed, step and layer, every 2,500 steps) and runs.json."""
     entries = archived.gather(runs, folder)
-    inside.write(folder / "norms.csv", runs, ("weight_norm", "gradient_norm"), every=EVERY)
+    observations.write(folder / "norms.csv", runs, ("weight_norm", "gradient_norm"), every=EVERY)
     collected.write_entries(folder / "runs.json", entries)
 
 
 def read_rows(folder: Path) -> list[Row]:
-    return inside.read(folder / "norms.csv")
+    return observations.read(folder / "norms.csv")
 
 
 def rates(rows: Sequence[Row]) -> list[float]:
@@ -55,7 +55,7 @@ def rates(rows: Sequence[Row]) -> list[float]:
 
 
 def growth(rows: Sequence[Row], network: str, lr: float, layer: int) -> tuple[list[float], list[float]]:
-    """By which share |W| grows over the first and over the second half of the training, of each seed."""
+    """The relative growth of |W| over the first and the second half of the training, by seed."""
     start, middle, end = (
         by_seed(rows, "weight_norm", network=network, lr=lr, layer=layer, step=step)
         for step in (START, MIDDLE, END)
@@ -65,13 +65,13 @@ def growth(rows: Sequence[Row], network: str, lr: float, layer: int) -> tuple[li
 
 
 def less_with_bn(rows: Sequence[Row], lr: float, layer: int) -> list[float]:
-    """By how much less |W| grows over the second half with BN than without it, of each seed."""
+    """The growth of |W| over the second half without BN minus that with BN, by seed."""
     plain, with_bn = (growth(rows, network, lr, layer)[1] for network in NETWORKS)
     return [a - b for a, b in zip(plain, with_bn, strict=True)]
 
 
 def draw(folder: Path, out: Path) -> None:
-    """weight_growth (png, svg, pdf) and table.md."""
+    """Write weight_growth (png, svg, pdf) and table.md."""
     rows = read_rows(folder)
     _draw(rows, out / "weight_growth")
     (out / "table.md").write_text(_table(rows, collected.read_json(folder / "runs.json")))
@@ -86,7 +86,7 @@ def _draw(rows: Sequence[Row], stem: Path) -> None:
         for axis, name in zip(column, ("weight_norm", "gradient_norm"), strict=True):
             for network in NETWORKS:
                 look = style.STYLE[network]
-                steps, values = inside.path(rows, name, network=network, lr=lr, layer=LAYERS[-1])
+                steps, values = observations.path(rows, name, network=network, lr=lr, layer=LAYERS[-1])
                 axis.plot(steps, values.mean(0), label=style.LABEL[network], **look)
                 axis.fill_between(steps, values.min(0), values.max(0), color=look["color"], alpha=0.2, lw=0)
             axis.set(yscale="log", xlim=(START, END))
@@ -102,9 +102,9 @@ def _draw(rows: Sequence[Row], stem: Path) -> None:
 
 def _table(rows: Sequence[Row], document: Mapping[str, Any]) -> str:
     lines = [
-        "| network | rate | hidden layer | \\|W\\| at the start | at the end | growth, first half (%) "
-        "| second half (%) | less than without BN (points) | gradient, second half "
-        "| effective rate at the end, of that at the start (%) |",
+        "| network | learning rate | hidden layer | \\|W\\| at the start | at the end "
+        "| growth, first half (%) | second half (%) | less than without BN (points) | gradient, second half "
+        "| final effective learning rate, of the initial one (%) |",
         "|---|--:|--:|---|---|---|---|---|---|---|",
     ]
     for network, lr, layer in product(NETWORKS, rates(rows), LAYERS):
@@ -126,9 +126,9 @@ def _table(rows: Sequence[Row], document: Mapping[str, Any]) -> str:
     n = len(by_seed(rows, "weight_norm", network=NETWORKS[0]))
     note = (
         "Euclidean norms of each hidden layer's W, and of the gradient of one mini-batch's loss with respect "
-        f"to it. Mean ± half-width of the 95% confidence interval, n = {n} seeds; each seed where they lie "
-        "far apart. Growth: over steps 0 to 25,000 and 25,000 to 50,000; less: seed by seed. Effective rate: "
-        "the rate over the norm squared. "
+        f"to it. Mean ± half-width of the 95% confidence interval, n = {n} seeds, which are listed where "
+        "they lie far apart. Growth: over steps 0 to 25,000 and 25,000 to 50,000; less than without BN: seed "
+        "by seed. Effective learning rate: the learning rate over the norm squared. "
         f"{collected.origin(document)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -1,25 +1,23 @@
-"""What came after batch normalization: layer and group normalization in its place.
+"""Layer and group normalization, which came later, in place of batch normalization.
 
     python scripts/reproduce.py what_came_after     4 normalizations: a grid of 5 rates, then 5 further seeds
                                                     (configs/sweep/what_came_after.yaml,
                                                     what_came_after_chosen.yaml)
 
 The network of Figure 1 without normalization, with BN, with layer normalization (Ba et al. 2016) and with
-group normalization (Wu & He 2018), which need no mini-batch: each normalizes over the units of one example,
-of the whole layer or of each of 10 groups of 10 units. All have a gamma and a beta for each unit, before the
-sigmoid. Same budget, each at its own best rate. No claim of the paper depends on it. Measured numbers, with
-n: results/what_came_after/table.md.
+group normalization (Wu & He 2018). The last two need no mini-batch: they normalize over the units of one
+example, in the whole layer or in each of 10 groups of 10 units. All have a gamma and a beta for each unit,
+before the sigmoid, the same budget, and their own best learning rate. No claim of the paper depends on it.
+Measured numbers, with n: results/what_came_after/table.md.
 
-Decisions: the budget, the rates and the choice are those of `optimizers` with SGD, whose runs without
-normalization and with BN are the same runs.
+Decisions: budget, learning rates and choice are those of `optimizers` with SGD; its runs without
+normalization and with BN are used here too.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from bn.config import Config
-from bn.run.directory import RunDirectory
-from experiments import chosen, collected, optimizers, style
+from experiments import collected, optimizers, selection, style
 
 SWEEPS = {"what_came_after": (), "optimizers": ("optim=sgd",)}
 NORMS = {
@@ -37,20 +35,17 @@ LOOK = {
 COLUMNS = ("norm",)
 
 
-def case_of(config: Config) -> chosen.Case:
+def case_of(config: Config) -> selection.Case:
     return (config.model.norm,)
 
 
-def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """Of the grid: final.csv (one row a run) and runs.json."""
-    chosen.write(runs, folder / chosen.GRID, COLUMNS, case_of)
-    collected.write_provenance(folder / "runs.json", runs)
+collect, collect_further = selection.collectors(COLUMNS, case_of)
 
 
 def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
-    """The five further seeds of each normalization at its rate."""
+    """The five further seeds of each normalization at its chosen learning rate."""
     found = []
-    for (norm,), cells in chosen.read(folder / chosen.GRID, COLUMNS).items():
+    for (norm,), cells in selection.read(folder / selection.GRID, COLUMNS).items():
         rate = f"optim.lr_factor={optimizers.factor(cells):g}"
         if norm in ("none", "batch"):
             experiment = "mnist_bn" if norm == "batch" else "mnist_baseline"
@@ -60,41 +55,39 @@ def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
     return found
 
 
-def collect_further(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """Of the further seeds: further_seeds.csv (one row a run) and further_seeds_runs.json."""
-    chosen.write(runs, folder / chosen.FURTHER, COLUMNS, case_of)
-    collected.write_provenance(folder / "further_seeds_runs.json", runs)
-
-
 def draw(folder: Path, out: Path) -> None:
-    """what_came_after (png, svg, pdf) and table.md."""
-    grid = chosen.read(folder / chosen.GRID, COLUMNS)
+    """Write what_came_after (png, svg, pdf) and table.md."""
+    grid = selection.read(folder / selection.GRID, COLUMNS)
     _draw(grid, out / "what_came_after")
-    (out / "table.md").write_text(_table(grid, chosen.read_further(folder, COLUMNS, grid)))
+    (out / "table.md").write_text(_table(grid, selection.read_further(folder, COLUMNS, grid)))
 
 
-def _draw(grid: chosen.Grid, stem: Path) -> None:
+def _draw(grid: selection.Grid, stem: Path) -> None:
     fig, axis = style.figure(4.6, 3.2)
     for norm, look in LOOK.items():
-        chosen.draw_rates(axis, grid[norm,], NORMS[norm], look)
-    chosen.error_axis(axis)
+        selection.draw_rates(axis, grid[norm,], NORMS[norm], look)
+    selection.error_axis(axis)
     axis.set_ylabel("accuracy on held-out examples (%),\nlogarithmic in the error")
     axis.legend(loc="lower center")
     style.save(fig, stem)
 
 
-def _table(grid: chosen.Grid, further: dict[chosen.Case, list[chosen.Run]]) -> str:
-    lines = ["| normalization | rate | test accuracy (%) | against BN (points) |", "|---|--:|---|---|"]
+def _table(grid: selection.Grid, further: dict[selection.Case, list[selection.Run]]) -> str:
+    lines = ["| normalization | learning rate | test accuracy (%) | minus BN (points) |", "|---|--:|---|---|"]
     with_bn = further["batch",]
     for norm, name in NORMS.items():
         runs = further[norm,]
-        against = collected.summary(chosen.gains(runs, with_bn), chosen.APART, sign="+")
-        cells = (chosen.rate_text(grid[norm,]), chosen.percent(runs), "-" if norm == "batch" else against)
+        against = collected.summary(selection.gains(runs, with_bn), selection.APART, sign="+")
+        cells = (
+            selection.rate_text(grid[norm,]),
+            selection.percent(runs),
+            "-" if norm == "batch" else against,
+        )
         lines.append(f"| {name} | {' | '.join(cells)} |")
     n = collected.seeds_text(len(runs) for runs in further.values())
     note = (
-        "The network of Figure 1 after 5,000 mini-batches of 60, SGD at a constant rate; with BN by "
+        "The network of Figure 1 after 5,000 mini-batches of 60, SGD at a constant learning rate; with BN by "
         f"Algorithm 2's statistics. Mean ± half-width of the 95% confidence interval, {n}, compared seed by "
-        f"seed. {chosen.NOTE}"
+        f"seed. {selection.NOTE}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"

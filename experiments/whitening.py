@@ -1,4 +1,4 @@
-"""Whitening (section 2): what whitened inputs are worth, and what whitening each layer's inputs would cost.
+"""Whitening (section 2): the gain from whitened inputs, and the cost of whitening each layer's inputs.
 
     python scripts/reproduce.py whitening     softmax regression on 3 forms of the images x 8 learning rates
                                               (configs/sweep/whitening.yaml), then 4 further seeds of the
@@ -12,17 +12,17 @@ results/whitening/table.md and cost.md.
 
 Decisions, made before the runs. Softmax regression on binary MNIST, mini-batches of 60, 300 steps, initial
 weights of standard deviation 0.01. Standardized images have mean 0 and variance 1 in each pixel; whitened
-ones are (Cov[x] + 0.01)^(-1/2) (x - E[x]) (bn/data/inputs.py). The rate is chosen for each form by seed 0:
-the one that takes the fewest steps to 85% on 10,000 held-out training examples. Steps are those to 85% test
-accuracy at the chosen rate, of 5 seeds, evaluated every 5 steps and interpolated.
+ones are (Cov[x] + 0.01)^(-1/2) (x - E[x]) (bn/data/inputs.py). Seed 0 chooses the learning rate of each form:
+the one with the fewest steps to 85% on 10,000 held-out training examples. The reported steps are those to 85%
+test accuracy at the chosen learning rate, of 5 seeds, evaluated every 5 steps and interpolated.
 
-The cost is that of the cheapest full whitening of a convolution's input: over its channels, the locations as
-examples, in a mini-batch of 32 images of 224 pixels. It is the covariance (C x C) and its inverse square root
-by an eigendecomposition, without the product with the input and without gradients. A convolution's own input
-is a whole patch, for 3x3 nine times as wide, so this is a lower bound. Time is CPU time on one core; the
-layer is the convolution's forward pass alone. The separable first convolution whitens its three colours.
-Multiply-adds are m C^2 for the covariance of m locations, and 10 C^3 for the inverse square root, a usual
-estimate.
+The cost is that of the cheapest full whitening of a convolution's input: over its channels, with locations as
+examples, in a mini-batch of 32 images of 224 pixels. It consists of the covariance (C x C) and its inverse
+square root by an eigendecomposition, without the product with the input and without gradients. This is a
+lower bound, because a convolution's full input is a patch, nine times as wide for 3x3. Time is CPU time on
+one core; the layer's time is the convolution's forward pass alone. The separable first convolution whitens
+its three colours. Multiply-adds are m C^2 for the covariance of m locations, and 10 C^3 for the inverse
+square root, a usual estimate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ HEADER = ("inputs", "lr", "seed", "state", "steps_validation", "steps_test", "te
 
 
 class Run(NamedTuple):
-    """One training: the steps to LEVEL on held-out and on test examples, None where it does not get there."""
+    """One training: the steps to LEVEL on held-out and on test examples; None if it is never reached."""
 
     inputs: str
     lr: float
@@ -58,25 +58,25 @@ class Run(NamedTuple):
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """steps.csv (one row a run) and runs.json."""
+    """Write steps.csv (one row per run) and runs.json."""
     _write(runs, folder / "steps.csv")
     collected.write_provenance(folder / "runs.json", runs)
 
 
 def further_sweeps(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
-    """The further seeds of each form of the images, at its chosen rate."""
+    """The further seeds of each form of the images, at its chosen learning rate."""
     rates = chosen(read(folder / "steps.csv"))
     return [("whitening_chosen", (f"data.inputs={name}", f"optim.lr={rates[name]:g}")) for name in INPUTS]
 
 
 def collect_further(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """Of the further seeds: further_seeds.csv (one row a run) and further_seeds_runs.json."""
+    """Write further_seeds.csv (one row per run) and further_seeds_runs.json."""
     _write(runs, folder / "further_seeds.csv")
     collected.write_provenance(folder / "further_seeds_runs.json", runs)
 
 
 def _write(runs: Sequence[RunDirectory], path: Path) -> None:
-    collected.check_all_ended(runs)  # a choice is among all of them, and seeds are compared one by one
+    collected.check_all_ended(runs)  # the choice needs all of them, and seeds are compared pairwise
     rows = []
     for run in collected.ended(runs):
         assert isinstance(run.config.data, MnistData)
@@ -107,18 +107,18 @@ def read(path: Path) -> list[Run]:
 
 
 def chosen(runs: Sequence[Run]) -> dict[str, float]:
-    """For each form of the images the rate that takes the fewest steps to LEVEL on held-out examples."""
+    """For each form of the images, the learning rate with the fewest steps to LEVEL on held-out examples."""
     rates = {}
     for name in INPUTS:
         reached = [(run.validation, run.lr) for run in runs if run.inputs == name and run.validation]
         if not reached:
-            raise UserError(f"data.inputs={name}: no rate reaches {LEVEL:.0%} on the held-out examples")
+            raise UserError(f"data.inputs={name}: no learning rate reaches {LEVEL:.0%} on held-out examples")
         rates[name] = min(reached)[1]
     return rates
 
 
 def five_seeds(folder: Path) -> dict[str, list[Run]]:
-    """The trainings of each form of the images at its chosen rate. UserError if seeds are of another."""
+    """The trainings of each form of the images at its chosen learning rate. UserError if one differs."""
     first, path = read(folder / "steps.csv"), folder / "further_seeds.csv"
     rates, further = chosen(first), read(path)
     if {(run.inputs, run.lr) for run in further} != set(rates.items()):
@@ -133,7 +133,7 @@ def five_seeds(folder: Path) -> dict[str, list[Run]]:
 
 
 def times_fewer(raw: Sequence[Run], other: Sequence[Run]) -> list[float] | None:
-    """The steps of the raw images over those of the other ones, seed by seed; None where one is not there."""
+    """The steps on raw images over those on the others, by seed; None if any is missing."""
     ratios = [
         one.test / another.test for one, another in zip(raw, other, strict=True) if one.test and another.test
     ]
@@ -141,10 +141,10 @@ def times_fewer(raw: Sequence[Run], other: Sequence[Run]) -> list[float] | None:
 
 
 class Cost(NamedTuple):
-    """Of one convolution of Inception, for a mini-batch: the layer, and full whitening of its input."""
+    """The cost of one convolution of Inception, and of fully whitening its input, for a mini-batch."""
 
     name: str
-    channels: int  # of the input
+    channels: int  # in the input
     patch: int  # its side
     layer_multiply_adds: float
     whitening_multiply_adds: float
@@ -158,7 +158,7 @@ def read_costs(folder: Path) -> list[Cost]:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """whitening (png, svg, pdf), table.md (steps) and cost.md."""
+    """Write whitening (png, svg, pdf), table.md (steps) and cost.md."""
     (out / "table.md").write_text(_table(folder))
     costs = read_costs(folder)
     document = collected.read_json(folder / "cost.json", {"environment": dict, "rounds": int})
@@ -185,9 +185,10 @@ def _table(folder: Path) -> str:
     rates = sorted({run.lr for run in read(folder / "steps.csv")})
     note = (
         f"Softmax regression, mini-batches of {document['config']['optim.batch']}, test accuracy: mean ± "
-        "half-width of the 95% confidence interval; times fewer: seed by seed, the geometric mean and the "
-        f"95% interval. Each at the best of the rates {', '.join(f'{rate:g}' for rate in rates)}, chosen by "
-        f"seed 0, which is one of the five, on 10,000 held-out training examples. {collected.origin(runs)}"
+        "half-width of the 95% confidence interval; times fewer: seed by seed, geometric mean and 95% "
+        f"interval. Each at the best of the learning rates {', '.join(f'{rate:g}' for rate in rates)}, "
+        "chosen with seed 0, which is one of the five, on 10,000 held-out training examples. "
+        f"{collected.origin(runs)}"
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 
@@ -231,7 +232,7 @@ def _cost_table(costs: Sequence[Cost], document: Mapping[str, Any]) -> str:
     env = document["environment"]
     note = (
         "Inception at full width, a mini-batch of 32 images of 224 pixels, forward pass. Whitening: the "
-        "covariance of the input's channels and its inverse square root; of sums, the ratio. CPU time on one "
+        "covariance of the input's channels and its inverse square root. Ratios are of sums. CPU time on one "
         f"core of {env['processor']}, median of {document['rounds']} rounds; torch {env['torch']}."
     )
     return "\n".join(lines) + f"\n\n{note}\n"

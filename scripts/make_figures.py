@@ -16,7 +16,7 @@ from benchmarks import gpu_hours, run_hours, tables
 from bn.errors import ArgumentParser, UserError, reason_of
 from bn.files import write_atomically
 from experiments import EXPERIMENTS
-from experiments.committed import PAGES, differences, has_records, make, page_with_tables
+from experiments.drawing import PAGES, differences, has_records, make, page_with_tables
 
 # Modules by their folder in results/.
 DRAWN = {**EXPERIMENTS, "gpu_hours": gpu_hours, "run_hours": run_hours, "benchmark": tables}

@@ -27,7 +27,7 @@ from bn.files import write_atomically
 from bn.run.directory import REPOSITORY, RunDirectory
 from bn.run.signals import end_with_parent
 from experiments import EXPERIMENTS
-from experiments.committed import PAGES, RESULTS, make, page_with_tables
+from experiments.drawing import PAGES, RESULTS, make, page_with_tables
 
 ALLOWED = ("hydra", "output=", "logger", "device=", "scale=", "data.root=")
 

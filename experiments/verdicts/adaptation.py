@@ -17,5 +17,5 @@ def _statistics_adapt(results: Path) -> Judged:
     return graded(
         more_than_half > len(COUNTED) / 2,
         more_than_half >= 1,
-        f"share of the loss against the original images that is recovered: {shown}",
+        f"share of the lost accuracy that new statistics recover: {shown}",
     )

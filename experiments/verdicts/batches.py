@@ -3,7 +3,7 @@
 from pathlib import Path
 from statistics import fmean
 
-from experiments import batch_size, chosen, collected, moving_averages, optimizers
+from experiments import batch_size, collected, moving_averages, optimizers, selection
 from experiments.verdicts.judged import Judged, graded, rule
 
 
@@ -12,10 +12,10 @@ def _any_variant(results: Path) -> Judged:
     means = []
     for name, module in (("optimizers", optimizers), ("batch_size", batch_size)):
         folder = results / name
-        grid = chosen.read(folder / chosen.GRID, module.COLUMNS)
+        grid = selection.read(folder / selection.GRID, module.COLUMNS)
         means += [
             (case[-1], 100 * fmean(run.test for run in runs))
-            for case, runs in chosen.read_further(folder, module.COLUMNS, grid).items()
+            for case, runs in selection.read_further(folder, module.COLUMNS, grid).items()
             if case[0] != "mnist_baseline"
         ]
     lowest = min(mean for _, mean in means)
@@ -32,6 +32,7 @@ def _moving_averages(results: Path) -> Judged:
     apart = {rate: moving_averages.apart(values) for rate, (_, values) in paths.items()}
     close = {rate: fmean(differences) < 0.5 for rate, differences in apart.items()}
     shown = ", ".join(
-        f"{collected.mean_text(differences, 2)} at rate {rate:g}" for rate, differences in apart.items()
+        f"{collected.mean_text(differences, 2)} at learning rate {rate:g}"
+        for rate, differences in apart.items()
     )
-    return graded(all(close.values()), close[0.1], f"points between the two: {shown}")
+    return graded(all(close.values()), close[0.1], f"mean difference (points): {shown}")

@@ -17,7 +17,7 @@ def speedups(results: Path, level: float) -> list[float]:
 
 
 def _movements(results: Path, start: int) -> dict[str, tuple[list[float], list[float]]]:
-    """Of each network and seed: the movement of the median, and of the outer percentiles, from a step on."""
+    """The movement of the median and of the outer percentiles after `start`, by network and seed."""
     found = {}
     for network, (steps, paths) in figure1.read_percentiles(results / "figure1").items():
         later = paths[:, steps >= start]
@@ -27,7 +27,7 @@ def _movements(results: Path, start: int) -> dict[str, tuple[list[float], list[f
 
 
 def _less(results: Path) -> list[tuple[str, list[float]]]:
-    """How much less the percentiles move with BN, seed by seed, for the four measures of Figure 1."""
+    """The reduction in movement by BN, by seed, for the four measures of Figure 1."""
     found = []
     for start in (0, 2500):
         plain, with_bn = (_movements(results, start)[network] for network in figure1.NETWORKS)

@@ -30,7 +30,7 @@ def _finals(results: Path) -> dict[str, list[Final]]:
 
 
 def _ratios(results: Path, network: str) -> list[float]:
-    """How many times fewer steps than Inception; [] where a seed does not get there."""
+    """How many times fewer steps than Inception; [] if a seed never reaches the level."""
     finals = _finals(results)
     return networks.times_fewer(finals[network], finals[networks.BASE]) or []
 
@@ -168,23 +168,23 @@ def _crops_and_ensembles(results: Path) -> Judged:
 # The seven changes
 
 
-def _worth(results: Path, switch: str) -> list[tuple[str, ablation.Worth]]:
-    """Of a change, in BN-x5 and alone, as far as there are records."""
+def _effects(results: Path, switch: str) -> list[tuple[str, ablation.Effect]]:
+    """The effects of a change in BN-x5 and alone, if there are records."""
     folder = results / "ablation"
     document = collected.read_json(folder / "runs.json")
     (groups, _), chance = ablation.read_groups(folder), 1 / document["config"]["data.classes"]
     found = [
-        (name, ablation.worth(groups, end, switch, chance))
+        (name, ablation.effect(groups, end, switch, chance))
         for name, end in (("in BN-x5", ablation.WHOLE), ("alone", ablation.PLAIN))
     ]
     return [(name, value) for name, value in found if value.points]
 
 
-def _points(found: Sequence[tuple[str, ablation.Worth]]) -> str:
+def _points(found: Sequence[tuple[str, ablation.Effect]]) -> str:
     return ", ".join(f"{name} {collected.mean_text(value.points, 2, '+')} points" for name, value in found)
 
 
-def _steps(found: Sequence[tuple[str, ablation.Worth]]) -> str:
+def _steps(found: Sequence[tuple[str, ablation.Effect]]) -> str:
     shown = [
         f"{name} {collected.ratio_text(ratios)} times fewer steps"
         for name, value in found
@@ -194,7 +194,7 @@ def _steps(found: Sequence[tuple[str, ablation.Worth]]) -> str:
 
 
 def _saves_without_harm(results: Path, switch: str) -> Judged:
-    found = _worth(results, switch)
+    found = _effects(results, switch)
     good = [
         (ratios := value.times_fewer) is not None and clearly_above_one(ratios) and clearly(value.points) >= 0
         for _, value in found
@@ -218,29 +218,29 @@ RULES[54] = lambda results: _saves_without_harm(results, "dropout")
 
 @rule(55)
 def _less_l2(results: Path) -> Judged:
-    found = _worth(results, "l2")
+    found = _effects(results, "l2")
     good = [clearly(value.points) > 0 for _, value in found]
     return graded(all(good), any(good), _points(found))
 
 
 @rule(56)
 def _faster_decay(results: Path) -> Judged:
-    found = _worth(results, "decay")[:1]
+    found = _effects(results, "decay")[:1]
     sign = clearly(found[0][1].points)
     return graded(sign > 0, sign == 0, _points(found))
 
 
 @rule(57)
 def _lrn(results: Path) -> Judged:
-    found = lrn.worths(results / "lrn")
+    found = lrn.effects(results / "lrn")
     helps, needed = (clearly(found[name].points) > 0 for name in (networks.BASE, ablation.WHOLE))
-    shown = _points([(f"in {style.LABEL[name]}", worth) for name, worth in found.items()])
+    shown = _points([(f"in {style.LABEL[name]}", effect) for name, effect in found.items()])
     return graded(helps and not needed, not needed, f"LRN gains: {shown}")
 
 
 @rule(58)
 def _shuffling(results: Path) -> Judged:
-    found = _worth(results, "shuffle")
+    found = _effects(results, "shuffle")
     return graded(
         all(clearly(value.points) > 0 for _, value in found),
         all(fmean(value.points) > 0 for _, value in found),
@@ -250,7 +250,7 @@ def _shuffling(results: Path) -> Judged:
 
 @rule(60)
 def _less_distortion(results: Path) -> Judged:
-    found = _worth(results, "distortion")[:1]
+    found = _effects(results, "distortion")[:1]
     points = found[0][1].points
     return graded(clearly(points) > 0, fmean(points) > 0, _points(found))
 
@@ -278,7 +278,7 @@ def _filters(_: Path) -> Judged:
 @rule(78)
 def _layers(_: Path) -> Judged:
     layers = 2 + 3 * len(MODULES) + 1
-    return graded(layers == 31, False, f"{layers} in a row, {layers + 1} with the 1x1 of the stem")
+    return graded(layers == 31, False, f"depth {layers}, {layers + 1} with the 1x1 of the stem")
 
 
 def _more(name: str, googlenet: float, low: float, high: float) -> Judged:

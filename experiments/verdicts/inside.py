@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean
 
 from experiments import collected, covariate_shift, jacobians, saturation, weight_growth
-from experiments.inside import NETWORKS, Row, by_seed
+from experiments.observations import NETWORKS, Row, by_seed
 from experiments.verdicts.figure1 import speedups
 from experiments.verdicts.judged import Judged, clearly, clearly_above_one, graded, rule
 
@@ -30,7 +30,7 @@ def _shift_slows(results: Path) -> Judged:
 
 
 def _amplified(results: Path, network: str, layer: int) -> list[float]:
-    """Of the input of the layer after this one, in %."""
+    """The change of the next layer's input, in %."""
     rows = covariate_shift.read_inside(results / "covariate_shift")
     found = by_seed(rows, "amplified", network=network, layer=layer, step=covariate_shift.END)
     return [100 * value for value in found]
@@ -60,7 +60,7 @@ def _saturation_grows_with_depth(results: Path) -> Judged:
 
 
 def _at_end(rows: list[Row], name: str) -> list[float]:
-    """Of the last hidden layer of the trained network with BN."""
+    """A measure of the last hidden layer of the trained network with BN."""
     return by_seed(rows, name, network=WITH_BN, layer=covariate_shift.LAST, step=covariate_shift.END)
 
 
@@ -100,11 +100,11 @@ def _growth_stabilizes(results: Path) -> Judged:
         lr: max(100 * fmean(second) for (rate, _), (_, second) in halves.items() if rate == lr)
         for lr, _ in halves
     }
-    shown = ", ".join(f"{value:.1f}% at rate {lr:g}" for lr, value in worst.items())
+    shown = ", ".join(f"{value:.1f}% at learning rate {lr:g}" for lr, value in worst.items())
     return graded(
         all(value < 10 for value in worst.values()),
         all(clearly(_less(first, second)) > 0 for first, second in halves.values()),
-        f"growth over the second half, of the layer with the most: {shown}",
+        f"largest growth of a layer over the second half: {shown}",
     )  # fmt: skip
 
 
@@ -151,6 +151,6 @@ def _gradient_magnitude(results: Path) -> Judged:
     return graded(
         all(clear), clearly(by_mean) > 0,
         f"absolute logarithm smaller with BN by {collected.mean_text(by_mean, 2)} on average over steps "
-        f"{jacobians.STEPS[0]} to {jacobians.STEPS[-1]:,}, spaced like a logarithm; clearly at {sum(clear)} "
+        f"{jacobians.STEPS[0]} to {jacobians.STEPS[-1]:,}, logarithmically spaced; clearly at {sum(clear)} "
         f"of {len(clear)}, clearly larger at {opposite}",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a rule of experiments/claims.yaml gives, and the table of the rules.
+"""The verdicts and the registry of the rules of experiments/claims.yaml.
 
 "Clearly" means that the 95% interval of Student's t, paired by seed, excludes zero (of a ratio, one).
 """

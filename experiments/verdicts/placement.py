@@ -10,7 +10,7 @@ from experiments.verdicts.judged import Judged, clearly, graded, rule
 
 
 def _less(one: Sequence[float], other: Sequence[float]) -> list[float]:
-    """How much less the first is, seed by seed."""
+    """The second minus the first, by seed."""
     return [b - a for a, b in zip(one, other, strict=True)]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from experiments import ablation, collected, regularization
-from experiments.regularization import worth
+from experiments.regularization import effect
 from experiments.verdicts.judged import (
     CONFIRMED,
     NOT_CONFIRMED,
@@ -23,7 +23,7 @@ def _shown(points: Mapping[str, list[float]]) -> str:
 def _by_size(results: Path, one: str, other: str) -> dict[str, list[float]]:
     found = regularization.read(results / "regularization")
     return {
-        f"{size:,} examples": worth(seeds, found[other][size]) for size, seeds in sorted(found[one].items())
+        f"{size:,} examples": effect(seeds, found[other][size]) for size, seeds in sorted(found[one].items())
     }
 
 
@@ -33,7 +33,7 @@ def _noise_helps(results: Path) -> Judged:
     clear = [clearly(values) > 0 for values in points.values()]
     return graded(
         all(clear), any(clear),
-        f"points by the mini-batch's statistics instead of the population's: {_shown(points)}",
+        f"gain from the mini-batch's statistics over the population's (points): {_shown(points)}",
     )  # fmt: skip
 
 
@@ -43,13 +43,13 @@ def _no_dropout(results: Path) -> Judged:
     chance = 1 / collected.read_json(folder / "runs.json")["config"]["data.classes"]
     groups, _ = ablation.read_groups(folder)
     points = {
-        "BN-x5": list(ablation.worth(groups, ablation.WHOLE, "dropout", chance).points),
+        "BN-x5": list(ablation.effect(groups, ablation.WHOLE, "dropout", chance).points),
         **_by_size(results, "bn", "bn_dropout"),
     }
     worse = [clearly(values) < 0 for values in points.values()]
     return graded(
         not any(worse), not all(worse),
-        f"points of accuracy without dropout instead of with it: {_shown(points)}",
+        f"accuracy without dropout minus with it (points): {_shown(points)}",
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def examples():
 
 @pytest.fixture(scope="module")
 def steps(configs, examples):
-    """Of each contender of benchmarks/mnist.py one step without and one with BN."""
+    """One step without and one with BN, for each contender of benchmarks/mnist.py."""
     return mnist.contenders(configs, examples, CPU, compiled=False)
 
 

@@ -1,4 +1,4 @@
-"""The cost of growing work: what is measured of a command, and what is said of a growth."""
+"""The cost of growing work: the measurement of a command, and the table of a growth."""
 
 import sys
 
@@ -10,7 +10,7 @@ from experiments import style
 
 
 def test_a_commands_cost_is_its_own():
-    """Not the memory of the process that measures it, and with that of its children."""
+    """Includes the memory of the children, but not of the measuring process."""
     ballast = bytearray(200 << 20)
     small_s, small_mb, _ = used([sys.executable, "-S", "-c", "pass"])
     child = "import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', 'bytearray(100 << 20)'])"

@@ -1,4 +1,4 @@
-"""The hours of runs, summed from made-up records."""
+"""The hours of runs, summed from synthetic records."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The table of the benchmark of BN-Inception says what was measured, and in which float32."""
+"""The table of the BN-Inception benchmark, and its note on float32 and TF32."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The benchmark of the data path: its photographs are like ImageNet's, its table says what was measured."""
+"""The loader benchmark: its photographs are like ImageNet's, and its table shows what was measured."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def test_the_table_compares_with_the_usual_pipeline():
         "environment": {"torch": "2.0", "time": "2026-01-02T03:04:05"},
     }  # fmt: skip
     lines = table(document).splitlines()
-    assert "| JPEG | images/s and core | x usual |" in lines
+    assert "| JPEG | images/s per core | x usual |" in lines
     assert "| ours | 500 | 2.00 |" in lines
     assert "| ours | 12,000 | 12.00 |" in lines
     assert lines[-1].startswith(

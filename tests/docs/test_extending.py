@@ -1,4 +1,4 @@
-"""docs/extending.md, done as it says, in a copy of the repository: its files, its entries, its commands."""
+"""Follows docs/extending.md in a copy of the repository: its files, its entries, its commands."""
 
 import gzip
 import hashlib
@@ -25,7 +25,7 @@ IMAGES = ["steps=4", "steps_factor=1", "model.width=0.01"]
 
 
 def idx(name):
-    """A file in the form of MNIST's, of 60 examples."""
+    """A file in MNIST's format with 60 examples."""
     draws = np.random.default_rng(0)
     if "labels" in name:
         return bytes(8) + draws.integers(0, 10, 60, np.uint8).tobytes()
@@ -33,7 +33,7 @@ def idx(name):
 
 
 def data_set(root, entry):
-    """The entry with the checksums of files that are put into `root`."""
+    """The entry with the checksums of files that are written to `root`."""
     root.mkdir(parents=True)
     for name in re.findall(r"[\w-]+-ubyte", entry):
         (root / f"{name}.gz").write_bytes(gzip.compress(idx(name)))
@@ -43,7 +43,7 @@ def data_set(root, entry):
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory):
-    """A copy of the repository with what the page adds."""
+    """A copy of the repository with the page's additions."""
     copy = tmp_path_factory.mktemp("extended")
     for name in ("bn", "configs", "hydra_plugins"):
         shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,4 @@
-"""The README and docs/: links resolve, commands exist, numbers are those of results/."""
+"""The README and docs/: links resolve, commands exist, and numbers are those in results/."""
 
 import contextlib
 import functools
@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from bn import cli
 from bn.evaluate.config import evaluation_from
 from bn.run.directory import REPOSITORY
-from experiments.committed import page_with_tables
+from experiments.drawing import page_with_tables
 from scripts.make_figures import DRAWN
 from tests.conftest import slowly
 
@@ -51,12 +51,12 @@ class Command(NamedTuple):
 
 
 def text_of(page: Path) -> str:
-    """Without its code blocks."""
+    """The page without its code blocks."""
     return FENCE.sub("", page.read_text())
 
 
 def anchors(page: Path) -> set[str]:
-    """Of its headings, as GitHub makes them."""
+    """The anchors of the headings, as GitHub makes them."""
     found: set[str] = set()
     for heading in HEADING.findall(text_of(page)):
         words = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
@@ -98,7 +98,7 @@ def test_pages_hold_commands_of_each_kind() -> None:
 def test_links_resolve(page: Path) -> None:
     broken = []
     for link in LINK.findall(text_of(page)):
-        if re.match(r"\w+:", link):  # of the web
+        if re.match(r"\w+:", link):  # external
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
@@ -116,7 +116,7 @@ def test_every_page_is_linked_from_the_readme() -> None:
     "command", [*TRAININGS[:6], *slowly(*((command,) for command in TRAININGS[6:]))], ids=ids
 )
 def test_trainings_compose(command: Command) -> None:
-    """The first and the last member, of a sweep: all of configs/sweep are composed elsewhere."""
+    """Compose the config; of a sweep, the first and the last member (all are composed elsewhere)."""
     check_training(command.arguments)
 
 
@@ -167,14 +167,14 @@ def test_scripts_know_their_options(command: Command) -> None:
 
 @functools.cache
 def help_of(program: str) -> str:
-    """What the program says to --help, in this process: its imports are made once for all."""
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+    """The output of the program's --help, in this process, so that imports are shared."""
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
         patch.setattr(sys, "argv", [program, "--help"])
         with pytest.raises(SystemExit) as stop:
             runpy.run_path(str(REPOSITORY / program), run_name="__main__")
     assert stop.value.code == 0
-    return said.getvalue()
+    return output.getvalue()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str_of)

@@ -1,4 +1,4 @@
-"""Run directories with made-up metrics, as a run leaves them, without training one; tables and verdicts."""
+"""Run directories with synthetic metrics, made without training; helpers for tables and verdicts."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ def config_of(experiment, member, scale, batch):
 
 
 def changed(config, changes):
-    """`config` with other values of some flattened keys."""
+    """`config` with some flattened keys changed."""
     values = to_dict(config)
     for key, value in changes.items():
         *groups, name = key.split(".")
@@ -73,7 +73,7 @@ def ended_run(tmp_path):
 
 
 def cells_of(folder: Path, table: str = "table.md") -> dict[str, list[str]]:
-    """Of a table, by its first cells."""
+    """The cells of a table by the first cell of each row."""
     found = {}
     for line in (folder / table).read_text().splitlines():
         if line.startswith("| "):

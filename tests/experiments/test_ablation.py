@@ -1,4 +1,4 @@
-"""The switches of section 4.2.1 from made-up runs whose numbers can be reckoned by hand."""
+"""The switches of section 4.2.1, from synthetic runs whose numbers can be checked by hand."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from bn.cli.arguments import choices_of
 from bn.config import flatten, to_dict
 from bn.errors import UserError
 from experiments import ablation, collected, style
-from experiments.committed import differences, make
+from experiments.drawing import differences, make
 from tests.conftest import slowly
 
 FAST, SLOW = {100: 0.5, 200: 0.6, 300: 0.7}, {100: 0.3, 200: 0.5, 300: 0.6}  # 0.55 at steps 150 and 250
@@ -15,7 +15,7 @@ FAST, SLOW = {100: 0.5, 200: 0.6, 300: 0.7}, {100: 0.3, 200: 0.5, 300: 0.6}  # 0
 
 @pytest.fixture
 def runs(ended_run):
-    """Maxima of the base: 0.6 and 0.5, so that the level is 0.55."""
+    """The maxima of the base are 0.6 and 0.5, so the level is 0.55."""
     return [
         ended_run("inception", 0, {100: 0.2, 200: 0.4, 300: 0.6}),
         ended_run("inception", 1, {100: 0.3, 200: 0.5, 300: 0.4}),

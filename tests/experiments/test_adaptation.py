@@ -1,4 +1,4 @@
-"""Another domain: what tiny runs leave, and the verdicts of made-up records."""
+"""Another domain: the records of tiny runs, and the verdicts on synthetic records."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Committed records that somebody or a disk has altered: drawn, or refused in one line that names them."""
+"""Altered committed records are either drawn, or refused in one line that names them."""
 
 import random
 import shutil
@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from bn.errors import UserError
-from experiments import EXPERIMENTS, committed
+from experiments import EXPERIMENTS, drawing
 from tests.conftest import slowly
 
 TABLES = ("paper_rate", *slowly("figure3", "ablation", "base_rate", "rate_tolerance", "figure4"))
@@ -15,7 +15,7 @@ TRIES = 6  # of each record
 
 
 def altered(text, draw):
-    """A row lost, doubled or cut, a cell replaced, a bit flipped, a column renamed, rows in another order."""
+    """A row lost, duplicated or cut, a cell replaced, a bit flipped, a column renamed, rows reordered."""
     lines = text.splitlines(keepends=True)
     i, at = draw.randrange(len(lines)), draw.randrange(len(text))
     cells = lines[i].rstrip("\n").split(",")
@@ -33,11 +33,11 @@ def altered(text, draw):
 
 
 def with_others(name, folder):
-    """A copy of results/<name> between the others, which it may read."""
-    for other in committed.RESULTS.iterdir():
+    """A copy of results/<name> among the other folders, which it may read."""
+    for other in drawing.RESULTS.iterdir():
         if other.name != name:
             (folder / other.name).symlink_to(other)
-    shutil.copytree(committed.RESULTS / name, folder / name)
+    shutil.copytree(drawing.RESULTS / name, folder / name)
     return folder
 
 
@@ -53,11 +53,11 @@ def test_one_line_or_drawn(name, tmp_path):
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # numpy's, of what is no number
-                    committed.make(name, EXPERIMENTS[name], results)
+                    drawing.make(name, EXPERIMENTS[name], results)
             except UserError as error:
                 lines.append(str(error))
             shutil.rmtree(results / name)
-            shutil.copytree(committed.RESULTS / name, results / name)
+            shutil.copytree(drawing.RESULTS / name, results / name)
     assert len(lines) >= len(records)
     assert all(line.isprintable() and name in line for line in lines), lines
 
@@ -65,4 +65,4 @@ def test_one_line_or_drawn(name, tmp_path):
 def test_an_error_of_the_programs_own_is_raised(tmp_path, monkeypatch):
     monkeypatch.setattr(EXPERIMENTS["paper_rate"], "draw", lambda *_: [][0])
     with pytest.raises(IndexError):
-        committed.make("paper_rate", EXPERIMENTS["paper_rate"], with_others("paper_rate", tmp_path))
+        drawing.make("paper_rate", EXPERIMENTS["paper_rate"], with_others("paper_rate", tmp_path))

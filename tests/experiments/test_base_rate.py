@@ -1,11 +1,11 @@
-"""The choice of the base's rate, from made-up runs."""
+"""The choice of the base's learning rate, from synthetic runs."""
 
 import json
 
 import pytest
 
 from experiments import base_rate, collected
-from experiments.committed import differences, make
+from experiments.drawing import differences, make
 
 # By rate and decay: the accuracy of the last three evaluations, of which the last counts.
 ACCURACY = {
@@ -42,14 +42,14 @@ def drawn(runs, tmp_path):
 def test_the_highest_accuracy_at_the_end_is_chosen(runs, tmp_path):
     rows, text = drawn(runs, tmp_path)
     # 0.96 ** 4 = 0.849 and 0.96 ** 8 = 0.721 of the rate are left after 400 steps.
-    assert rows["initial rate"] == [
-        "x 0.96 every 100 steps, to 0.85 of it",
-        "x 0.96 every 50 steps, to 0.72 of it",
+    assert rows["initial learning rate"] == [
+        "x 0.96 every 100 steps, down to 0.85 of it",
+        "x 0.96 every 50 steps, down to 0.72 of it",
     ]
     assert rows["0.001"] == ["47.00", "20.00"]
     assert rows["0.002"] == ["**48.00**", "diverged by step 150"]
     assert rows["0.004"] == ["40.00", "-"]
-    assert "Chosen (bold): rate 0.002, decay every 100 steps, at the edge of the decays tried. " in text
+    assert "Chosen (bold): learning rate 0.002, decay every 100 steps, at the edge of the decays" in text
     assert "on all training images but 5,000" in text
     assert "about 0.7 points" in text  # 100 sqrt(0.48 x 0.52 / 5000)
 
@@ -65,12 +65,12 @@ def test_a_run_that_was_stopped_is_shown_and_not_chosen(runs, ended_run, tmp_pat
     (run.path / "metrics.jsonl").write_text("".join(kept))
     rows, text = drawn([*runs, run], tmp_path)
     assert rows["0.008"] == ["90.00 (stopped at step 310)", "-"]
-    assert "Chosen (bold): rate 0.002, decay every 100 steps, at the edge of the decays tried. " in text
+    assert "Chosen (bold): learning rate 0.002, decay every 100 steps, at the edge of the decays" in text
 
 
 def test_a_choice_at_the_edge_says_so(runs, tmp_path):
     _, text = drawn([*runs[:2], *runs[3:]], tmp_path)
-    assert "decay every 100 steps, at the edge of the rates and of the decays tried. " in text
+    assert "decay every 100 steps, at the edge of the learning rates and of the decays tried. " in text
 
 
 def test_of_equal_settings_the_lower_rate_is_chosen_and_none_if_all_diverged():

@@ -1,4 +1,4 @@
-"""The ledger: complete, its tests there and run, and its rules applied to made-up records."""
+"""The ledger: it is complete, its tests exist and run, and its rules are applied to synthetic records."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ import pytest
 from bn.errors import UserError
 from bn.run.directory import REPOSITORY
 from experiments import claims, figure2, figure3, verdicts
-from experiments.committed import RESULTS
+from experiments.drawing import RESULTS
 from experiments.verdicts.judged import clearly_above_one
 
 

@@ -1,4 +1,4 @@
-"""Which runs a figure takes, and which it refuses."""
+"""The runs that a figure uses, and those it refuses."""
 
 import json
 import math
@@ -49,7 +49,7 @@ def test_a_record_cut_short_is_refused(ended_run):
 
 
 def test_a_diverged_run_has_the_evaluations_before_its_end(ended_run):
-    """At the step by which it is noticed nothing is recorded any more."""
+    """Nothing is recorded at the step by which divergence is noticed."""
     run = ended_run("inception_x5", 0, {100: 0.2}, end=200, diverged=True)
     assert collected.ended([run]) == [run]
     later = ended_run("inception_x5", 1, {100: 0.2}, end=201, diverged=True)
@@ -94,7 +94,7 @@ def test_nor_is_a_run_that_went_on_on_another_device(ended_run):
 
 
 def test_a_directory_with_a_run_of_another_config_is_refused(ended_run):
-    """Without training nothing else has looked at it."""
+    """Without training nothing else has checked it."""
     run = ended_run("bn_x5", 0, ACCURACY)
     path = run.path / "config.yaml"
     path.write_text(path.read_text().replace("lr_factor: 5.0", "lr_factor: 7.0"))

@@ -1,4 +1,4 @@
-"""The two measures of covariate shift from made-up records: the table, the rules, and what is collected."""
+"""The two measures of covariate shift, from synthetic records: table, rules, and collected records."""
 
 from itertools import product
 from statistics import geometric_mean
@@ -6,9 +6,9 @@ from statistics import geometric_mean
 import pytest
 
 from bn.run.directory import read_lines
-from experiments import collected, covariate_shift, inside, style
-from experiments.committed import differences, make
-from experiments.inside import NETWORKS
+from experiments import collected, covariate_shift, observations, style
+from experiments.drawing import differences, make
+from experiments.observations import NETWORKS
 from tests.experiments.conftest import cells_of, verdict
 
 STEPS = (1, 101)
@@ -41,14 +41,14 @@ def test_a_run_of_the_grid_is_one_row(short, undisturbed, tmp_path):
     assert float(rows[3]["test_accuracy"]) == lines[-1]["test/accuracy_population"]
     last = read_lines(short[0].path / "metrics.jsonl")[-1]
     assert float(rows[0]["test_accuracy"]) == last["test/accuracy"]
-    found = inside.read(tmp_path / "inside.csv")
+    found = observations.read(tmp_path / "inside.csv")
     assert {row.step for row in found if "amplified" in row.numbers} == {0, 30, 60, 120}
     assert {row.step for row in found if "correlation_change" in row.numbers} == {12, 30, 60, 120}
 
 
 @pytest.fixture
 def record(tmp_path, short):
-    """`record(...)`: results/, with a grid of three rates and the networks of Figure 1, two seeds each."""
+    """`record(...)`: results/, with a grid of three rates and Figure 1's networks, two seeds each."""
 
     def make_record(
         *, shift=0.02, with_bn=0.01, falls=(True, True), amplified=(1, 2, 3), bn_amplified=(1, 1, 1),
@@ -75,7 +75,7 @@ def record(tmp_path, short):
             rows.append(
                 (*who, 50_000, layer, "", "", "", more, correlation + 0.001 * seed, 0.1, change[seed])
             )
-        collected.write_csv(folder / "inside.csv", (*inside.WHO, *covariate_shift.OBSERVED), rows)
+        collected.write_csv(folder / "inside.csv", (*observations.WHO, *covariate_shift.OBSERVED), rows)
         collected.write_provenance(folder / "runs.json", short)
         return tmp_path
 
@@ -104,7 +104,7 @@ def test_the_table_is_reckoned_by_hand(record, monkeypatch):
     assert cells["shift at 4 settings (%)"] == [
         "2.00 ± 0.00", collected.mean_text(bn, 2), "2.00 (2.00 to 2.00)",
     ]  # fmt: skip
-    assert cells["shift at 3 settings where the one without BN learns* (%)"] == [
+    assert cells["shift at 3 settings where the network without BN learns* (%)"] == [
         "2.00 ± 0.00", "1.00 ± 0.00", "2.00 (2.00 to 2.00)",
     ]  # fmt: skip
     # Of shift and accuracy: falls in both; with BN the fourth moves most and is as accurate as the first.
@@ -139,7 +139,7 @@ def test_claim_22(record, change, expected):
 
 
 def write_figure1(results, with_bn):
-    """Steps to 90%: 200 without BN and, by seed, `with_bn` with it."""
+    """Steps to 90%: 200 without BN, and `with_bn` by seed with it."""
     rows = [
         (network, seed, step, 0.95 if step >= reaches else 0.5)
         for network, both in zip(NETWORKS, ((200, 200), with_bn), strict=True)
@@ -172,7 +172,7 @@ def test_claim_38(record, bn_amplified, share, expected):
             enumerate(NETWORKS), (0, 1), (1, 2, 3), range(0, 50_001, 10_000)
         )
     ]
-    collected.write_csv(results / "saturation" / "saturation.csv", (*inside.WHO, "saturated"), rows)
+    collected.write_csv(results / "saturation" / "saturation.csv", (*observations.WHO, "saturated"), rows)
     assert verdict(38, results) == expected
 
 

@@ -1,4 +1,4 @@
-"""The table of Fashion-MNIST, from made-up records that can be reckoned by hand, and from runs."""
+"""The table of Fashion-MNIST, from synthetic records that can be checked by hand, and from runs."""
 
 from statistics import fmean
 

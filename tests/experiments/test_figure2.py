@@ -1,4 +1,4 @@
-"""Figure 2 from made-up runs: what is collected, and what is drawn of networks that fail."""
+"""Figure 2 from synthetic runs: the collected records, and the drawing of networks that fail."""
 
 import json
 
@@ -7,13 +7,13 @@ import pytest
 
 from bn.errors import UserError
 from experiments import EXPERIMENTS, collected, figure2, style
-from experiments.committed import differences, has_records, make
+from experiments.drawing import differences, has_records, make
 from scripts.make_figures import DRAWN
 
 
 @pytest.fixture
 def runs(ended_run):
-    """Two seeds of four networks. Maxima of the base: 0.6 and 0.5, so that the level is 0.55."""
+    """Two seeds of four networks. The maxima of the base are 0.6 and 0.5, so the level is 0.55."""
     return [
         ended_run("inception", 0, {100: 0.2, 200: 0.4, 300: 0.6}),
         ended_run("inception", 1, {100: 0.3, 200: 0.5, 300: 0.4}),
@@ -37,7 +37,7 @@ def axis(runs, tmp_path, monkeypatch):
 
 
 def points(axis, label=None, marker=None):
-    """x and y of each line with this label or this marker; entries of the legend alone are left out."""
+    """x and y of each line with this label or marker, without lines that are only in the legend."""
     return [
         ([float(x) for x in line.get_xdata()], [float(y) for y in line.get_ydata()])
         for line in axis.lines
@@ -106,7 +106,7 @@ def test_the_title_names_the_scale(axis):
 
 
 def test_with_a_larger_mini_batch_steps_are_counted_in_mini_batches_of_32(ended_run, tmp_path, monkeypatch):
-    """Of 256: each step is eight of the paper's, at which accuracies, maxima and divergence then are."""
+    """With mini-batches of 256, each step counts as eight of the paper's."""
     figures = []
     monkeypatch.setattr(style, "save", lambda fig, stem: figures.append(fig))
     runs = [
@@ -132,7 +132,7 @@ def test_with_a_larger_mini_batch_steps_are_counted_in_mini_batches_of_32(ended_
 
 
 def test_curves_of_different_lengths_and_the_seeds_that_have_ended(ended_run, tmp_path, monkeypatch):
-    """BN-x5 trains for half the steps; one of its seeds is still at it."""
+    """BN-x5 trains for half the steps; one of its seeds is still running."""
     figures = []
     monkeypatch.setattr(style, "save", lambda fig, stem: figures.append(fig))
     half = {"steps_factor": 0.5}

@@ -1,9 +1,9 @@
-"""Figure 3's table from made-up runs whose numbers can be reckoned by hand."""
+"""Figure 3's table, from synthetic runs whose numbers can be checked by hand."""
 
 import pytest
 
 from experiments import collected, figure3
-from experiments.committed import RESULTS, differences, make
+from experiments.drawing import RESULTS, differences, make
 
 STEPS = (100, 200, 300)
 # The maxima of Inception are 0.6, at step 300, and 0.5, at 200: the level is 0.55.
@@ -120,7 +120,7 @@ def test_one_seed_has_no_interval(ended_run, tmp_path):
 
 
 def test_the_ratio_is_that_of_the_seeds_of_which_both_networks_have_ended(ended_run, tmp_path):
-    """Steps of the base 300, 200, 100; of BN-x5 100 for seeds 0, 1 and 3: ratios 3 and 2."""
+    """The base needs 300, 200, 100 steps; BN-x5 needs 100 for seeds 0, 1 and 3: ratios 3 and 2."""
     base = [
         ended_run("inception", 0, {100: 0.2, 200: 0.4, 300: 0.6}),
         ended_run("inception", 1, {100: 0.2, 200: 0.6, 300: 0.5}),

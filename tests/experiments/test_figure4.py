@@ -1,4 +1,4 @@
-"""Figure 4 from made-up evaluations: which records are taken, and what the table says."""
+"""Figure 4 from synthetic evaluations: the records that are used, and the table."""
 
 import importlib.util
 import json
@@ -20,7 +20,7 @@ from bn.models.build import build_model
 from bn.run.checkpoint import list_checkpoints, save_checkpoint
 from bn.run.directory import REPOSITORY
 from experiments import EXPERIMENTS, figure4, networks
-from experiments.committed import differences, make
+from experiments.drawing import differences, make
 
 N = 1000
 ACCURACY = {100: 0.5, 200: 0.6, 300: 0.7}
@@ -35,7 +35,7 @@ COUNTS = {
 
 @pytest.fixture
 def runs(ended_run, tmp_path):
-    """Six members and two seeds of BN-x30, as done runs with a checkpoint each."""
+    """Six members and two seeds of BN-x30, as finished runs with one checkpoint each."""
     made = [ended_run("ensemble", 0, ACCURACY, member=member) for member in range(1, 7)]
     made += [ended_run("bn_x30", seed, ACCURACY) for seed in (0, 1)]
     for i, run in enumerate(made):
@@ -44,7 +44,7 @@ def runs(ended_run, tmp_path):
 
 
 def record(runs, experiment, crops, /, **changes):
-    """As evaluate.py writes it, of the last checkpoints of the runs of one experiment."""
+    """A record of evaluate.py for the last checkpoints of one experiment's runs."""
     (top1, top5), alone = COUNTS[experiment, crops]
     checkpoints = [list_checkpoints(r.checkpoints)[-1] for r in runs if r.config.experiment == experiment]
     return {
@@ -62,7 +62,7 @@ def record(runs, experiment, crops, /, **changes):
 
 @pytest.fixture
 def evaluated(runs):
-    """The folder of the records of all four evaluations."""
+    """The folder with the records of all four evaluations."""
     folder = REPOSITORY / runs[0].config.output / "evaluations"
     folder.mkdir()
     for experiment, crops in COUNTS:
@@ -129,7 +129,7 @@ def test_of_two_records_the_newer_is_taken(runs, evaluated, tmp_path):
 
 
 def test_a_record_of_evaluate_is_one_that_is_taken(ended_run):
-    """Two small untrained networks, really evaluated on the pictures made on the spot."""
+    """Two small untrained networks, actually evaluated on generated images."""
     runs = [ended_run("bn_x30", seed, ACCURACY, scale="smoke") for seed in (0, 1)]
     for run in runs:
         state = {"step": 300, "config": to_dict(run.config), "model": build_model(run.config).state_dict()}

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments import figure5
-from experiments.committed import RESULTS, differences, has_records, make
+from experiments.drawing import RESULTS, differences, has_records, make
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_what_the_paper_says_of_the_whole_stands_beside_what_is_counted(table):
     assert table["parameters against GoogLeNet's 6.80M"][1:] == ["+25%", "+65%"]
     assert table["multiply-adds against GoogLeNet's 1,502M"][1:] == ["+30%", "+29%"]
     channels = table["channels of 4c, 4d and 4e with the printed pool projections, 128"]
-    assert channels[1:] == ["576, 576, 1024", "608, 608, 1056; as printed with 96"]
+    assert channels[1:] == ["576, 576, 1024", "608, 608, 1056; with 96, as printed"]
 
 
 def test_an_experiment_without_records_is_drawn_and_checked(tmp_path):
@@ -51,7 +51,7 @@ def test_an_experiment_without_records_is_drawn_and_checked(tmp_path):
     assert differences("figure5", figure5, tmp_path) == []
     drawn = tmp_path / "figure5" / "table.md"
     drawn.write_text(drawn.read_text().replace("1,934.9", "1,900.0"))
-    assert differences("figure5", figure5, tmp_path) == [f"{drawn}: differs from what the records give"]
+    assert differences("figure5", figure5, tmp_path) == [f"{drawn}: does not follow from the records"]
 
 
 def test_the_committed_table_is_what_the_code_gives():

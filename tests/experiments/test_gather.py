@@ -1,4 +1,4 @@
-"""Runs whose directories are gone: their committed records count, and no others do."""
+"""Runs whose directories are gone: only their own committed records are used."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Another domain, for Inception: what tiny runs leave, and the table of made-up records."""
+"""Another domain, for Inception: the records of tiny runs, and the table of synthetic records."""
 
 import pytest
 

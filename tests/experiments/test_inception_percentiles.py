@@ -1,4 +1,4 @@
-"""The percentiles of Inception from made-up records."""
+"""The percentiles of Inception from synthetic records."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import collected, inception_percentiles, style
-from experiments.committed import differences, make
+from experiments.drawing import differences, make
 from experiments.inception_percentiles import movement
 
 ACCURACY = {100: 0.3, 200: 0.4, 300: 0.5}

@@ -1,4 +1,4 @@
-"""Learning rate and initial weights of Inception, from made-up runs."""
+"""Learning rate and initial weights of Inception, from synthetic runs."""
 
 from itertools import product
 
@@ -7,7 +7,7 @@ import pytest
 from experiments import collected, initial_weights
 from tests.experiments.conftest import cells_of
 
-ACCURACY = {  # network, scale of the initial weights: at rate 1 and 3; None: it diverged
+ACCURACY = {  # (network, scale of the initial weights): at learning rates 1 and 3; None: diverged
     ("inception", 0.5): (0.1, 0.2),
     ("inception", 2.0): (None, None),
     ("bn_baseline", 0.5): (0.3, 0.35),
@@ -41,7 +41,9 @@ def test_the_table_has_each_run_and_the_range_over_the_best_rates(runs, tmp_path
     assert cells["BN-Baseline"] == ["0.5", "30.0", "35.0"]
     assert cells["BN-Baseline 2"] == ["2", "32.0", "40.0"]
     text = (tmp_path / "table.md").read_text()
-    assert "each at its best rate: 10.0 points without BN, 5.0 with." in text  # 20 and chance, 35 and 40
+    assert (
+        "each at its best learning rate: 10.0 points without BN, 5.0 with." in text
+    )  # 20 and chance, 35 and 40
 
 
 def test_seeds_are_averaged_and_those_that_diverged_count_as_chance(tmp_path):

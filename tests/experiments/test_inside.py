@@ -1,5 +1,5 @@
-"""What runs observed of their layers, as a record; and the experiments that are drawn from it, from made-up
-numbers that can be reckoned by hand."""
+"""Records of observations inside runs, and the experiments drawn from them; synthetic numbers that can be
+checked by hand."""
 
 from collections.abc import Callable
 from itertools import product
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bn.run.directory import read_lines
-from experiments import collected, covariate_shift, inside, jacobians, saturation, style, weight_growth
-from experiments.committed import differences, make
-from experiments.inside import NETWORKS, by_seed
+from experiments import collected, covariate_shift, jacobians, observations, saturation, style, weight_growth
+from experiments.drawing import differences, make
+from experiments.observations import NETWORKS, by_seed
 from tests.experiments.conftest import cells_of, verdict
 
 OBSERVED = "observe=[weight_norms,saturation]"
@@ -26,8 +26,8 @@ def runs(undisturbed):
 
 
 def test_the_record_has_what_the_runs_observed(runs, tmp_path):
-    inside.write(tmp_path / "record.csv", runs, ("weight_norm", "saturated"))
-    rows = inside.read(tmp_path / "record.csv")
+    observations.write(tmp_path / "record.csv", runs, ("weight_norm", "saturated"))
+    rows = observations.read(tmp_path / "record.csv")
     last = read_lines(runs[3].path / "metrics.jsonl")[-1]
     (found,) = [row for row in rows if row[:5] == ("mnist_bn", 0.1, 1, 120, 3)]
     assert found.numbers == {
@@ -39,20 +39,20 @@ def test_the_record_has_what_the_runs_observed(runs, tmp_path):
     assert {row.step for row in rows if "saturated" in row.numbers} == {0, 30, 60, 120}
     assert len(rows) == len(runs) * len(steps) * len(LAYERS)
 
-    inside.write(tmp_path / "fewer.csv", runs, ("weight_norm",), every=60)
-    assert {row.step for row in inside.read(tmp_path / "fewer.csv")} == {0, 60, 120}
+    observations.write(tmp_path / "fewer.csv", runs, ("weight_norm",), every=60)
+    assert {row.step for row in observations.read(tmp_path / "fewer.csv")} == {0, 60, 120}
 
 
 def test_numbers_are_taken_seed_by_seed():
     rows = [
-        inside.Row("mnist_bn", 0.1, seed, step, 1, {"x": 10.0 * seed + step})
+        observations.Row("mnist_bn", 0.1, seed, step, 1, {"x": 10.0 * seed + step})
         for step in (0, 4)
         for seed in (1, 0)
     ]
     assert by_seed(rows, "x", step=4) == [4, 14]
     assert by_seed(rows, "x", step=(0, 4)) == [2, 12]
     assert by_seed(rows, "x", max) == [4, 14]
-    steps, values = inside.path(rows, "x", network="mnist_bn")
+    steps, values = observations.path(rows, "x", network="mnist_bn")
     assert (steps, values.tolist()) == ([0, 4], [[0, 4], [10, 14]])
     with pytest.raises(ValueError, match=r"x: no row with {'step': 5}"):
         by_seed(rows, "x", step=5)
@@ -69,7 +69,7 @@ GONE = ("experiment=mnist_bn", "seed=9", OBSERVED)
 
 @pytest.fixture
 def archived(runs, undisturbed, planned, tmp_path):
-    """Four runs in the record of saturation, and as planned where the directory of the last is gone."""
+    """Four runs in the record of saturation; the directory of the last one is gone."""
     saturation.collect([*runs[:3], undisturbed(*GONE)], tmp_path)
     return [*runs[:3], planned(*GONE)]
 
@@ -84,7 +84,7 @@ def test_the_record_of_a_run_stays_when_its_directory_is_gone(archived, tmp_path
 
 def test_a_run_is_added_to_the_record_in_the_planned_order(archived, runs, tmp_path):
     saturation.collect([*archived[:3], runs[3], archived[3]], tmp_path)
-    rows = inside.read(tmp_path / "saturation.csv")
+    rows = observations.read(tmp_path / "saturation.csv")
     seeds = [row.seed for row in rows if row[:1] == ("mnist_bn",) and row[3:5] == (120, 3)]
     assert seeds == [0, 1, 9]
     entries = collected.read_entries(tmp_path / "runs.json")
@@ -110,7 +110,7 @@ def results(tmp_path, runs):
             (who, number(who[0] == NETWORKS[1], *who[1:]))
             for who in product(NETWORKS, rates, SEEDS, steps, LAYERS)
         ]
-        header = (*inside.WHO, *rows[0][1])
+        header = (*observations.WHO, *rows[0][1])
         collected.write_csv(folder / file, header, [(*who, *numbers.values()) for who, numbers in rows])
         collected.write_provenance(folder / "runs.json", runs)
         return folder
@@ -155,8 +155,8 @@ def test_saturation_is_averaged_over_even_steps(results, no_figures):
     saturation.draw(folder, folder)
     cells = cells_of(folder)
     assert cells["hidden layer 1, mean over the training"] == ["1.05 ± 0.64", "0.11 ± 0.06", "+0.95 ± 0.57"]
-    assert cells["hidden layer 3, at its end"][0] == "18.90 ± 11.44"
-    assert cells["hidden layer 3, before the training"][0] == "0.00 ± 0.00"
+    assert cells["hidden layer 3, at the end"][0] == "18.90 ± 11.44"
+    assert cells["hidden layer 3, before training"][0] == "0.00 ± 0.00"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""Shift and saturation inside Inception, from made-up numbers that can be reckoned by hand."""
+"""Shift and saturation inside Inception, from synthetic numbers that can be checked by hand."""
 
 import json
 from itertools import product
 
 import pytest
 
-from experiments import collected, inside, inside_inception, style
+from experiments import collected, inside_inception, observations, style
 from experiments.inside_inception import NETWORKS
 from tests.experiments.conftest import cells_of
 
@@ -25,7 +25,7 @@ def numbers(network, layer, step):
 
 @pytest.fixture
 def runs(ended_run):
-    """Their last line in metrics.jsonl has what was observed."""
+    """The last line of their metrics.jsonl has the observations."""
     made = []
     for nonlinearity, network, seed in RUNS:
         changes = {"model.nonlinearity": nonlinearity, "probe.layers": list(LAYERS)}
@@ -47,7 +47,7 @@ def runs(ended_run):
 def test_the_record_has_each_layer_by_its_place(runs, tmp_path):
     inside_inception.collect(runs, tmp_path)
     for nonlinearity in inside_inception.NONLINEARITIES:
-        rows = inside.read(tmp_path / f"{nonlinearity}.csv")
+        rows = observations.read(tmp_path / f"{nonlinearity}.csv")
         networks = len(NETWORKS) + (nonlinearity == "sigmoid")
         assert len(rows) == networks * len(SEEDS) * len(LAYERS)
         found = {row[:5]: row.numbers for row in rows}
@@ -80,7 +80,7 @@ def test_the_table_is_reckoned_by_hand(runs, tmp_path, monkeypatch):
         for seed, step, (layer, _) in product(SEEDS, (0, 600), enumerate(LAYERS, start=1)):
             share = 0.1 * layer + 0.01 * seed if step else 0.02
             rows.append(("bn_x5_sigmoid", 0.016, seed, step, layer, "", "", "", share))
-        header = (*inside.WHO, *inside_inception.OBSERVED)
+        header = (*observations.WHO, *inside_inception.OBSERVED)
         collected.write_csv(tmp_path / f"{nonlinearity}.csv", header, rows)
     inside_inception.draw(tmp_path, tmp_path)
     cells = cells_of(tmp_path)

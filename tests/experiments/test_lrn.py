@@ -1,4 +1,4 @@
-"""The table of local response normalization, from made-up runs."""
+"""The table of local response normalization, from synthetic runs."""
 
 from experiments import ablation, figure2, lrn
 from experiments.verdicts.judged import RULES

@@ -1,4 +1,4 @@
-"""Moving averages against Algorithm 2: table and rule on made-up records, and the records of a run."""
+"""Moving averages against Algorithm 2: table and rule from synthetic records, and the records of a run."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from experiments.collected import write_csv
 
 
 def records(folder: Path, differences=(0.001, 0.002, 0.004)):
-    """Three rates, two seeds, two evaluations: 1.5 times the difference at the first, half of it later."""
+    """Three learning rates, two seeds, two evaluations: 1.5 times the difference at first, then half."""
     rows = [
         (rate, seed, step, 0.9 + sign * (1.5 if step == 100 else -0.5) * size, 0.9)
         for rate, size in zip((0.1, 1, 10), differences, strict=True)

@@ -1,27 +1,27 @@
-"""Which networks count as failed: those that do no better than guessing."""
+"""The networks that count as failed: those that do no better than guessing."""
 
 import numpy as np
 import pytest
 
-from experiments.networks import VALIDATION, Training, epochs, pictures
+from experiments.networks import VALIDATION, Training, epochs, evaluated_images
 
 
-def training(classes, pictures, accuracy):
+def training(classes, images, accuracy):
     accuracy = np.array(accuracy, dtype=float)
     steps = np.arange(1, len(accuracy) + 1)
-    return Training("inception_sigmoid", 0, "done", len(steps), classes, pictures, steps, accuracy, None)
+    return Training("inception_sigmoid", 0, "done", len(steps), classes, images, steps, accuracy, None)
 
 
 @pytest.mark.parametrize(
-    ("classes", "pictures", "evaluations"), [(10, 10_000, 60), (1000, 50_000, 30), (10, 500, 1)]
+    ("classes", "images", "evaluations"), [(10, 10_000, 60), (1000, 50_000, 30), (10, 500, 1)]
 )
-def test_one_guessing_run_in_a_thousand_is_not_taken_to_be_at_chance(classes, pictures, evaluations):
-    """Of 20,000 runs whose evaluations are guesses anew: at most about 20, and not many fewer.
+def test_one_guessing_run_in_a_thousand_is_not_taken_to_be_at_chance(classes, images, evaluations):
+    """At most about 20 of 20,000 runs whose evaluations are independent guesses, and not many fewer.
 
-    Guesses are binomial, whose tail is heavier than the normal one where pictures / classes is small.
+    Guesses are binomial, whose tail is heavier than the normal one where images / classes is small.
     """
-    guesses = np.random.default_rng(0).binomial(pictures, 1 / classes, (20_000, evaluations)) / pictures
-    left = sum(not training(classes, pictures, row).at_chance for row in guesses)
+    guesses = np.random.default_rng(0).binomial(images, 1 / classes, (20_000, evaluations)) / images
+    left = sum(not training(classes, images, row).at_chance for row in guesses)
     assert 5 <= left <= 80
 
 
@@ -31,16 +31,16 @@ def test_a_network_that_learned_a_little_is_not_at_chance():
     assert not training(10, 10_000, [0.1, 0.1103, 0.1]).at_chance
 
 
-def test_more_pictures_tell_a_smaller_difference():
+def test_more_images_reveal_a_smaller_difference():
     assert training(10, VALIDATION["smoke"], [0.12]).at_chance
     assert not training(10, VALIDATION["cifar10"], [0.12]).at_chance
 
 
 def test_held_out_images_are_neither_trained_on_nor_the_validation_images():
     config = {"data.name": "cifar10", "data.validation": 0, "optim.batch": 64, "optim.lr_batch": 32}
-    assert (pictures(config), epochs(15_625, config)) == (10_000, 10.0)
+    assert (evaluated_images(config), epochs(15_625, config)) == (10_000, 10.0)
     config["data.validation"] = 5000
-    assert (pictures(config), epochs(14_062.5, config)) == (5000, 10.0)
+    assert (evaluated_images(config), epochs(14_062.5, config)) == (5000, 10.0)
 
 
 def test_the_accuracy_at_the_end_is_that_with_population_statistics_where_there_is_bn():

@@ -1,4 +1,4 @@
-"""The table of the networks at the paper's own base rate, from made-up runs."""
+"""The table of the networks at the paper's own base learning rate, from synthetic runs."""
 
 from experiments import figure2, paper_rate
 

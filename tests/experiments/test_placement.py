@@ -1,4 +1,4 @@
-"""Where BN goes: what tiny runs leave, and the verdicts of made-up records."""
+"""The place of BN: the records of tiny runs, and the verdicts on synthetic records."""
 
 import itertools
 
@@ -21,7 +21,7 @@ NOISE = (0.01, 0.0, -0.01)  # of the seeds
 
 @pytest.fixture
 def records(tmp_path):
-    """Records in which `moved(network, layer)` and `shape(network, layer, where)` say what the seeds have."""
+    """Records with the seeds' values from `moved(network, layer)` and `shape(network, layer, where)`."""
 
     def write(moved, shape, best="0.5"):
         rows, movements, shapes = [], [], []

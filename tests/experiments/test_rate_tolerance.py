@@ -1,9 +1,9 @@
-"""The largest rate that trains, from made-up runs."""
+"""The largest learning rate that trains, from synthetic runs."""
 
 import pytest
 
 from experiments import rate_tolerance, style
-from experiments.committed import differences, make
+from experiments.drawing import differences, make
 
 
 def accuracy(last):

@@ -10,7 +10,7 @@ import pytest
 
 from bn.errors import UserError
 from experiments import collected, fair_comparison, figure1, style
-from experiments.committed import differences, make, page_with_tables
+from experiments.drawing import differences, make, page_with_tables
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_drawing_figure1_gives_the_same_bytes(figure1_results) -> None:
 
 
 def a_small_experiment() -> ModuleType:
-    """One line through the numbers of record.csv, and their sum as a table."""
+    """Draw a line through the numbers of record.csv, and write their sum as a table."""
 
     def draw(folder: Path, out: Path) -> None:
         values = [float(row["value"]) for row in collected.read_csv(folder / "record.csv")]
@@ -88,7 +88,7 @@ def a_small_experiment() -> ModuleType:
 
 @pytest.fixture
 def small(tmp_path) -> tuple[Path, Callable[[], list[str]]]:
-    """The folder of a drawn small experiment, and what is wrong with it."""
+    """The folder of a small drawn experiment, and a function that lists its differences."""
     folder = tmp_path / "small"
     collected.write_csv(folder / "record.csv", ("value",), [(1,), (3,), (2,)])
     make("small", a_small_experiment(), tmp_path)
@@ -106,9 +106,9 @@ def test_check_sees_a_changed_record(small) -> None:
     record = folder / "record.csv"
     record.write_text(record.read_text().replace("3", "3.5"))
     assert wrong() == [
-        f"{folder}: the records are not those the figures were drawn from",
+        f"{folder}: the records are not the ones the figures were drawn from",
         *(
-            f"{name}: differs from what the records give"
+            f"{name}: does not follow from the records"
             for name in ("line.pdf", "line.png", "line.svg", "table.md")
         ),
     ]
@@ -118,22 +118,22 @@ def test_check_sees_a_changed_record(small) -> None:
 def test_check_sees_a_changed_figure_or_table(small, name) -> None:
     folder, wrong = small
     (folder / name).write_bytes((folder / name).read_bytes() + b" ")
-    assert wrong() == [f"{name}: differs from what the records give"]
+    assert wrong() == [f"{name}: does not follow from the records"]
     (folder / name).unlink()
     assert wrong() == [f"{name}: missing"]
 
 
 def test_another_matplotlib_is_no_difference_but_another_figure_is(small, monkeypatch) -> None:
     folder, wrong = small
-    monkeypatch.setattr("experiments.committed.drawn_with", lambda: "matplotlib 99, Linux")
+    monkeypatch.setattr("experiments.drawing.drawn_with", lambda: "matplotlib 99, Linux")
     monkeypatch.setitem(style.RC, "lines.linewidth", 3.0)  # what another version may do: other bytes
     assert wrong() == []
     (folder / "line.pdf").write_bytes((folder / "line.pdf").read_bytes() + b" ")
-    assert wrong() == ["line.pdf: is not the figure that was drawn from the records"]
+    assert wrong() == ["line.pdf: is not the figure drawn from the records"]
 
 
 def test_the_figure1_table_says_what_the_records_say(tmp_path) -> None:
-    """Two made-up seeds whose numbers can be reckoned by hand."""
+    """Two synthetic seeds whose numbers can be checked by hand."""
     folder = tmp_path / "figure1"
     steps = (100, 200, 300)
     accuracy = {
@@ -185,7 +185,7 @@ def test_the_figure1_table_says_what_the_records_say(tmp_path) -> None:
 
 
 def rows_of(network: str, std: float, lr: float, tests: Sequence[float], seeds: Iterable[int], held_out=0.9):
-    """Rows of final.csv, of seeds with these test accuracies."""
+    """Rows of final.csv for seeds with these test accuracies."""
     return [
         (network, std, lr, seed, "done", 50, held_out, test, "", "")
         for seed, test in zip(seeds, tests, strict=True)
@@ -221,7 +221,7 @@ def test_the_rate_is_chosen_on_validation_and_not_on_test(tmp_path) -> None:
 def compared(tmp_path) -> Callable[..., dict[str, list[str]]]:
     """`compared(tests, further)`: the cells of table.md and grid.md by the name of their row.
 
-    Of a grid of two rates, where the plain network has `tests` at rate 10, and of `further` seeds of it.
+    The grid has two learning rates; at 10 the plain network has `tests`. `further`: its further seeds.
     """
 
     def drawn(tests: Sequence[float], further: Sequence[float], lr: float = 0.1) -> dict[str, list[str]]:
@@ -253,11 +253,11 @@ def compared(tmp_path) -> Callable[..., dict[str, list[str]]]:
 
 def test_the_further_seeds_measure_the_chosen_settings_and_nothing_else(compared) -> None:
     table = compared((0.9, 0.9, 0.9), (0.97, 0.96))
-    where = " (rate 0.1, std 0.1)"
-    assert table["the same rate 0.1 and std 0.1 (Figure 1)"] == [
+    where = " (lr 0.1, std 0.1)"
+    assert table["both at learning rate 0.1, std 0.1 (Figure 1)"] == [
         "3", "96.00 ± 2.48", "97.00 ± 0.00", "+1.00 ± 2.48"
     ]  # fmt: skip
-    assert table["each at its best rate and std"] == [
+    assert table["each at its best learning rate and std"] == [
         "5", f"96.20 ± 1.04{where}", f"97.40 ± 0.68{where}", "+1.20 ± 1.04"  # gains 2, 1, 0, 1, 2
     ]  # fmt: skip
     assert table["the same, without the seeds of the choice"] == [
@@ -288,8 +288,8 @@ def test_seeds_of_which_some_fail_are_listed(compared, tests, cell) -> None:
 def test_a_gain_over_seeds_of_which_some_fail_is_listed(compared) -> None:
     row = compared((0.9, 0.9, 0.9), (0.1, 0.97))["the same, without the seeds of the choice"]
     assert row[1:] == [
-        "10.00, 97.00 (rate 0.1, std 0.1)",
-        "98.00 ± 0.00 (rate 0.1, std 0.1)",
+        "10.00, 97.00 (lr 0.1, std 0.1)",
+        "98.00 ± 0.00 (lr 0.1, std 0.1)",
         "+88.00, +1.00",
     ]
 

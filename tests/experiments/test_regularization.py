@@ -1,4 +1,4 @@
-"""BN as a regularizer: what tiny runs leave, and the verdicts of made-up records."""
+"""BN as a regularizer: the records of tiny runs, and the verdicts on synthetic records."""
 
 import pytest
 
@@ -13,7 +13,7 @@ SIZES = (1000, 5000, 50000)
 
 @pytest.fixture
 def records(tmp_path):
-    """Records in which `accuracy(network, size)` says what the seeds have, one of which has a little more."""
+    """Records with `accuracy(network, size)` for the seeds, one of which has a little more."""
 
     def write(accuracy):
         rows = [
@@ -52,10 +52,10 @@ def test_claim_43(records, better_at, verdict):
     ],
 )
 def test_claim_44(records, monkeypatch, points, worse_at, verdict):
-    class Worth:
+    class Effect:
         pass
 
-    Worth.points = points  # type: ignore[attr-defined]
+    Effect.points = points  # type: ignore[attr-defined]
 
     def accuracy(network, size):
         if network == "bn_dropout":
@@ -64,7 +64,7 @@ def test_claim_44(records, monkeypatch, points, worse_at, verdict):
 
     results = records(accuracy)
     monkeypatch.setattr(rules.ablation, "read_groups", lambda folder: ({}, {}))
-    monkeypatch.setattr(rules.ablation, "worth", lambda groups, end, switch, chance: Worth)
+    monkeypatch.setattr(rules.ablation, "effect", lambda groups, end, switch, chance: Effect)
     monkeypatch.setattr(rules.collected, "read_json", lambda path: {"config": {"data.classes": 10}})
     assert RULES[44](results).verdict == verdict
 

@@ -1,4 +1,4 @@
-"""scripts/reproduce.py: what it refuses, and that stopping it leaves train.py the time to checkpoint."""
+"""scripts/reproduce.py: its refusals, and the time that train.py gets to checkpoint when it is stopped."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from bn.run.directory import REPOSITORY
 
 @pytest.fixture
 def refused(monkeypatch):
-    """`refused("figure1", ...)`: the line with which scripts/reproduce.py is refused."""
+    """`refused("figure1", ...)`: the line with which scripts/reproduce.py refuses these arguments."""
 
     def line(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["reproduce.py", *arguments])

@@ -15,7 +15,7 @@ from bn.cli import composed_config, members, planned_runs
 from bn.config import MlpModel, MnistData, flatten, to_dict
 from bn.run.directory import REPOSITORY
 from experiments import EXPERIMENTS, batch_size, fair_comparison, groups
-from experiments.committed import RESULTS, has_records
+from experiments.drawing import RESULTS, has_records
 from tests.conftest import slowly
 
 CONFIGS = REPOSITORY / "configs"

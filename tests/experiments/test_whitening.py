@@ -1,4 +1,4 @@
-"""Whitening: the choice of a rate, the steps, the cost of a layer, and the verdicts of made-up records."""
+"""Whitening: the chosen learning rate, the steps, the cost of a layer, and verdicts on synthetic records."""
 
 import json
 
@@ -15,7 +15,7 @@ from experiments.whitening import Cost
 
 @pytest.fixture
 def records(tmp_path):
-    """Records of two rates and three seeds, in which `steps[inputs]` are those to the level at the better."""
+    """Records of two learning rates and three seeds, with `steps[inputs]` to the level at the better one."""
 
     def write(steps):
         folder = tmp_path / "whitening"
@@ -88,7 +88,7 @@ def test_the_inverse_root():
 
 @pytest.mark.slow
 def test_each_convolution_is_counted():
-    """Against the counts of Figure 5, for one image and the classifier left out."""
+    """The counts agree with Figure 5's, for one image without the classifier."""
     costs = measure(2, 32, 1)
     assert len(costs) == 69
     assert costs[0] == costs[0]._replace(name="conv1", channels=3, patch=7)

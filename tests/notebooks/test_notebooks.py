@@ -34,7 +34,7 @@ def test_each_is_run_here() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHOWN)
 def test_notebook_runs(name: str, monkeypatch) -> None:
-    """It shows what its committed outputs show; the same words, where these follow from records."""
+    """It shows as many outputs as are committed, and the same text where that follows from records."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     committed = nbformat.read(NOTEBOOKS[name], as_version=4)
     assert shown(committed) == SHOWN[name]
@@ -61,5 +61,5 @@ def shown(notebook) -> tuple[int, int, int]:
 
 
 def printed(notebook) -> list[str]:
-    """What each cell printed, whatever the parts it came in."""
+    """The printed text of each cell, with its parts joined."""
     return ["".join(output.get("text", "") for output in cell.get("outputs", ())) for cell in notebook.cells]

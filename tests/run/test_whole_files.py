@@ -14,7 +14,7 @@ import pytest
 
 from bn.files import atomic_file, open_locked, remove_partial_files, write_atomically
 from bn.run.directory import REPOSITORY
-from experiments import committed
+from experiments import drawing
 from scripts import make_figures
 
 OLD, NEW = b"old\n" * 10_000, b"new\n" * 12_000
@@ -134,7 +134,7 @@ def test_a_page_is_not_cut_at_a_limit(tmp_path, monkeypatch, share):
     assert page.read_text() == text
     assert alone(page)
     make_figures.main()
-    assert (committed.RESULTS.parent / table).read_text().rstrip() in page.read_text()
+    assert (drawing.RESULTS.parent / table).read_text().rstrip() in page.read_text()
 
 
 IN_PLACE = re.compile(
@@ -149,7 +149,7 @@ ALLOWED = {
 
 
 def test_nothing_else_writes_a_file_in_place():
-    """Figures are drawn into a temporary folder, from which experiments/committed.py copies them."""
+    """Figures are drawn into a folder of their own, and taken from there by experiments/drawing.py."""
     found = Counter()
     for folder in ("bn", "scripts", "benchmarks", "experiments", "hydra_plugins"):
         for path in (REPOSITORY / folder).rglob("*.py"):

@@ -1,8 +1,9 @@
-"""Rates chosen on held-out training examples, and further seeds at these: what several experiments do.
+"""Learning rates chosen on held-out training examples, and further seeds at the chosen rates.
 
-A grid of one seed gives each case (an optimizer, a normalization, a size of the mini-batch) its rate, that of
-the highest accuracy on the 10,000 training examples held out. Further seeds at that rate, which have no part
-in the choice, are what is reported. Accuracies are those at the end; with BN by Algorithm 2's statistics.
+Several experiments share this protocol. A grid with one seed gives each case (an optimizer, a normalization,
+a mini-batch size) its learning rate: the one with the highest accuracy on 10,000 held-out training examples.
+The reported numbers are those of further seeds at that rate, which have no part in the choice. Accuracies are
+final ones, with BN by Algorithm 2's statistics.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,23 +16,23 @@ from bn.errors import UserError
 from bn.run.directory import RunDirectory, read_lines
 from experiments import collected
 
-CHANCE = 0.1  # of ten digits, for a run that diverged
-APART = 5.0  # points between seeds, from which on a mean does not describe them
+CHANCE = 0.1  # for a run that diverged
+APART = 5.0  # points; seeds that lie farther apart are listed instead of averaged
 GRID, FURTHER = "final.csv", "further_seeds.csv"
 NUMBERS = (
     "validation/accuracy", "test/accuracy", "validation/accuracy_population", "test/accuracy_population",
 )  # fmt: skip
 
 NOTE = (
-    "Each rate had the highest accuracy, for one other seed, on 10,000 training examples held out; at the "
-    "edge: it is the smallest or the largest of those tried."
+    "Each learning rate was chosen with one other seed, by the highest accuracy on 10,000 held-out training "
+    "examples; at the edge: it is the smallest or the largest of those tried."
 )
 
 Case = tuple[str, ...]
 
 
 class Run(NamedTuple):
-    """A run's accuracies at its end, from 0 to 1; chance if it diverged."""
+    """The final accuracies of a run, from 0 to 1; chance if it diverged."""
 
     seed: int
     diverged: bool
@@ -41,8 +42,25 @@ class Run(NamedTuple):
     extra: dict[str, float]  # other numbers of the last step
 
 
-Cells = dict[float, list[Run]]  # of one case: rate: its seeds
+Cells = dict[float, list[Run]]  # of one case, by learning rate: the seeds
 Grid = dict[Case, Cells]
+Collect = Callable[[Sequence[RunDirectory], Path], None]
+
+
+def collectors(
+    names: Sequence[str], case_of: Callable[[Config], Case], extra: Sequence[str] = ()
+) -> tuple[Collect, Collect]:
+    """An experiment's `collect` and `collect_further`, which `write` records and provenance."""
+
+    def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
+        write(runs, folder / GRID, names, case_of, extra)
+        collected.write_provenance(folder / "runs.json", runs)
+
+    def collect_further(runs: Sequence[RunDirectory], folder: Path) -> None:
+        write(runs, folder / FURTHER, names, case_of, extra)
+        collected.write_provenance(folder / "further_seeds_runs.json", runs)
+
+    return collect, collect_further
 
 
 def write(
@@ -52,11 +70,11 @@ def write(
     case_of: Callable[[Config], Case],
     extra: Sequence[str] = (),
 ) -> None:
-    """One row a run: the case, whose columns are `names`, its rate, how it ended, and its last numbers.
+    """Write one row per run: the case (columns `names`), learning rate, final state and final numbers.
 
-    `extra`: names in metrics.jsonl, the last part of which becomes a column. UserError if one has not ended.
+    `extra`: names in metrics.jsonl; their last parts become columns. UserError if a run has not ended.
     """
-    collected.check_all_ended(runs)  # a choice is among all of them
+    collected.check_all_ended(runs)  # the choice needs all of them
     rows = []
     for run in collected.ended(runs):
         last = next((x for x in reversed(read_lines(run.path / "metrics.jsonl")) if NUMBERS[1] in x), {})
@@ -72,7 +90,7 @@ def write(
 
 
 def read(path: Path, names: Sequence[str]) -> Grid:
-    """What `write` wrote."""
+    """Read the records of `write`."""
     found: Grid = {}
     known = {*names, "rate", "seed", "state", "steps", *(key.replace("/", "_") for key in NUMBERS)}
     for row in collected.read_csv(path):
@@ -92,12 +110,12 @@ def _run(row: Mapping[str, str], known: set[str]) -> Run:
 
 
 def best(cells: Cells) -> float:
-    """The rate of the highest mean accuracy on the examples held out; the lower one of two that are equal."""
+    """The learning rate with the highest mean accuracy on the held-out examples; the lower one in a tie."""
     return max(sorted(cells), key=lambda rate: fmean(run.validation for run in cells[rate]))
 
 
 def read_further(folder: Path, names: Sequence[str], grid: Grid) -> dict[Case, list[Run]]:
-    """The further seeds of each case. UserError if they are not at the rates that the grid gives."""
+    """The further seeds of each case. UserError if they are not at the learning rates that the grid gives."""
     path = folder / FURTHER
     found = read(path, names)
     for case, cells in grid.items():
@@ -110,12 +128,12 @@ def read_further(folder: Path, names: Sequence[str], grid: Grid) -> dict[Case, l
 
 
 def percent(runs: Sequence[Run], of: Callable[[Run], float] = lambda run: run.test) -> str:
-    """The accuracy in %: mean ± half-width of the 95% interval, or each seed where they lie apart."""
+    """The accuracy in %: mean ± half-width of the 95% interval, or each seed where they lie `APART`."""
     return collected.summary([100 * of(run) for run in runs], APART)
 
 
 def gains(runs: Sequence[Run], other: Sequence[Run]) -> list[float]:
-    """Points of test accuracy of `runs` over `other`, seed by seed."""
+    """Test accuracy of `runs` minus that of `other`, in points, by seed."""
     pairs = zip(runs, other, strict=True)
     if any(one.seed != base.seed for one, base in pairs):
         raise UserError("further seeds: not the same in all cases: restore the records")
@@ -123,14 +141,14 @@ def gains(runs: Sequence[Run], other: Sequence[Run]) -> list[float]:
 
 
 def rate_text(cells: Cells) -> str:
-    """The chosen rate, marked where it is at the edge of those tried."""
+    """The chosen learning rate, marked if it is at the edge of those tried."""
     rate = best(cells)
     edge = rate in (min(cells), max(cells)) and len(cells) > 1
     return f"{rate:g}" + " (at the edge)" * edge
 
 
 def draw_rates(axis: Any, cells: Cells, label: str, look: Mapping[str, Any]) -> None:
-    """Error on the held-out examples against the rate, both logarithmic, and a star at the chosen rate."""
+    """Plot the error on held-out examples against the learning rate, with a star at the chosen one."""
     rates = sorted(cells)
     error = [100 - 100 * fmean(run.validation for run in cells[rate]) for rate in rates]
     axis.plot(rates, error, marker="o", ms=3.5, label=label, **look)
@@ -142,7 +160,7 @@ def draw_rates(axis: Any, cells: Cells, label: str, look: Mapping[str, Any]) -> 
 
 
 def error_axis(axis: Any, ticks: Sequence[float] = (10, 50, 80, 90, 95, 97, 98)) -> None:
-    """An axis of accuracy in % that is logarithmic in the error, 100 - accuracy."""
+    """Set up an accuracy axis in % that is logarithmic in the error, 100 - accuracy."""
     axis.set(xscale="log", yscale="log", ylim=(95, 1.8), xlabel="learning rate")
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_yticks([100 - tick for tick in ticks], [f"{tick}" for tick in ticks])

@@ -1,4 +1,4 @@
-"""Rates chosen on held-out examples, the further seeds, and the tables and rules on them: made-up records."""
+"""Learning rates chosen on held-out examples, further seeds, tables and rules, from synthetic records."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bn.errors import UserError
-from experiments import batch_size, chosen, claims, groups, optimizers, what_came_after
+from experiments import batch_size, claims, groups, optimizers, selection, what_came_after
 
 NUMBERS = (
     "validation_accuracy",
@@ -17,7 +17,7 @@ NUMBERS = (
 
 
 def write(path: Path, names, rows, extra=()):
-    """Rows of (case, rate, seed, validation, test), and what else there is."""
+    """Write rows of (case, rate, seed, validation, test, *extra)."""
     from experiments.collected import write_csv
 
     lines = [
@@ -44,10 +44,10 @@ def table(path: Path) -> dict[str, list[str]]:
 def test_the_rate_is_chosen_on_the_held_out_examples_alone(tmp_path):
     rows = [(("a",), 0.1, 0, 0.95, 0.5), (("a",), 1, 0, 0.96, 0.4), (("a",), 10, 0, 0.94, 0.9)]
     write(tmp_path / "final.csv", ("name",), [*rows, (("b",), 1, 0, None, None), (("b",), 3, 0, 0.2, 0.2)])
-    grid = chosen.read(tmp_path / "final.csv", ("name",))
-    assert [chosen.best(cells) for cells in grid.values()] == [1, 3]
-    assert chosen.rate_text(grid["a",]) == "1"
-    assert chosen.rate_text(grid["b",]) == "3 (at the edge)"
+    grid = selection.read(tmp_path / "final.csv", ("name",))
+    assert [selection.best(cells) for cells in grid.values()] == [1, 3]
+    assert selection.rate_text(grid["a",]) == "1"
+    assert selection.rate_text(grid["b",]) == "3 (at the edge)"
     (lost,) = grid["b",][1]
     assert (lost.diverged, lost.test, lost.validation) == (True, 0.1, 0.1)  # chance
     (run,) = grid["a",][0.1]
@@ -55,26 +55,26 @@ def test_the_rate_is_chosen_on_the_held_out_examples_alone(tmp_path):
 
 
 def test_of_equal_rates_the_lower_one_is_chosen():
-    same = chosen.Run(0, False, 0.9, 0.9, 0.9, {})
-    assert chosen.best({3.0: [same], 1.0: [same]}) == 1.0
+    same = selection.Run(0, False, 0.9, 0.9, 0.9, {})
+    assert selection.best({3.0: [same], 1.0: [same]}) == 1.0
 
 
 def test_further_seeds_at_another_rate_are_refused(tmp_path):
     write(tmp_path / "final.csv", ("name",), [(("a",), 1, 0, 0.9, 0.9), (("a",), 2, 0, 0.8, 0.9)])
     write(tmp_path / "further_seeds.csv", ("name",), [(("a",), 2, 1, 0.9, 0.9)])
-    grid = chosen.read(tmp_path / "final.csv", ("name",))
+    grid = selection.read(tmp_path / "final.csv", ("name",))
     with pytest.raises(UserError, match=r"further_seeds\.csv: does not have the rates chosen from the grid"):
-        chosen.read_further(tmp_path, ("name",), grid)
+        selection.read_further(tmp_path, ("name",), grid)
 
 
 def test_gains_are_those_of_the_same_seeds():
     runs, other = (
-        [chosen.Run(seed, False, 0, value, 0, {}) for seed, value in zip(seeds, values, strict=True)]
+        [selection.Run(seed, False, 0, value, 0, {}) for seed, value in zip(seeds, values, strict=True)]
         for seeds, values in (((1, 2), (0.9, 0.8)), ((1, 2), (0.7, 0.75)))
     )
-    assert chosen.gains(runs, other) == pytest.approx([20, 5])
+    assert selection.gains(runs, other) == pytest.approx([20, 5])
     with pytest.raises(UserError, match="not the same"):
-        chosen.gains(runs, other[::-1])
+        selection.gains(runs, other[::-1])
 
 
 def test_what_runs_left_is_what_is_written(trained, tmp_path):
@@ -82,8 +82,8 @@ def test_what_runs_left_is_what_is_written(trained, tmp_path):
     run = trained("experiment=mnist_bn", *overrides)
     last = json.loads((run.path / "metrics.jsonl").read_text().splitlines()[-1])
     path = tmp_path / "final.csv"
-    chosen.write([run], path, optimizers.COLUMNS, optimizers.case_of, batch_size.GAP)
-    grid = chosen.read(path, optimizers.COLUMNS)
+    selection.write([run], path, optimizers.COLUMNS, optimizers.case_of, batch_size.GAP)
+    grid = selection.read(path, optimizers.COLUMNS)
     assert list(grid) == [("mnist_bn", "momentum")]
     ((rate, (found,)),) = grid["mnist_bn", "momentum"].items()
     assert rate == 0.01
@@ -98,7 +98,7 @@ def test_what_runs_left_is_what_is_written(trained, tmp_path):
 
 
 def records_of_optimizers(folder: Path, adam=0.98):
-    """Two rates, of which the second is chosen; five further seeds."""
+    """Two learning rates, of which the second is chosen; five further seeds."""
     cases = [(network, optimizer) for network in optimizers.NETWORKS for optimizer in optimizers.OPTIMIZERS]
     smallest = optimizers.SMALLEST
     grid = [
@@ -157,7 +157,7 @@ def test_the_table_of_what_came_after(tmp_path):
 
 
 def records_of_sizes(folder: Path, smallest=0.98):
-    """Sizes with one rate and two seeds."""
+    """Sizes with one learning rate and two seeds."""
     extra = ("probabilities", "classes")
     tests = {size: smallest if size == 2 else 0.97 for size in batch_size.SIZES}
     grid = [((size,), 0.5, 0, 0.9, test, 0.3, 0.1) for size, test in tests.items()]

@@ -1,4 +1,4 @@
-"""Draws from results/, and checks that the committed figures and tables follow from their records."""
+"""Drawing from results/, and checking that the committed figures and tables follow from their records."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ _BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def has_records(name: str, experiment: ModuleType, results: Path = RESULTS) -> bool:
-    """Whether there is anything to draw from: not where its runs have not been collected yet."""
+    """Whether the experiment has records to draw from (its runs may not have been collected yet)."""
     return not hasattr(experiment, "SWEEPS") or (results / name).exists()
 
 
@@ -48,8 +48,8 @@ def make(name: str, experiment: ModuleType, results: Path = RESULTS) -> None:
 def differences(name: str, experiment: ModuleType, results: Path = RESULTS) -> list[str]:
     """One line for each committed figure or table that does not follow from its records.
 
-    Everything is drawn anew and compared byte by byte. Another version of matplotlib draws other bytes, so
-    there the tables are compared, and of the figures that they are the ones drawn from these records.
+    Everything is redrawn and compared byte by byte. Another version of matplotlib draws different bytes; then
+    only tables are compared, and figures are checked to be the ones that were drawn from these records.
     """
     folder = results / name
     made = _draw(folder, experiment)
@@ -62,7 +62,7 @@ def differences(name: str, experiment: ModuleType, results: Path = RESULTS) -> l
     same_library = drawn["with"] == drawn_with()
     found = []
     if drawn["records"] != _records_digest(folder, made):
-        found.append(f"{folder}: the records are not those the figures were drawn from")
+        found.append(f"{folder}: the records are not the ones the figures were drawn from")
     for path, content in sorted(made.items()):
         try:
             committed = (folder / path).read_bytes()
@@ -71,14 +71,14 @@ def differences(name: str, experiment: ModuleType, results: Path = RESULTS) -> l
             continue
         if same_library or path.endswith(".md"):
             if committed != content:
-                found.append(f"{folder / path}: differs from what the records give")
+                found.append(f"{folder / path}: does not follow from the records")
         elif _digest(committed) != drawn["figures"].get(path):
-            found.append(f"{folder / path}: is not the figure that was drawn from the records")
+            found.append(f"{folder / path}: is not the figure drawn from the records")
     return found
 
 
 def page_with_tables(page: Path, results: Path = RESULTS) -> tuple[str, str]:
-    """The page as it is, and with each `<!-- begin results/... -->` block as the file it names."""
+    """The page as it is, and with each `<!-- begin results/... -->` block filled from the file it names."""
 
     def fill(match: re.Match) -> str:
         path = results.parent / match[2]
@@ -91,13 +91,13 @@ def page_with_tables(page: Path, results: Path = RESULTS) -> tuple[str, str]:
 
 
 def drawn_with() -> str:
-    """What the bytes of a figure depend on besides the records."""
+    """The versions on which the bytes of a figure depend besides the records."""
     versions = [f"{name} {version(name)}" for name in ("matplotlib", "pillow", "fonttools", "numpy")]
     return ", ".join((*versions, f"zlib {zlib.ZLIB_RUNTIME_VERSION}", platform.system(), platform.machine()))
 
 
 def _draw(folder: Path, experiment: ModuleType) -> dict[str, bytes]:
-    """The files that `experiment` draws. UserError if records have changed so that they cannot be drawn."""
+    """The files that `experiment` draws. UserError if changed records cannot be drawn."""
     with tempfile.TemporaryDirectory() as made, style.applied():
         try:
             experiment.draw(folder, Path(made))
@@ -114,7 +114,7 @@ def _draw(folder: Path, experiment: ModuleType) -> dict[str, bytes]:
 
 
 def _changed_records(results: Path) -> Path | None:
-    """The first folder whose records are not those that its figures were drawn from; None if all are."""
+    """The first folder whose records have changed since its figures were drawn; None if there is none."""
     for path in sorted(results.glob(f"*/{DRAWN}")):
         drawn = read_record(path, SHAPE)
         if drawn["records"] != _records_digest(path.parent, drawn["figures"]):
@@ -123,7 +123,7 @@ def _changed_records(results: Path) -> Path | None:
 
 
 def _records_digest(folder: Path, made: Container[str]) -> str:
-    """Of every file in the folder that is not drawn from the others."""
+    """The digest of all files in the folder that are not drawn from the others."""
     records = sorted(
         path
         for path in folder.iterdir()

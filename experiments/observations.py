@@ -1,4 +1,4 @@
-"""What runs observed of their layers (`observe`), as a record: a row a run, step and layer."""
+"""Records of the observations that runs made of their layers (`observe`): one row per run, step and layer."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -21,15 +21,14 @@ class Row(NamedTuple):
     lr: float
     seed: int
     step: int
-    layer: int  # from 1: of the hidden layers of the MLP, or of `probe.layers` of Inception
-    numbers: dict[str, float]  # those that were observed then
+    layer: int  # from 1: among the hidden layers of the MLP, or `probe.layers` of Inception
+    numbers: dict[str, float]  # observed at this step
 
 
 def write(path: Path, runs: Sequence[RunDirectory], names: Sequence[str], every: int = 1) -> None:
-    """The numbers `observe/<name>/<layer>` of each of `names`, at steps that are multiples of `every`.
+    """Write the numbers `observe/<name>/<layer>` for each of `names`, at steps that are multiples of `every`.
 
-    They have five digits; a cell is empty where there is none. A run whose directory is gone keeps the rows
-    that `path` has of it.
+    Numbers have five digits; missing ones are empty. A run whose directory is gone keeps its rows in `path`.
     """
 
     def who(run: RunDirectory) -> tuple[str, float, int]:
@@ -46,7 +45,7 @@ def write(path: Path, runs: Sequence[RunDirectory], names: Sequence[str], every:
 
 
 def observed(run: RunDirectory, names: Sequence[str]) -> list[tuple[int, int, dict[str, float]]]:
-    """Step, layer and numbers, where a run observed any of `names`."""
+    """Step, layer and numbers wherever a run observed any of `names`."""
     model = run.config.model
     layers = run.config.probe.layers
     if isinstance(model, MlpModel):
@@ -61,7 +60,7 @@ def observed(run: RunDirectory, names: Sequence[str]) -> list[tuple[int, int, di
 
 
 def read(path: Path) -> list[Row]:
-    """What `write` wrote."""
+    """Read the records of `write`."""
     return [
         Row(
             row["network"], float(row["lr"]), int(row["seed"]), int(row["step"]), int(row["layer"]),
@@ -74,10 +73,10 @@ def read(path: Path) -> list[Row]:
 def by_seed(
     rows: Sequence[Row], name: str, together: Callable[[Sequence[float]], float] = fmean, **where: Any
 ) -> list[float]:
-    """A number of each seed, in the order of the seeds: `together` of those in the rows where `where` holds.
+    """One number per seed, in order: `together` of the values of `name` in the rows that match `where`.
 
-    `where`: what fields are, such as layer=3, or a tuple that they are in, such as step=(0, 100). Raises
-    ValueError if no row has such a number.
+    `where`: the value of a field, such as layer=3, or a tuple of values, such as step=(0, 100). Raises
+    ValueError if no row matches.
     """
     found: dict[int, list[float]] = defaultdict(list)
     for row in rows:
@@ -93,6 +92,6 @@ def _is(found: Any, wanted: Any) -> bool:
 
 
 def path(rows: Sequence[Row], name: str, **where: Any) -> tuple[list[int], np.ndarray]:
-    """A number through the training: its steps, and (seeds, steps); several rows of a step are averaged."""
+    """A number over the training: the steps, and values (seeds, steps) with the rows of a step averaged."""
     steps = sorted({row.step for row in rows if name in row.numbers})
     return steps, np.array([by_seed(rows, name, step=step, **where) for step in steps]).T
