@@ -11,7 +11,7 @@ from bn import cli
 from bn.config import Config
 from bn.distributed.ranks import ranks_from_env
 from bn.run.directory import RunDirectory
-from bn.run.signals import stop_signal
+from bn.signals import stop_signal
 
 
 def work(config: Config, run: RunDirectory) -> None:

@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 from benchmarks.photographs import jpeg_file, photograph
 from benchmarks.processes import train, used
 from benchmarks.scaffold import COMMITTED, IncrementalRecord, measured_on, options
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
+from bn.run.device import device_name, select_device
 from bn.run.environment import environment
-from bn.train import device_name, select_device
 from experiments import style
 
 MNIST = ("experiment=mnist_bn", "device=cpu")

@@ -44,14 +44,14 @@ from benchmarks.scaffold import (
 from bn.errors import reason_of
 from bn.models import inception
 from bn.models.counts import counts
+from bn.models.precision import InPrecision
 from bn.models.separable import SeparableConv2d
 from bn.norm import BatchNorm, fold
+from bn.run.device import device_name
 from bn.run.environment import environment
 from bn.tasks.cuda_graph import CudaGraphStep
 from bn.tasks.optim import sgd
-from bn.tasks.precision import InPrecision
 from bn.tasks.steps import AutogradStep, Step
-from bn.train import device_name
 
 CLASSES, GROUP = 1000, 32
 RATE = 0.0075

@@ -50,8 +50,8 @@ from bn.data.order import ImageOrder
 from bn.data.photometric import MEAN, STD, distort, normalize
 from bn.data.resident import Resident
 from bn.data.stream import PREFETCH, training_step
+from bn.run.device import device_name
 from bn.run.environment import environment
-from bn.train import device_name
 
 BATCH = 32
 SECONDS = 0.6  # per turn

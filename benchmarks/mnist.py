@@ -48,18 +48,19 @@ from bn.cli import planned_run
 from bn.config import Config
 from bn.data.mnist import Examples, Mnist, load_mnist
 from bn.data.order import EpochOrder
+from bn.distributed.losses import LossWindow
 from bn.evaluate.accuracy import evaluate, evaluate_population
+from bn.files import REPOSITORY
 from bn.models.build import build_model
 from bn.models.mlp import MLP
 from bn.observe.percentiles import Percentiles
 from bn.run.checkpoint import save_checkpoint
-from bn.run.directory import REPOSITORY, RunDirectory
+from bn.run.device import device_name
+from bn.run.directory import RunDirectory
 from bn.run.environment import environment
-from bn.run.losses import LossWindow
-from bn.run.signals import end_with_parent
+from bn.signals import end_with_parent
 from bn.tasks.cuda_graph import CudaGraphStep
 from bn.tasks.mnist import build_step, population_batches, subject_of
-from bn.train import device_name
 
 NETWORKS = ("mnist_baseline", "mnist_bn")
 SIZES = (784, 100, 100, 100, 10)

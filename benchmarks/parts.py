@@ -43,15 +43,16 @@ from bn.distributed.team import data_parallel
 from bn.errors import reason_of
 from bn.models.inception import Unit
 from bn.models.mlp import HiddenLayer
+from bn.models.precision import InPrecision
 from bn.norm import module as norm_module
 from bn.norm.ghost import ghost_norm
 from bn.observe.observation import Subject, build_observer
+from bn.run.device import device_name
 from bn.run.environment import environment
 from bn.tasks.cuda_graph import CudaGraphStep
 from bn.tasks.optim import sgd
-from bn.tasks.precision import InPrecision
 from bn.tasks.steps import AutogradStep, Step
-from bn.train import check_finite, device_name
+from bn.train import check_finite
 
 NHWC = torch.channels_last
 Pair = tuple[Tensor, Tensor]  # images and labels of a mini-batch

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 # Linux counts the memory that a process had before exec: a large parent would pass on its own.
 SMALL = """

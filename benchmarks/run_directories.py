@@ -27,7 +27,7 @@ import yaml
 from benchmarks.scaffold import options
 from bn.cli import planned_run
 from bn.config import Config, to_dict
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from bn.run.environment import environment
 
 COMMANDS = (

@@ -15,8 +15,7 @@ import torch
 from tqdm import tqdm
 
 from bn.errors import ArgumentParser
-from bn.files import read_record, write_atomically
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY, read_record, write_atomically
 from bn.run.environment import environment
 
 T = TypeVar("T")

@@ -21,12 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from benchmarks.scaffold import COMMITTED, IncrementalRecord, measured_on, options
 from bn import cli
-from bn.cluster.submission import check_submission, record_job, record_submission
-from bn.run.code_state import REPOSITORY, code_state
+from bn.files import REPOSITORY
+from bn.run.code_state import code_state
+from bn.run.device import device_name, select_device
 from bn.run.directory import RunDirectory
 from bn.run.environment import environment
-from bn.run.signals import end_with_parent
-from bn.train import device_name, select_device
+from bn.run.submission import check_submission, record_job, record_submission
+from bn.signals import end_with_parent
 
 RUN = ("experiment=mnist_bn", "steps=1", "probe.examples=60", "evaluate.population_batches=1", "device=cpu")
 FEW, MANY = 2, 8  # members

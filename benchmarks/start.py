@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from benchmarks.processes import Cost, train, used
 from benchmarks.scaffold import COMMITTED, IncrementalRecord, measured_on, options
+from bn.run.device import device_name, select_device
 from bn.run.environment import environment
-from bn.train import device_name, select_device
 
 RUN = ("experiment=mnist_bn", "steps=1", "device=cpu")
 SHORT = ("probe.examples=60", "evaluate.population_batches=1")

@@ -20,11 +20,10 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from benchmarks.scaffold import options
-from bn.files import write_atomically
+from bn.files import REPOSITORY, write_atomically
 from bn.models import inception
 from bn.models.inception import Unit
 from bn.models.separable import SeparableConv2d
-from bn.run.directory import REPOSITORY
 from bn.run.environment import environment
 from experiments.whitening import Cost
 

@@ -16,6 +16,7 @@ import yaml
 
 from bn.errors import UserError
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 MAX_BYTES = 16 << 20  # of a JSON or YAML record; this program writes none that is larger
 
 

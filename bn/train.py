@@ -14,16 +14,16 @@ from torch import nn
 
 from bn.config import Config, to_dict
 from bn.data.seeds import derive_seed
+from bn.distributed.losses import LossWindow
+from bn.distributed.resume import process_state, restore_process_state
 from bn.distributed.team import ALONE, Team, mean_statistics
 from bn.errors import Diverged, Interrupted, UserError, is_out_of_memory, listed, reason_of
 from bn.files import NUMBER, mismatch
 from bn.run.checkpoint import load_latest, save_checkpoint
+from bn.run.device import device_name, select_device
 from bn.run.directory import DIGEST, RunDirectory
-from bn.run.environment import processor
-from bn.run.losses import LossWindow
 from bn.run.metrics import Metrics, Throughput
 from bn.run.profiling import profiled
-from bn.run.resume import process_state, restore_process_state
 from bn.run.warm_start import load_start, origin
 from bn.tasks import Task, build_task
 from bn.tasks.header import run_header
@@ -221,15 +221,3 @@ def check_finite(model: nn.Module, step: int) -> None:
         bad = tensor[~tensor.isfinite()]
         if len(bad):
             raise Diverged(f"{name} holds {bad[0].item()} at step {step}")
-
-
-def select_device(wanted: str) -> torch.device:
-    """Resolve `wanted`; `auto` is the GPU if there is one. Raises UserError if cuda is not available."""
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise UserError("device=cuda: no CUDA device is available; accepted: auto, cpu")
-    use_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if use_cuda else "cpu")
-
-
-def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()

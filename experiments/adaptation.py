@@ -32,11 +32,12 @@ from bn.data.mnist import Examples, Mnist, changed, load_mnist
 from bn.data.order import EpochOrder
 from bn.errors import UserError
 from bn.evaluate.accuracy import accuracy
+from bn.files import REPOSITORY
 from bn.models.build import build_model
 from bn.models.mlp import MLP
 from bn.norm import population_statistics
 from bn.run.checkpoint import load_latest
-from bn.run.directory import REPOSITORY, RunDirectory, read_lines
+from bn.run.directory import RunDirectory, read_lines
 from experiments import collected, style
 
 SWEEPS = {"adaptation": ()}

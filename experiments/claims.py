@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from bn.errors import UserError
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from experiments import collected
 from experiments.verdicts import CONFIRMED, NOT_CONFIRMED, PARTLY, RULES, Judged
 

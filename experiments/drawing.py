@@ -13,8 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from bn.errors import UserError, reason_of
-from bn.files import Damaged, read_record, write_atomically
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY, Damaged, read_record, write_atomically
 from experiments import style
 
 RESULTS = REPOSITORY / "results"

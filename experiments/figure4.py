@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 from bn.errors import UserError
 from bn.evaluate.records import SHAPE, interval, read_record
-from bn.files import write_atomically
+from bn.files import REPOSITORY, write_atomically
 from bn.run.checkpoint import list_checkpoints
-from bn.run.directory import REPOSITORY, RunDirectory
+from bn.run.directory import RunDirectory
 from experiments import collected, networks
 
 SWEEPS = {"ensemble": (), "figure2": ("experiment=bn_x30",)}

@@ -24,10 +24,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn.errors import ArgumentParser
-from bn.files import write_atomically
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY, write_atomically
 from bn.run.environment import processor
-from bn.run.signals import end_with_parent
+from bn.signals import end_with_parent
 
 KEPT = REPOSITORY / "measurements"
 DONE = "exit code 0"

@@ -34,11 +34,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from bn import cli
 from bn.errors import ArgumentParser
-from bn.files import Damaged, atomic_file, read_record
+from bn.files import REPOSITORY, Damaged, atomic_file, read_record
 from bn.run.checkpoint import list_checkpoints
-from bn.run.directory import REPOSITORY, STATUS, RunDirectory
-from bn.run.signals import end_with_parent
+from bn.run.directory import STATUS, RunDirectory
 from bn.run.state import find_runs
+from bn.signals import end_with_parent
 from experiments import figure4
 
 FIGURE4 = "figure4"

@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn.errors import ArgumentParser
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 FOLDER = REPOSITORY / ".wheels"
 PACKAGES = ("hydra-core", "omegaconf", "hydra-joblib-launcher", "simplejpeg", "tqdm", "pyyaml", "joblib")

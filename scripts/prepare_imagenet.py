@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from bn.data.tree import Split
 from bn.errors import ArgumentParser, UserError, reason_of
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from scripts.prepared import Counts, is_complete, publish, unfinished_tree, verify, write_image
 
 SPLITS: tuple[Split, ...] = ("train", "val")

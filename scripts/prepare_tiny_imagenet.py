@@ -22,8 +22,7 @@ from torchvision.datasets.utils import download_url
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
 from bn.errors import ArgumentParser, UserError, reason_of
-from bn.files import no_empty_folders
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY, no_empty_folders
 from scripts.prepared import Counts, is_complete, publish, unfinished_tree, verify, write_image
 
 ZIP = "tiny-imagenet-200.zip"

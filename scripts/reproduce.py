@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 
 from bn import cli
 from bn.errors import ArgumentParser, UserError, reason_of
-from bn.files import write_atomically
-from bn.run.directory import REPOSITORY, RunDirectory
-from bn.run.signals import end_with_parent
+from bn.files import REPOSITORY, write_atomically
+from bn.run.directory import RunDirectory
+from bn.signals import end_with_parent
 from experiments import EXPERIMENTS
 from experiments.drawing import PAGES, RESULTS, make, page_with_tables
 

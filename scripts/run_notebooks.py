@@ -17,8 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 from PIL import Image
 
 from bn.errors import ArgumentParser
-from bn.files import write_atomically
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY, write_atomically
 
 NOTEBOOKS = {path.stem: path for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb"))}
 

@@ -19,9 +19,10 @@ import torch
 
 from bn import cli as entry
 from bn.data.mnist import load_mnist
+from bn.files import REPOSITORY
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
 from bn.run.code_state import code_state
-from bn.run.directory import REPOSITORY, RunDirectory, read_lines
+from bn.run.directory import RunDirectory, read_lines
 from bn.train import train
 
 SHORT = (
@@ -93,7 +94,7 @@ def _mnist_is_read_once():
 def _git_is_asked_once():
     """By the runs in this process: the code does not change while it is tested."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("cli", "run.attempt", "run.environment", "cluster.submission"):
+        for module in ("cli", "cli.single_run", "run.environment", "run.submission"):
             patch.setattr(f"bn.{module}.code_state", functools.cache(code_state))
         yield
 

@@ -31,14 +31,14 @@ from bn.cli.arguments import CONFIGS, check_arguments, checked_key
 from bn.cli.composition import composed_config, records_note, run_directory_of
 from bn.cli.errors import message_of, raised_by_hydra
 from bn.cli.help import help_page
+from bn.cli.single_run import Outcome, Work, attempt, check_device
 from bn.data.availability import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_processes, ranks_from_env
 from bn.errors import UserError, is_out_of_memory, reason_of
-from bn.run.attempt import Outcome, Work, attempt, check_device
 from bn.run.code_state import code_state
 from bn.run.directory import RunDirectory
-from bn.run.signals import install_handlers, stop_signal
 from bn.run.warm_start import check_warm_start
+from bn.signals import install_handlers, stop_signal
 
 outcomes: list[Outcome] = []  # one for each run of this command
 

@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 
 from bn.config.notation import typed
 from bn.errors import UserError
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 CONFIGS = REPOSITORY / "configs"
 KEY = re.compile(r"[A-Za-z_][\w./-]*")

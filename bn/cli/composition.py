@@ -16,9 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 from bn.cli.arguments import CONFIGS, choices_of
 from bn.cli.errors import message_of
 from bn.config import Config, config_from, flatten, to_dict
-from bn.data.idx_sets import IDX_SETS
+from bn.config.idx_sets import IDX_SETS
 from bn.errors import UserError
-from bn.run.directory import RECORDED, REPOSITORY, RunDirectory, is_compared
+from bn.files import REPOSITORY
+from bn.run.directory import RECORDED, RunDirectory, is_compared
 
 NAME_LENGTH = 150
 SWITCHES = ("ablation", "switch")  # groups whose choices are the changes of section 4.2.1

@@ -19,8 +19,8 @@ from omegaconf import DictConfig
 from bn.cli.arguments import CONFIGS, choices_of
 from bn.cli.composition import plain_values
 from bn.config import Config
+from bn.config.idx_sets import IDX_SETS
 from bn.config.notation import Doc, accepted, hints_of, names_of_option, options_of, parts_of, typed
-from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
 from bn.evaluate.config import EvaluationAndData
 

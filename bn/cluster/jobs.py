@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bn.cluster.slurm import queue
-from bn.cluster.submission import submission
+from bn.compare.sweep import SweepMember
+from bn.compare.sweep_progress import POLL_S, SweepProgress
 from bn.files import Damaged
 from bn.run.commands import listing
 from bn.run.directory import ENDED, RunDirectory
-from bn.run.signals import stop_signal
-from bn.run.sweep import SweepMember
-from bn.run.sweep_progress import POLL_S, SweepProgress
+from bn.run.submission import submission
+from bn.signals import stop_signal
 
 SQUEUE_S = 10.0  # between two calls of squeue, since the whole cluster shares SLURM's controller
 GONE = 2  # squeue answers without a job after which it counts as gone; between states one may lack it

@@ -15,8 +15,9 @@ import signal
 from typing import NamedTuple
 
 from bn.cluster import slurm
-from bn.cluster.submission import count_time_limit
 from bn.run.directory import RunDirectory
+from bn.run.environment import job_id
+from bn.run.submission import count_time_limit
 
 RESUMES = "the same command resumes it"
 VARIABLE = "BN_REQUEUE"
@@ -34,7 +35,7 @@ class Limits(NamedTuple):
 def should_requeue(number: int, limits: Limits | None) -> bool:
     """Return whether this process is in a job that should be requeued after signal `number`."""
     enabled = limits is not None or os.environ.get(VARIABLE) == "1"
-    return slurm.job_id() is not None and enabled and number != signal.SIGINT
+    return job_id() is not None and enabled and number != signal.SIGINT
 
 
 def requeue_job(run: RunDirectory, number: int, limits: Limits | None) -> str:
@@ -43,7 +44,7 @@ def requeue_job(run: RunDirectory, number: int, limits: Limits | None) -> str:
     After requeueing, this waits for SLURM to end the process. `run` has been saved and closed after signal
     `number`. Without `limits` a job is requeued however often it reaches its time limit.
     """
-    job = slurm.job_id()
+    job = job_id()
     if job is None or not should_requeue(number, limits):
         return RESUMES
     name, step = signal.Signals(number).name, run.status.get("step", 0)

@@ -12,12 +12,6 @@ ENDING_S = 60.0  # how long a process waits for SLURM to end it after requeueing
 TRIES = 3
 
 
-def job_id() -> str | None:
-    """Return the id of this process's job as squeue shows it: 123, or 123_4 in an array. None: no job."""
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID") or None
-
-
 def queue() -> dict[str, str] | None:
     """Return the state (PENDING, RUNNING, ...) of each of the user's jobs by id; None: no answer."""
     answer = _ask("squeue", "--noheader", "--array", "--user", str(os.getuid()), "--format", "%i %T")

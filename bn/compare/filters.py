@@ -10,7 +10,7 @@ import yaml
 
 from bn.compare.runs import RUNS, Run, natural_key, runs_in
 from bn.errors import UserError
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from bn.run.state import STATES, RunState
 
 COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}

@@ -21,8 +21,8 @@ from bn.compare.rows import ACCURACY, RowsByNumber, logged_as, rows_by_number
 from bn.compare.runs import Run
 from bn.compare.settings import Setting, samples
 from bn.compare.terminal import REFRESH_S
+from bn.config.idx_sets import IDX_SETS
 from bn.data.availability import EXAMPLES
-from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError, printable
 
 # Numbers of training examples of the published data sets; a user's own folder may have others.

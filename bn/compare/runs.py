@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bn.cluster.submission import FILE as SUBMISSION
-from bn.cluster.submission import SHAPE as SUBMITTED
 from bn.config import completed, flatten
-from bn.data.idx_sets import IDX_SETS
+from bn.config.idx_sets import IDX_SETS
 from bn.errors import UserError
-from bn.files import Damaged, parse_yaml, read_record
-from bn.run.directory import NOT_COMPARED, REPOSITORY
+from bn.files import REPOSITORY, Damaged, parse_yaml, read_record
+from bn.run.directory import NOT_COMPARED
 from bn.run.state import RunState, find_runs, state_of
+from bn.run.submission import FILE as SUBMISSION
+from bn.run.submission import SHAPE as SUBMITTED
 
 RUNS = REPOSITORY / "runs"
 ID = re.compile(r"[0-9a-f]{6}")

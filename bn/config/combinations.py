@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Iterator
 
 from bn.config.choices import NONLINEARITIES
+from bn.config.idx_sets import IDX_SETS
 from bn.config.schema import UNIT, Config, ImageData, InceptionModel, MlpModel, MnistData
-from bn.data.idx_sets import IDX_SETS
 from bn.errors import UserError
 
 MOST_WEIGHTS = 1 << 28  # in an MLP's matrices: 1 GiB

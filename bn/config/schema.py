@@ -15,8 +15,8 @@ from bn.config.choices import (
     OBSERVATIONS,
     OPTIMIZERS,
 )
+from bn.config.idx_sets import IDX_SETS
 from bn.config.notation import Doc
-from bn.data.idx_sets import IDX_SETS
 
 # Upper bounds exclude values that would exhaust the memory or overflow.
 Positive = Annotated[float, "> 0, <= 1e30"]

@@ -6,10 +6,10 @@ Only folders are inspected. This module does not import torch, so that a config 
 from pathlib import Path
 
 from bn.config import Config, ImageData, MnistData
+from bn.config.idx_sets import IDX_SETS, candidate_paths
 from bn.data import tree
-from bn.data.idx_sets import IDX_SETS, candidate_paths
 from bn.errors import UserError
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 CLASSES = 10  # in the data sets that are held in memory
 EXAMPLES = {"smoke": 2_000, "cifar10": 50_000}  # training images in them

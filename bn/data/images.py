@@ -25,7 +25,7 @@ from bn.data.seeds import generator
 from bn.data.smoke import TRAIN, smoke_images
 from bn.data.stream import Stream
 from bn.data.tree import Split
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 RESIDENT_LIMIT = 4 << 30  # bytes that feed=auto keeps on the device
 

@@ -2,7 +2,7 @@
 
 The repository contains the four gzipped IDX files (`data/mnist`). The first use unpacks them in the same
 folder, and every use verifies their checksums. If the files were removed, torchvision downloads them. Other
-data sets in the same format are read in the same way (bn/data/idx_sets.py).
+data sets in the same format are read in the same way (bn/config/idx_sets.py).
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bn.config.choices import INPUTS, load
-from bn.data.idx_sets import IDX_SETS, IdxSet, candidate_paths
+from bn.config.idx_sets import IDX_SETS, IdxSet, candidate_paths
 from bn.errors import UserError
 from bn.files import no_empty_folders, read_regular, write_atomically
 
@@ -45,7 +45,7 @@ def load_mnist(
     root: Path, threshold: float = 0.5, validation: int = 0, name: str = "mnist",
     examples: int | None = None, inputs: str = "binary",
 ) -> Mnist:  # fmt: skip
-    """Read, verify and binarize MNIST or another data set of `bn.data.idx_sets.IDX_SETS`.
+    """Read, verify and binarize MNIST or another data set of `bn.config.idx_sets.IDX_SETS`.
 
     A pixel is 1 if pixel / 255 > `threshold`. The last `validation` of the 60,000 examples are held out, and
     the first `examples` of the others form the training set (None: all). `inputs` names a transformation of

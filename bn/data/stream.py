@@ -27,7 +27,7 @@ from bn.data.order import ImageOrder
 from bn.data.tree import Split
 from bn.data.workers import worker_count
 from bn.errors import OutOfMemory, UserError
-from bn.run.signals import STOP, end_with_parent
+from bn.signals import STOP, end_with_parent
 
 PREFETCH = 2  # mini-batches per worker that are ready or in preparation
 # A fork starts in milliseconds and shares the list of a million files. Where forks are unsafe (macOS), each

@@ -21,10 +21,10 @@ from bn.evaluate.networks import load_networks, prepare_networks, set_up_device
 from bn.evaluate.prediction import best_classes, class_probabilities
 from bn.evaluate.records import read_record, record_path, summary, write_errors, write_record
 from bn.evaluate.trained import Trained
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
+from bn.models.precision import precision_on
+from bn.run.device import device_name
 from bn.run.environment import environment
-from bn.tasks.precision import precision_on
-from bn.train import device_name
 
 NOT_COMPARED = ("root", "feed", "workers")  # data keys that do not identify the images
 

@@ -20,8 +20,8 @@ from bn.evaluate.config import Evaluation
 from bn.evaluate.crops import crops_of
 from bn.evaluate.networks import load_networks, prepare_networks, set_up_device
 from bn.evaluate.prediction import class_probabilities
-from bn.run.directory import REPOSITORY
-from bn.tasks.precision import precision_on
+from bn.files import REPOSITORY
+from bn.models.precision import precision_on
 
 
 def classify_images(evaluation: Evaluation, chosen: Mapping[str, Any]) -> None:

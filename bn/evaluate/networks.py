@@ -14,10 +14,10 @@ from bn.data.order import EpochOrder
 from bn.errors import UserError
 from bn.evaluate.config import Evaluation, data_from
 from bn.evaluate.trained import Trained, load_trained
+from bn.files import REPOSITORY
+from bn.models.precision import InPrecision
 from bn.norm import population_statistics
-from bn.run.directory import REPOSITORY
-from bn.tasks.precision import InPrecision
-from bn.train import select_device
+from bn.run.device import select_device
 
 SHARED_KEYS = ("name", "root", "classes", "resize", "crop", "inputs")  # of the data, equal for all networks
 

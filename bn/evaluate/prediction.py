@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from bn.tasks.precision import autocast
+from bn.models.precision import autocast
 
 
 @torch.no_grad()

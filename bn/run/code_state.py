@@ -5,10 +5,9 @@ import os
 import subprocess
 import threading
 import time
-from pathlib import Path
 from typing import NamedTuple
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from bn.files import REPOSITORY
 
 # Files that scripts/reproduce.py writes are excluded: collected records change the tree, not the code.
 CODE = (".", ":!results", ":!README.md", ":!docs")

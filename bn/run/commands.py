@@ -3,7 +3,7 @@
 import os
 import shlex
 
-from bn.run.code_state import REPOSITORY
+from bn.files import REPOSITORY
 
 
 def command(program: str, *arguments: str) -> str:

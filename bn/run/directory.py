@@ -28,7 +28,6 @@ from typing import IO, Any
 
 import yaml
 
-from bn.cluster.slurm import job_id
 from bn.config import Config, MnistData, changes, to_dict
 from bn.config.notation import typed
 from bn.errors import UserError, listed, printable
@@ -43,9 +42,8 @@ from bn.files import (
     read_regular,
     write_atomically,
 )
-from bn.run.code_state import REPOSITORY as REPOSITORY
 from bn.run.code_state import CodeState, short
-from bn.run.environment import environment
+from bn.run.environment import environment, job_id
 from bn.run.lock import RunLock
 
 ENDED = ("done", "diverged")

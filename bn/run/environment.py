@@ -1,5 +1,6 @@
 """Commit, versions and machine, recorded so that every number can be traced."""
 
+import os
 import platform
 import time
 from pathlib import Path
@@ -36,3 +37,9 @@ def processor() -> str:
         return platform.processor()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return f"{names[0]}, {len(names)} cores" if names else platform.processor()
+
+
+def job_id() -> str | None:
+    """Return the id of this process's job as squeue shows it: 123, or 123_4 in an array. None: no job."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID") or None

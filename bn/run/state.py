@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from bn.cluster.submission import SHAPE as SUBMITTED
 from bn.files import NUMBER, Damaged, Shape, mismatch, open_regular, parse_record, parse_yaml, read_record
 from bn.run.directory import ENDED, ROW, STATUS
 from bn.run.formatting import ACCURACIES, THROUGHPUT
 from bn.run.heartbeat import Holder, holder_of
+from bn.run.submission import SHAPE as SUBMITTED
 
 STATES = {
     "done": "trained to its last step",

@@ -15,8 +15,8 @@ from typing import Any
 from bn.config import Config, changes, to_dict
 from bn.config.notation import typed
 from bn.errors import UserError, listed
-from bn.files import parse_yaml, read_record, write_atomically
-from bn.run.directory import ENV, REPOSITORY, RunDirectory, digest_of, is_compared, read_lines
+from bn.files import REPOSITORY, parse_yaml, read_record, write_atomically
+from bn.run.directory import ENV, RunDirectory, digest_of, is_compared, read_lines
 
 LENGTH = ("steps", "steps_factor")
 BY_LENGTH = ("shift", "gradient_shift", "correlations")  # observations whose steps depend on the length

@@ -18,11 +18,11 @@ from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.evaluate.accuracy import evaluate_population, image_metrics
 from bn.models.build import build_model
 from bn.models.inception import Unit
+from bn.models.precision import InPrecision, precision_on
 from bn.observe.observation import Observer, Subject, build_observer
 from bn.tasks.compiling import missing_requirement, should_compile
 from bn.tasks.cuda_graph import CudaGraphStep, try_capture
 from bn.tasks.optim import build_optimizer, lr_schedule
-from bn.tasks.precision import InPrecision, precision_on
 from bn.tasks.steps import AutogradStep, Step
 from bn.tasks.task import Task
 

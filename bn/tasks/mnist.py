@@ -11,11 +11,11 @@ from bn.data.order import EpochOrder
 from bn.data.seeds import generator
 from bn.errors import UserError
 from bn.evaluate.accuracy import evaluate, evaluate_population
+from bn.files import REPOSITORY
 from bn.fused_mlp import FusedStep, unsupported
 from bn.models.build import build_model
 from bn.models.mlp import MLP
 from bn.observe.observation import Subject, build_observer
-from bn.run.directory import REPOSITORY
 from bn.tasks.cuda_graph import CudaGraphStep, try_capture
 from bn.tasks.optim import build_optimizer, lr_schedule
 from bn.tasks.steps import AutogradStep, Step

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from bn import cli
 from bn.cluster.slurm import queue
-from bn.cluster.submission import record_job, record_submission, submission, withdraw_submission
 from bn.errors import UserError
-from bn.run.code_state import REPOSITORY, code_state
+from bn.files import REPOSITORY
+from bn.run.code_state import code_state
 from bn.run.commands import listing
 from bn.run.directory import RunDirectory
+from bn.run.submission import record_job, record_submission, submission, withdraw_submission
 
 if TYPE_CHECKING:
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as Submitit

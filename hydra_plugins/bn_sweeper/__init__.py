@@ -8,11 +8,11 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 from bn import cli
+from bn.compare.sweep import SweepMember, sweep_summary
+from bn.compare.sweep_progress import show_sweep
 from bn.errors import UserError
-from bn.run.directory import REPOSITORY
-from bn.run.signals import stop_signal
-from bn.run.sweep import SweepMember, sweep_summary
-from bn.run.sweep_progress import show_sweep
+from bn.files import REPOSITORY
+from bn.signals import stop_signal
 
 
 class CheckedSweeper(BasicSweeper):

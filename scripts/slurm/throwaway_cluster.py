@@ -33,7 +33,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bn.errors import UserError
-from bn.run.signals import end_with_parent
+from bn.signals import end_with_parent
 
 PROGRAMS = {
     "slurmctld": "slurm-wlm", "slurmd": "slurm-wlm", "sbatch": "slurm-wlm", "munged": "slurm-wlm",

@@ -13,7 +13,7 @@ from bn.config import Config, config_from, flatten, to_dict
 from bn.config.notation import accepted, hints_of, options_of, parts_of
 from bn.errors import UserError
 from bn.evaluate.config import EvaluationAndData
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from tests.conftest import slowly
 
 PROGRAMS = {"train.py": Config, "evaluate.py": EvaluationAndData}

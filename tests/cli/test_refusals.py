@@ -9,7 +9,7 @@ import torch
 
 from bn import __version__
 from bn.cli.arguments import choices_of
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from tests.conftest import slowly
 
 EXPERIMENTS = (

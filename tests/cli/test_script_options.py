@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 SCRIPTS = ("make_figures", "prepare_imagenet", "prepare_tiny_imagenet", "reproduce", "runs")
 

@@ -4,14 +4,14 @@ import signal
 
 import pytest
 
-from bn.cluster.submission import record_job, record_submission
+from bn.cli import single_run as module
+from bn.cli.single_run import attempt
 from bn.distributed.ranks import Ranks
 from bn.errors import Interrupted, UserError
-from bn.run import attempt as module
-from bn.run.attempt import attempt
 from bn.run.code_state import code_state
 from bn.run.directory import RunDirectory
 from bn.run.lock import InUse
+from bn.run.submission import record_job, record_submission
 
 LAUNCHER = {"changed": "stop", "signal_delay_s": 120, "max_num_timeout": 1}
 

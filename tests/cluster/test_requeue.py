@@ -5,8 +5,8 @@ import signal
 import pytest
 
 from bn.cluster.requeue import Limits, requeue_job
-from bn.cluster.submission import submission
 from bn.run.state import state_of
+from bn.run.submission import submission
 
 LIMITS = Limits(signal_delay_s=120, max_num_timeout=1)
 

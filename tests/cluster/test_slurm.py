@@ -3,15 +3,16 @@
 import pytest
 
 from bn.cluster import slurm as of_slurm
+from bn.run.environment import job_id
 
 
 def test_the_job_of_this_process(slurm, monkeypatch):
-    assert of_slurm.job_id() is None
+    assert job_id() is None
     monkeypatch.setenv("SLURM_JOB_ID", "127")
-    assert of_slurm.job_id() == "127"
+    assert job_id() == "127"
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "123")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
-    assert of_slurm.job_id() == "123_0"
+    assert job_id() == "123_0"
 
 
 def test_the_queue(slurm):

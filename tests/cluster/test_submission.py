@@ -5,17 +5,17 @@ import json
 
 import pytest
 
-from bn.cluster.submission import (
+from bn.config import to_dict
+from bn.errors import UserError
+from bn.run.code_state import CodeState
+from bn.run.directory import RunDirectory
+from bn.run.submission import (
     check_submission,
     record_job,
     record_submission,
     submission,
     withdraw_submission,
 )
-from bn.config import to_dict
-from bn.errors import UserError
-from bn.run.code_state import CodeState
-from bn.run.directory import RunDirectory
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CLEAN, DIRTY = CodeState(COMMIT, ""), CodeState(COMMIT, "--- a\n+++ b\n")
@@ -24,7 +24,7 @@ CLEAN, DIRTY = CodeState(COMMIT, ""), CodeState(COMMIT, "--- a\n+++ b\n")
 @pytest.fixture
 def here(monkeypatch):
     """Set the state of the code."""
-    return lambda state: monkeypatch.setattr("bn.cluster.submission.code_state", lambda: state)
+    return lambda state: monkeypatch.setattr("bn.run.submission.code_state", lambda: state)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from itertools import chain, combinations
 
 import pytest
 
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 SCRIPT = REPOSITORY / "scripts" / "slurm" / "train.sbatch"
 MEMORY = ("SLURM_MEM_PER_CPU", "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_GPU")

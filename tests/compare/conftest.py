@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from bn.run.heartbeat import introduction
 from tests.compare.fake_runs import ELSEWHERE, config_text, curve, line, make_run, stat
 

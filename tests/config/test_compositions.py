@@ -8,7 +8,7 @@ import pytest
 from bn.cli import planned_run, planned_runs
 from bn.cli.arguments import choices_of
 from bn.config import Config, MlpModel, MnistData, flatten, to_dict
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from tests.conftest import slowly
 
 CONFIGS = REPOSITORY / "configs"

@@ -7,7 +7,7 @@ import pytest
 
 from bn.cli import planned_run
 from bn.cli.composition import NAME_LENGTH, composed_config, run_directory_of, run_name
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 
 def name(*overrides):

@@ -6,10 +6,10 @@ import os
 import pytest
 import torchvision
 
-from bn.data.idx_sets import IDX_SETS
+from bn.config.idx_sets import IDX_SETS
 from bn.data.mnist import load_mnist
 from bn.errors import UserError
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from tests.conftest import last_of, slowly
 from tests.data.made import encoded, smooth
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torchvision
 
-from bn.data import idx_sets
-from bn.data.idx_sets import IDX_SETS
+from bn.config import idx_sets
+from bn.config.idx_sets import IDX_SETS
 from bn.data.mnist import load_mnist
 from bn.errors import UserError
 from bn.run.directory import read_lines

@@ -14,7 +14,7 @@ from bn.data import images as images_module
 from bn.data.resident import Resident
 from bn.data.stream import Stream
 from bn.errors import UserError
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 NAMES = ("imagenet", "tiny_imagenet", "cifar10", "smoke")
 

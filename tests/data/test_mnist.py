@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bn.data.mnist import load_mnist
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 ROOT = REPOSITORY / "data" / "mnist"
 COUNTS = {  # examples of each digit, as published

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torchvision
 
-from bn.data.idx_sets import IDX_SETS
+from bn.config.idx_sets import IDX_SETS
 from bn.data.mnist import load_mnist
 from bn.errors import UserError
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 SHA256 = IDX_SETS["mnist"].sha256
 NAME = "t10k-labels-idx1-ubyte"  # the file that these tests remove or damage

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bn.errors import UserError
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 
 @pytest.fixture

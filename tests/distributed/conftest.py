@@ -14,8 +14,9 @@ import torch
 from torch.distributed import TCPStore
 
 from bn.config import to_dict
+from bn.files import REPOSITORY
 from bn.run.checkpoint import list_checkpoints
-from bn.run.directory import REPOSITORY, read_lines
+from bn.run.directory import read_lines
 from tests.conftest import composed
 
 NETWORK = (

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bn.errors import Interrupted
+from bn.files import REPOSITORY
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
-from bn.run.directory import REPOSITORY
 from tests.conftest import SHORT, last_of, run_directory
 from tests.distributed.conftest import NETWORK, Started, has_passed
 

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from bn import cli
 from bn.evaluate.config import evaluation_from
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from experiments.drawing import page_with_tables
 from scripts.make_figures import DRAWN
 from tests.conftest import slowly

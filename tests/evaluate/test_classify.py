@@ -14,7 +14,7 @@ from bn.config import ImageData
 from bn.data.smoke import smoke_images
 from bn.evaluate.classify import class_names
 from bn.evaluate.crops import multicrop
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from tests.conftest import slowly
 from tests.evaluate.conftest import smoke_config
 from tests.evaluate.test_public_evaluation import file, public  # noqa: F401  # fixtures

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from bn.config import ImageData
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 
 @pytest.fixture

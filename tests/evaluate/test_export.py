@@ -13,8 +13,9 @@ from bn.errors import UserError
 from bn.evaluate import export as module
 from bn.evaluate.export import export
 from bn.evaluate.trained import load_trained
+from bn.files import REPOSITORY
 from bn.norm import BatchNorm
-from bn.run.directory import REPOSITORY, read_lines
+from bn.run.directory import read_lines
 from tests.conftest import slowly
 from tests.evaluate.test_public_evaluation import file, public  # noqa: F401  # fixtures
 

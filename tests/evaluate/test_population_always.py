@@ -8,10 +8,11 @@ from bn.data.mnist import load_mnist
 from bn.data.order import EpochOrder
 from bn.errors import Interrupted, UserError
 from bn.evaluate.accuracy import accuracy
+from bn.files import REPOSITORY
 from bn.models import mlp
 from bn.norm import population_statistics
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
-from bn.run.directory import REPOSITORY, read_lines
+from bn.run.directory import read_lines
 
 ALWAYS = ("experiment=mnist_bn", "evaluate.population=always", "evaluate.at.every=40")
 

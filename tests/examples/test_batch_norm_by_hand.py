@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from bn.files import REPOSITORY
 from bn.norm import population_statistics
-from bn.run.directory import REPOSITORY
 
 PATH = REPOSITORY / "examples" / "batch_norm_by_hand.py"
 

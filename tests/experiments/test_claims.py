@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bn.errors import UserError
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from experiments import claims, figure2, figure3, verdicts
 from experiments.drawing import RESULTS
 from experiments.verdicts.judged import clearly_above_one

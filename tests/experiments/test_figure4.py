@@ -16,9 +16,9 @@ from bn.config import to_dict
 from bn.errors import UserError
 from bn.evaluate.checkpoints import evaluate_checkpoints
 from bn.evaluate.config import evaluation_from
+from bn.files import REPOSITORY
 from bn.models.build import build_model
 from bn.run.checkpoint import list_checkpoints, save_checkpoint
-from bn.run.directory import REPOSITORY
 from experiments import EXPERIMENTS, figure4, networks
 from experiments.drawing import differences, make
 

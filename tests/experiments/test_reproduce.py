@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hydra import initialize_config_dir
 
 from bn.cli import composed_config, members, planned_runs
 from bn.config import MlpModel, MnistData, flatten, to_dict
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from experiments import EXPERIMENTS, batch_size, fair_comparison, groups
 from experiments.drawing import RESULTS, has_records
 from tests.conftest import slowly

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("nbclient")

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from bn.data.mnist import load_mnist
+from bn.files import REPOSITORY
 from bn.models.build import build_model
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
-from bn.run.directory import REPOSITORY, read_lines
+from bn.run.directory import read_lines
 
 
 def test_it_is_the_accuracy_on_the_training_examples(trained):

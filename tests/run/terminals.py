@@ -11,7 +11,7 @@ import termios
 import threading
 import time
 
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 ESCAPE = re.compile(r"\x1b\[\d*[A-Za-z]")
 

@@ -4,8 +4,8 @@ import shlex
 import subprocess
 import sys
 
+from bn.files import REPOSITORY
 from bn.run.commands import command, listing
-from bn.run.directory import REPOSITORY
 from bn.run.final_lines import final_lines
 
 

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from bn.cli import planned_run
+from bn.cli.single_run import attempt
 from bn.config import config_from, to_dict
 from bn.distributed.ranks import Ranks
 from bn.errors import UserError
-from bn.run.attempt import attempt
 from bn.run.directory import read_lines
 from bn.run.final_lines import OVERFITTED, final_lines
 from bn.tasks import mnist

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
+from bn.cli.single_run import attempt
 from bn.config.choices import OBSERVATIONS
 from bn.distributed.ranks import Ranks
 from bn.errors import Interrupted, UserError
-from bn.run.attempt import attempt
 from bn.run.checkpoint import list_checkpoints
 from bn.run.directory import read_lines
 from bn.run.warm_start import BY_LENGTH, check_warm_start

@@ -14,8 +14,9 @@ import pytest
 from bn.cli import planned_run
 from bn.distributed.ranks import Ranks, ranks_from_env
 from bn.errors import UserError
+from bn.files import REPOSITORY
 from bn.run.checkpoint import list_checkpoints
-from bn.run.directory import REPOSITORY, RunDirectory
+from bn.run.directory import RunDirectory
 
 LONG = ("experiment=mnist_bn", "steps=1000000", "checkpoint_every=1000000", "evaluate.at.every=1000000")
 

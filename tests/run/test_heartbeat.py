@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from bn.files import REPOSITORY
 from bn.run import heartbeat
-from bn.run.directory import REPOSITORY
 from bn.run.heartbeat import Holder, holder_of, introduction
 
 

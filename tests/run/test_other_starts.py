@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
+from bn.cli.single_run import attempt
 from bn.distributed.ranks import Ranks
 from bn.errors import UserError
-from bn.run.attempt import attempt
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
 from bn.train import train
 

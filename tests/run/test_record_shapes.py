@@ -12,7 +12,6 @@ import shutil
 import pytest
 import yaml
 
-from bn.cluster.submission import check_submission, record_job, record_submission, submission
 from bn.compare import columns
 from bn.errors import UserError
 from bn.evaluate.records import read_record as read_evaluation
@@ -23,6 +22,7 @@ from bn.run.directory import RunDirectory, read_lines
 from bn.run.heartbeat import holder_of
 from bn.run.loggers.wandb import _run_id
 from bn.run.state import state_of
+from bn.run.submission import check_submission, record_job, record_submission, submission
 from experiments import collected
 
 RUN = "experiment=mnist_bn"

@@ -10,8 +10,9 @@ import torch
 import yaml
 
 from bn.config import config_from, to_dict
+from bn.files import REPOSITORY
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
-from bn.run.directory import REPOSITORY, RunDirectory, read_lines
+from bn.run.directory import RunDirectory, read_lines
 
 FILES = {"config.yaml", "env.json", "metrics.jsonl", "activations.npz", "status.json", "checkpoints", "lock"}
 

@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from bn.run import sweep_progress as module
+from bn.compare import sweep_progress as module
+from bn.compare.sweep import SweepMember, differing_keys, member_names, sweep_summary
+from bn.compare.sweep_progress import SweepProgress, show_sweep
 from bn.run.commands import listing
-from bn.run.sweep import SweepMember, differing_keys, member_names, sweep_summary
-from bn.run.sweep_progress import SweepProgress, show_sweep
 from tests.run.terminals import Terminal, pieces, screen
 
 SEEDS = ("0", "1", "2")

@@ -15,9 +15,9 @@ from hydra.errors import HydraException
 from bn.cli import planned_run
 from bn.cli.arguments import choices_of
 from bn.errors import Interrupted, UserError
+from bn.files import REPOSITORY
 from bn.run import code_state as module
 from bn.run.code_state import MAX_BYTES, MAX_FILES, CodeState, code_state
-from bn.run.directory import REPOSITORY
 from bn.run.state import find_runs
 from tests.conftest import slowly
 

@@ -6,9 +6,9 @@ import sys
 import pytest
 from tqdm import tqdm
 
+from bn.cli.single_run import attempt
 from bn.distributed.ranks import Ranks
 from bn.errors import Diverged, Interrupted
-from bn.run.attempt import attempt
 from bn.run.final_lines import final_lines
 from bn.run.transcript import copy_output
 from bn.train import train

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bn.files import atomic_file, open_locked, remove_partial_files, write_atomically
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY, atomic_file, open_locked, remove_partial_files, write_atomically
 from experiments import drawing
 from scripts import make_figures
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 pytestmark = [
     pytest.mark.slow,

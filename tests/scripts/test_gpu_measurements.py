@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from bn.run.environment import processor
 from scripts import gpu_measurements
 from scripts.gpu_measurements import MEASUREMENTS, is_done

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 SCRIPT = REPOSITORY / "scripts" / "gpu_trainings.py"
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 
 SCRIPTS = sorted(
     path

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from bn.cli.single_run import attempt
 from bn.distributed.ranks import Ranks
 from bn.errors import CaptureFailed, UserError
-from bn.run.attempt import attempt
 from bn.tasks import build_task, compiling, cuda_graph
 from bn.tasks.compiling import should_compile
 from bn.tasks.memory import report_out_of_memory

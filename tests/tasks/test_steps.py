@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from bn.data.mnist import Examples, load_mnist
 from bn.data.order import EpochOrder
 from bn.data.seeds import generator
+from bn.files import REPOSITORY
 from bn.fused_mlp import FusedStep
 from bn.models import mlp
 from bn.models.mlp import MLP
 from bn.norm import BatchNorm, reference_backward, reference_forward
-from bn.run.directory import REPOSITORY
 from bn.tasks.optim import sgd
 from bn.tasks.steps import AutogradStep
 

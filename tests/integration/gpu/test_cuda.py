@@ -9,9 +9,9 @@ from torch.testing import assert_close
 from bn.data.mnist import load_mnist
 from bn.data.order import EpochOrder
 from bn.errors import Interrupted
+from bn.files import REPOSITORY
 from bn.models.build import build_model
 from bn.models.mlp import MLP
-from bn.run.directory import REPOSITORY
 from bn.tasks.cuda_graph import CudaGraphStep
 from bn.tasks.mnist import build_step
 

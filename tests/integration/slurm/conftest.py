@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bn.run.directory import REPOSITORY, RunDirectory
+from bn.files import REPOSITORY
+from bn.run.directory import RunDirectory
 from scripts.slurm.throwaway_cluster import missing
 
 SCRIPT = REPOSITORY / "scripts" / "slurm" / "throwaway_cluster.py"

@@ -4,7 +4,7 @@ import random
 import sys
 import time
 
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from experiments import figure1
 from tests.integration.slurm.conftest import starts
 

@@ -4,8 +4,8 @@ import json
 import re
 import signal
 
-from bn.cluster.submission import submission
 from bn.files import write_atomically
+from bn.run.submission import submission
 from tests.integration.slurm.conftest import starts
 
 # Some seconds, to be disturbed in.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from scripts.slurm import throwaway_cluster
 
 SCRIPT = REPOSITORY / "scripts" / "slurm" / "throwaway_cluster.py"

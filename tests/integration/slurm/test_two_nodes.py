@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from bn.files import REPOSITORY
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
-from bn.run.directory import REPOSITORY
 from tests.conftest import SHORT, last_of
 from tests.distributed.conftest import NETWORK
 from tests.integration.slurm.conftest import starts

@@ -13,7 +13,7 @@ from torchvision.datasets.imagenet import ARCHIVE_META
 
 from bn.data.datasets import read_tree
 from bn.errors import UserError
-from bn.run.directory import REPOSITORY
+from bn.files import REPOSITORY
 from scripts import prepare_imagenet
 
 pytestmark = pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")  # from torchvision

@@ -12,18 +12,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bn.cluster.requeue import RESUMES, Limits, requeue_job, should_requeue
-from bn.cluster.slurm import job_id, wait_for_the_end
-from bn.cluster.submission import check_submission, submission
+from bn.cluster.slurm import wait_for_the_end
 from bn.config import Config
 from bn.data.availability import check_data, fetch_data
 from bn.distributed.ranks import Ranks, check_processes
 from bn.errors import Interrupted, UserError, is_out_of_memory, reason_of
 from bn.run.code_state import code_state
 from bn.run.directory import NoRunDirectory, RunDirectory
+from bn.run.environment import job_id
 from bn.run.final_lines import final_lines
 from bn.run.lock import InUse
-from bn.run.signals import stop_signal
+from bn.run.submission import check_submission, submission
 from bn.run.warm_start import check_warm_start, extend_run
+from bn.signals import stop_signal
 
 # In a SLURM job: how long to wait for the lock, which a process on a lost node may still seem to hold.
 PATIENCE_S = 180.0
@@ -147,7 +148,7 @@ def _work_and_close(run: RunDirectory, ranks: Ranks, limits: Limits | None, work
 def check_device(config: Config, ranks: Ranks) -> None:
     """Raise UserError if the device is not available or processes would share a GPU."""
     if config.device == "cuda":
-        from bn.train import select_device
+        from bn.run.device import select_device
 
         select_device(config.device)
     if ranks.size > 1 and config.device != "cpu":

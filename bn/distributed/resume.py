@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from bn.config import Config, InceptionModel
 from bn.data.seeds import derive_seed
+from bn.distributed.losses import LossWindow
 from bn.distributed.team import Team, load_statistics
-from bn.run.losses import LossWindow
 
 
 def process_state(

@@ -13,11 +13,11 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bn.compare.sweep import SweepMember, count_states, member_names
 from bn.errors import printable
 from bn.run.directory import ENDED
 from bn.run.formatting import format_duration
 from bn.run.state import RunState, state_of
-from bn.run.sweep import SweepMember, count_states, member_names
 
 POLL_S = 1.0  # between two reads of the run directories
 EVERY_S = 30.0  # between two lines where there is no terminal
