@@ -104,6 +104,13 @@ class _Bar(tqdm):
     def format_dict(self) -> MutableMapping[str, Any]:
         found = super().format_dict
         columns = found["ncols"] or 80  # some terminals do not report it
-        shown = {"desc": self.desc, "percentage": 0, "bar": " " * LEAST_BAR, "n": self.n, "total": self.total}
-        fits = (text for text in FORMATS if len(text.format(**shown)) <= columns)
+        # At its widest, so that the format does not change during the run.
+        widest = {
+            "desc": self.desc,
+            "percentage": 100,
+            "bar": " " * LEAST_BAR,
+            "n": self.total,
+            "total": self.total,
+        }
+        fits = (text for text in FORMATS if len(text.format(**widest)) <= columns)
         return {**found, "ncols": columns, "bar_format": next(fits, FORMATS[-1])}
