@@ -205,7 +205,7 @@ def test_the_prepared_sweep_is_a_tag(fake, planned):
 
 def test_a_member_knows_its_sweep(cli, typed, planned, monkeypatch):
     seen = []
-    monkeypatch.setattr("bn.cli.single_run", lambda run, *_, **__: seen.append(run.sweep) or ("done", "well"))
+    monkeypatch.setattr("bn.cli.attempt", lambda run, *_, **__: seen.append(run.sweep) or ("done", "well"))
     cli(*typed("sweep=figure1", "experiment=mnist_bn", "seed=0", "hydra/launcher=basic"))
     cli(*typed("experiment=mnist_bn"))
     assert seen == ["figure1", None]
