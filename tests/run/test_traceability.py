@@ -156,9 +156,8 @@ CHANGED = CodeState("1" * 40, "a change\n")
 @pytest.fixture
 def code(monkeypatch):
     def is_now(state):
-        for name in ("attempt", "environment"):
-            monkeypatch.setattr(f"bn.run.{name}.code_state", lambda: state)
-        monkeypatch.setattr("bn.cli.code_state", lambda: state)
+        for name in ("cli", "cli.single_run", "run.environment"):
+            monkeypatch.setattr(f"bn.{name}.code_state", lambda: state)
 
     return is_now
 
