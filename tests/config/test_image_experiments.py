@@ -73,7 +73,8 @@ def test_each_experiment_is_its_factors_of_the_base(scale):
         assert changed == CHANGES[experiment], experiment
 
 
-@pytest.mark.parametrize(("experiment", "scale"), [("bn_x5", "cifar10"), *slowly(("bn_x30", "imagenet"))])
+@pytest.mark.slow
+@pytest.mark.parametrize(("experiment", "scale"), [("bn_x5", "cifar10"), ("bn_x30", "imagenet")])
 def test_each_ablation_sets_its_switch_back_to_the_base_and_nothing_else(experiment, scale):
     base = values("experiment=inception", f"scale={scale}")
     whole = values(f"experiment={experiment}", f"scale={scale}")
@@ -94,7 +95,8 @@ def test_a_member_of_the_ensemble_can_be_ablated_too():
     assert found == {**values("experiment=ensemble", "scale=smoke", "member=2"), "model.dropout": 0.4}
 
 
-@pytest.mark.parametrize("scale", ["cifar10", *slowly("imagenet", "tiny_imagenet", "smoke")])
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", ["cifar10", "imagenet", "tiny_imagenet", "smoke"])
 def test_the_six_members_are_bn_x30_with_the_three_changes_spread_over_them(scale):
     base = values("experiment=bn_x30", f"scale={scale}")
     found = []

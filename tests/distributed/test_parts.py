@@ -15,6 +15,7 @@ from tests.conftest import composed
 from tests.distributed.conftest import NETWORK
 
 
+@pytest.mark.slow
 def test_two_ranks_equal_one_process_that_adds_the_gradients_of_two_groups(together):
     """Bit-exact parameters and statistics of each rank, over four steps with momentum."""
     overrides = ("optim.momentum=0.9",)

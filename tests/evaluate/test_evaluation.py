@@ -66,6 +66,7 @@ def test_an_ensemble_is_the_mean_of_class_probabilities(
         assert (each["top1_correct"], each["top5_correct"]) == correct(expected, labels)
 
 
+@pytest.mark.slow
 def test_it_agrees_with_the_training_log(trained, evaluate):
     """The same images, and the same mini-batches for Algorithm 2."""
     run = trained(

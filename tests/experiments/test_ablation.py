@@ -8,7 +8,6 @@ from bn.config import flatten, to_dict
 from bn.errors import UserError
 from experiments import ablation, collected, style
 from experiments.drawing import differences, make
-from tests.conftest import slowly
 
 FAST, SLOW = {100: 0.5, 200: 0.6, 300: 0.7}, {100: 0.3, 200: 0.5, 300: 0.6}  # 0.55 at steps 150 and 250
 
@@ -82,7 +81,8 @@ def test_the_figure_has_each_mean_where_it_belongs(runs, tmp_path, monkeypatch):
     assert [text.get_text() for text in right.texts] == ["reached by 2 of 2 with, 1 of 2 without"]
 
 
-@pytest.mark.parametrize(("group", "experiment"), [("ablation", "bn_x5"), *slowly(("switch", "bn_baseline"))])
+@pytest.mark.slow
+@pytest.mark.parametrize(("group", "experiment"), [("ablation", "bn_x5"), ("switch", "bn_baseline")])
 def test_each_run_of_the_sweeps_is_recognized(group, experiment):
     off = flatten(to_dict(planned_run(("experiment=inception", "scale=smoke")).config))
     assert set(choices_of(group)) == {"none", *ablation.KEYS}

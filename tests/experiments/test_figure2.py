@@ -169,6 +169,7 @@ def test_the_legend_says_all_of_it(axis):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_drawing_twice_gives_the_same_bytes(runs, tmp_path):
     figure2.collect(runs, tmp_path / "figure2")
     make("figure2", figure2, tmp_path)

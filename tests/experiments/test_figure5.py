@@ -45,6 +45,7 @@ def test_what_the_paper_says_of_the_whole_stands_beside_what_is_counted(table):
     assert channels[1:] == ["576, 576, 1024", "608, 608, 1056; with 96, as printed"]
 
 
+@pytest.mark.slow
 def test_an_experiment_without_records_is_drawn_and_checked(tmp_path):
     assert has_records("figure5", figure5, tmp_path)
     make("figure5", figure5, tmp_path)

@@ -104,6 +104,7 @@ def test_the_sweeps_of_the_arguments_have_different_members(sweep):
     assert len({run.path for run in runs}) == len(runs) == ARGUMENTS[sweep]
 
 
+@pytest.mark.slow
 def test_every_size_of_the_mini_batch_sees_as_many_examples():
     sweeps = [(f"batch_size_{size}", size, []) for size in batch_size.SIZES]
     sweeps += [(f"groups_{size}", size, ["model.norm_group=2"]) for size in groups.GROUPS]
