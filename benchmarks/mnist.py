@@ -204,7 +204,7 @@ def plain_loop(config: Config, data: Examples, device: torch.device, compiled: b
 def dataloader_loop(config: Config, data: Examples, device: torch.device) -> Run:
     """A loop as usually published: PIL images converted one by one, and the loss read at every step."""
 
-    class Examples(Dataset):
+    class Digits(Dataset):
         images, labels = data.images.cpu().view(-1, 28, 28).numpy() * 255, data.labels.tolist()
 
         def __len__(self) -> int:
@@ -215,7 +215,7 @@ def dataloader_loop(config: Config, data: Examples, device: torch.device) -> Run
 
     model = plain_model(config, device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    loader = DataLoader(Examples(), batch_size=BATCH, shuffle=True)
+    loader = DataLoader(Digits(), batch_size=BATCH, shuffle=True)
     iterator = iter(loader)
 
     def step() -> float:

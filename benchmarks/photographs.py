@@ -1,6 +1,6 @@
 """Generated stand-ins for ImageNet's photographs, similar in size, detail and JPEG size.
 
-"Dead leaves" (overlapping ellipses of all sizes, each with its own colour and texture) give the edges of
+"Dead leaves" (overlapping ellipses of all sizes, each with its own color and texture) give the edges of
 natural images, noise with a 1/f spectrum their texture, and a little white noise the camera's grain. At
 quality 93 with halved chroma, an image of 500x375 takes about 110 KB, as in ImageNet.
 """
@@ -28,8 +28,8 @@ def photograph(seed: int, height: int = 375, width: int = 500) -> np.ndarray:
         dy, dx = rows[window[0]] - y, columns[:, window[1]] - x
         along, across = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
         inside = along**2 + (across / flatness) ** 2 < radius**2
-        colour = draw.uniform(20, 235) + draw.normal(0, 30, 3)
-        image[window][inside] = colour + draw.uniform(2, 25) * texture[window][inside, None]
+        color = draw.uniform(20, 235) + draw.normal(0, 30, 3)
+        image[window][inside] = color + draw.uniform(2, 25) * texture[window][inside, None]
     image += 22 * _noise(draw, height, width)[..., None]
     image += 6 * np.stack([_noise(draw, height, width) for _ in range(3)], 2)
     image += 4 * draw.standard_normal((height, width, 1))

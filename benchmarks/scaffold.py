@@ -105,7 +105,8 @@ class IncrementalRecord:
             shape = {"facts": dict, "found": dict, "commits?": dict}
             kept = read_record(self._part(folder), shape, "remove it to measure anew")
             if kept and kept["facts"] == self._facts:
-                self._found, self._commits = kept["found"], kept.get("commits", {})
+                self._found = kept["found"]
+                self._commits = kept.get("commits", dict.fromkeys(self._found, "unknown"))
 
     def once(self, key: str, measure: Callable[[], T]) -> T:
         """Return the saved result for `key`, or else measure, print and save it."""

@@ -93,8 +93,8 @@ def cost_of(name: str, unit: Unit, u: Tensor, rounds: int) -> Cost:
 def inverse_root(u: Tensor) -> Tensor:
     """Cov[u]^(-1/2), (C, C), of the channels of u (N, C, H, W), with EPS added to the variances."""
     by_channel = u.transpose(0, 1).flatten(1)
-    centred = by_channel - by_channel.mean(1, keepdim=True)
-    covariance = centred @ centred.T / centred.shape[1]
+    centerd = by_channel - by_channel.mean(1, keepdim=True)
+    covariance = centerd @ centerd.T / centerd.shape[1]
     values, vectors = torch.linalg.eigh(covariance)
     return vectors * torch.rsqrt(values.clamp(min=0) + EPS) @ vectors.T
 

@@ -12,7 +12,7 @@ factors, untuned. Measured numbers: results/base_rate/table.md.
 Deviations and assumptions: the setting with the highest accuracy on the held-out images at the end of the
 training is chosen. A run that diverged or was stopped early is listed and cannot be chosen. There is one
 seed: an accuracy has a standard error of about half a point from the 5,000 images, and more from the seed, so
-neighbours of the chosen setting may be as good.
+neighbors of the chosen setting may be as good.
 """
 
 from collections.abc import Mapping, Sequence
@@ -108,7 +108,7 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
     note = (
         f"Inception, {networks.setting(config)}, on all training images but {config['data.validation']:,}: "
         f"accuracy (%) on those held out, at the last evaluation, one seed. The highest is chosen. Its "
-        f"neighbours may be as good: an accuracy has a standard error of about "
+        f"neighbors may be as good: an accuracy has a standard error of about "
         f"{_standard_error(accuracy, best, config):.1f} points from the images alone, and seeds differ more "
         f"(Figure 3). {found} {collected.origin(document)}"
     )

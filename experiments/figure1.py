@@ -5,7 +5,7 @@ keeps the distribution of the inputs to its sigmoids stable.
 
 (a) Test accuracy against step, with moving averages: mean and range of the seeds. (b, c) The 15th, 50th and
 85th percentiles of the input to the sigmoid of one typical unit of the last hidden layer, without and with
-BN: the unit of seed 0, and the range of the five seeds' typical units. Colour and dashes show the network, as
+BN: the unit of seed 0, and the range of the five seeds' typical units. Color and dashes show the network, as
 in (a); a label and the line width show the percentile.
 
 Measured numbers, with n: results/figure1/table.md. Deviations and assumptions: the paper does not say how its

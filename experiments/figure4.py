@@ -11,7 +11,7 @@ Deviations and assumptions: the paper's rows of one network are taken to be BN-x
 crops are exactly GoogLeNet's; configs/experiment/ensemble.yaml assigns the changes to the six members.
 Networks are evaluated at the end of their training with Algorithm 2's statistics, not at their best step. The
 rows of one network are means over the seeds that have ended, or lists if they lie more than ten points apart;
-there is one ensemble, of all six. GoogLeNet's left, centre and right squares of a square image coincide, so
+there is one ensemble, of all six. GoogLeNet's left, center and right squares of a square image coincide, so
 only 48 of its 144 crops differ. The table's header gives the scale.
 """
 

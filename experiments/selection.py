@@ -128,7 +128,7 @@ def read_further(folder: Path, names: Sequence[str], grid: Grid) -> dict[Case, l
 
 
 def percent(runs: Sequence[Run], of: Callable[[Run], float] = lambda run: run.test) -> str:
-    """The accuracy in %: mean ± half-width of the 95% interval, or each seed where they lie `APART`."""
+    """The accuracy in %: mean ± half-width of the 95% interval, or each seed if `APART` or more apart."""
     return collected.summary([100 * of(run) for run in runs], APART)
 
 

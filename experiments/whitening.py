@@ -21,7 +21,7 @@ examples, in a mini-batch of 32 images of 224 pixels. It consists of the covaria
 square root by an eigendecomposition, without the product with the input and without gradients. This is a
 lower bound, because a convolution's full input is a patch, nine times as wide for 3x3. Time is CPU time on
 one core; the layer's time is the convolution's forward pass alone. The separable first convolution whitens
-its three colours. Multiply-adds are m C^2 for the covariance of m locations, and 10 C^3 for the inverse
+its three colors. Multiply-adds are m C^2 for the covariance of m locations, and 10 C^3 for the inverse
 square root, a usual estimate.
 """
 

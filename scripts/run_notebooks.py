@@ -3,7 +3,7 @@
     python scripts/run_notebooks.py         all of notebooks/
     python scripts/run_notebooks.py why     one of them
 
-Figures are saved as PNG with 256 colours, a third of the bytes.
+Figures are saved as PNG with 256 colors, a third of the bytes.
 """
 
 import argparse
@@ -60,14 +60,14 @@ def executed(path: Path):
 
 
 def keep_small_figures(notebook) -> None:
-    """Convert each PNG output to 256 colours, in place."""
+    """Convert each PNG output to 256 colors, in place."""
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             if png := output.get("data", {}).get("image/png"):
-                output["data"]["image/png"] = base64.b64encode(in_256_colours(base64.b64decode(png))).decode()
+                output["data"]["image/png"] = base64.b64encode(in_256_colors(base64.b64decode(png))).decode()
 
 
-def in_256_colours(png: bytes) -> bytes:
+def in_256_colors(png: bytes) -> bytes:
     image = Image.open(io.BytesIO(png)).convert("RGB")
     small = io.BytesIO()
     image.quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)

@@ -28,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bn import __version__
 from bn.cli.arguments import CONFIGS, check_arguments, checked_key
-from bn.cli.composition import composed_config, records_note, run_directory_of
+from bn.cli.composition import composed_config, interpolates_seed, records_note, run_directory_of
 from bn.cli.errors import message_of, raised_by_hydra
 from bn.cli.help import help_page
 from bn.cli.single_run import Outcome, Work, attempt, check_device
@@ -166,23 +166,37 @@ def planned_runs(sweep: str, arguments: Sequence[str] = ()) -> list[RunDirectory
 def planned_run(overrides: Sequence[str]) -> RunDirectory:
     """Return the run directory of these overrides, cached: composing is slow.
 
-    Overrides that differ only in the seed are composed once.
+    Overrides that differ only in the seed are composed once, unless another value depends on the seed.
     """
     return _planned_run(tuple(overrides))
 
 
 @functools.cache
 def _planned_run(overrides: tuple[str, ...]) -> RunDirectory:
-    seeds = [override for override in overrides if re.fullmatch(r"seed=[0-9]{1,9}", override)]
-    if len(seeds) == 1 and not any("${" in override for override in overrides):
-        seed = int(seeds[0].removeprefix("seed="))
-        run = _planned_run(tuple(override for override in overrides if override not in seeds))
-        config = dataclasses.replace(run.config, seed=seed)
-        return RunDirectory(run.path.with_name(f"seed_{seed}"), config)
+    seeds = [override for override in overrides if re.fullmatch(r"seed=(0|[1-9][0-9]{0,8})", override)]
+    if len(seeds) != 1:
+        return _composed_run(overrides)[0]
+    setting = tuple(override for override in overrides if override not in seeds)
+    if setting not in _settings:
+        _settings[setting] = _composed_run(overrides)
+    run, depends_on_seed = _settings[setting]
+    if depends_on_seed:
+        return _composed_run(overrides)[0]
+    seed = int(seeds[0].removeprefix("seed="))
+    return RunDirectory(run.path.with_name(f"seed_{seed}"), dataclasses.replace(run.config, seed=seed))
+
+
+_settings: dict[tuple[str, ...], tuple[RunDirectory, bool]] = {}  # by the overrides without the seed
+
+
+@functools.cache
+def _composed_run(overrides: tuple[str, ...]) -> tuple[RunDirectory, bool]:
+    """Compose the run directory, and tell whether another value of the config depends on the seed."""
     for override in overrides:
         checked_key(override)
     composed = composed_config(overrides)
-    return run_directory_of(composed, dict(composed.hydra.runtime.choices))
+    run = run_directory_of(composed, dict(composed.hydra.runtime.choices))
+    return run, interpolates_seed(composed)
 
 
 def members_to_start(
@@ -221,7 +235,7 @@ def members_to_start(
             raise UserError(f"{error} (member {words})") from error
         if run.path in seen:
             raise UserError(
-                f"{run.name}: two members of the sweep are this run: {seen[run.path]} and {words}"
+                f"{run.name}: two members of the sweep: {seen[run.path]} and {words}: accepted: one of them"
             )
         seen[run.path] = words
         if run.status.get("state") == "failed" and failed == "leave":

@@ -35,8 +35,16 @@ def composed_config(overrides: Sequence[str], name: str = "train") -> DictConfig
 
 def plain_values(composed: DictConfig) -> dict[str, Any]:
     """The plain values of a composed config, resolved, without Hydra's node."""
-    keys = [str(key) for key in composed if key != "hydra"]
-    return OmegaConf.to_container(OmegaConf.masked_copy(composed, keys), resolve=True)  # type: ignore[return-value]
+    return OmegaConf.to_container(_without_hydra(composed), resolve=True)  # type: ignore[return-value]
+
+
+def interpolates_seed(composed: DictConfig) -> bool:
+    """Whether a value refers to the seed, as `start='runs/mnist_bn/default/seed_${seed}'` does."""
+    return re.search(r"\$\{[^}]*\bseed\b", OmegaConf.to_yaml(_without_hydra(composed))) is not None
+
+
+def _without_hydra(composed: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
 
 
 def run_directory_of(composed: DictConfig, choices: Mapping[str, Any]) -> RunDirectory:
@@ -56,7 +64,7 @@ def records_note(run: RunDirectory, choices: Mapping[str, Any]) -> str:
     base, _ = _compose_base(_base_overrides(config))
     values = flatten(to_dict(config)).items()
     keys = ", ".join(key for key, value in values if key.startswith(RECORDED) and base.get(key) != value)
-    return f"{keys}: changes the records, so this is another run than {os.path.relpath(twin)}"
+    return f"{keys}: changes the records, so this is a different run from {os.path.relpath(twin)}"
 
 
 def _path(config: Config, name: str) -> Path:

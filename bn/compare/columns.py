@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bn.compare.runs import Run
 from bn.compare.settings import ABSENT, LONGEST, differing_keys, short_names, shown
-from bn.compare.terminal import coloured, cut, shortened, span
+from bn.compare.terminal import colored, cut, shortened, span
 from bn.errors import printable
 from bn.run.state import RunState
 
@@ -44,7 +44,7 @@ def table(runs: Sequence[Run], names: Sequence[str], width: int) -> list[str]:
         reasons[0] = "reason" * any(reasons)
     lines = []
     for row, reason in zip(zip(*(column.lines() for column in columns), strict=True), reasons, strict=True):
-        lines.append(coloured(cut("  ".join([*row, reason * beside]).rstrip(), width)))
+        lines.append(colored(cut("  ".join([*row, reason * beside]).rstrip(), width)))
         if reason and not beside:
             lines.append(cut(f"    {reason}", width))
     return [*lines, cut(f"no room for {', '.join(hidden)}", width)] if hidden else lines

@@ -1,4 +1,4 @@
-"""`runs.py plot`: plots logged numbers, one colour for each setting.
+"""`runs.py plot`: plots logged numbers, one color for each setting.
 
 A line shows the mean over the seeds of a setting and a band their range, up to the last step that all seeds
 have. Beyond it, each seed has a thin line. bn/compare/percentiles.py implements `--percentiles`.

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogFormatterSciNotation
 
 from bn.files import atomic_file
 
-# Okabe and Ito's colours, for colour-blind readers; dashes and lightness distinguish them in grayscale.
+# Okabe and Ito's colors, for color-blind readers; dashes and lightness distinguish them in grayscale.
 LOOKS: tuple[dict[str, Any], ...] = (
     {"color": "#D55E00", "linestyle": (0, (4, 1.5))},
     {"color": "#0072B2", "linestyle": "-"},
@@ -44,11 +44,11 @@ RC: dict[Any, Any] = {
 
 
 def looks_of(number: int) -> list[dict[str, Any]]:
-    """Colours and dashes of `number` settings; a sequence of viridis colours if LOOKS has too few."""
+    """Colors and dashes of `number` settings; a sequence of viridis colors if LOOKS has too few."""
     if number <= len(LOOKS):
         return list(LOOKS[:number])
-    colours = matplotlib.colormaps["viridis"]
-    return [{"color": colours(0.92 * i / (number - 1)), "linestyle": "-"} for i in range(number)]
+    colors = matplotlib.colormaps["viridis"]
+    return [{"color": colors(0.92 * i / (number - 1)), "linestyle": "-"} for i in range(number)]
 
 
 @contextmanager

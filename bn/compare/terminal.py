@@ -1,4 +1,4 @@
-"""Formats text for terminals: width, colours, columns and abbreviations."""
+"""Formats text for terminals: width, colors, columns and abbreviations."""
 
 import csv
 import io
@@ -23,8 +23,8 @@ def width() -> int:
     return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else sys.maxsize
 
 
-def coloured(line: str) -> str:
-    """Colour the state at the start of a line, on a terminal without NO_COLOR."""
+def colored(line: str) -> str:
+    """Color the state at the start of a line, on a terminal without NO_COLOR."""
     state = line.partition(" ")[0]
     if not sys.stdout.isatty() or "NO_COLOR" in os.environ or state not in COLOURS:
         return line

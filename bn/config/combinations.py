@@ -9,7 +9,7 @@ from bn.config.schema import UNIT, Config, ImageData, InceptionModel, MlpModel, 
 from bn.errors import UserError
 
 MOST_WEIGHTS = 1 << 28  # in an MLP's matrices: 1 GiB
-MOST_EVALUATIONS = 1_000_000  # their steps are held in memory
+MOST_EVALUATIONS = 1_000_000  # the step numbers of all evaluations are held in memory
 UNPROFILED = 10  # steps before the profiled ones
 
 

@@ -39,7 +39,7 @@ class Schedule:
     """The steps in `early`, every `every` steps, and the last step."""
 
     early: Annotated[tuple[Natural, ...], "distinct", Doc("additional single steps", "steps")]
-    every: Annotated[Count, Doc("interval", "steps")]
+    every: Annotated[Count, Doc("interval between evaluations or observations", "steps")]
 
     def steps(self, last: int) -> frozenset[int]:
         early = (step for step in self.early if step <= last)
@@ -139,8 +139,8 @@ class InceptionModel:
 class Decay:
     """Learning rate after n steps: initial value * factor ** (speed * n / every)."""
 
-    factor: Annotated[float, "> 0, <= 1", Doc("factor per `every` steps; 1: constant learning rate")]
-    every: Annotated[Count, Doc("steps per factor; with lr_batch, steps of lr_batch examples", "steps")]
+    factor: Annotated[float, "> 0, <= 1", Doc("multiplies the rate every `every` steps; 1: constant")]
+    every: Annotated[Count, Doc("with lr_batch, counted in mini-batches of lr_batch examples", "steps")]
     speed: Annotated[float, "> 0, <= 1e6", Doc("speed-up of the decay; the paper's is 6 (section 4.2.1)")]
 
 
@@ -150,13 +150,13 @@ class Optim:
 
     name: Annotated[str, OPTIMIZERS, Doc("set by optim=NAME")] = "sgd"
     lr: Annotated[Positive, Doc("initial learning rate, before lr_factor and lr_batch")]
-    lr_factor: Annotated[Positive, Doc("factor of lr, set by experiments")]
+    lr_factor: Annotated[Positive, Doc("multiplies lr; set by experiments")]
     lr_batch: Annotated[Count | None, Doc("scale lr by batch / lr_batch; null: do not", "examples")]
     decay: Decay
     batch: Annotated[Batch, Doc("size of a mini-batch", "examples")]
     momentum: Annotated[float, ">= 0, < 1", Doc("momentum, for optim.name=sgd only")]
     weight_decay: Annotated[float, ">= 0, <= 1000", Doc("L2 on all W, not on gamma, beta and biases")]
-    weight_decay_factor: Annotated[float, ">= 0, <= 1000", Doc("factor of weight_decay, set by experiments")]
+    weight_decay_factor: Annotated[float, ">= 0, <= 1000", Doc("multiplies weight_decay; set by experiments")]
 
     @property
     def initial_rate(self) -> float:
@@ -184,7 +184,7 @@ class Probe:
 
     at: Schedule
     examples: Annotated[
-        int, ">= 1, <= 60000", Doc("same in every run, rounded up to whole mini-batches", "examples")
+        int, ">= 1, <= 60000", Doc("same in every run; rounded up to whole mini-batches", "examples")
     ]
     layers: Annotated[
         tuple[str, ...], "distinct", Doc("Inception only, such as [inception_4c.conv_3x3]; the MLP has all")
@@ -225,9 +225,9 @@ class Config:
     member: Annotated[Annotated[int, ">= 1, <= 6"] | None, Doc("network of experiment=ensemble")]
     seed: Annotated[int, ">= 0, <= 4294967295", Doc("seed of all random numbers")]
     steps: Annotated[Count, Doc("length of the training, before steps_factor", "steps")]
-    steps_factor: Annotated[float, "> 0, <= 1000", Doc("factor of steps, set by experiments")] = 1.0
+    steps_factor: Annotated[float, "> 0, <= 1000", Doc("multiplies steps; set by experiments")] = 1.0
     device: Annotated[Literal["auto", "cpu", "cuda"], Doc("training device; auto: a GPU if available")]
-    threads: Annotated[Threads, Doc("number of CPU threads; changes the last bits of results")]
+    threads: Annotated[Threads, Doc("number of CPU threads; results differ in the last bits")]
     step_path: Annotated[
         Literal["auto", "fused", "autograd"],
         Doc("implementation of the MLP's step, with the same numbers; auto: fused if possible"),
@@ -247,8 +247,8 @@ class Config:
     observe: Annotated[
         tuple[Annotated[str, OBSERVATIONS], ...], "distinct", Doc("observations made during training")
     ] = ("percentiles",)
-    log_every: Annotated[int, ">= 1, <= 1e6", Doc("interval of logs; changing it makes another run", "steps")]
-    checkpoint_every: Annotated[Count, Doc("interval of checkpoints; changing it keeps the run", "steps")]
+    log_every: Annotated[int, ">= 1, <= 1e6", Doc("between logs; changing it makes another run", "steps")]
+    checkpoint_every: Annotated[Count, Doc("between checkpoints; changing it keeps the run", "steps")]
     checkpoint_minutes: Annotated[Positive, Doc("longest time between checkpoints", "minutes")] = 10.0
     overfit: Annotated[bool, Doc("train on the first mini-batch only; set by debug=overfit")] = False
     profile: Annotated[int, ">= 0, <= 1000", Doc("steps to profile; set by debug=profile", "steps")] = 0

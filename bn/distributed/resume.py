@@ -1,8 +1,8 @@
 """The state of the training processes in a checkpoint: logged losses, random state, moving averages.
 
 One process saves `losses` and `random`. Several processes save the mean of their losses and the random state
-of rank 0 there, as one process would; `ranks` holds each rank's own, one row per rank, together with its
-moving averages, whose mean is in the checkpoint's `model`.
+of rank 0 under the same two keys; `ranks` holds each rank's own, one row per rank, together with its moving
+averages, whose mean is in the checkpoint's `model`.
 """
 
 from collections.abc import Mapping

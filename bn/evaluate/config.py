@@ -27,7 +27,7 @@ class Evaluation:
         Literal["auto", "float32", "bf16"],
         Doc("precision of the forward pass; auto: bf16 on a GPU, float32 on a CPU"),
     ]
-    batch: Annotated[int, ">= 1, <= 65536", Doc("crops in a forward pass", "crops")]
+    batch: Annotated[int, ">= 1, <= 65536", Doc("size of a forward pass", "crops")]
     output: Annotated[Path, Doc("folder of the records and their table, relative to the repository")]
     images: Annotated[
         Annotated[tuple[Path, ...], "not empty"] | None,

@@ -33,11 +33,16 @@ def class_probabilities(
 def rechunked(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
     """Yield the rows of `blocks` in order, `size` at a time; the last chunk may be smaller."""
     held: list[Tensor] = []
+    missing = size
     for block in blocks:
-        *full, rest = torch.cat([*held, block]).split(size)
-        yield from full
-        held = [rest]
-    yield from held
+        while len(block) >= missing:
+            yield torch.cat([*held, block[:missing]])
+            block = block[missing:]
+            held, missing = [], size
+        held.append(block)
+        missing -= len(block)
+    if missing < size:
+        yield torch.cat(held)
 
 
 def best_classes(probabilities: Tensor) -> Tensor:

@@ -43,10 +43,10 @@ class Shapes(Observation):
 def shapes(values: Tensor) -> dict[str, float]:
     """Return the measures of `values` (N, units), as in `Shapes`. A measure that no unit has is NaN."""
     wide = values.double()
-    centred = wide - wide.mean(0)
-    var = centred.square().mean(0)
+    centerd = wide - wide.mean(0)
+    var = centerd.square().mean(0)
     varying = wide.amax(0) > wide.amin(0)
-    xhat = centred[:, varying] / var[varying].sqrt()
+    xhat = centerd[:, varying] / var[varying].sqrt()
     cubed = xhat**3
     magnitude = wide.abs()
     small = (magnitude < SMALL * magnitude.amax(0)) | (magnitude == 0)

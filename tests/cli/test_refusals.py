@@ -160,7 +160,7 @@ WRONG = {
     ),
     "a member twice": (
         ["-m", "experiment=mnist_bn", "optim.lr=0.1,1e-1"],
-        "two members of the sweep are this run: experiment=mnist_bn optim.lr=0.1",
+        "two members of the sweep: experiment=mnist_bn optim.lr=0.1",
     ),
 }
 

@@ -100,7 +100,7 @@ def test_logarithmic_axes_and_several_numbers(grid):
     assert {axis.get_xscale() for axis in axes} == {axis.get_yscale() for axis in axes} == {"log"}
 
 
-def test_more_settings_than_colours_have_one_each(make, tmp_path):
+def test_more_settings_than_colors_have_one_each(make, tmp_path):
     for i in range(12):
         make(f"mnist_bn/{i}/seed_0", status=stat("done", 400), metrics=curve([0.1, 0.2]), lock="",
              config=config_text("mnist_bn", lr=0.1 + i))  # fmt: skip

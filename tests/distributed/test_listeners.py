@@ -59,7 +59,7 @@ def listening():
     """A listener on a local port that treats each connection as one of LISTENERS."""
     sockets = []
 
-    def listen(behaviour):
+    def listen(behavior):
         listener = socket.create_server(("127.0.0.1", 0))
         sockets.append(listener)
 
@@ -72,9 +72,9 @@ def listening():
 
         def one(connection):
             with contextlib.suppress(OSError):
-                behaviour(connection)
+                behavior(connection)
 
-        if behaviour is not accepts_none:
+        if behavior is not accepts_none:
             threading.Thread(target=serve, daemon=True).start()
         return listener.getsockname()[1]
 
@@ -86,11 +86,11 @@ def listening():
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("behaviour", LISTENERS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("behavior", LISTENERS, ids=lambda one: one.__name__)
 def test_a_foreign_listener_ends_the_start_with_one_line(
-    start_ranks, typed, planned, listening, behaviour, rank
+    start_ranks, typed, planned, listening, behavior, rank
 ):
-    run, port = planned(*NETWORK), listening(behaviour)
+    run, port = planned(*NETWORK), listening(behavior)
     began = time.monotonic()
     ranks = start_ranks(2, typed(*NETWORK, "rank_timeout_s=2"), only=[rank], port=port)
     codes, ((_, err),) = ranks.wait()

@@ -24,6 +24,8 @@ def imports(tree: ast.AST, lazy: bool = False) -> Iterator[tuple[str, bool]]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bn."):
             yield str(node.module).split(".")[1], lazy
+        elif isinstance(node, ast.ImportFrom) and node.module == "bn":
+            yield from ((alias.name, lazy) for alias in node.names if alias.name in LAYERS)
         elif isinstance(node, ast.Import):
             yield from (
                 (alias.name.split(".")[1], lazy) for alias in node.names if alias.name.startswith("bn.")

@@ -28,7 +28,7 @@ def test_keys_that_change_the_records_are_named(trained, cli, typed, planned):
     code, out, err = cli(*typed(RUN, *default, *same, "log_every=50"))
     assert (code, err) == (0, "")
     assert out.splitlines()[0].startswith(
-        "train.py: log_every: changes the records, so this is another run than "
+        "train.py: log_every: changes the records, so this is a different run from "
     )
     assert out.splitlines()[0].endswith(plain.name)
     code, out, err = cli(*typed(RUN, *default, *same, "log_every=50"))  # it exists now

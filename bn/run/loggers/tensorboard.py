@@ -50,10 +50,10 @@ class Tensorboard:
         import numpy as np
 
         for name, (counts, edges) in histograms.items():
-            centres = (edges[:-1] + edges[1:]) / 2
+            centers = (edges[:-1] + edges[1:]) / 2
             self.writer.add_histogram_raw(
-                name, min=edges[0], max=edges[-1], num=counts.sum(), sum=np.dot(counts, centres),
-                sum_squares=np.dot(counts, centres**2), bucket_limits=edges[1:].tolist(),
+                name, min=edges[0], max=edges[-1], num=counts.sum(), sum=np.dot(counts, centers),
+                sum_squares=np.dot(counts, centers**2), bucket_limits=edges[1:].tolist(),
                 bucket_counts=counts.tolist(), global_step=step,
             )  # fmt: skip
 
