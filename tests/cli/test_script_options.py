@@ -13,8 +13,10 @@ SCRIPTS = ("make_figures", "prepare_imagenet", "prepare_tiny_imagenet", "reprodu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["--no-such", "-z", "--help=3"])
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    ("script", "option"),
+    [("runs", "-z"), ("runs", "--help=3"), *((script, "--no-such") for script in SCRIPTS)],
+)
 def test_one_line(script, option, tmp_path):
     done = subprocess.run(
         [sys.executable, REPOSITORY / "scripts" / f"{script}.py", option], cwd=tmp_path, capture_output=True,
