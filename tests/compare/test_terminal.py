@@ -81,7 +81,7 @@ def test_watch_redraws_in_place_until_ctrl_c(sweep, tmp_path):
     first, second = plain(written.replace("\x1b[H", "\x00")).split("\x00")[1:]
     assert "Traceback" not in written
     for drawn in (first, second):
-        *rows, counts, _ = drawn.split("^C")[0].splitlines()
+        *rows, counts = drawn.split("^C")[0].rstrip().splitlines()  # the last newline may not have come yet
         assert len(rows) <= 5  # besides the counts, an empty line and the line of the cursor
         assert rows[0].startswith("state ")
         assert rows[-1].endswith("  OSError: no image")
