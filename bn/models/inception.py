@@ -229,8 +229,8 @@ def inception(
       GoogLeNet's number: LRN then is the identity to within 1e-3, so networks with BN do not need it.
     - `dropout`: the probability of dropping a feature before the classifier.
     - `stem`: the first convolution, "separable" (depth multiplier 8; (D) BN and nonlinearity after its 1x1
-      only) or "dense". `stem_stride` is its stride. Of the two max pools before 3a the first `stem_pools`
-      are kept, fewer for small images.
+      only) or "dense". `stem_stride` is its stride. `stem_pools` is how many of the two max pools before 3a
+      are kept, from the first one on; small images need fewer.
     - `pool_proj`: the filters of the pool projection in 4c and 4d. 96 yields the printed numbers of channels;
       the printed number of filters is 128.
     - `width`: multiplies each number of filters, rounded to the nearest multiple of 8, at least 8.
