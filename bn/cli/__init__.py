@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bn import __version__
-from bn.cli.arguments import CONFIGS, check_arguments, checked_key
+from bn.cli.arguments import CONFIGS, check_arguments, checked_key, sweep_arguments
 from bn.cli.composition import composed_config, interpolates_seed, records_note, run_directory_of
 from bn.cli.errors import message_of, raised_by_hydra
 from bn.cli.help import help_page
@@ -95,6 +95,7 @@ def entry(main: Callable[..., Any]) -> None:
     """Run the `hydra.main` function of train.py. Exit codes: 0; 1 after an error; 130 or 143 when stopped."""
     install_handlers()
     with one_line_errors("train.py"):
+        sys.argv[1:] = sweep_arguments(sys.argv[1:])
         main()
     if outcomes and not any(line for _, line in outcomes):
         return  # another rank reports the outcome; a nonzero exit code here could end it before it has

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
@@ -45,6 +46,26 @@ def checked_key(argument: str) -> str:
     elif names := choices_of(key):
         _check_choice(argument, override, names)
     return key
+
+
+def sweep_arguments(argv: Sequence[str]) -> list[str]:
+    """The command line of a sweep, with each `data.workers=3` as an axis of one value, `choice(3)`.
+
+    Hydra first composes a config without the axes, and would refuse there a key that only a swept experiment
+    has. Other command lines are returned unchanged.
+    """
+    known = get_args_parser().parse_args(list(argv))
+    is_sweep = any(re.match("sweep=|hydra.mode=MULTIRUN", word) for word in known.overrides)
+    if not (known.multirun or is_sweep):
+        return list(argv)
+    return [_as_axis(word) if word in known.overrides else word for word in argv]
+
+
+def _as_axis(argument: str) -> str:
+    override = _parsed(argument)
+    key, _, value = argument.partition("=")
+    nested = "." in key and not key.startswith("hydra.")
+    return f"{key}=choice({value})" if nested and value and not override.is_sweep_override() else argument
 
 
 def _parsed(argument: str) -> Override:

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from bn.cli import one_line_errors, planned_run
+from bn.cli.arguments import sweep_arguments
 
 KEYS = (
     "",
@@ -105,6 +106,23 @@ def test_several_values_without_m(argument, monkeypatch):
     assert message_for(argument, monkeypatch) == (
         f"train.py: {argument}: several values need -m, which trains a run for each; write a list as [1,2]"
     )
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("data.workers=3", "data.workers=choice(3)"),  # mnist, the default data, has no workers
+        ("model.hidden=[200,100]", "model.hidden=choice([200,100])"),
+        ("data.root='my data'", "data.root=choice('my data')"),
+        ("++data.workers=3", "++data.workers=choice(3)"),
+        *((kept, kept) for kept in ("optim.lr=1,2", "optim.lr=range(3)", "steps=3", "data.root=")),
+        *((kept, kept) for kept in ("hydra.launcher.n_jobs=2", "hydra/launcher=slurm", "scale=smoke")),
+    ],
+)
+def test_a_value_of_a_sweep_is_applied_to_its_members(argument, expected):
+    for sweep in (["-m"], ["sweep=figure2"], ["hydra.mode=MULTIRUN"]):
+        assert sweep_arguments([*sweep, argument]) == [*sweep, expected]
+    assert sweep_arguments(["experiment=bn_x5", argument]) == ["experiment=bn_x5", argument]
 
 
 @pytest.mark.parametrize("argument", sorted(RIGHT))

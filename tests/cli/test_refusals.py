@@ -154,6 +154,10 @@ WRONG = {
         ["-m", "experiment=mnist_baseline,mnist_bn", "seed=0,1", "optim.lr=0.1,-1"],
         "optim.lr=-1.0: accepted: float > 0, <= 1e30 (member experiment=mnist_baseline seed=0 optim.lr=-1",
     ),
+    "a key that only the swept experiments have": (  # data.workers is accepted, and steps is not
+        ["-m", "experiment=inception,bn_x5", "scale=smoke", "data.workers=3", "steps=-1"],
+        "steps=-1: accepted: int >= 1, <= 1e9 (member experiment=inception scale=smoke data.workers=3 steps",
+    ),
     "a bad experiment in a sweep": (
         ["-m", "experiment=mnist_bn,nope"],
         f"experiment=nope: unknown; accepted: {EXPERIMENTS}",
