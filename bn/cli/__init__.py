@@ -51,7 +51,7 @@ def one_line_errors(program: str) -> Iterator[None]:
         check_usage(program)
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"{program}: {message_of(error)}")
+        _exit_with(f"{program}: {message_of(error)}")
     except KeyboardInterrupt:
         sys.exit(128 + (stop_signal() or signal.SIGINT))
     except Exception as error:
@@ -59,7 +59,14 @@ def one_line_errors(program: str) -> Iterator[None]:
             sys.exit(f"{program}: {reason_of(error)}")
         if not raised_by_hydra(error):
             raise
-        sys.exit(f"{program}: {' '.join(str(error).split())} (in {shlex.join(sys.argv[1:])})")
+        _exit_with(f"{program}: {' '.join(str(error).split())} (in {shlex.join(sys.argv[1:])})")
+
+
+def _exit_with(line: str) -> NoReturn:
+    """Print an error of the arguments and exit with code 1: of torchrun's ranks, one on each machine."""
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        sys.exit(0)  # a nonzero code could make torchrun end the rank that prints before it has
+    sys.exit(line)
 
 
 def check_usage(program: str) -> None:

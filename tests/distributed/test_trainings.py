@@ -293,6 +293,14 @@ def test_torchrun_and_the_run_directory_name_a_killed_rank(torchrun, typed, plan
     assert f"exitcode  : -9 (pid: {killed})" in root
 
 
+def test_a_wrong_key_is_reported_once(torchrun):
+    process = torchrun(["experiment=bn_x5", "scale=smoke", "optim.rate=1"])
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    (line,) = [line for line in err.splitlines() if line.startswith("train.py: ")]
+    assert line.startswith("train.py: optim.rate: unknown key; accepted: ")
+
+
 def test_a_rank_that_is_refused_ends_all(torchrun, typed, planned, until):
     """Only rank 0 finds the run directory locked; the others wait for it and receive torchrun's SIGTERM."""
     run = planned(*NETWORK)
