@@ -170,7 +170,8 @@ def _load_shorter(run: RunDirectory) -> tuple[RunDirectory, dict[str, Any]]:
     state, _ = _read_checkpoint("extend", given)
     if state["step"] != status["step"]:
         ended = f"ended at step {status['step']:,}"
-        raise UserError(f"extend={given}: {ended}, but its last checkpoint is of step {state['step']:,}")
+        last = f"its last checkpoint is of step {state['step']:,}"
+        raise UserError(f"extend={given}: {ended}, but {last}; without extend this run begins at step 0")
     if state["step"] >= run.config.length:
         raise UserError(
             f"extend={given}: has {state['step']:,} steps, and this run {run.config.length:,}; "
