@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bn.config import flatten, to_dict
+from bn.errors import UserError
 from bn.run.directory import RunDirectory
 from experiments import ablation, collected, networks, style
 from experiments.ablation import Effect
@@ -29,12 +30,18 @@ HOW = (
 
 
 def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
-    """Write accuracy.csv, final.csv and runs.json in the form of figure2."""
+    """Write accuracy.csv, final.csv and runs.json in the form of figure2.
+
+    UserError if no run with LRN, or none without it, has ended.
+    """
     gathered = networks.gather(runs, folder)
     named = [
         training._replace(network=networks.BASE if has_lrn(run) else WITHOUT)
         for run, training in zip(gathered.runs, gathered.trainings, strict=True)
     ]
+    for network in (networks.BASE, WITHOUT):
+        if not any(training.network == network for training in named):
+            raise UserError(f"{network}: none of its runs has ended")
     networks.write_trainings(folder, gathered._replace(trainings=named))
 
 
@@ -45,11 +52,10 @@ def has_lrn(run: RunDirectory) -> bool:
 def effects(folder: Path) -> dict[str, Effect]:
     """The effect of LRN by network, on the same seeds."""
     chance = 1 / collected.read_json(folder / "runs.json")["config"]["data.classes"]
-    trainings = [training for training, _ in networks.read_trainings(folder)]
-    found = [networks.final(training, networks.base_maximum(trainings)) for training in trainings]
+    groups, level = ablation.read_groups(folder.parent / "ablation")
+    found = [networks.final(training, level) for training, _ in networks.read_trainings(folder)]
     base = [run for run in found if run.network == networks.BASE]
     inception = ablation.difference(base, [run for run in found if run.network == WITHOUT], chance)
-    groups, _ = ablation.read_groups(folder.parent / "ablation")
     # The switch of results/ablation is "no LRN".
     no_lrn, lrn = groups[ablation.WHOLE, "none"], groups[ablation.WHOLE, "lrn"]
     return {networks.BASE: inception, ablation.WHOLE: ablation.difference(lrn, no_lrn, chance)}

@@ -1,5 +1,8 @@
 """The table of local response normalization, from synthetic runs."""
 
+import pytest
+
+from bn.errors import UserError
 from experiments import ablation, lrn
 from experiments.verdicts.judged import RULES
 
@@ -20,6 +23,8 @@ def test_the_table_and_the_verdict_say_what_the_runs_say(ended_run, tmp_path):
     without = [
         ended_run("inception", seed, {**EARLY, 300: 0.5 + seed / 100}, changes=WITHOUT) for seed in (0, 1, 2)
     ]
+    with pytest.raises(UserError, match=r"^inception without lrn: none of its runs has ended$"):
+        lrn.collect(base, tmp_path / "lrn")
     lrn.collect([*base, *without], tmp_path / "lrn")
     lrn.draw(tmp_path / "lrn", tmp_path)
     lines = (tmp_path / "table.md").read_text().splitlines()
