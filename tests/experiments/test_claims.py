@@ -36,7 +36,7 @@ def test_every_rule_is_of_a_claim_with_records():
 def test_the_committed_ledger_has_a_verdict_wherever_there_are_records(tmp_path):
     for claim in claims.read_claims():
         verdict = claims.judge(claim, RESULTS).verdict
-        if claim.get("known") and all((RESULTS / name).exists() for name in claim["records"]):
+        if all((RESULTS / name).exists() for name in claim.get("records", ())):
             assert verdict != claims.OPEN, claim["number"]
         assert verdict in claims.VERDICTS
 
