@@ -3,7 +3,7 @@
     python scripts/reproduce.py adaptation     the MLP with BN on 6 forms of MNIST, 5 seeds
                                                (configs/sweep/adaptation.yaml)
 
-The paper leaves to future work whether BN would let "the network more easily generalize to new data
+The paper leaves to future work whether BN would allow a network "to more easily generalize to new data
 distributions, perhaps with just a recomputation of the population means and variances". Here the MLP with BN,
 trained on binary MNIST, is tested on inverted, blurred, noisy, shifted and low-contrast images
 (bn/data/inputs.py): with its old population statistics, and with those of training images changed in the same

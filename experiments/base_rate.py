@@ -11,7 +11,7 @@ factors, untuned. Measured numbers: results/base_rate/table.md.
 
 Deviations and assumptions: the setting with the highest accuracy on the held-out images at the end of the
 training is chosen. A run that diverged or was stopped early is listed and cannot be chosen. There is one
-seed: an accuracy has a standard error of about half a point from the 5,000 images, and more from the seed, so
+seed: an accuracy has a standard error of about 0.7 points from the 5,000 images, and more from the seed, so
 neighbors of the chosen setting may be as good.
 """
 

@@ -11,8 +11,8 @@ training examples). Measured numbers, with n: results/batch_size/table.md.
 Decisions that the rule left open: every size sees 210,000 examples, so that larger mini-batches take fewer
 steps; more would cost too much at size 2, which takes 105,000 steps. At every size, Algorithm 2 uses 18,000
 examples, and the moving averages weight the newest mini-batch with 0.1. Each size has three learning rates, a
-factor of 3 apart, the middle one about 2 sqrt(size / 60); three runs of another seed with 300 mini-batches of
-1,000 came before. `optimizers` defines "ends above 95%".
+factor of 3 apart, the middle one about 2 sqrt(size / 60), at size 2 less, 0.15; three runs of another seed
+with 300 mini-batches of 1,000 came before. `optimizers` defines "ends above 95%".
 """
 
 from collections.abc import Mapping

@@ -4,9 +4,9 @@ it can replace dropout.
     python scripts/reproduce.py regularization     5 networks x 3 numbers of examples x 5 seeds
                                                    (configs/sweep/regularization.yaml, _population.yaml)
 
-A training example is normalized together with the others of its mini-batch, so "the training network no
-longer produces deterministic values for a given training example", and the paper "found this effect to be
-advantageous to the generalization of the network". Here the MLP with BN trains on 1,000, 5,000 and 50,000
+A training example is normalized together with the others of its mini-batch, so the network no longer gives
+"deterministic values for a given training example", and the paper "found this effect to be advantageous to
+the generalization of the network". Here the MLP with BN trains on 1,000, 5,000 and 50,000
 examples with this effect and without it, normalized by the statistics of the population. The MLP also trains
 with and without BN, with and without dropout. Measured numbers, with n: results/regularization/table.md.
 

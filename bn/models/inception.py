@@ -198,7 +198,8 @@ class Inception(nn.Module):
         x = self.pool2(self.lrn2(self.conv2(self.conv2_reduce(x))))
         for module in self.inception_modules:
             x = module(x)
-        return self.classifier(self.dropout(x.mean((2, 3))))
+        x = x.mean((2, 3))  # Figure 5's last row: average pool, 7x7 at 224
+        return self.classifier(self.dropout(x))
 
 
 PAPER = InceptionModel(

@@ -9,6 +9,11 @@ shifted by beta, which are learned. At inference the statistics of the populatio
 - `fold`: merges each BN of a trained network into the layer before it.
 - `reference_forward`, `reference_backward`: Algorithm 1 and the paper's gradients, written out. The tests
   compare the fast implementations with them.
+
+Algorithm 2, step by step: a network is built with a `BatchNorm` before each nonlinearity (1 to 5; bn/models)
+and trained (6; bn/train.py); in evaluation mode it is the inference network (7), with the statistics that
+`population_statistics` computes (8 to 10); its `BatchNorm` is then a linear transform, which `fold` merges
+into the layer before it (11).
 """
 
 from bn.norm.algorithm1 import batch_norm

@@ -19,6 +19,8 @@ from experiments.verdicts.judged import (
     rule,
 )
 
+UNREACHED = "not all seeds reach Inception's maximum"
+
 
 def _finals(results: Path) -> dict[str, list[Final]]:
     found = [training for training, _ in networks.read_trainings(results / "figure3")]
@@ -38,7 +40,7 @@ def _ratios(results: Path, network: str) -> list[float]:
 def _times(results: Path, network: str, paper: float) -> Judged:
     ratios = _ratios(results, network)
     if not ratios:
-        return Judged(NOT_CONFIRMED, "not all seeds reach Inception's maximum")
+        return Judged(NOT_CONFIRMED, UNREACHED)
     _, low, high = collected.ratio_and_interval(ratios)
     return graded(high >= paper, low > 1, f"{collected.ratio_text(ratios)} times fewer steps")
 
@@ -77,6 +79,8 @@ def _order(results: Path) -> Judged:
 @rule(62)
 def _half(results: Path) -> Judged:
     ratios = _ratios(results, "bn_baseline")
+    if not ratios:
+        return Judged(NOT_CONFIRMED, UNREACHED)
     mean, low, _ = collected.ratio_and_interval(ratios)
     return graded(low > 2, mean > 2, f"{collected.ratio_text(ratios)} times fewer steps")
 
@@ -204,8 +208,10 @@ def _saves_without_harm(results: Path, switch: str) -> Judged:
 
 @rule(52)
 def _not_full_advantage(results: Path) -> Judged:
-    finals = _finals(results)
-    ratios = networks.times_fewer(finals["bn_x5"], finals["bn_baseline"]) or [1.0, 1.0]
+    groups, _ = ablation.read_groups(results / "ablation")
+    ratios = networks.times_fewer(groups[ablation.WHOLE, "none"], groups[ablation.PLAIN, "none"])
+    if not ratios:
+        return Judged(NOT_CONFIRMED, UNREACHED)
     return graded(
         clearly_above_one(ratios), collected.ratio_and_interval(ratios)[0] > 1,
         f"BN-x5 needs {collected.ratio_text(ratios)} times fewer steps than BN-Baseline",

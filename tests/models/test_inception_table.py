@@ -6,7 +6,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bn.models import inception
 from bn.models.counts import counts
-from bn.models.inception import FIGURE5, MODULES, output_sides
+from bn.models.inception import FIGURE5, MODULES, StridedMaxPool, output_sides
+from bn.norm import BatchNorm
 
 # Side and channels of each output as printed. The sides of 3c and 4e are those before the stride.
 PRINTED = {
@@ -15,6 +16,22 @@ PRINTED = {
     "4a": (14, 576), "4b": (14, 576), "4c": (14, 576), "4d": (14, 576), "4e": (14, 1024),
     "5a": (7, 1024), "5b": (7, 1024), "pool": (1, 1024),
 }  # fmt: skip
+# Patch and stride of the rows that are no modules.
+PATCHES = {"conv1": (7, 2), "pool1": (3, 2), "conv2": (3, 1), "pool2": (3, 2), "pool": (7, 1)}
+# #1x1, #3x3 reduce, #3x3, double #3x3 reduce, double #3x3, pool + proj as printed ("pass through" is 0).
+FILTERS = {
+    "conv2": (0, 64, 192, 0, 0, "", 0),
+    "3a": (64, 64, 64, 64, 96, "avg", 32),
+    "3b": (64, 64, 96, 64, 96, "avg", 64),
+    "3c": (0, 128, 160, 64, 96, "max", 0),
+    "4a": (224, 64, 96, 96, 128, "avg", 128),
+    "4b": (192, 96, 128, 96, 128, "avg", 128),
+    "4c": (160, 128, 160, 128, 160, "avg", 128),
+    "4d": (96, 128, 192, 160, 192, "avg", 128),
+    "4e": (0, 128, 192, 192, 256, "max", 0),
+    "5a": (352, 192, 320, 160, 224, "avg", 128),
+    "5b": (352, 192, 320, 192, 224, "max", 128),
+}
 PARAMETERS = {
     (96, "separable"): (11_188_288, 11_178_336),
     (96, "dense"): (11_194_984, 11_185_032),
@@ -58,7 +75,46 @@ def test_the_first_convolution_is_googlenets_2712_weights():
 
 def test_the_table_in_the_code_is_the_papers():
     assert {row.name: (row.side, row.channels) for row in FIGURE5} == PRINTED
-    assert {row.name: row.proj for row in MODULES if row.name in ("4c", "4d")} == {"4c": 128, "4d": 128}
+    columns = {row.name: row[5:] for row in FIGURE5}
+    assert columns == {name: FILTERS.get(name, (0, 0, 0, 0, 0, "", 0)) for name in PRINTED}
+    strides = {name: (3, 2 if name in ("3c", "4e") else 1) for name in FILTERS}
+    assert {row.name: (row.patch, row.stride) for row in FIGURE5} == {**strides, **PATCHES}
+
+
+@pytest.mark.parametrize("pool_proj", [96, 128])
+def test_the_built_network_has_the_tables_filters_patches_and_pools(pool_proj):
+    network = built(pool_proj=pool_proj, stem="dense")
+    found = {}
+    for name, unit in network.units.items():
+        assert isinstance(unit.conv, torch.nn.Conv2d)
+        found[name] = (unit.channels, unit.conv.kernel_size[0], unit.conv.stride[0])
+    wanted = {"conv1": (64, 7, 2), "conv2_reduce": (64, 1, 1), "conv2": (192, 3, 1)}
+    for name, (one, reduce, three, double_reduce, double, pool, proj) in FILTERS.items():
+        if not pool:
+            continue
+        stride = 2 if name in ("3c", "4e") else 1
+        proj = pool_proj if name in ("4c", "4d") else proj
+        own = {
+            "conv_1x1": (one, 1, 1), "conv_3x3_reduce": (reduce, 1, 1), "conv_3x3": (three, 3, stride),
+            "double_3x3_reduce": (double_reduce, 1, 1), "double_3x3_1": (double, 3, 1),
+            "double_3x3_2": (double, 3, stride), "pool_proj": (proj, 1, 1),
+        }  # fmt: skip
+        wanted |= {f"inception_{name}.{unit}": which for unit, which in own.items() if which[0]}
+    assert found == wanted
+    kinds = {"avg": torch.nn.AvgPool2d, "max": torch.nn.MaxPool2d}
+    for row, module in zip(MODULES, network.inception_modules, strict=True):
+        pool, proj = FILTERS[row.name][5:]
+        assert type(module.pool) is (kinds[pool] if proj else StridedMaxPool), row.name
+
+
+def test_the_only_fully_connected_layer_is_the_one_before_the_softmax():
+    network, last = built(), []
+    with_weights = [m for m in network.modules() if list(m.parameters(recurse=False))]
+    assert [m for m in with_weights if not isinstance(m, (torch.nn.Conv2d, BatchNorm))] == [
+        network.classifier
+    ]
+    network.classifier.register_forward_hook(lambda _m, _x, y: last.append(y))
+    assert network(torch.empty(2, 3, 224, 224, device="meta")) is last[0]
 
 
 @pytest.mark.parametrize("options", [{}, {"norm": "none", "lrn": True, "dropout": 0.4}, {"stem": "dense"}])

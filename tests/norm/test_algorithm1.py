@@ -112,7 +112,7 @@ def test_per_activation_takes_the_batch_alone():
 
 @pytest.mark.parametrize(("shape", "features"), FORMS)
 def test_xhat_has_zero_sum_and_unit_mean_square(shape, features):
-    """Section 3.1; with eps > 0 the mean square is sigma2 / (sigma2 + eps)."""
+    """Section 3; with eps > 0 the mean square is sigma2 / (sigma2 + eps)."""
     x, gamma, beta, _ = make(shape, features)
     one, zero = torch.ones_like(gamma), torch.zeros_like(beta)
     dims = [0] if gamma.shape == x.shape[1:] else [0, 2, 3]

@@ -56,6 +56,23 @@ def test_every_layer_of_a_network_has_its_population_statistics(norm):
     assert (last.get_buffer("running_var") - var).abs().max() > 0.01
 
 
+def test_normalized_by_them_activations_have_mean_0_and_variance_1():
+    """Section 3.1, neglecting eps, over the mini-batches of the training network.
+
+    As Algorithm 2 defines it, the variance is the mean of the unbiased variances within the mini-batches.
+    """
+    model, batches = network(eps=1e-300), drifting([8] * 6, 4)
+    first, bn, sigmoid, second, last = model
+    inputs = [first(x).detach() for x in batches]
+    later = [second(sigmoid(bn(x))).detach() for x in inputs]  # in training mode
+    population_statistics(model, batches)
+    for layer, values in [(bn, inputs), (last, later)]:
+        gamma, beta = layer.parameters()
+        xhat = [(layer.eval()(x) - beta) / gamma for x in values]
+        exactly(torch.cat(xhat).mean(0), torch.zeros_like(beta))
+        exactly(torch.stack([x.var(0) for x in xhat]).mean(0), torch.ones_like(beta))
+
+
 def test_the_variance_is_not_the_pooled_one():
     batches = drifting([8] * 6, 3)
     bn = BatchNorm(3).double()
