@@ -93,7 +93,9 @@ def test_the_table_says_what_the_evaluations_say(runs, evaluated, tmp_path):
         ],
         "each of our six, single crop": ["1", "1", "-", "-", "27.50 ± 1.96", "6.00 ± 0.00"],
         "each of our six, multicrop": ["144", "1", "-", "-", "23.00 ± 0.00", "4.00 ± 0.00"],
-        "our six together, single crop": ["1", "6", "-", "-", "19.00 (16.69 to 21.55)", "2.00 (1.30 to 3.07)"],
+        "our six together, single crop": [
+            "1", "6", "-", "-", "19.00 (16.69 to 21.55)", "2.00 (1.30 to 3.07)",
+        ],
     }  # fmt: skip
     text = (tmp_path / "table.md").read_text()
     assert "over the 1,000 validation images" in text
