@@ -109,7 +109,7 @@ def switch_of(run: RunDirectory, off: Mapping[str, Any]) -> str:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """Write ablation (png, svg, pdf) and table.md."""
+    """Write ablation (png, svg, pdf), table.md and notes.md with its definitions."""
     document = collected.read_json(folder / "runs.json")
     groups, level = read_groups(folder)
     chance = 1 / document["config"]["data.classes"]
@@ -117,7 +117,8 @@ def draw(folder: Path, out: Path) -> None:
         (WHOLE, "all"): difference(groups[WHOLE, "none"], groups[PLAIN, "none"], chance)
     }
     _draw(found, level, document["config"], out / "ablation")
-    (out / "table.md").write_text(_table(found, level, document))
+    (out / "table.md").write_text(_table(found, document))
+    (out / "notes.md").write_text(_notes(level, document["config"]))
 
 
 def read_groups(folder: Path) -> tuple[Groups, float]:
@@ -221,12 +222,11 @@ def _reached(value: Effect) -> str:
     return f"reached by {with_it} with, {without} without"
 
 
-def _table(found: Mapping[tuple[str, str], Effect], level: float, document: Mapping[str, Any]) -> str:
-    config = document["config"]
+def _table(found: Mapping[tuple[str, str], Effect], document: Mapping[str, Any]) -> str:
     lines = [
-        "| section 4.2.1 | the paper, ImageNet (points) "
-        "| gain in BN-x5 (points) | times fewer steps | seeds "
-        "| gain alone, added to BN-Baseline (points) | times fewer steps | seeds |",
+        "| change | the paper (ImageNet): gain (points) "
+        "| in BN-x5: gain (points) | in BN-x5: times fewer steps | in BN-x5: seeds "
+        "| alone: gain (points) | alone: times fewer steps | alone: seeds |",
         "|---|---|---|---|--:|---|---|--:|",
     ]
     for switch in KEYS:
@@ -234,18 +234,31 @@ def _table(found: Mapping[tuple[str, str], Effect], level: float, document: Mapp
         cells = [cell for end in ENDS for cell in _cells(found[end, switch])]
         lines.append(f"| {LABEL[switch]} | {paper} | {' | '.join(cells)} |")
     lines.append(f"| {LABEL['all']} | - | {' | '.join(_cells(found[WHOLE, 'all']))} | - | - | - |")
-    note = (
-        f"{networks.setting(config)}. In BN-x5: BN-x5 minus BN-x5 with this one change reverted. Alone: "
-        "BN-Baseline with this one change minus BN-Baseline. Validation accuracy, top-1, single crop, at "
-        "the end, by Algorithm 2's statistics; a run that diverged counts as chance. Steps to the mean of "
-        f"Inception's maxima, {100 * level:.1f}%; where not all seeds reach it, how many do. Both compare "
-        "seed by seed: mean ± half-width of the 95% confidence interval; for ratios, the geometric mean and "
-        "the interval of Student's t on the logarithms. With BN, activations have unit scale, where local "
-        "response normalization with GoogLeNet's constants is the identity to 1e-4: its row shows the "
-        "difference between two trainings of the same seed. BN-x5 trains for half the steps of BN-Baseline, "
-        f"so the last row compares trainings of different lengths. {collected.origin(document)}"
+    return collected.document(
+        lines,
+        '"In BN-x5" compares BN-x5 with BN-x5 without this one change; "alone" compares BN-Baseline '
+        "with this one change with BN-Baseline. Each comparison is made seed by seed. ± is the half-width "
+        "of the 95% confidence interval of a mean gain; a ratio of steps is a geometric mean with its 95% "
+        f"interval in parentheses. {collected.origin(document)}",
     )
-    return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _notes(level: float, config: Mapping[str, Any]) -> str:
+    return collected.document(
+        [networks.trained(config)],
+        (
+            "**Gain** is in points of validation accuracy (top-1, single crop) at the end of the training, "
+            "by Algorithm 2's statistics. A run that diverged counts as chance.",
+            f"**Steps** are those to the mean of Inception's maxima, {100 * level:.1f}%. Where not all seeds "
+            "reach it, the table says how many do.",
+            "**No local response normalization** changes nothing: in a network with BN, activations have "
+            "unit scale, where local response normalization with GoogLeNet's constants is the identity to "
+            "1e-4. This row shows the difference between two trainings of the same seed.",
+            "**All seven** compares trainings of different lengths: BN-x5 trains for half the steps of "
+            "BN-Baseline.",
+        ),
+        "Intervals are Student's t; for ratios, on the logarithms.",
+    )
 
 
 def _cells(value: Effect) -> tuple[str, str, str]:

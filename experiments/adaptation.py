@@ -208,11 +208,16 @@ def _table(found: Mapping[str, Seeds], document: Mapping[str, Any]) -> str:
         lines.append(f"| {LABEL[name]} | {' | '.join(cells)} | {share} |")
     n = collected.seeds_text(len(seeds.old) for seeds in found.values())
     config = document["config"]
-    note = (
-        f"The MLP with BN, {config['steps']:,} mini-batches of {config['optim.batch']} at learning rate "
-        f"{config['optim.lr']:g}; mean ± half-width of the 95% confidence interval, {n}. Old and new "
-        "statistics: Algorithm 2's, over the original training images and over images changed like the test "
-        "images; the weights are those trained on the original images. Share: (new - old) over the accuracy "
-        f"lost with the old statistics. {collected.origin(document)}"
+    return collected.document(
+        lines,
+        f"The table shows the MLP with BN after {config['steps']:,} mini-batches of "
+        f"{config['optim.batch']}, at learning rate {config['optim.lr']:g}. {collected.means(n)}",
+        (
+            "**Old statistics** are those of Algorithm 2 over the original training images.",
+            "**New statistics** are those of Algorithm 2 over training images that are changed like the test "
+            "images. The weights are the same: those trained on the original images.",
+            "**Share** is the accuracy gained by the new statistics over the accuracy lost with the old "
+            "ones.",
+        ),
+        collected.origin(document),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

@@ -96,23 +96,29 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
         cells = [cell((rate, decay)) for decay in sorted(decays, reverse=True)]
         lines.append(f"| {rate:g} | {' | '.join(cells)} |")
     if best is None:
-        found = "None can be chosen: all diverged."
+        found = "None can be chosen, because all diverged."
     else:
         edges = [
             name
             for name, value, tried in (("learning rates", best[0], rates), ("decays", best[1], decays))
             if value in (min(tried), max(tried))
         ]
-        found = f"Chosen (bold): learning rate {best[0]:g}, decay every {best[1]} steps"
-        found += f", at the edge of the {' and of the '.join(edges)} tried." if edges else "."
-    note = (
-        f"Inception, {networks.setting(config)}, on all training images but {config['data.validation']:,}: "
-        f"accuracy (%) on those held out, at the last evaluation, one seed. The highest is chosen. Its "
-        f"neighbors may be as good: an accuracy has a standard error of about "
-        f"{_standard_error(accuracy, best, config):.1f} points from the images alone, and seeds differ more "
-        f"(Figure 3). {found} {collected.origin(document)}"
+        edge = f", at the edge of the {' and of the '.join(edges)} tried" if edges else ""
+        found = (
+            f"The setting with the highest accuracy is chosen (bold): learning rate {best[0]:g}, decay every "
+            f"{best[1]} steps{edge}."
+        )
+    early = " A run that was stopped early is listed and cannot be chosen." if stopped else ""
+    return collected.document(
+        lines,
+        f"{networks.trained(config, 'Inception trains')} The table has its accuracy (%) at the last "
+        f"evaluation, with one seed, on {config['data.validation']:,} training images that are held out. "
+        "The columns are the decays of the learning rate.",
+        f"{found}{early} Its neighbors may be as good: an "
+        f"accuracy has a standard error of about {_standard_error(accuracy, best, config):.1f} points from "
+        "the images alone, and seeds differ more (Figure 3).",
+        collected.origin(document),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"
 
 
 def _standard_error(

@@ -50,7 +50,7 @@ def draw(folder: Path, out: Path) -> None:
     grid = selection.read(folder / selection.GRID, COLUMNS)
     further = selection.read_further(folder, COLUMNS, grid)
     _draw(further, out / "batch_size")
-    (out / "table.md").write_text(_table(grid, further))
+    (out / "table.md").write_text(_table(grid, further, collected.origin_in(folder)))
 
 
 def _draw(further: Mapping[selection.Case, list[selection.Run]], stem: Path) -> None:
@@ -88,7 +88,7 @@ def _draw(further: Mapping[selection.Case, list[selection.Run]], stem: Path) -> 
     style.save(fig, stem)
 
 
-def _table(grid: selection.Grid, further: Mapping[selection.Case, list[selection.Run]]) -> str:
+def _table(grid: selection.Grid, further: Mapping[selection.Case, list[selection.Run]], origin: str) -> str:
     lines = [
         "| examples in a mini-batch | steps | learning rate | test accuracy (%) | the same, moving averages "
         "| distance of the class probabilities, training to inference | examples with another class (%) |",
@@ -104,13 +104,18 @@ def _table(grid: selection.Grid, further: Mapping[selection.Case, list[selection
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     n = collected.seeds_text(len(runs) for runs in further.values())
-    note = (
-        f"The network of Figure 1 with BN after {EXAMPLES:,} examples, at a constant learning rate. Test "
-        "accuracy by Algorithm 2's statistics, over 18,000 training examples, and by moving averages with "
-        f"weight 0.1 on the newest mini-batch. Mean ± half-width of the 95% confidence interval, {n}; seeds "
-        f"are listed where they lie more than {selection.APART:g} points apart. Distance: total variation (0 "
-        "to 1) between an example's class probabilities in training, in a mini-batch of this size, and at "
-        "inference by Algorithm 2's statistics, mean of 10,000 training examples; another class: the most "
-        f"probable class differs. {selection.NOTE}"
+    return collected.document(
+        lines,
+        f"The table shows the network of Figure 1 with BN after {EXAMPLES:,} examples, at a constant "
+        f"learning rate. {collected.means(n)} {selection.APART_NOTE}",
+        (
+            "**Test accuracy** is that by Algorithm 2's statistics, over 18,000 training examples, and that "
+            "by moving averages with weight 0.1 on the newest mini-batch.",
+            "**Distance** is the total variation (0 to 1) between an example's class probabilities in "
+            "training, in a mini-batch of this size, and at inference, by Algorithm 2's statistics. It is "
+            "the mean over 10,000 training examples.",
+            "**Another class** means that the most probable class differs between training and inference.",
+        ),
+        selection.CHOICE,
+        origin,
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

@@ -256,19 +256,47 @@ def numerics_of(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"device": entry["device"]["type"], "torch": entry["torch"], **chosen}
 
 
-def origin(document: Mapping[str, Any]) -> str:
+def document(lines: Sequence[str], *below: str | Sequence[str]) -> str:
+    """A Markdown table, and below it paragraphs (each a string) and lists (each a sequence of items)."""
+    parts = [part if isinstance(part, str) else "\n".join(f"- {item}" for item in part) for part in below]
+    return "\n\n".join(("\n".join(lines), *filter(None, parts))) + "\n"
+
+
+def means(seeds: str) -> str:
+    """What ± means below a table. `seeds`: for example, `seeds_text`."""
+    return f"Each number is the mean over {seeds} ± the half-width of its 95% confidence interval."
+
+
+RATIOS = (
+    "A ratio is computed for each seed: the table has its geometric mean and, in parentheses, the 95% "
+    "confidence interval (Student's t on the logarithms)."
+)
+
+
+def origin(document: Mapping[str, Any], subject: str = "The numbers") -> str:
     """A sentence with the number, devices, torch versions and commits of the runs in a runs.json."""
     runs = document["runs"]
 
     def all_of(values: Iterable[str]) -> str:
-        return ", ".join(sorted(set(values)))
+        *first, last = sorted(set(values))
+        return f"{', '.join(first)} and {last}" if first else last
 
-    commits = all_of((run["commit"] or "unknown")[:7] for run in runs)
+    def device_of(run: Mapping[str, Any]) -> str:
+        name, _, cores = run["device"]["name"].partition(", ")
+        return f"{name} ({cores})" if cores else name
+
+    commits = {(run["commit"] or "unknown")[:7] for run in runs}
     return (
-        f"{len(runs)} run{'s' * (len(runs) > 1)} on {all_of(run['device']['name'] for run in runs)}; "
-        f"torch {all_of(run['torch'] for run in runs)}; "
-        f"commit{'s' * (',' in commits)} {commits}."
+        f"{subject} come from {len(runs)} run{'s' * (len(runs) > 1)} on {all_of(map(device_of, runs))}, "
+        f"with torch {all_of(run['torch'] for run in runs)}, "
+        f"at commit{'s' * (len(commits) > 1)} {all_of(commits)}."
     )
+
+
+def origin_in(folder: Path) -> str:
+    """`origin` of the runs of all runs.json in a folder; "" if it has none."""
+    entries = [entry for path in sorted(folder.glob("*runs.json")) for entry in read_entries(path)]
+    return origin({"runs": entries}) if entries else ""
 
 
 def provenance(run: RunDirectory) -> dict[str, Any]:

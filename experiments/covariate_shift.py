@@ -213,7 +213,7 @@ def _draw(grid: Grid, rows: Sequence[Row], stem: Path) -> None:
 
 
 def _table(grid: Grid, rows: Sequence[Row], document: Mapping[str, Any]) -> str:
-    lines = ["| | without BN | with BN | ratio, without to with |", "|---|---|---|---|"]
+    lines = ["| | without BN | with BN | ratio, without over with |", "|---|---|---|---|"]
 
     def line(name: str, values: Sequence[Sequence[float]], digits: int, percent: bool = False) -> None:
         times = 100 if percent else 1
@@ -232,7 +232,11 @@ def _table(grid: Grid, rows: Sequence[Row], document: Mapping[str, Any]) -> str:
         name = f"gradient shift in one step, hidden layer {layer} (% of the gradient)"
         line(name, inner("gradient_shift", layer), 2, True)
     for layer in (2, 3):
-        line(f"its cosine, hidden layer {layer}", inner("gradient_cosine", layer, fmean), 4)
+        line(
+            f"cosine of the gradients before and after, hidden layer {layer}",
+            inner("gradient_cosine", layer, fmean),
+            4,
+        )
     for layer, which in ((1, "second"), (2, "third"), (3, "last")):
         name = f"change of the {which} layer's input where all weights change by 1% (%)"
         line(name, inner("amplified", layer, step=END), 3, True)
@@ -240,7 +244,7 @@ def _table(grid: Grid, rows: Sequence[Row], document: Mapping[str, Any]) -> str:
     line(
         f"change of the correlations, from step {END // 10:,}", inner("correlation_change", LAST, step=END), 3
     )
-    line("the same between two samples of examples", inner("correlation_sampling", LAST, step=END), 3)
+    line("the same, between two samples of examples", inner("correlation_sampling", LAST, step=END), 3)
     learning = above_chance(grid)
     for some, which in ((grid, ""), (learning, " where the network without BN learns*")):
         for measure, name in zip(MEASURES, ("shift", "gradient shift"), strict=True):
@@ -252,22 +256,31 @@ def _table(grid: Grid, rows: Sequence[Row], document: Mapping[str, Any]) -> str:
     for measure, name in zip(MEASURES, ("shift", "gradient shift"), strict=True):
         cells = [f"{rank_correlation(grid, network, measure):.2f}" for network in NETWORKS]
         of_gains = f"{rank_correlation_of_gains(grid, measure):.2f}"
-        lines.append(f"| {name} and accuracy, Spearman's rho | {' | '.join(cells)} | {of_gains} |")
+        lines.append(
+            f"| {name} and accuracy at {len(grid[NETWORKS[0]])} settings, Spearman's rho | "
+            f"{' | '.join(cells)} | {of_gains} |"
+        )
     n = len(by_seed(rows, "shift", network=NETWORKS[0]))
     steps = len({row.step for row in rows if "shift" in row.numbers})
     per_setting = collected.seeds_text(
         len(setting.accuracy) for cells in grid.values() for setting in cells.values()
     )
-    note = (
-        "Mean ± half-width of the 95% confidence interval; ratios seed by seed: geometric mean and interval "
-        f"of Student's t on the logarithms. Upper rows: the networks of Figure 1 (n = {n} seeds, 50,000 "
-        f"steps, geometric means over {steps} steps of the training). Shift: the 1-Wasserstein distance "
-        "between a unit's inputs to the sigmoid before and after the step, over their standard deviation. "
-        "Gradient shift: the change of the gradient with respect to a layer's weights when the layers before "
-        "it take the step, over its norm (Santurkar et al. 2018). Lower rows: settings of learning rate and "
-        f"initial std, 2,500 steps each ({per_setting} per setting), all layers. (*) Chosen after the runs: "
-        f"every seed above {100 * LEARNS:g}% accuracy, since a network at chance may barely move. Spearman's "
-        "rho is over the settings, with test accuracy after these steps; in the last column, between the "
-        f"ratio and BN's gain in accuracy at the same setting. {collected.origin(document)}"
+    return collected.document(
+        lines,
+        f"{collected.means('the seeds')} {collected.RATIOS}",
+        (
+            f"**At one setting:** rows that do not name settings are the networks of Figure 1 (n = {n} "
+            f"seeds, 50,000 steps). Their shifts are geometric means over {steps} steps of the training.",
+            "**Shift** is the 1-Wasserstein distance between a unit's inputs to the sigmoid before and "
+            "after a step, over their standard deviation.",
+            "**Gradient shift** is the change of the gradient with respect to a layer's weights when the "
+            "layers before it take the step, over the norm of the gradient (Santurkar et al. 2018).",
+            "**At many settings:** these are learning rates and standard deviations of the initial weights, "
+            f"trained for 2,500 steps ({per_setting} per setting). The numbers combine all layers.",
+            f"**(*)** are the settings at which every seed ends above {100 * LEARNS:g}% accuracy without "
+            "BN. They were selected after the runs, because a network at chance may barely move.",
+            "**Spearman's rho** is over the settings, between the shift and the test accuracy after these "
+            "steps. In the last column it is between the ratio of the shifts and BN's gain in accuracy.",
+        ),
+        collected.origin(document),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

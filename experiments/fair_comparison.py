@@ -101,7 +101,7 @@ def draw(folder: Path, out: Path) -> None:
     """Write fair_comparison (png, svg, pdf), table.md (chosen settings) and grid.md (all settings)."""
     grid = read_grid(folder)
     _draw(grid, out / "fair_comparison")
-    (out / "table.md").write_text(_table(grid, read_further(folder, grid)))
+    (out / "table.md").write_text(_table(grid, read_further(folder, grid), collected.origin_in(folder)))
     (out / "grid.md").write_text(_grid_table(grid))
 
 
@@ -176,7 +176,7 @@ def _draw(grid: Grid, stem: Path) -> None:
     style.save(fig, stem)
 
 
-def _table(grid: Grid, further: Mapping[str, Cell]) -> str:
+def _table(grid: Grid, further: Mapping[str, Cell], origin: str) -> str:
     lines = ["| setting | seeds | without BN | with BN | BN's gain (points) |", "|---|--:|---|---|---|"]
     stds = sorted({std for std, _ in grid[NETWORKS[0]]})
 
@@ -203,13 +203,15 @@ def _table(grid: Grid, further: Mapping[str, Cell]) -> str:
     every = [a + b for a, b in zip(accuracies, more, strict=True)]
     line("each at its best learning rate and std", every, settings)
     line("the same, without the seeds of the choice", more, settings)
-    note = (
-        "Test accuracy (%) after 50,000 steps on 50,000 training examples, mean ± half-width of the 95% "
-        "confidence interval. Learning rates (lr) and stds were chosen by the grid's mean accuracy on 10,000 "
-        "held-out examples; the further seeds of the chosen settings were trained afterwards. The gain is "
-        "computed seed by seed."
+    return collected.document(
+        lines,
+        "Test accuracy (%) after 50,000 steps on 50,000 training examples; lr is the learning rate, and std "
+        f"the standard deviation of the initial weights. {collected.means('the seeds')} The gain is "
+        "computed seed by seed.",
+        "The best setting is the one with the highest mean accuracy on 10,000 held-out training examples in "
+        "the grid. The further seeds of each network's best setting were trained afterwards.",
+        origin,
     )
-    return "\n".join(lines) + f"\n\n{note}\n"
 
 
 def _grid_table(grid: Grid) -> str:
@@ -228,11 +230,11 @@ def _grid_table(grid: Grid) -> str:
         )
         lines.append(f"| {lr:g} | {' | '.join(shown)} |")
     n = len(next(iter(grid[NETWORKS[0]].values())).test)
-    note = (
-        f"Test accuracy (%), mean ± half-width of the 95% confidence interval, n = {n} seeds; seeds are "
-        f"listed where they lie more than {APART:g} points apart."
+    return collected.document(
+        lines,
+        f"Test accuracy (%). {collected.means(f'n = {n} seeds')} Seeds are listed where they lie more than "
+        f"{APART:g} points apart.",
     )
-    return "\n".join(lines) + f"\n\n{note}\n"
 
 
 def _percent(accuracies: Sequence[float]) -> str:

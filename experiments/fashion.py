@@ -80,7 +80,7 @@ def draw(folder: Path, out: Path) -> None:
     """Write fashion (png, svg, pdf) and table.md."""
     found = read(folder)
     _draw(found, out / "fashion")
-    (out / "table.md").write_text(_table(found))
+    (out / "table.md").write_text(_table(found, collected.origin_in(folder)))
 
 
 def _draw(found: dict[str, Seeds], stem: Path) -> None:
@@ -101,7 +101,7 @@ def _draw(found: dict[str, Seeds], stem: Path) -> None:
     style.save(fig, stem)
 
 
-def _table(found: dict[str, Seeds]) -> str:
+def _table(found: dict[str, Seeds], origin: str) -> str:
     lines = [
         "| Fashion-MNIST | without BN | with BN | effect of BN, seed by seed |",
         "|---|---|---|---|",
@@ -135,11 +135,13 @@ def _table(found: dict[str, Seeds]) -> str:
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     end = both[0].steps[-1]
-    note = (
-        f"The networks of Figure 1 on Fashion-MNIST, binary at half the gray range, {end:,} mini-batches of "
-        "60, learning rate 0.1. Mean ± half-width of the 95% confidence interval, "
-        f"{collected.seeds_text([n])}. Accuracies by moving averages, at evaluations 2,500 steps apart after "
-        "the first 5,000. The final loss is the mean over the last 2,500 mini-batches. Times fewer: the "
-        "geometric mean and the interval of Student's t on the logarithms."
+    return collected.document(
+        lines,
+        "The table shows the networks of Figure 1 on Fashion-MNIST, whose pixels are made binary at half "
+        f"the gray range, after {end:,} mini-batches of 60 at learning rate 0.1. "
+        f"{collected.means(collected.seeds_text([n]))} The ratio has its geometric mean and, in "
+        "parentheses, its 95% interval (Student's t on the logarithms).",
+        "Accuracies use moving averages unless the row names Algorithm 2. After the first 5,000 steps, "
+        "evaluations are 2,500 steps apart. The final loss is the mean over the last 2,500 mini-batches.",
+        origin,
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

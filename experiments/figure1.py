@@ -246,9 +246,13 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
     lines = ["| Figure 1 | the paper | without BN | with BN |", "|---|---|---|---|"]
     lines += [f"| {name} | {claim} | {' | '.join(ours(measure))} |" for name, claim, measure in rows]
     n = len(accuracy[NETWORKS[0]][1])
-    note = (
-        f"Mean ± half-width of the 95% confidence interval, n = {n} seeds. Steps: interpolated between "
-        "evaluations. Speedups are computed seed by seed. Movement: max - min over the rest of the training, "
-        "mean of the 100 units of the last hidden layer."
+    return collected.document(
+        lines,
+        collected.means(f"n = {n} seeds"),
+        (
+            "**Steps** are interpolated between evaluations. Each speedup is computed seed by seed.",
+            "**Movement** is the maximum minus the minimum of a unit's percentile over the rest of the "
+            "training, averaged over the 100 units of the last hidden layer.",
+        ),
+        collected.origin_in(folder),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

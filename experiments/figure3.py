@@ -47,11 +47,12 @@ def collect(runs: Sequence[RunDirectory], folder: Path) -> None:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """Write table.md, and levels.md with the ratios of steps to other accuracies."""
+    """Write table.md, its definitions in notes.md, and levels.md: the ratios of steps to other accuracies."""
     document = collected.read_json(folder / "runs.json")
     found = [training for training, _ in networks.read_trainings(folder)]
     level = networks.base_maximum(found)
     (out / "table.md").write_text(_table([networks.final(one, level) for one in found], document))
+    (out / "notes.md").write_text(_notes(document["config"], 100 * level))
     (out / "levels.md").write_text(_levels(found, document))
 
 
@@ -61,29 +62,42 @@ def _table(final: Sequence[Final], document: Mapping[str, Any]) -> str:
     base = groups[networks.BASE]
     level = 100 * networks.base_maximum(base)
     lines = [
-        "| Figure 3 | the paper, ImageNet: steps to 72.2% | times fewer | maximum (%) "
-        f"| ours, {networks.SCALE[config['scale']]}: seeds | steps to {level:.1f}% | times fewer "
-        "| maximum (%) | at the end (%) |",
+        "| network | the paper (ImageNet): steps to 72.2% | the paper: times fewer | the paper: maximum (%) "
+        f"| ours ({networks.SCALE[config['scale']]}): seeds | ours: steps to {level:.1f}% | ours: times "
+        "fewer | ours: maximum (%) | ours: at the end (%) |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for network, group in groups.items():
         if group:
             cells = (style.LABEL[network], *_paper(network), str(len(group)), *_ours(group, base))
             lines.append(f"| {' | '.join(cells)} |")
-    note = (
-        f"Ours: {networks.setting(config)}. Validation accuracy: top-1, single crop; on CIFAR-10 the test "
-        "images, which were not used to choose any setting. Mean ± half-width of the 95% confidence interval "
-        f"over the seeds. Steps: mini-batches of {networks.mini_batch(config)} until the accuracy, "
-        f"interpolated between evaluations, reaches {level:.1f}%, the mean of Inception's maxima (for "
-        "Inception, each seed's own maximum). Times fewer: Inception's steps over the network's, seed by "
-        "seed: geometric mean and 95% interval of Student's t on the logarithms. Maximum: over a run's "
-        "evaluations, with moving averages; a run that diverged before its first evaluation counts as "
-        f"chance. Seeds are listed where one diverged or they lie more than {networks.APART:g} points apart. "
-        "At the end: with BN, by Algorithm 2's statistics, so it can exceed the maximum. "
-        f"{networks.AT_CHANCE}. Inception with sigmoids trains for a fifth of the steps. The paper shows one "
-        f"run of each. {collected.origin(document)}"
+    return collected.document(
+        lines,
+        "Each of our numbers is the mean over the seeds ± the half-width of its 95% confidence interval. "
+        f"Seeds are listed where one diverged or they lie more than {networks.APART:g} points of accuracy "
+        f"apart. {networks.AT_CHANCE} {collected.origin(document)}",
     )
-    return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _notes(config: Mapping[str, Any], level: float) -> str:
+    return collected.document(
+        [networks.trained(config, "Our networks train")],
+        (
+            "**Accuracy** is top-1, on a single crop of each validation image. On CIFAR-10 these are the "
+            "test images, which were not used to choose any setting.",
+            f"**Steps** are mini-batches of {networks.mini_batch(config)} until the accuracy, interpolated "
+            f"between evaluations, reaches {level:.1f}%, the mean of the maxima of Inception's seeds. For "
+            "Inception they are the steps to each seed's own maximum.",
+            "**Times fewer** is Inception's steps over the network's, computed for each seed: the geometric "
+            "mean and, in parentheses, its 95% confidence interval (Student's t on the logarithms).",
+            "**Maximum** is the highest accuracy of a run's evaluations, which use moving averages. A run "
+            "that diverged before its first evaluation counts as chance.",
+            "**At the end**, networks with BN use Algorithm 2's statistics, so this accuracy can exceed the "
+            "maximum.",
+        ),
+        "BN-x5 and the networks based on it train for half of the steps, Inception with sigmoids for a "
+        "fifth.",
+    )
 
 
 def _paper(network: str) -> tuple[str, str, str]:
@@ -137,9 +151,9 @@ def _levels(found: Sequence[Training], document: Mapping[str, Any]) -> str:
         f"|---|{'---|' * len(header)}",
         *(f"| {style.LABEL[network]} | {' | '.join(cells(group))} |" for network, group in groups.items()),
     ]
-    note = (
-        f"{networks.setting(document['config'])}. Ratios seed by seed, with the 95% interval of Student's t "
-        "on the logarithms; - where some seed does not reach the accuracy. In the last column each seed has "
-        f"its own level. {collected.origin(document)}"
+    return collected.document(
+        lines,
+        f"{collected.RATIOS} A dash means that some seed does not reach the accuracy. In the last column, "
+        "each seed is compared at its own level.",
+        collected.origin(document),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

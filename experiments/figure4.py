@@ -125,11 +125,16 @@ def _last_checkpoint(run: RunDirectory) -> Path:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """Write table.md."""
+    """Write table.md, and notes.md about the networks."""
     document = collected.read_json(folder / "runs.json")
     found = collected.read_json(folder / "evaluations.json", [{"experiment": str, **SHAPE}])
     records = {(record["experiment"], record["crops"]): record for record in found}
     (out / "table.md").write_text(_table(records, document))
+    notes = (
+        f"{networks.trained(document['config'], 'Our networks train')} They are evaluated with Algorithm 2's "
+        "statistics. The paper's ensemble has a top-5 error of 4.82% on ImageNet's test server."
+    )
+    (out / "notes.md").write_text(f"{notes}\n")
 
 
 def _table(records: dict[tuple[str, int], dict[str, Any]], document: dict[str, Any]) -> str:
@@ -141,28 +146,28 @@ def _table(records: dict[tuple[str, int], dict[str, Any]], document: dict[str, A
         "BN-Inception ensemble": _together(records["ensemble", 144]),
     }
     lines = [
-        "| Figure 4 | resolution | crops | models | the paper, ImageNet: top-1 error (%) | top-5 error (%) "
-        f"| ours, {networks.SCALE[config['scale']]} at {side}: top-1 error (%) | top-5 error (%) |",
+        "| classifier | resolution | crops | models | the paper (ImageNet): top-1 error (%) "
+        f"| the paper: top-5 error (%) | ours ({networks.SCALE[config['scale']]} at {side}): top-1 error (%) "
+        "| ours: top-5 error (%) |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [f"| {' | '.join((*row, *ours.get(row.model, ('-', '-'))))} |" for row in PAPER]
     members = len(records["ensemble", 1]["checkpoints"])
     for name, crops, count, cells in (
-        ("one of our six, single crop", 1, 1, _alone(records["ensemble", 1])),
-        ("one of our six, multicrop", 144, 1, _alone(records["ensemble", 144])),
-        ("our six, single crop", 1, members, _together(records["ensemble", 1])),
+        ("each of our six, single crop", 1, 1, _alone(records["ensemble", 1])),
+        ("each of our six, multicrop", 144, 1, _alone(records["ensemble", 144])),
+        ("our six together, single crop", 1, members, _together(records["ensemble", 1])),
     ):
         lines.append(f"| {name} | {side} | {crops} | {count} | - | - | {' | '.join(cells)} |")
     seeds, examples = len(records["bn_x30", 1]["checkpoints"]), records["ensemble", 1]["n"]
-    note = (
-        f"Ours: {networks.setting(config)}; {examples:,} validation images, Algorithm 2's statistics. Single "
-        f"networks: mean ± half-width of the 95% confidence interval over {seeds} seed{'s' * (seeds > 1)} of "
-        f"BN-x30 or over the {members} ensemble members, listed where they lie more than "
-        f"{networks.APART:g} points apart. The ensemble is one sample; its 95% interval is over the images. "
-        "90% top-1 error is chance. The paper's ensemble has 4.82% top-5 error on the test server. "
-        f"{collected.origin(document)}"
+    return collected.document(
+        lines,
+        "Each of our numbers for single networks is the mean ± the half-width of its 95% confidence "
+        f"interval, over {seeds} seed{'s' * (seeds > 1)} of BN-x30 or over the {members} ensemble members. "
+        f"Networks are listed where they lie more than {networks.APART:g} points apart. The ensemble is one "
+        f"sample, so its 95% interval is over the {examples:,} validation images. A top-1 error of 90% is "
+        f"chance. {collected.origin(document)}",
     )
-    return "\n".join(lines) + f"\n\n{note}\n"
 
 
 def _alone(record: dict[str, Any]) -> tuple[str, str]:

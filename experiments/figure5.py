@@ -73,9 +73,9 @@ def _rows() -> list[str]:
     costs = f"**{_parameters(total):,}**", f"**{_millions(_multiply_adds(total))}**"
     rows.append(("**all**", *[""] * 9, *costs))
     note = (
-        "(*) Separable with depth multiplier 8: 7x7 for each channel, 3 to 24, then 1x1 to 64. Parameters "
-        "with BN (gamma and beta, no biases). Multiply-adds: of the convolutions and the linear layer, for "
-        "one image of 224x224."
+        "Parameters are those with BN: gamma and beta, no biases. Multiply-adds are those of the "
+        "convolutions and the linear layer, for one image of 224x224. (*) This convolution is separable with "
+        "depth multiplier 8: 7x7 for each channel, from 3 channels to 24, then 1x1 to 64."
     )
     return [*_markdown(header, rows, left=4), "", note]
 

@@ -64,7 +64,7 @@ def draw(folder: Path, out: Path) -> None:
     further = selection.read_further(folder, COLUMNS, grid)
     whole = read_whole(folder.parent / "batch_size")
     _draw(further, whole, out / "groups")
-    (out / "table.md").write_text(_table(grid, further, whole))
+    (out / "table.md").write_text(_table(grid, further, whole, collected.origin_in(folder)))
 
 
 def read_whole(folder: Path) -> dict[int, list[selection.Run]]:
@@ -116,12 +116,13 @@ def _table(
     grid: selection.Grid,
     further: Mapping[selection.Case, list[selection.Run]],
     whole: Mapping[int, list[selection.Run]],
+    origin: str,
 ) -> str:
     lines = [
-        "| mini-batch | groups of | learning rate | test accuracy (%) | minus the whole mini-batch (points) "
-        "| distance of the class probabilities, training to inference "
-        "| in whole mini-batches of the group's size | in whole mini-batches of the same size "
-        "| examples with another class (%) |",
+        "| mini-batch | groups of | learning rate | test accuracy (%) | minus that of whole mini-batches "
+        "(points) | distance of the class probabilities, training to inference | the same in whole "
+        "mini-batches of the group's size | the same in whole mini-batches of this size | examples with "
+        "another class (%) |",
         "|--:|--:|--:|---|---|---|---|---|---|",
     ]
     for (size, group), runs in further.items():
@@ -134,11 +135,12 @@ def _table(
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     n = collected.seeds_text(len(runs) for runs in further.values())
-    note = (
-        f"The network of Figure 1 with BN after {batch_size.EXAMPLES:,} examples, at a constant learning "
-        "rate; each group of a mini-batch is normalized by its own statistics. Test accuracy by Algorithm "
-        f"2's statistics. Mean ± half-width of the 95% confidence interval, {n}; differences seed by seed; "
-        f"seeds are listed where they lie more than {selection.APART:g} points apart. Distance and other "
-        f"class as in results/batch_size. {selection.NOTE}"
+    return collected.document(
+        lines,
+        f"The table shows the network of Figure 1 with BN after {batch_size.EXAMPLES:,} examples, at a "
+        "constant learning rate. Each group of a mini-batch is normalized by its own statistics; test "
+        f"accuracy is that by Algorithm 2's. {collected.means(n)} Differences are computed seed by seed. "
+        f"{selection.APART_NOTE}",
+        f"The distance, and another class, are defined as in results/batch_size. {selection.CHOICE}",
+        origin,
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

@@ -136,12 +136,18 @@ def _table(found: Mapping[str, Seeds], document: Mapping[str, Any]) -> str:
         lines.append(f"| {LABEL[name]} | {' | '.join(cells)} |")
     config = document["config"]
     n = collected.seeds_text(len(seeds.old) for seeds in found.values())
-    note = (
-        f"BN-x5. {networks.setting(config)}. Accuracy on {config['data.validation']:,} held-out training "
-        f"images; mean ± half-width of the 95% confidence interval, {n}. Old and new statistics: Algorithm "
-        f"2's, over {config['evaluate.population_batches']} mini-batches of the original training images and "
-        "of images changed like the held-out ones; the weights are those trained on the original images. "
-        "Cost: the accuracy lost with the old statistics, seed by seed. Share: (new - old) over the cost, "
-        f"where this is clearly above zero. {collected.origin(document)}"
+    return collected.document(
+        lines,
+        f"{networks.trained(config, 'BN-x5 trains')} The table has its accuracy on "
+        f"{config['data.validation']:,} held-out training images. {collected.means(n)}",
+        (
+            "**Old statistics** are those of Algorithm 2 over "
+            f"{config['evaluate.population_batches']} mini-batches of the original training images.",
+            "**New statistics** are the same over images that are changed like the held-out ones. The "
+            "weights are those trained on the original images.",
+            "**Cost** is the accuracy lost with the old statistics, computed seed by seed.",
+            "**Share** is the accuracy gained by the new statistics over the cost. It is given where the "
+            "cost is clearly above zero.",
+        ),
+        collected.origin(document),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

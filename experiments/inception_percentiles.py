@@ -122,7 +122,7 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
     config = document["config"]
     layers = config["probe.layers"]
     lines = [
-        "| movement of the median input to a ReLU | from | "
+        "| movement of the median input to a ReLU | measured from | "
         + " | ".join(map(layer_name, layers))
         + " | seeds |",
         "|---|---|" + "---|" * len(layers) + "--:|",
@@ -137,9 +137,10 @@ def _table(rows: Sequence[Mapping[str, str]], document: Mapping[str, Any]) -> st
                     for layer in layers
                 ]
                 lines.append(f"| {style.LABEL[network]} | {start} | {' | '.join(cells)} | {seeds} |")
-    note = (
-        f"{networks.setting(config)}. Movement: max - min of a unit's median over the rest of the training, "
-        "divided by the mean distance between its 15th and 85th percentiles, both averaged over the layer's "
-        f"units; mean ± half-width of the 95% confidence interval. {collected.origin(document)}"
+    return collected.document(
+        lines,
+        f"{networks.trained(config)} Movement is the maximum minus the minimum of a unit's median over the "
+        "rest of the training, averaged over the layer's units. It is divided by the mean distance between "
+        f"a unit's 15th and 85th percentiles, so that it has no unit. {collected.means('the seeds')}",
+        collected.origin(document),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

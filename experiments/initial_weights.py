@@ -100,11 +100,14 @@ def draw(folder: Path, out: Path) -> None:
             cells = [_cell(grid[network, scale, factor]) for factor in factors]
             lines.append(f"| {style.LABEL[network]} | {scale:g} | {' | '.join(cells)} |")
     ranges = [100 * best_range(grid, network, 1 / config["data.classes"]) for network in NETWORKS]
-    note = (
-        f"{networks.setting(config)}. Accuracy (%) on {config['data.validation']:,} held-out training "
-        "images, with BN by Algorithm 2's statistics; mean ± half-width of the 95% confidence interval, "
-        f"n = {max(map(len, grid.values()))}. Learning rate: times the base's {config['optim.lr']:g}. Range "
-        "of the means over the initial weights, each at its best learning rate: "
-        f"{ranges[0]:.1f} points without BN, {ranges[1]:.1f} with. {collected.origin(document)}"
+    text = collected.document(
+        lines,
+        f"{networks.trained(config)} The table has their accuracy (%) on {config['data.validation']:,} "
+        "held-out training images, with BN by Algorithm 2's statistics. "
+        f"{collected.means(f'n = {max(map(len, grid.values()))} seeds')} Learning rates are multiples of "
+        f"the base's, {config['optim.lr']:g}.",
+        "The means over the seeds range, from the least to the most accurate initial weights, each at its "
+        f"best learning rate, over {ranges[0]:.1f} points without BN and over {ranges[1]:.1f} with.",
+        collected.origin(document),
     )
-    (out / "table.md").write_text("\n".join(lines) + f"\n\n{note}\n")
+    (out / "table.md").write_text(text)

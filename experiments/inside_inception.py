@@ -172,7 +172,7 @@ def _table(record: Record) -> str:
     for nonlinearity, kind in NONLINEARITIES.items():
         values = percent([record.accuracy[network, nonlinearity] for network in NETWORKS])
         line(f"{kind}: accuracy at step {END} (%)", *values, digits=1, ratio=False)
-    return "\n".join(lines) + f"\n\n{_note(record)}\n"
+    return collected.document(lines, *_notes(record))
 
 
 def _saturation_table(record: Record) -> str:
@@ -201,13 +201,23 @@ def _saturation_table(record: Record) -> str:
         line(f"step {END}, {name}", shares(step=END, layer=layer))
     accuracy = percent([record.accuracy[network, "sigmoid"] for network in SIGMOIDS])
     n = len(record.accuracy[SIGMOIDS[-1], "sigmoid"])
-    note = (
-        f"{networks.setting(record.document['config'])}. Share of the outputs of four layers' sigmoids whose "
-        "derivative is below a tenth of its maximum, in training mode. Mean ± half-width of the "
-        f"95% confidence interval, n = {n} seeds; differences seed by seed. Accuracy at step {END}: "
-        f"{', '.join(collected.mean_text(seeds, 1) + '%' for seeds in accuracy)}."
+    return collected.document(
+        lines,
+        f"{networks.trained(record.document['config'])} A sigmoid's output is saturated if the sigmoid's "
+        "derivative there is below a tenth of its maximum. The table has the share of the outputs of four "
+        f"layers, in training mode. {collected.means(f'n = {n} seeds')} Differences are computed seed by "
+        "seed.",
+        f"The accuracies at step {END} are {_listed(accuracy)}.",
+        collected.origin(record.document),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _listed(accuracy: Sequence[Sequence[float]]) -> str:
+    named = [
+        f"{collected.mean_text(seeds, 1)}% ({style.LABEL[network]})"
+        for network, seeds in zip(SIGMOIDS, accuracy, strict=True)
+    ]
+    return f"{', '.join(named[:-1])} and {named[-1]}"
 
 
 def _less(values: Sequence[float], others: Sequence[float]) -> list[float]:
@@ -218,17 +228,24 @@ def percent(values: Sequence[Sequence[float]]) -> list[list[float]]:
     return [[100 * value for value in seeds] for seeds in values]
 
 
-def _note(record: Record) -> str:
+def _notes(record: Record) -> tuple[str | tuple[str, ...], ...]:
     config = record.document["config"]
     n = len(record.accuracy[NETWORKS[0], "relu"])
     steps = len({row.step for row in record.rows["relu"] if "shift" in row.numbers})
     return (
-        "Inception and BN-Baseline at the same learning rate, with ReLUs and with sigmoids. "
-        f"{networks.setting(config)}. Mean ± half-width of the 95% confidence interval, n = {n} seeds. Last "
-        "column: without BN over with BN or minus with BN, seed by seed; for ratios, the geometric mean "
-        "with its interval. Shift and gradient shift are measured as in the MLP, over "
-        f"{config['probe.examples']} training images: geometric means over four layers and {steps} steps. "
-        "Saturated: the share of the sigmoids' outputs whose derivative is below a tenth of its maximum. "
-        f"Accuracy: on {config['data.validation']:,} held-out training images, with BN by Algorithm 2's "
-        f"statistics. {collected.origin(record.document)}"
+        "Without BN is Inception, with BN is BN-Baseline, both at the same learning rate, with ReLUs and "
+        f"with sigmoids. {networks.trained(config)}",
+        f"{collected.means(f'n = {n} seeds')} The last column is without BN over with BN, or without minus "
+        "with, computed seed by seed. Ratios have their geometric mean and, in parentheses, its 95% "
+        "interval.",
+        (
+            f"**Shift** and **gradient shift** are measured as in the MLP, over {config['probe.examples']} "
+            "training images. Where a row names no layer or step, they are geometric means over four layers "
+            f"and {steps} steps.",
+            "**Saturated** is the share of the sigmoids' outputs at which the derivative is below a tenth "
+            "of its maximum.",
+            f"**Accuracy** is that on {config['data.validation']:,} held-out training images, with BN by "
+            "Algorithm 2's statistics.",
+        ),
+        collected.origin(record.document),
     )

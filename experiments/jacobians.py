@@ -93,7 +93,7 @@ def _draw(rows: Sequence[Row], stem: Path) -> None:
 
 def _table(rows: Sequence[Row], document: Mapping[str, Any]) -> str:
     lines = [
-        "| | network | " + " | ".join(f"step {step:,}" for step in STEPS) + " |",
+        "| absolute logarithm of | network | " + " | ".join(f"step {step:,}" for step in STEPS) + " |",
         "|---|---|" + "---|" * len(STEPS),
     ]
 
@@ -110,14 +110,20 @@ def _table(rows: Sequence[Row], document: Mapping[str, Any]) -> str:
         name = f"gradient at the input of hidden layer {first} over that of the last"
         add(name, partial(decay, rows, first=first))
     n = len(logarithms(rows, NETWORKS[0], 1, 0))
-    note = (
-        "Absolute natural logarithms: 0 if the singular values are 1 or the gradient keeps its norm. For "
-        "singular values, the mean over all those of a layer's Jacobian, on five examples. Mean ± half-width "
-        f"of the 95% confidence interval, n = {n} seeds; bold: clearly smaller with BN, seed by seed; "
-        "italics: clearly larger. The Jacobian is that of the map from the inputs of one layer's sigmoid to "
-        f"those of the next; for the first layer, from the image. {collected.origin(document)}"
+    return collected.document(
+        lines,
+        "The numbers are absolute natural logarithms: 0 means that the singular values are 1, or that the "
+        "gradient keeps its norm.",
+        (
+            "**Singular values** are those of the Jacobian of the map from the inputs of one layer's "
+            "sigmoid to those of the next; for the first layer, from the image. The table has the mean over "
+            "all singular values of a layer, on five examples.",
+            "**Gradient** means its norm, on one mini-batch.",
+            "**Bold** numbers with BN are clearly smaller than without, and those in *italics* clearly "
+            "larger: the 95% interval of the difference, seed by seed, excludes zero.",
+        ),
+        f"{collected.means(f'n = {n} seeds')} {collected.origin(document)}",
     )
-    return "\n".join(lines) + f"\n\n{note}\n"
 
 
 def _marked(cell: str, plain: Sequence[float], with_bn: Sequence[float]) -> str:

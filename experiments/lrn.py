@@ -23,9 +23,9 @@ from experiments.ablation import Effect
 SWEEPS = {"lrn": ()}
 WITHOUT = f"{networks.BASE} without lrn"
 HOW = (
-    "LRN has GoogLeNet's constants, with alpha in the units of the input. With BN, activations have unit "
-    "scale, where it is the identity to 1e-4, so the row of BN-x5 shows the difference between two trainings "
-    "of the same seed."
+    "LRN has GoogLeNet's constants, with alpha in the units of the input. In a network with BN, activations "
+    "have unit scale, where LRN is the identity to 1e-4. So the row of BN-x5 shows the difference between "
+    "two trainings of the same seed."
 )
 
 
@@ -65,7 +65,7 @@ def draw(folder: Path, out: Path) -> None:
     """Write table.md."""
     document = collected.read_json(folder / "runs.json")
     lines = [
-        "| | with LRN (%) | without (%) | LRN's gain (points) | seeds |",
+        "| network | with LRN (%) | without LRN (%) | LRN's gain (points) | seeds |",
         "|---|---|---|---|--:|",
     ]
     for network, effect in effects(folder).items():
@@ -74,10 +74,12 @@ def draw(folder: Path, out: Path) -> None:
         cells = [collected.summary(group, networks.APART) if group else "diverged" for group in ends]
         gain = collected.mean_text(effect.points, 2, "+")
         lines.append(f"| {style.LABEL[network]} | {' | '.join(cells)} | {gain} | {len(effect.points)} |")
-    note = (
-        f"{networks.setting(document['config'])}. Validation accuracy (top-1, single crop) at the end, with "
-        "BN by Algorithm 2's statistics; the gain is computed seed by seed, with a run that diverged as "
-        f"chance. Mean ± half-width of the 95% confidence interval. {HOW} Inception: "
-        f"{collected.origin(document)}"
+    text = collected.document(
+        lines,
+        f"{networks.trained(document['config'])} The table has their validation accuracy (top-1, single "
+        f"crop) at the end, with BN by Algorithm 2's statistics. {collected.means('the seeds')} The gain is "
+        "computed seed by seed, and a run that diverged counts as chance in it.",
+        HOW,
+        collected.origin(document, "The numbers of Inception"),
     )
-    (out / "table.md").write_text("\n".join(lines) + f"\n\n{note}\n")
+    (out / "table.md").write_text(text)

@@ -51,7 +51,7 @@ def draw(folder: Path, out: Path) -> None:
     """Write moving_averages (png, svg, pdf) and table.md."""
     paths = read_paths(folder)
     _draw(paths, out / "moving_averages")
-    (out / "table.md").write_text(_table(paths))
+    (out / "table.md").write_text(_table(paths, collected.origin_in(folder)))
 
 
 def read_paths(folder: Path) -> Paths:
@@ -86,7 +86,7 @@ def _draw(paths: Paths, stem: Path) -> None:
     style.save(fig, stem)
 
 
-def _table(paths: Paths) -> str:
+def _table(paths: Paths, origin: str) -> str:
     lines = [
         "| learning rate | difference, all evaluations (points) | difference, up to step 1,000 | largest "
         "difference | at the end: moving averages (%) | at the end: Algorithm 2 (%) |",
@@ -103,11 +103,12 @@ def _table(paths: Paths) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     steps, values = next(iter(paths.values()))
-    note = (
-        "Figure 1's training with BN at three learning rates: test accuracy by moving averages and by "
-        f"Algorithm 2 at {len(steps)} evaluations, from step {steps[0]:,} to {steps[-1]:,}. Differences are "
-        "absolute: the mean or the largest over a seed's evaluations. Mean ± half-width of the 95% "
-        f"confidence interval, {collected.seeds_text([len(values)])}; seeds are listed where they lie more "
-        f"than {selection.APART:g} points apart."
+    return collected.document(
+        lines,
+        "The network of Figure 1 with BN trains at three learning rates. The table compares its test "
+        f"accuracy by moving averages and by Algorithm 2's statistics, at {len(steps)} evaluations from "
+        f"step {steps[0]:,} to {steps[-1]:,}. Differences are absolute: the mean or the largest over a "
+        "seed's evaluations.",
+        f"{collected.means(collected.seeds_text([len(values)]))} {selection.APART_NOTE}",
+        origin,
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

@@ -42,7 +42,8 @@ VALIDATION = {"imagenet": 50_000, "tiny_imagenet": 10_000, "cifar10": 10_000, "s
 TRAINING = {"imagenet": 1_281_167, "tiny_imagenet": 100_000, "cifar10": 50_000, "smoke": smoke.TRAIN}
 APART = 10.0  # points of accuracy
 LEVEL = 0.001  # share of guessing runs that are not recognized as at chance
-AT_CHANCE = "At chance: not better than guessing, at a significance level of 0.1%"
+AT_CHANCE = "A run is at chance if it is not better than guessing, at a significance level of 0.1%."
+FILTERS = {0.25: "a quarter of the filters", 0.5: "half of the filters", 1: "all filters"}  # by width
 
 
 class Training(NamedTuple):
@@ -260,13 +261,23 @@ def setting(config: Mapping[str, Any]) -> str:
     "Up to" if their lengths differ: the networks of section 4.2.1 train for less than the scale's steps.
     """
     side, width = config["data.crop"], config["model.width"]
+    return f"{SCALE[config['scale']]}, {side} x {side} crops, width {width:g}, {_length(config)}"
+
+
+def _length(config: Mapping[str, Any]) -> str:
     batch, counts = config["optim.batch"], mini_batch(config)
     up_to = "" if "steps_factor" in config else "up to "
     steps = counted(config["steps"] * config.get("steps_factor", 1), config)
+    return f"{up_to}{steps:,} mini-batches of {counts}{f' in steps of {batch}' if batch != counts else ''}"
+
+
+def trained(config: Mapping[str, Any], who: str = "The networks train") -> str:
+    """`setting` as a sentence about the networks."""
+    side, width = config["data.crop"], config["model.width"]
+    filters = FILTERS.get(width, f"{width:g} times the filters")
     return (
-        f"{SCALE[config['scale']]}, {side} x {side} crops, width {width:g}, "
-        f"{up_to}{steps:,} mini-batches of {counts}"
-        f"{f' in steps of {batch}' if batch != counts else ''}"
+        f"{who} on {SCALE[config['scale']]}, in crops of {side} x {side} pixels and with {filters}, "
+        f"for {_length(config)}."
     )
 
 

@@ -57,7 +57,9 @@ def draw(folder: Path, out: Path) -> None:
     """Write optimizers (png, svg, pdf) and table.md."""
     grid = selection.read(folder / selection.GRID, COLUMNS)
     _draw(grid, out / "optimizers")
-    (out / "table.md").write_text(_table(grid, selection.read_further(folder, COLUMNS, grid)))
+    (out / "table.md").write_text(
+        _table(grid, selection.read_further(folder, COLUMNS, grid), collected.origin_in(folder))
+    )
 
 
 def _draw(grid: selection.Grid, stem: Path) -> None:
@@ -72,10 +74,10 @@ def _draw(grid: selection.Grid, stem: Path) -> None:
     style.save(fig, stem)
 
 
-def _table(grid: selection.Grid, further: dict[selection.Case, list[selection.Run]]) -> str:
+def _table(grid: selection.Grid, further: dict[selection.Case, list[selection.Run]], origin: str) -> str:
     lines = [
-        "| optimizer | without BN: learning rate | test accuracy (%) | with BN: learning rate "
-        "| test accuracy (%) | BN's gain (points) |",
+        "| optimizer | without BN: learning rate | without BN: test accuracy (%) | with BN: learning rate "
+        "| with BN: test accuracy (%) | BN's gain (points) |",
         "|---|--:|---|--:|---|---|",
     ]
     for optimizer, name in OPTIMIZERS.items():
@@ -91,10 +93,11 @@ def _table(grid: selection.Grid, further: dict[selection.Case, list[selection.Ru
         ]
         lines.append(f"| {name} | {' | '.join(cells)} | {gain} |")
     n = collected.seeds_text(len(runs) for runs in further.values())
-    note = (
-        "The network of Figure 1 after 5,000 mini-batches of 60 at a constant learning rate; with BN by "
-        f"Algorithm 2's statistics. Mean ± half-width of the 95% confidence interval, {n}; seeds are listed "
-        f"where they lie more than {selection.APART:g} points apart. The gain is computed seed by seed. "
-        f"{selection.NOTE}"
+    return collected.document(
+        lines,
+        "The table shows the network of Figure 1 after 5,000 mini-batches of 60, at a constant learning "
+        f"rate. With BN, test accuracy is that by Algorithm 2's statistics. {collected.means(n)} "
+        f"{selection.APART_NOTE} The gain is computed seed by seed.",
+        selection.CHOICE,
+        origin,
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

@@ -35,33 +35,36 @@ def draw(folder: Path, out: Path) -> None:
     config = collected.read_json(folder / "runs.json")["config"]
     other = collected.read_json(folder.parent / "figure2" / "runs.json")["config"]
     lines = [
-        f"| | learning rate | seeds | maximum (%) | at the end (%) | steps to {100 * level:.1f}% "
-        "| learning rate | seeds | maximum (%) | at the end (%) |",
-        "|---|--:|--:|---|---|---|--:|--:|---|---|",
+        "| network | the base's learning rate | the network's learning rate | seeds | maximum (%) | at the "
+        f"end (%) | steps to {100 * level:.1f}% |",
+        "|---|---|--:|--:|---|---|---|",
     ]
     for network, group in networks.by_network([training for training, _ in here]).items():
         factor = next(
             entry["config"]["optim.lr_factor"] for training, entry in here if training.network == network
         )
         best = [training for training, _ in there if training.network == network]
-        reached = [
-            networks.final(training, level)._replace(matched=training.reached(level)) for training in group
-        ]
-        cells = (
-            f"{config['optim.lr'] * factor:g}", len(group), *_accuracies(group), networks.steps_text(reached),
-            f"{other['optim.lr'] * factor:g}", len(best), *_accuracies(best),
-        )  # fmt: skip
-        lines.append(f"| {style.LABEL[network]} | {' | '.join(map(str, cells))} |")
-    note = (
-        f"{networks.setting(config)}. Left: the base's learning rate is the paper's, {config['optim.lr']:g}. "
-        f"Right: it is the best at this scale, {other['optim.lr']:g} (results/base_rate), as in Figures 2 "
-        "and 3. Learning rates are initial ones. Validation accuracy (top-1, single crop): maximum over the "
-        "evaluations, with moving averages; at the end, with BN by Algorithm 2's statistics; mean ± "
-        f"half-width of the 95% confidence interval; seeds are listed where they lie more than "
-        f"{networks.APART:g} points apart. Steps: to the maximum of Inception in Figure 2. Left: "
-        f"{collected.origin({'runs': [entry for _, entry in here]})}"
+        for base, of_base, runs in (("the paper's", config, group), ("the best here", other, best)):
+            reached = [networks.final(run, level)._replace(matched=run.reached(level)) for run in runs]
+            rate = of_base["optim.lr"]
+            cells = (
+                f"{rate:g}, {base}", f"{rate * factor:g}", len(runs), *_accuracies(runs),
+                networks.steps_text(reached) if reached else "-",
+            )  # fmt: skip
+            lines.append(f"| {style.LABEL[network]} | {' | '.join(map(str, cells))} |")
+    text = collected.document(
+        lines,
+        f"{networks.trained(config)} Learning rates are initial ones. The rows with {other['optim.lr']:g}, "
+        "the base's best learning rate at this scale, are the runs of Figures 2 and 3.",
+        "Accuracy is top-1 on the validation images, on a single crop. The maximum is over the evaluations, "
+        "which use moving averages; at the end, networks with BN use Algorithm 2's statistics. Steps are "
+        f"those to the maximum of Inception in Figure 2. {collected.means('the seeds')} Seeds are listed "
+        f"where they lie more than {networks.APART:g} points apart.",
+        collected.origin(
+            {"runs": [entry for _, entry in here]}, f"The numbers at the paper's {config['optim.lr']:g}"
+        ),
     )
-    (out / "table.md").write_text("\n".join(lines) + f"\n\n{note}\n")
+    (out / "table.md").write_text(text)
 
 
 def _accuracies(group: Sequence[Training]) -> tuple[str, str]:

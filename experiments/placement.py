@@ -205,8 +205,8 @@ def _draw(movements: Mapping[Network, Mapping[int, Moved]], stem: Path) -> None:
 def _table(folder: Path, document: Mapping[str, Any]) -> str:
     movements, accuracies = read_movements(folder), read_accuracies(folder)
     lines = [
-        "| nonlinearity | BN | learning rate | movement, layer 1 | layer 2 | layer 3 | in spreads, layer 1 "
-        "| layer 2 | layer 3 | test accuracy (%) |",
+        "| nonlinearity | BN | learning rate | movement: layer 1 | layer 2 | layer 3 "
+        "| movement in spreads: layer 1 | layer 2 | layer 3 | test accuracy (%) |",
         "|---|---|--:|" + "---|" * 7,
     ]
     seeds = []
@@ -225,15 +225,21 @@ def _table(folder: Path, document: Mapping[str, Any]) -> str:
             accuracy = collected.summary([100 * value for value in test], 5)
             lines.append(f"| {nonlinearity} | {LABEL[place]} | {rate} | {' | '.join(cells)} | {accuracy} |")
     config = document["config"]
-    note = (
-        f"{config['steps']:,} mini-batches of {config['optim.batch']}; mean ± half-width of the 95% "
-        f"confidence interval, {collected.seeds_text(seeds)}. Movement: max - min, from step 0, of the 15th, "
-        "50th and 85th percentiles of a unit's input to its nonlinearity, averaged over the three and the "
-        "layer's units; in spreads: divided by the mean distance between the 15th and 85th percentiles. Test "
-        "accuracy with BN: by Algorithm 2's statistics. Best: of these learning rates, on 10,000 held-out "
-        f"training examples. {collected.origin(document)}"
+    return collected.document(
+        lines,
+        f"The table shows the MLP after {config['steps']:,} mini-batches of {config['optim.batch']}. "
+        f"{collected.means(collected.seeds_text(seeds))}",
+        (
+            "**Movement** is the maximum minus the minimum, from step 0, of the 15th, 50th and 85th "
+            "percentiles of a unit's input to its nonlinearity, averaged over the three and over the "
+            "layer's units.",
+            "**Movement in spreads** is this divided by the mean distance between the 15th and 85th "
+            "percentiles.",
+            "**Test accuracy** with BN is that by Algorithm 2's statistics.",
+            "**(best)** marks the best of the learning rates here, on 10,000 held-out training examples.",
+        ),
+        collected.origin(document),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"
 
 
 def _shapes_table(
@@ -251,11 +257,12 @@ def _shapes_table(
             near_zero = collected.mean_text([100 * value for value in shape.sparsity], 1)
             what = f"{nonlinearity} | {LABEL[place]} | {layer} | {OF[where]}"
             lines.append(f"| {what} | {' | '.join(cells)} | {near_zero} |")
-    note = (
-        f"After {document['config']['steps']:,} mini-batches, at learning rates "
-        + " and ".join(f"{rate:g} ({name})" for name, rate in SAME_RATE.items())
-        + ". Means over the layer's units: the magnitude of skewness and of excess kurtosis, both 0 for a "
-        "Gaussian, and the share of values below 1% of the unit's largest magnitude; mean ± half-width of "
-        "the 95% confidence interval over the seeds. A layer's u is the output of the previous layer."
+    rates = " and ".join(f"{rate:g} ({name})" for name, rate in SAME_RATE.items())
+    return collected.document(
+        lines,
+        f"The table shows the MLP after {document['config']['steps']:,} mini-batches, at learning rates "
+        f"{rates}. The numbers are means over the layer's units: the magnitude of the skewness and of the "
+        "excess kurtosis, which are both 0 for a Gaussian, and the share of values below 1% of the unit's "
+        "largest magnitude. ± is the half-width of the 95% confidence interval over the seeds. A layer's u "
+        "is the output of the previous layer.",
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

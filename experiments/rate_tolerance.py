@@ -148,14 +148,15 @@ def _table(grid: Grid, document: Mapping[str, Any]) -> str:
     shown = ["none" if factor is None else f"{factor:g}" for factor in found]
     lines.append(f"| **the largest that trains** | {' | '.join(f'**{name}**' for name in shown)} |")
     seeds = collected.seeds_text(len(cell.accuracy) for cells in grid.values() for cell in cells.values())
-    note = (
-        f"{networks.setting(config)}. Validation accuracy (%, top-1, single crop) after these steps, with BN "
-        f"by Algorithm 2's statistics: mean ± half-width of the 95% confidence interval, {seeds}; a run that "
-        f"diverged counts as chance. {networks.AT_CHANCE}. A network trains at a learning rate if no seed "
-        "diverged or ended at chance; the last row has the largest up to which it trains at all those tried. "
-        f"{collected.origin(document)}"
+    return collected.document(
+        lines,
+        f"{networks.trained(config)} The table has their validation accuracy (%, top-1, single crop) after "
+        f"these steps, with BN by Algorithm 2's statistics. {collected.means(seeds)} A run that diverged "
+        f"counts as chance. {networks.AT_CHANCE}",
+        "A network trains at a learning rate if none of its seeds diverged or ended at chance. The last row "
+        "gives the largest learning rate, as a multiple, up to which it trains at every one tried.",
+        collected.origin(document),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"
 
 
 def _shown(cell: Cell | None) -> str:

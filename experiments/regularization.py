@@ -123,11 +123,16 @@ def _table(found: Mapping[str, Mapping[int, Seeds]], document: Mapping[str, Any]
         lines.append(f"| **{label}** (points) | {' | '.join(f'**{text}** | ' for text in differences)} |")
     config = document["config"]
     n = collected.seeds_text(len(seeds.test) for groups in found.values() for seeds in groups.values())
-    note = (
-        f"{config['steps']:,} mini-batches of {config['optim.batch']} at learning rate "
-        f"{config['optim.lr']:g}; mean ± half-width of the 95% confidence interval, {n}; differences seed by "
-        "seed. Test accuracy with BN: by Algorithm 2. Gap: training accuracy minus test accuracy, both by "
-        "moving averages. Dropout: 20% of each hidden layer's outputs. Population: normalized by the moving "
-        f"averages during training, with BN's gradient. {collected.origin(document)}"
+    return collected.document(
+        lines,
+        f"The table shows the MLP after {config['steps']:,} mini-batches of {config['optim.batch']}, at "
+        f"learning rate {config['optim.lr']:g}. {collected.means(n)} Differences are computed seed by seed.",
+        (
+            "**Test accuracy** with BN is that by Algorithm 2's statistics.",
+            "**Gap** is training accuracy minus test accuracy, both by moving averages.",
+            "**Dropout** drops 20% of each hidden layer's outputs.",
+            "**Statistics of the population** means that the network is normalized by the moving averages in "
+            "training too, with BN's gradient.",
+        ),
+        collected.origin(document),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

@@ -89,10 +89,11 @@ def _table(rows: Sequence[Row], document: Mapping[str, Any]) -> str:
             found = [by_seed(rows, "saturated", network=n, layer=layer, step=step) for n in NETWORKS]
             line(f"hidden layer {layer}, {when}", found)
     n = len(over_training(rows, NETWORKS[0], 1))
-    note = (
-        "Share of a layer's outputs, over all units and 10,020 training examples, where the sigmoid's "
-        "derivative is below a tenth of its maximum: mean ± half-width of the 95% confidence interval, "
-        f"n = {n} seeds; differences seed by seed. Mean over the training: over steps 0, 10,000, ..., "
-        f"50,000. {collected.origin(document)}"
+    return collected.document(
+        lines,
+        "A sigmoid's output is saturated if the sigmoid's derivative there is below a tenth of its maximum. "
+        "The table has the share of a layer's outputs, over all units and 10,020 training examples. "
+        f"{collected.means(f'n = {n} seeds')} Differences are computed seed by seed. The mean over the "
+        "training is that of the steps 0, 10,000, ..., 50,000.",
+        collected.origin(document),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

@@ -23,9 +23,10 @@ NUMBERS = (
     "validation/accuracy", "test/accuracy", "validation/accuracy_population", "test/accuracy_population",
 )  # fmt: skip
 
-NOTE = (
+APART_NOTE = f"Seeds are listed where they lie more than {APART:g} points apart."
+CHOICE = (
     "Each learning rate was chosen with one other seed, by the highest accuracy on 10,000 held-out training "
-    "examples; at the edge: it is the smallest or the largest of those tried."
+    "examples. (at the edge) marks the smallest or the largest of those tried."
 )
 
 Case = tuple[str, ...]

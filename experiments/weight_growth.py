@@ -103,8 +103,8 @@ def _draw(rows: Sequence[Row], stem: Path) -> None:
 def _table(rows: Sequence[Row], document: Mapping[str, Any]) -> str:
     lines = [
         "| network | learning rate | hidden layer | \\|W\\| at the start | at the end "
-        "| growth, first half (%) | second half (%) | less than without BN (points) | gradient, second half "
-        "| final effective learning rate, of the initial one (%) |",
+        "| growth, first half (%) | growth, second half (%) | less than without BN (points) "
+        "| norm of the gradient, second half | effective learning rate at the end (% of the initial one) |",
         "|---|--:|--:|---|---|---|---|---|---|---|",
     ]
     for network, lr, layer in product(NETWORKS, rates(rows), LAYERS):
@@ -124,11 +124,15 @@ def _table(rows: Sequence[Row], document: Mapping[str, Any]) -> str:
         ]
         lines.append(f"| {style.LABEL[network]} | {lr:g} | {layer} | {' | '.join(cells)} |")
     n = len(by_seed(rows, "weight_norm", network=NETWORKS[0]))
-    note = (
-        "Euclidean norms of each hidden layer's W, and of the gradient of one mini-batch's loss with respect "
-        f"to it. Mean ± half-width of the 95% confidence interval, n = {n} seeds, which are listed where "
-        "they lie far apart. Growth: over steps 0 to 25,000 and 25,000 to 50,000; less than without BN: seed "
-        "by seed. Effective learning rate: the learning rate over the norm squared. "
-        f"{collected.origin(document)}"
+    return collected.document(
+        lines,
+        f"{collected.means(f'n = {n} seeds')} Seeds are listed where they lie far apart.",
+        (
+            "**Norms** are Euclidean: |W| is that of a hidden layer's W, and the gradient is that of one "
+            "mini-batch's loss with respect to W.",
+            '**Growth** is that of |W| over steps 0 to 25,000 and 25,000 to 50,000. "Less than without BN" '
+            "compares the second halves seed by seed.",
+            "**Effective learning rate** is the learning rate over the square of |W|.",
+        ),
+        collected.origin(document),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

@@ -59,7 +59,9 @@ def draw(folder: Path, out: Path) -> None:
     """Write what_came_after (png, svg, pdf) and table.md."""
     grid = selection.read(folder / selection.GRID, COLUMNS)
     _draw(grid, out / "what_came_after")
-    (out / "table.md").write_text(_table(grid, selection.read_further(folder, COLUMNS, grid)))
+    (out / "table.md").write_text(
+        _table(grid, selection.read_further(folder, COLUMNS, grid), collected.origin_in(folder))
+    )
 
 
 def _draw(grid: selection.Grid, stem: Path) -> None:
@@ -72,7 +74,7 @@ def _draw(grid: selection.Grid, stem: Path) -> None:
     style.save(fig, stem)
 
 
-def _table(grid: selection.Grid, further: dict[selection.Case, list[selection.Run]]) -> str:
+def _table(grid: selection.Grid, further: dict[selection.Case, list[selection.Run]], origin: str) -> str:
     lines = ["| normalization | learning rate | test accuracy (%) | minus BN (points) |", "|---|--:|---|---|"]
     with_bn = further["batch",]
     for norm, name in NORMS.items():
@@ -85,9 +87,11 @@ def _table(grid: selection.Grid, further: dict[selection.Case, list[selection.Ru
         )
         lines.append(f"| {name} | {' | '.join(cells)} |")
     n = collected.seeds_text(len(runs) for runs in further.values())
-    note = (
-        "The network of Figure 1 after 5,000 mini-batches of 60, SGD at a constant learning rate; with BN by "
-        f"Algorithm 2's statistics. Mean ± half-width of the 95% confidence interval, {n}, compared seed by "
-        f"seed. {selection.NOTE}"
+    return collected.document(
+        lines,
+        "The table shows the network of Figure 1 after 5,000 mini-batches of 60, with SGD at a constant "
+        f"learning rate. With BN, test accuracy is that by Algorithm 2's statistics. {collected.means(n)} "
+        "Differences are computed seed by seed.",
+        selection.CHOICE,
+        origin,
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

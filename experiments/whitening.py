@@ -183,14 +183,14 @@ def _table(folder: Path) -> str:
     further = collected.read_json(folder / "further_seeds_runs.json")
     runs = {"runs": [*document["runs"], *further["runs"]]}
     rates = sorted({run.lr for run in read(folder / "steps.csv")})
-    note = (
-        f"Softmax regression, mini-batches of {document['config']['optim.batch']}, test accuracy: mean ± "
-        "half-width of the 95% confidence interval; times fewer: seed by seed, geometric mean and 95% "
-        f"interval. Each at the best of the learning rates {', '.join(f'{rate:g}' for rate in rates)}, "
-        "chosen with seed 0, which is one of the five, on 10,000 held-out training examples. "
-        f"{collected.origin(runs)}"
+    return collected.document(
+        lines,
+        f"Softmax regression trains in mini-batches of {document['config']['optim.batch']}. Steps are those "
+        f"to {LEVEL:.0%} test accuracy. {collected.means('the seeds')} {collected.RATIOS}",
+        f"The learning rate is the best of {', '.join(f'{rate:g}' for rate in rates)} on 10,000 held-out "
+        "training examples. It was chosen with seed 0, which is one of the five.",
+        collected.origin(runs),
     )
-    return "\n".join(lines) + f"\n\n{note}\n"
 
 
 def _draw(costs: Sequence[Cost], stem: Path) -> None:
@@ -230,9 +230,11 @@ def _cost_table(costs: Sequence[Cost], document: Mapping[str, Any]) -> str:
         )
         lines.append(f"| {name} | {len(group)} | {longer} | {work:.2f} | {time:.2f} |")
     env = document["environment"]
-    note = (
-        "Inception at full width, a mini-batch of 32 images of 224 pixels, forward pass. Whitening: the "
-        "covariance of the input's channels and its inverse square root. Ratios are of sums. CPU time on one "
-        f"core of {env['processor']}, median of {document['rounds']} rounds; torch {env['torch']}."
+    return collected.document(
+        lines,
+        "The costs are those of one forward pass of Inception at full width, with a mini-batch of 32 images "
+        "of 224 pixels. Whitening consists of the covariance of the input's channels and its inverse square "
+        "root. Each ratio is one of sums over the convolutions of the row.",
+        f"Time is CPU time on one core of {env['processor']}, with torch {env['torch']}: the median of "
+        f"{document['rounds']} rounds.",
     )
-    return "\n".join(lines) + f"\n\n{note}\n"

@@ -53,7 +53,7 @@ def test_the_table_says_what_the_runs_say(runs, tmp_path):
     assert found["all seven: BN-x5 against BN-Baseline"] == [
         "-", "+13.00 ± 12.71", "1.67 (1.67 to 1.67)", "2", "-", "-", "-",
     ]  # fmt: skip
-    assert "Inception's maxima, 55.0%" in (tmp_path / "table.md").read_text()
+    assert "Inception's maxima, 55.0%" in (tmp_path / "notes.md").read_text()
 
 
 def test_the_figure_has_each_mean_where_it_belongs(runs, tmp_path, monkeypatch):

@@ -49,8 +49,8 @@ def test_the_highest_accuracy_at_the_end_is_chosen(runs, tmp_path):
     assert rows["0.001"] == ["47.00", "20.00"]
     assert rows["0.002"] == ["**48.00**", "diverged by step 150"]
     assert rows["0.004"] == ["40.00", "-"]
-    assert "Chosen (bold): learning rate 0.002, decay every 100 steps, at the edge of the decays" in text
-    assert "on all training images but 5,000" in text
+    assert "chosen (bold): learning rate 0.002, decay every 100 steps, at the edge of the decays" in text
+    assert "on 5,000 training images that are held out" in text
     assert "about 0.7 points" in text  # 100 sqrt(0.48 x 0.52 / 5000)
 
 
@@ -65,7 +65,7 @@ def test_a_run_that_was_stopped_is_shown_and_not_chosen(runs, ended_run, tmp_pat
     (run.path / "metrics.jsonl").write_text("".join(kept))
     rows, text = drawn([*runs, run], tmp_path)
     assert rows["0.008"] == ["90.00 (stopped at step 310)", "-"]
-    assert "Chosen (bold): learning rate 0.002, decay every 100 steps, at the edge of the decays" in text
+    assert "chosen (bold): learning rate 0.002, decay every 100 steps, at the edge of the decays" in text
 
 
 def test_a_choice_at_the_edge_says_so(runs, tmp_path):
@@ -81,7 +81,7 @@ def test_of_equal_settings_the_lower_rate_is_chosen_and_none_if_all_diverged():
 def test_all_diverged(runs, tmp_path):
     rows, text = drawn(runs[4:], tmp_path)
     assert rows["0.002"] == ["diverged by step 150"]
-    assert "None can be chosen: all diverged." in text
+    assert "None can be chosen, because all diverged." in text
 
 
 def test_drawing_twice_gives_the_same_bytes(runs, tmp_path):

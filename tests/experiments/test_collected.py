@@ -107,8 +107,18 @@ def test_the_origin_of_runs_names_their_commits_devices_and_versions():
         return {"commit": commit, "torch": "2.5.0", "device": {"name": device}}
 
     runs = [run("b" * 40, "X"), run("a" * 40, "X"), run("a" * 40, "X")]
-    assert collected.origin({"runs": runs}) == "3 runs on X; torch 2.5.0; commits aaaaaaa, bbbbbbb."
-    assert collected.origin({"runs": [run(None, "Y")]}) == "1 run on Y; torch 2.5.0; commit unknown."
+    assert collected.origin({"runs": runs}) == (
+        "The numbers come from 3 runs on X, with torch 2.5.0, at commits aaaaaaa and bbbbbbb."
+    )
+    assert collected.origin({"runs": [run(None, "Y, 2 cores")]}, "Those on the left") == (
+        "Those on the left come from 1 run on Y (2 cores), with torch 2.5.0, at commit unknown."
+    )
+
+
+def test_below_a_table_come_paragraphs_and_lists():
+    assert collected.document(["| a |", "|---|"], "One.", ("two", "three"), "") == (
+        "| a |\n|---|\n\nOne.\n\n- two\n- three\n"
+    )
 
 
 def test_the_interval_of_ratios_is_that_of_their_logarithms():

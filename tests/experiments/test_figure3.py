@@ -32,19 +32,21 @@ def runs(ended_run):
 
 
 def drawn(runs, tmp_path):
-    """The cells of each network's row, and the whole text."""
+    """The cells of each network's row, and the whole text with the notes."""
     figure3.collect(runs, tmp_path)
     figure3.draw(tmp_path, tmp_path)
     text = (tmp_path / "table.md").read_text()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:1] == "|"]
-    return {row[0]: row[1:] for row in rows}, text
+    return {row[0]: row[1:] for row in rows}, text + (tmp_path / "notes.md").read_text()
 
 
 def test_the_table_says_what_the_runs_say(runs, tmp_path):
     rows, text = drawn(runs, tmp_path)
-    assert rows["Figure 3"][3:6] == ["ours, CIFAR-10: seeds", "steps to 55.0%", "times fewer"]
+    assert rows["network"][3:6] == [
+        "ours (CIFAR-10): seeds", "ours: steps to 55.0%", "ours: times fewer"
+    ]  # fmt: skip
     # The interval of two values is 12.706 times half their distance; of ratios it is so on their logarithms.
-    assert {name: cells[4:] for name, cells in rows.items() if name not in ("Figure 3", "---")} == {
+    assert {name: cells[4:] for name, cells in rows.items() if name not in ("network", "---")} == {
         "Inception": ["250 ± 635", "1", "55.00 ± 63.53", "60.00, 40.00"],  # 20 points apart
         # 100 + 25 / 30 * 100 and 200 + 10 / 30 * 100; 300 / 183.3 = 1.636 and 200 / 233.3 = 0.857
         "BN-Baseline": ["208 ± 318", "1.18 (0.02 to 72.0)", "70.00 ± 63.53", "70.00 ± 50.82"],
@@ -55,15 +57,15 @@ def test_the_table_says_what_the_runs_say(runs, tmp_path):
         "Inception at x5": ["never; diverged by step 40 to 140 (2 of 2)", "-", "10.00, 25.00", "-"],
         "Inception, sigmoid": ["never; at chance (2 of 2)", "-", "10.50 ± 6.35", "10.25 ± 3.18"],
     }
-    assert "Ours: CIFAR-10, 28 x 28 crops, width 0.25, 300 mini-batches of 32." in text
-    assert {cells[3] for name, cells in rows.items() if name not in ("Figure 3", "---")} == {"2"}
-    assert "14 runs on made up; torch " in text
+    assert "28 x 28 pixels and with a quarter of the filters, for 300 mini-batches of 32." in text
+    assert {cells[3] for name, cells in rows.items() if name not in ("network", "---")} == {"2"}
+    assert "14 runs on made up, with torch " in text
 
 
 def test_the_papers_numbers_stand_beside_ours(runs, tmp_path):
     rows, _ = drawn(runs, tmp_path)
-    assert rows["Figure 3"][0] == "the paper, ImageNet: steps to 72.2%"
-    assert {name: cells[:3] for name, cells in rows.items() if name not in ("Figure 3", "---")} == {
+    assert rows["network"][0] == "the paper (ImageNet): steps to 72.2%"
+    assert {name: cells[:3] for name, cells in rows.items() if name not in ("network", "---")} == {
         "Inception": ["31.0M", "1.0", "72.2"],
         "BN-Baseline": ["13.3M", "2.3", "72.7"],
         "BN-x5": ["2.1M", "14.8", "73.0"],
@@ -97,7 +99,7 @@ def test_with_a_larger_mini_batch_steps_are_counted_in_mini_batches_of_32(ended_
     assert rows["BN-x5"][4:6] == ["1,200", "1.33"]
     assert rows["Inception at x5"][4] == "never; diverged by step 320 (1 of 1)"
     assert "2,400 mini-batches of 32 in steps of 256." in text
-    assert "Steps: mini-batches of 32 until the accuracy" in text
+    assert "**Steps** are mini-batches of 32 until the accuracy" in text
 
 
 def test_a_base_that_learns_nothing_is_said_to(ended_run, tmp_path):

@@ -81,23 +81,26 @@ def test_the_table_says_what_the_evaluations_say(runs, evaluated, tmp_path):
     figure4.collect(runs, tmp_path / "figure4")
     figure4.draw(tmp_path / "figure4", tmp_path)
     found = rows(tmp_path)
-    assert found["Figure 4"][5:] == ["ours, CIFAR-10 at 28: top-1 error (%)", "top-5 error (%)"]
+    assert found["classifier"][5:] == ["ours (CIFAR-10 at 28): top-1 error (%)", "ours: top-5 error (%)"]
     # Two seeds: 12.706 times half their distance. Six members of 25, 26, ... 30%: variance 3.5, and
     # 2.571 * sqrt(3.5 / 6). The ensembles: Wilson's interval.
     assert {name: cells[1:] for name, cells in found.items() if cells[-1] not in ("-", "--:")} == {
-        "Figure 4": found["Figure 4"][1:],
+        "classifier": found["classifier"][1:],
         "BN-Inception single crop": ["1", "1", "25.2", "7.82", "24.50 ± 6.35", "4.50 ± 6.35"],
         "BN-Inception multicrop": ["144", "1", "21.99", "5.82", "21.50 ± 6.35", "3.00 ± 0.00"],
         "BN-Inception ensemble": [
             "144", "6", "20.1", "4.9", "17.00 (14.80 to 19.45)", "1.00 (0.54 to 1.83)",
         ],
-        "one of our six, single crop": ["1", "1", "-", "-", "27.50 ± 1.96", "6.00 ± 0.00"],
-        "one of our six, multicrop": ["144", "1", "-", "-", "23.00 ± 0.00", "4.00 ± 0.00"],
-        "our six, single crop": ["1", "6", "-", "-", "19.00 (16.69 to 21.55)", "2.00 (1.30 to 3.07)"],
+        "each of our six, single crop": ["1", "1", "-", "-", "27.50 ± 1.96", "6.00 ± 0.00"],
+        "each of our six, multicrop": ["144", "1", "-", "-", "23.00 ± 0.00", "4.00 ± 0.00"],
+        "our six together, single crop": [
+            "1", "6", "-", "-", "19.00 (16.69 to 21.55)", "2.00 (1.30 to 3.07)",
+        ],
     }  # fmt: skip
     text = (tmp_path / "table.md").read_text()
-    assert "CIFAR-10, 28 x 28 crops, width 0.25, 300 mini-batches of 32; 1,000 validation images" in text
+    assert "over the 1,000 validation images" in text
     assert "over 2 seeds of BN-x30" in text
+    assert "for 300 mini-batches of 32" in (tmp_path / "notes.md").read_text()
 
 
 def test_drawing_twice_gives_the_same_bytes(runs, evaluated, tmp_path):

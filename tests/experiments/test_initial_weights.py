@@ -42,7 +42,7 @@ def test_the_table_has_each_run_and_the_range_over_the_best_rates(runs, tmp_path
     assert cells["BN-Baseline 2"] == ["2", "32.0", "40.0"]
     text = (tmp_path / "table.md").read_text()
     assert (
-        "each at its best learning rate: 10.0 points without BN, 5.0 with." in text
+        "each at its best learning rate, over 10.0 points without BN and over 5.0 with." in text
     )  # 20 and chance, 35 and 40
 
 

@@ -32,7 +32,7 @@ def test_the_table_and_the_verdict_say_what_the_runs_say(ended_run, tmp_path):
     # Three values one point apart: 4.303 * 1 / sqrt(3).
     assert rows["Inception"] == ["61.00 ± 2.48", "51.00 ± 2.48", "+10.00 ± 0.00", "3"]
     assert rows["BN-x5"] == ["70.00 ± 2.48", "70.00 ± 0.00", "+0.00 ± 2.48", "3"]
-    assert "Inception: 6 runs on made up; torch " in lines[-1]
+    assert "The numbers of Inception come from 6 runs on made up, with torch " in lines[-1]
     judged = RULES[57](tmp_path)
     assert judged.verdict == "confirmed"
     assert judged.result == "LRN gains: in Inception +10.00 ± 0.00 points, in BN-x5 +0.00 ± 2.48 points"

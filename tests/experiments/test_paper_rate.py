@@ -22,15 +22,16 @@ def test_the_table_says_what_the_runs_say(ended_run, tmp_path):
     paper_rate.collect(here, tmp_path / "paper_rate")
     paper_rate.draw(tmp_path / "paper_rate", tmp_path)
     lines = (tmp_path / "table.md").read_text().splitlines()
-    rows = {
-        row[0]: row[1:] for row in ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[:4])
-    }
-    assert rows[""][4] == "steps to 60.0%"
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[:6]]
+    assert rows[0][-1] == "steps to 60.0%"
     # Two values: 12.706 times half their distance.
-    assert rows["BN-x30"] == [
-        "0.045", "2", "72.50 ± 31.77", "71.00 ± 63.53", "150 ± 0",
-        "0.48", "2", "30.00, 10.00", "31.00, 10.00",
+    assert rows[2:] == [
+        ["Inception", "0.0015, the paper's", "0.0015", "1", "40.00", "40.00", "never"],
+        ["Inception", "0.016, the best here", "0.016", "1", "60.00", "60.00", "300"],
+        ["BN-x30", "0.0015, the paper's", "0.045", "2", "72.50 ± 31.77", "71.00 ± 63.53", "150 ± 0"],
+        [
+            "BN-x30", "0.016, the best here", "0.48", "2", "30.00, 10.00", "31.00, 10.00",
+            "never; at chance (1 of 2)",
+        ],
     ]  # fmt: skip
-    assert rows["Inception"] == ["0.0015", "1", "40.00", "40.00", "never", "0.016", "1", "60.00", "60.00"]
-    assert "the paper's, 0.0015." in lines[-1]
-    assert "Left: 3 runs on made up; torch " in lines[-1]
+    assert "The numbers at the paper's 0.0015 come from 3 runs on made up, with torch " in lines[-1]
