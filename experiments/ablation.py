@@ -15,7 +15,7 @@ diverged counts as chance. Differences and ratios compare the same seeds, with 9
 (of the logarithms, for ratios). Steps are those of experiments/networks.py. BN-x5 and its ablations train for
 half the steps of BN-Baseline, as in figure2, so "all seven" compares trainings of different lengths. With BN,
 activations have unit scale, where local response normalization with GoogLeNet's constants is the identity to
-1e-4: its row shows the difference between two runs of the same seed.
+within 1e-3: its row shows the difference between two runs of the same seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -253,7 +253,7 @@ def _notes(level: float, config: Mapping[str, Any]) -> str:
             "reach it, the table says how many do.",
             "**No local response normalization** changes nothing: in a network with BN, activations have "
             "unit scale, where local response normalization with GoogLeNet's constants is the identity to "
-            "1e-4. This row shows the difference between two trainings of the same seed.",
+            "within 1e-3. This row shows the difference between two trainings of the same seed.",
             "**All seven** compares trainings of different lengths: BN-x5 trains for half the steps of "
             "BN-Baseline.",
         ),

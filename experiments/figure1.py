@@ -179,20 +179,10 @@ def _draw_all_units(percentiles: Paths, stem: Path) -> None:
 def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
     final = collected.read_csv(folder / "final.csv")
 
-    def ours(measure) -> list[str]:
-        cells = []
-        for network in NETWORKS:
-            values = measure(network)
-            if values is None:
-                cells.append("-")
-            else:
-                cells.append(collected.mean_text(*values))
-        return cells
-
     def last(column: str):
         def measure(network: str):
             found = [row[column] for row in final if row["network"] == network]
-            return ([100 * float(value) for value in found], 2) if all(found) else None
+            return collected.mean_text([100 * float(value) for value in found], 2) if all(found) else None
 
         return measure
 
@@ -205,7 +195,7 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
     def reached(level: float):
         def measure(network: str):
             found = crossings(network, level)
-            return None if found is None else (list(found), 0)
+            return None if found is None else collected.mean_text(list(found), 0)
 
         return measure
 
@@ -215,7 +205,7 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
             plain, found = crossings(NETWORKS[0], level), crossings(network, level)
             if network == NETWORKS[0] or plain is None or found is None:
                 return None
-            return list(plain / found), 2
+            return collected.ratio_text(list(plain / found))
 
         return measure
 
@@ -226,16 +216,13 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
             later = paths[:, steps >= start][:, :, list(which)]
             if not later.shape[1]:
                 return None  # the runs ended earlier
-            return list((later.max(1) - later.min(1)).mean((1, 2))), 2
+            return collected.mean_text(list((later.max(1) - later.min(1)).mean((1, 2))), 2)
 
         return measure
 
     rows = [
         *((f"steps to {100 * level:g}% test accuracy", "fewer with BN", reached(level)) for level in LEVELS),
-        *(
-            (f"speedup to {100 * level:g}%, steps without BN over with BN", "above 1", speedup(level))
-            for level in LEVELS
-        ),
+        *((f"times fewer steps to {100 * level:g}% with BN", "above 1", speedup(level)) for level in LEVELS),
         ("test accuracy after 50,000 steps, moving averages (%)", "higher with BN", last("test_accuracy")),
         ("the same, statistics of Algorithm 2 (%)", "not given", last("test_accuracy_population")),
         ("movement of the median input to a sigmoid, from step 0", "less with BN", moved(0, 1)),
@@ -244,13 +231,15 @@ def _table(folder: Path, accuracy: Accuracy, percentiles: Paths) -> str:
         (f"the same, from step {SETTLED:,}", "less with BN", moved(SETTLED, 0, 2)),
     ]
     lines = ["| Figure 1 | the paper | without BN | with BN |", "|---|---|---|---|"]
-    lines += [f"| {name} | {claim} | {' | '.join(ours(measure))} |" for name, claim, measure in rows]
+    for name, claim, measure in rows:
+        cells = (measure(network) or "-" for network in NETWORKS)
+        lines.append(f"| {name} | {claim} | {' | '.join(cells)} |")
     n = len(accuracy[NETWORKS[0]][1])
     return collected.document(
         lines,
-        collected.means(f"n = {n} seeds"),
+        f"{collected.means(f'n = {n} seeds')} {collected.RATIOS}",
         (
-            "**Steps** are interpolated between evaluations. Each speedup is computed seed by seed.",
+            "**Steps** are interpolated between evaluations.",
             "**Movement** is the maximum minus the minimum of a unit's percentile over the rest of the "
             "training, averaged over the 100 units of the last hidden layer.",
         ),

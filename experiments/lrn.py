@@ -24,8 +24,8 @@ SWEEPS = {"lrn": ()}
 WITHOUT = f"{networks.BASE} without lrn"
 HOW = (
     "LRN has GoogLeNet's constants, with alpha in the units of the input. In a network with BN, activations "
-    "have unit scale, where LRN is the identity to 1e-4. So the row of BN-x5 shows the difference between "
-    "two trainings of the same seed."
+    "have unit scale, where LRN is the identity to within 1e-3. So the row of BN-x5 shows the difference "
+    "between two trainings of the same seed."
 )
 
 

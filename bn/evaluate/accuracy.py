@@ -28,12 +28,16 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def accuracy(model: nn.Module, data: Examples) -> float:
-    """The fraction of `data` classified correctly in evaluation mode, that is with the stored statistics."""
+    """The fraction of `data` classified correctly in evaluation mode, that is with the stored statistics.
+
+    An example with a NaN or infinite logit counts as wrong.
+    """
     dtype = next(model.parameters()).dtype
     correct = torch.zeros((), dtype=torch.int64, device=data.labels.device)
     with evaluation_mode(model):
         for images, labels in zip(data.images.split(CHUNK), data.labels.split(CHUNK), strict=True):
-            correct += (model(images.to(dtype)).argmax(1) == labels).sum()
+            logits = model(images.to(dtype))
+            correct += ((logits.argmax(1) == labels) & logits.isfinite().all(1)).sum()
     return correct.item() / len(data.labels)
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from bn.data.mnist import Examples
 from bn.data.seeds import generator
-from bn.evaluate.accuracy import evaluate_population, image_metrics
+from bn.evaluate.accuracy import accuracy, evaluate_population, image_metrics
 from bn.norm import BatchNorm
 
 
@@ -93,5 +94,10 @@ def test_a_non_finite_answer_is_wrong():
     logits[0] = torch.nan
     logits[1, 3] = torch.inf
     logits[2, 3] = -torch.inf
-    found = image_metrics(model, [(logits, torch.tensor([2, 3, 2, 2]))])
+    labels = torch.tensor([0, 3, 2, 2])  # of a row of NaN, argmax is 0
+    found = image_metrics(model, [(logits, labels)])
     assert (found["accuracy"], found["accuracy_top5"]) == (0.25, 0.25)
+    scale = nn.Conv1d(1, 1, 1, bias=False)
+    scale.weight.data.fill_(1.0)
+    model = nn.Sequential(nn.Unflatten(1, (1, 6)), scale, nn.Flatten())
+    assert accuracy(model, Examples(logits, labels)) == 0.25
