@@ -1,6 +1,7 @@
 """The table of the networks at the paper's own base learning rate, from synthetic runs."""
 
 from experiments import figure2, paper_rate
+from tests.experiments.conftest import cells_of
 
 LOW = {"optim.lr": 0.0015}
 
@@ -21,10 +22,7 @@ def test_the_table_says_what_the_runs_say(ended_run, tmp_path):
     ]
     paper_rate.collect(here, tmp_path / "paper_rate")
     paper_rate.draw(tmp_path / "paper_rate", tmp_path)
-    lines = (tmp_path / "table.md").read_text().splitlines()
-    rows = {
-        row[0]: row[1:] for row in ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[:4])
-    }
+    rows, lines = cells_of(tmp_path), (tmp_path / "table.md").read_text().splitlines()
     assert rows[""][4] == "steps to 60.0%"
     # Two values: 12.706 times half their distance.
     assert rows["BN-x30"] == [

@@ -11,6 +11,7 @@ import pytest
 from bn.errors import UserError
 from experiments import collected, fair_comparison, figure1, style
 from experiments.drawing import differences, make, page_with_tables
+from tests.experiments.conftest import cells_of
 
 
 @pytest.fixture(scope="module")
@@ -242,11 +243,7 @@ def compared(tmp_path) -> Callable[..., dict[str, list[str]]]:
         collected.write_csv(tmp_path / "final.csv", fair_comparison.HEADER, grid)
         collected.write_csv(tmp_path / "further_seeds.csv", fair_comparison.HEADER, more)
         fair_comparison.draw(tmp_path, tmp_path)
-        lines = [
-            line for name in ("table.md", "grid.md") for line in (tmp_path / name).read_text().splitlines()
-        ]
-        cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
-        return {name: rest for name, *rest in cells}
+        return {**cells_of(tmp_path), **cells_of(tmp_path, "grid.md")}
 
     return drawn
 
