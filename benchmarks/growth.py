@@ -26,7 +26,6 @@ from benchmarks.processes import train, used
 from benchmarks.scaffold import COMMITTED, IncrementalRecord, measured_on, options
 from bn.files import REPOSITORY
 from bn.run.device import device_name, select_device
-from bn.run.environment import environment
 from experiments import style
 
 MNIST = ("experiment=mnist_bn", "device=cpu")
@@ -64,11 +63,9 @@ def main() -> None:
         "found": found,
         "rounds": arguments.rounds,
         "device": device_name(select_device("cpu")),
-        "environment": environment(),
     }
     if not arguments.tiny:
-        print(table(document))
-        record.finish(document)
+        record.finish(document, table)
 
 
 def median(work: Work, amount: int, rounds: int) -> tuple[float, float]:

@@ -16,45 +16,33 @@ means TF32, torch's default for convolutions; here all matrix products use it to
 table of a GPU also gives the cost of Figure 3: the paper's steps times 32 images, over the images per second.
 """
 
-import gc
-import statistics
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
+from benchmarks.device_rates import matrix_rate, top_five
+from benchmarks.inception_contenders import CLASSES, Contender, Setting, inferences, trainings
 from benchmarks.scaffold import (
     IncrementalRecord,
-    Run,
     device_of,
     device_options,
+    facts_of,
     in_turns,
     measured_on,
     options,
     seconds,
     threads_of,
 )
-from bn.errors import reason_of
 from bn.models import inception
 from bn.models.counts import counts
-from bn.models.precision import InPrecision
-from bn.models.separable import SeparableConv2d
-from bn.norm import BatchNorm, fold
 from bn.run.device import device_name
-from bn.run.environment import environment
-from bn.tasks.cuda_graph import CudaGraphStep
-from bn.tasks.optim import sgd
-from bn.tasks.steps import AutogradStep, Step
 
-CLASSES, GROUP = 1000, 32
-RATE = 0.0075
 STEPS_OF_FIGURE_3 = {  # to 72.2% top-1, in mini-batches of 32
     "Inception": 31.0e6,
     "BN-Baseline": 13.3e6,
@@ -62,20 +50,6 @@ STEPS_OF_FIGURE_3 = {  # to 72.2% top-1, in mini-batches of 32
     "BN-x30": 2.7e6,
 }
 PASSES = {"training": 3, "inference": 1}  # each of the forward pass's multiply-adds
-
-
-class Setting(NamedTuple):
-    device: torch.device
-    batch: int
-    size: int = 224  # side of the images
-    width: float = 1.0  # of the network, as a share of the paper's
-    turn_s: float = 0.3
-
-
-class Contender(NamedTuple):
-    name: str
-    precision: str
-    make: Callable[[], Run]
 
 
 def main() -> None:
@@ -93,7 +67,7 @@ def main() -> None:
     rounds = arguments.rounds
     if arguments.tiny:
         setting, rounds = Setting(device, batch=32, size=32, width=0.05, turn_s=0.0), 1
-    facts = {**setting._asdict(), "device": device_name(device), "torch": torch.__version__, "rounds": rounds}
+    facts = {**setting._asdict(), **facts_of(device, rounds)}
     record = IncrementalRecord(arguments.save, f"images-{device.type}", facts)
     alone = record if on_gpu or arguments.tiny else None
 
@@ -116,125 +90,8 @@ def main() -> None:
         "threads": arguments.threads,
         "rounds": rounds,
         "device": device_name(device),
-        "environment": environment(),
     }
-    print(table(document))
-    record.finish(document)
-
-
-def ours(setting: Setting, layout: torch.memory_format) -> nn.Module:
-    norm = "ghost" if setting.batch % GROUP == 0 else "batch"
-    model = inception(CLASSES, norm=norm, norm_group=GROUP, width=setting.width, size=setting.size)
-    return model.to(setting.device).to(memory_format=layout)
-
-
-def plain(setting: Setting, layout: torch.memory_format) -> nn.Module:
-    """The same network in its usual form."""
-    model = inception(CLASSES, norm="batch", width=setting.width, size=setting.size)
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, BatchNorm):
-                setattr(module, name, nn.BatchNorm2d(len(child.weight)))
-            elif isinstance(child, SeparableConv2d):
-                setattr(module, name, nn.Sequential(child.depthwise, child.pointwise))
-    return model.to(setting.device).to(memory_format=layout)
-
-
-def trainings(setting: Setting, compiled: bool) -> list[Contender]:
-    nchw, nhwc = torch.contiguous_format, torch.channels_last
-
-    def make(
-        network: Callable[[], nn.Module],
-        layout: torch.memory_format,
-        precision: str,
-        compile_it: bool = False,
-        graph: bool = False,
-    ) -> Callable[[], Run]:
-        def build() -> Run:
-            model = network()
-            optimizer = sgd(model, RATE, momentum=0.9, weight_decay=4e-5)
-            forward: Any = torch.compile(model) if compile_it else model
-            images, labels = example(setting, layout)
-            step: Step = AutogradStep(InPrecision(forward, precision), optimizer)
-            if graph:
-                step = CudaGraphStep(step, model, images, labels)
-            return lambda: step(images, labels)
-
-        return build
-
-    found = [
-        Contender("plain eager, NCHW", "float32", make(lambda: plain(setting, nchw), nchw, "float32")),
-        Contender(
-            "plain eager, channels last", "float32", make(lambda: plain(setting, nhwc), nhwc, "float32")
-        ),
-        Contender("plain eager, channels last", "bf16", make(lambda: plain(setting, nhwc), nhwc, "bf16")),
-    ]
-    on_gpu = setting.device.type == "cuda"
-    if on_gpu and compiled:
-        usual = make(lambda: plain(setting, nhwc), nhwc, "bf16", True)
-        found.append(Contender("plain, channels last, compiled", "bf16", usual))
-
-    def network() -> nn.Module:
-        return ours(setting, nhwc)
-
-    ways = [("ours", False, False), ("ours, compiled", True, False)]
-    if on_gpu:
-        ways = [ways[0], ("ours, CUDA graph", False, True), ("ours, compiled, CUDA graph", True, True)]
-    for precision in ("float32", "bf16"):
-        for name, compile_it, graph in ways:
-            if compile_it <= compiled:
-                run = make(network, nhwc, precision, compile_it, graph)
-                found.append(Contender(name, precision, run))
-    return found
-
-
-def inferences(setting: Setting, compiled: bool) -> list[Contender]:
-    nchw, nhwc = torch.contiguous_format, torch.channels_last
-
-    def make(
-        network: Callable[[], nn.Module],
-        layout: torch.memory_format,
-        precision: str,
-        folded: bool = False,
-        compile_it: bool = False,
-    ) -> Callable[[], Run]:
-        def build() -> Run:
-            model = network()
-            with torch.no_grad():
-                model(example(setting, layout)[0])  # initializes the statistics for inference
-            model.eval()
-            if folded:
-                model = fold(model)
-            forward: Any = torch.compile(model) if compile_it else model
-            classify = InPrecision(forward, precision)
-            images, _ = example(setting, layout)
-            return torch.no_grad()(lambda: classify(images))
-
-        return build
-
-    def network() -> nn.Module:
-        return ours(setting, nhwc)
-
-    found = [
-        Contender("plain eager, NCHW", "float32", make(lambda: plain(setting, nchw), nchw, "float32")),
-        Contender(
-            "plain eager, channels last", "float32", make(lambda: plain(setting, nhwc), nhwc, "float32")
-        ),
-    ]
-    for precision in ("float32", "bf16"):
-        found.append(Contender("ours, evaluation mode", precision, make(network, nhwc, precision)))
-        found.append(Contender("ours, BN folded", precision, make(network, nhwc, precision, True)))
-        if compiled:
-            found.append(
-                Contender("ours, BN folded, compiled", precision, make(network, nhwc, precision, True, True))
-            )
-    return found
-
-
-def example(setting: Setting, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
-    images = torch.randn(setting.batch, 3, setting.size, setting.size)
-    labels = torch.randint(CLASSES, (setting.batch,))
-    return images.to(setting.device).contiguous(memory_format=layout), labels.to(setting.device)
+    record.finish(document, table)
 
 
 def measured(
@@ -250,18 +107,10 @@ def measured(
     found = {}
     for contender in sorted(contenders, key=lambda one: one.precision != "bf16"):
         name, precision = contender.name, contender.precision
-        try:
-            (row,) = record.once(
-                f"{use}: {name}, {precision}", partial(together, [contender], setting, rounds)
-            )
-        except Exception as error:  # the others are still measured
-            row = {"name": name, "precision": precision, "failed": reason_of(error)[:500]}
-            print(f"{use}: {name}, {precision}: failed: {row['failed']}", flush=True)
-        found[name, precision] = row
-        gc.collect()
-        torch.compiler.reset()
-        if setting.device.type == "cuda":
-            torch.cuda.empty_cache()
+        rows, failed = record.attempt(
+            f"{use}: {name}, {precision}", partial(together, [contender], setting, rounds)
+        )
+        found[name, precision] = rows[0] if rows else {"name": name, "precision": precision, "failed": failed}
     return [found[contender.name, contender.precision] for contender in contenders]
 
 
@@ -291,26 +140,6 @@ def together(contenders: list[Contender], setting: Setting, rounds: int) -> list
         }
         for contender, run in runs.items()
     ]
-
-
-def top_five(run: Run) -> list[tuple[str, float]]:
-    """The five most expensive kernels of a mini-batch, and their share of the GPU's time."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        run()
-        torch.cuda.synchronize()
-    events = sorted(profile.key_averages(), key=lambda event: -event.self_device_time_total)
-    total = sum(event.self_device_time_total for event in events)
-    return [(event.key[:80], event.self_device_time_total / total) for event in events[:5]]
-
-
-def matrix_rate(device: torch.device, precision: str, tiny: bool = False) -> float:
-    """Multiply-adds per second of a large matrix product of random numbers."""
-    n = 64 if tiny else 8192 if device.type == "cuda" else 2048
-    dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[precision]
-    a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
-    for _ in range(3):
-        torch.mm(a, b)
-    return n**3 / statistics.median(seconds(lambda: torch.mm(a, b), 5, device) for _ in range(7))
 
 
 def table(document: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ import dataclasses
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,11 @@ from benchmarks.photographs import jpeg_file, photograph
 from benchmarks.scaffold import (
     IncrementalRecord,
     Run,
+    counting,
     device_of,
     device_options,
+    facts_of,
+    forever,
     in_turns,
     measured_on,
     options,
@@ -51,7 +54,6 @@ from bn.data.photometric import MEAN, STD, distort, normalize
 from bn.data.resident import Resident
 from bn.data.stream import PREFETCH, training_step
 from bn.run.device import device_name
-from bn.run.environment import environment
 
 BATCH = 32
 SECONDS = 0.6  # per turn
@@ -69,8 +71,8 @@ def main() -> None:
     device = device_of(arguments)
     if arguments.tiny:
         arguments.rounds = 1
-    facts = {"device": device_name(device), "torch": torch.__version__, "workers": arguments.workers}
-    record = IncrementalRecord(arguments.save, f"data-{device.type}", {**facts, "rounds": arguments.rounds})
+    facts = {**facts_of(device, arguments.rounds), "workers": arguments.workers}
+    record = IncrementalRecord(arguments.save, f"data-{device.type}", facts)
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         for height, width in SIZES[: 1 if arguments.tiny else None]:
@@ -92,10 +94,8 @@ def main() -> None:
         "batch": BATCH,
         "rounds": arguments.rounds,
         "device": device_name(device),
-        "environment": environment(),
     }
-    print(table(document))
-    record.finish(document)
+    record.finish(document, table)
 
 
 def write_photographs(root: Path, height: int, width: int) -> None:
@@ -176,24 +176,8 @@ def usual(dataset: Dataset, device: torch.device, workers: int) -> Run:
         dataset, BATCH, shuffle=True, drop_last=True, num_workers=workers,
         pin_memory=device.type == "cuda", persistent_workers=workers > 0,
     )  # fmt: skip
-
-    def forever() -> Iterator[list[torch.Tensor]]:
-        while True:
-            yield from loader
-
-    batches = forever()
+    batches = forever(loader)
     return lambda: [tensor.to(device, non_blocking=True) for tensor in next(batches)]
-
-
-def counting(feed: Callable[[int], object]) -> Run:
-    taken = -1
-
-    def run() -> object:
-        nonlocal taken
-        taken += 1
-        return feed(taken)
-
-    return run
 
 
 def rates(

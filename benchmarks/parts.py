@@ -9,7 +9,6 @@ calls, and nothing to wait for. Inputs are 256 pinned images as the workers deli
 step.
 """
 
-import gc
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,29 +17,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's code, whichever is installed
 
-from benchmarks.inception import GROUP, RATE, Setting, matrix_rate, ours
+from benchmarks.device_rates import copy_rate, matrix_rate, number_of_kernels
+from benchmarks.inception_contenders import GROUP, Setting, example, ours, training_step
+from benchmarks.inputs import Ahead, Inputs, Pair
 from benchmarks.scaffold import (
     IncrementalRecord,
     Run,
     device_of,
     device_options,
+    facts_of,
     in_turns,
     measured_on,
     options,
     seconds,
 )
 from bn.cli import planned_run
-from bn.data.images import Finish
-from bn.data.photometric import DRAWS, distortion_factors, network_input
-from bn.distributed.team import data_parallel
-from bn.errors import reason_of
 from bn.models.inception import Unit
 from bn.models.mlp import HiddenLayer
 from bn.models.precision import InPrecision
@@ -48,14 +45,9 @@ from bn.norm import module as norm_module
 from bn.norm.ghost import ghost_norm
 from bn.observe.observation import Subject, build_observer
 from bn.run.device import device_name
-from bn.run.environment import environment
 from bn.tasks.cuda_graph import CudaGraphStep
-from bn.tasks.optim import sgd
-from bn.tasks.steps import AutogradStep, Step
+from bn.tasks.steps import Step
 from bn.train import check_finite
-
-NHWC = torch.channels_last
-Pair = tuple[Tensor, Tensor]  # images and labels of a mini-batch
 
 
 def main() -> None:
@@ -67,31 +59,19 @@ def main() -> None:
     setting = Setting(device, batch=256)
     if arguments.tiny:
         setting, arguments.rounds = Setting(device, batch=2 * GROUP, size=32, width=0.05, turn_s=0.0), 1
-    facts = {"device": device_name(device), "torch": torch.__version__, "rounds": arguments.rounds}
-    record = IncrementalRecord(arguments.save, f"parts-{device.type}", facts)
-    found: dict[str, float | list[float]] = {}
-    failed: dict[str, str] = {}
-    for name, measure in parts(setting, arguments.rounds).items():
-        try:
-            found[name] = record.once(name, measure)
-        except Exception as error:  # the others are still measured
-            failed[name] = reason_of(error)[:500]
-            print(f"{name}: failed: {failed[name]}", flush=True)
-        gc.collect()
-        torch.compiler.reset()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+    record = IncrementalRecord(arguments.save, f"parts-{device.type}", facts_of(device, arguments.rounds))
+    measured = {
+        name: record.attempt(name, measure) for name, measure in parts(setting, arguments.rounds).items()
+    }
     document: dict[str, Any] = {
         "kind": "parts",
-        "parts": found,
-        "failed": failed,
+        "parts": {name: found for name, (found, failed) in measured.items() if failed is None},
+        "failed": {name: failed for name, (_, failed) in measured.items() if failed is not None},
         "batch": setting.batch,
         "rounds": arguments.rounds,
         "device": device_name(device),
-        "environment": environment(),
     }
-    print(table(document))
-    record.finish(document)
+    record.finish(document, table)
 
 
 def parts(setting: Setting, rounds: int) -> dict[str, Callable[[], float | list[float]]]:
@@ -107,11 +87,15 @@ def parts(setting: Setting, rounds: int) -> dict[str, Callable[[], float | list[
     def ms(make: Callable[[], Run]) -> float:
         return timed(make())
 
+    def kernels(run: Run) -> int:
+        run()
+        return number_of_kernels(run)
+
     def both_ways(parallel: bool = False) -> list[float]:
         """A step launched one by one and replayed, with one network that is compiled once."""
         at = setting._replace(batch=GROUP)
-        images, labels = mini_batch(at)
-        model = ours(at, NHWC)
+        images, labels = example(at)
+        model = ours(at)
         with tempfile.TemporaryDirectory() as folder, one_process(device, Path(folder)):
             launched = make_step(model, parallel=parallel)
             found = [timed(lambda: launched(images, labels))]
@@ -125,11 +109,11 @@ def parts(setting: Setting, rounds: int) -> dict[str, Callable[[], float | list[
         "a large bf16 matrix product, TFLOP/s": lambda: 2e-12 * matrix_rate(device, "bf16", tiny),
         "a large copy, GB/s": partial(copy_rate, device),
         "step": step(),
-        "step, kernels": partial(kernels, partial(fixed_step, setting)),
+        "step, kernels": lambda: kernels(fixed_step(setting)),
         "step, cudnn.benchmark": step(search=True),
         "step, not compiled": step(compiled=False),
         "step, not compiled, launched one by one": step(compiled=False, graph=False),
-        "step, not compiled, kernels": partial(kernels, partial(fixed_step, setting, compiled=False)),
+        "step, not compiled, kernels": lambda: kernels(fixed_step(setting, compiled=False)),
         "step, not compiled, a call for each group": step(compiled=False, apart=True),
         "inputs, upload alone": partial(ms, lambda: Inputs(setting).upload),
         "inputs": partial(ms, lambda: Inputs(setting)),
@@ -147,7 +131,7 @@ def parts(setting: Setting, rounds: int) -> dict[str, Callable[[], float | list[
         "step of 32: launched one by one, and replayed": both_ways,
         "step of 32 in DistributedDataParallel: launched one by one, and replayed": partial(both_ways, True),
         "observing 256 examples": partial(ms, lambda: observing(setting)),
-        "checking that all is finite": partial(ms, lambda: partial(check_finite, ours(setting, NHWC), 0)),
+        "checking that all is finite": partial(ms, lambda: partial(check_finite, ours(setting), 0)),
     }  # fmt: skip
     if tiny:
         found = {
@@ -162,8 +146,8 @@ def fixed_step(
     """A step repeated on one mini-batch. `apart`: one BN call per group; `search`: cudnn.benchmark."""
     torch.backends.cudnn.benchmark = search
     norm_module.ghost_norm_one_call = ghost_norm if apart else ONE_CALL
-    images, labels = mini_batch(setting)
-    model = ours(setting, NHWC)
+    images, labels = example(setting)
+    model = ours(setting)
     step = make_step(model, compiled=compiled)
     if graph:
         step = replay(step, model, images, labels)
@@ -174,17 +158,15 @@ ONE_CALL = norm_module.ghost_norm_one_call
 
 
 def fed_step(setting: Setting, inputs: Callable[[], Pair]) -> Run:
-    model = ours(setting, NHWC)
-    step = replay(make_step(model), model, *mini_batch(setting))
+    model = ours(setting)
+    step = replay(make_step(model), model, *example(setting))
     return lambda: step(*inputs())
 
 
 def make_step(model: nn.Module, *, compiled: bool = True, parallel: bool = False) -> Step:
     """The step as in training, which compiles on a GPU."""
-    forward: Any = torch.compile(model) if compiled and next(model.parameters()).is_cuda else model
-    if parallel:
-        forward = data_parallel(forward, 1)
-    return AutogradStep(InPrecision(forward, "bf16"), sgd(model, RATE, momentum=0.9, weight_decay=4e-5))
+    compiled = compiled and next(model.parameters()).is_cuda
+    return training_step(model, "bf16", compiled=compiled, parallel=parallel)
 
 
 def replay(step: Step, model: nn.Module, images: Tensor, labels: Tensor) -> Step:
@@ -192,88 +174,16 @@ def replay(step: Step, model: nn.Module, images: Tensor, labels: Tensor) -> Step
     return CudaGraphStep(step, model, images, labels) if images.is_cuda else step
 
 
-class Inputs:
-    """The path from the workers' images to the network's input, as in `ImageTask.draw`."""
-
-    def __init__(self, setting: Setting, *, compiled: bool = False) -> None:
-        self.device = setting.device
-        shape = setting.batch, 3, setting.size, setting.size
-        pixels = torch.randint(256, shape, dtype=torch.uint8)
-        labels = torch.randint(1000, (setting.batch,))
-        pin = setting.device.type == "cuda"
-        self.pixels, self.labels = (t.pin_memory() if pin else t for t in (pixels, labels))
-        self.u = np.random.default_rng(0).random((setting.batch, DRAWS))
-        finish: Any = torch.compile(network_input) if compiled and pin else network_input
-        self.finish: Finish = partial(finish, layout=NHWC)
-
-    def upload(self) -> Pair:
-        return (
-            self.pixels.to(self.device, non_blocking=True),
-            self.labels.to(self.device, non_blocking=True),
-        )
-
-    def __call__(self) -> Pair:
-        pixels, labels = self.upload()
-        return self.finish(pixels, *distortion_factors(self.u, "reduced", self.device)), labels
-
-
-class Ahead:
-    """Inputs made on a separate stream during the previous step."""
-
-    def __init__(self, inputs: Callable[[], Pair]) -> None:
-        self.inputs = inputs
-        self.stream = torch.cuda.Stream()
-        self.next = self.make()
-
-    def make(self) -> Pair:
-        with torch.cuda.stream(self.stream):
-            return self.inputs()
-
-    def __call__(self) -> Pair:
-        current = torch.cuda.current_stream()
-        current.wait_stream(self.stream)
-        found = self.next
-        for tensor in found:
-            tensor.record_stream(current)
-        self.next = self.make()
-        return found
-
-
 def observing(setting: Setting) -> Run:
     config = planned_run(["experiment=bn_x5", "scale=imagenet"]).config
-    model = ours(setting, NHWC)
+    model = ours(setting)
     layers: dict[str, HiddenLayer | Unit] = {
         name: unit
         for name, unit in model.named_modules()
         if isinstance(unit, Unit) and name in config.probe.layers
     }
-    subject = Subject(config, model, InPrecision(model, "bf16"), layers, [mini_batch(setting)])
+    subject = Subject(config, model, InPrecision(model, "bf16"), layers, [example(setting)])
     return partial(build_observer(subject).observe, 0)
-
-
-def mini_batch(setting: Setting) -> Pair:
-    images = torch.randn(setting.batch, 3, setting.size, setting.size)
-    labels = torch.randint(1000, (setting.batch,))
-    return images.to(setting.device).contiguous(memory_format=NHWC), labels.to(setting.device)
-
-
-def copy_rate(device: torch.device) -> float:
-    """GB read and written per second by a large copy."""
-    source = torch.randn((1 << 30) if device.type == "cuda" else 1 << 16, device=device)
-    target = torch.empty_like(source)
-    for _ in range(3):
-        target.copy_(source)
-    return 2e-9 * source.nbytes / seconds(lambda: target.copy_(source), 10, device)
-
-
-def kernels(make: Callable[[], Run]) -> float:
-    """The number of kernels and copies of a step on the GPU."""
-    run = make()
-    run()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        run()
-        torch.cuda.synchronize()
-    return sum(event.count for event in profile.key_averages() if event.self_device_time_total)
 
 
 @contextmanager

@@ -1,21 +1,24 @@
 """Shared code of the benchmarks: options, the clock, contenders that take turns, an incremental record."""
 
 import argparse
+import gc
+import itertools
 import json
 import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from tqdm import tqdm
 
-from bn.errors import ArgumentParser
+from bn.errors import ArgumentParser, reason_of
 from bn.files import REPOSITORY, read_record, write_atomically
+from bn.run.device import device_name
 from bn.run.environment import environment
 
 T = TypeVar("T")
@@ -66,6 +69,18 @@ def seconds(
     return (clock() - began) / repeats
 
 
+def counting(feed: Callable[[int], T]) -> Callable[[], T]:
+    """Call `feed` with 0 the first time, then with 1, and so on."""
+    numbers = itertools.count()
+    return lambda: feed(next(numbers))
+
+
+def forever(loader: Iterable[T]) -> Iterator[T]:
+    """The batches of a loader, epoch after epoch."""
+    while True:
+        yield from loader
+
+
 def in_turns(
     runs: Mapping[Key, Run],
     measure: Callable[[Run, int], float],
@@ -84,6 +99,11 @@ def in_turns(
         for key, run in runs.items():
             found[key].append(measure(run, repeats[key]))
     return {key: statistics.median(values) for key, values in found.items()}
+
+
+def facts_of(device: torch.device, rounds: int) -> dict[str, Any]:
+    """What every measurement on a device depends on."""
+    return {"device": device_name(device), "torch": torch.__version__, "rounds": rounds}
 
 
 class IncrementalRecord:
@@ -119,11 +139,25 @@ class IncrementalRecord:
                 _write(self._part(self._folder), json.dumps(kept) + "\n")
         return self._found[key]
 
-    def finish(self, document: Mapping[str, Any]) -> None:
-        """Write the complete record; in results/, also draw its table."""
+    def attempt(self, key: str, measure: Callable[[], T]) -> tuple[T | None, str | None]:
+        """Return `once` and None, or None and the reason why it failed; then free the memory it took."""
+        found, failed = None, None
+        try:
+            found = self.once(key, measure)
+        except Exception as error:  # the others are still measured
+            failed = reason_of(error)[:500]
+            print(f"{key}: failed: {failed}", flush=True)
+        gc.collect()
+        torch.compiler.reset()
+        torch.cuda.empty_cache()
+        return found, failed
+
+    def finish(self, found: Mapping[str, Any], table: Callable[[dict[str, Any]], str]) -> None:
+        """Print the table of the complete record and write the record; in results/, also draw its table."""
+        document = {**found, "environment": environment(), "commits": self._commits}
+        print(table(document))
         if self._folder is None:
             return
-        document = {**document, "commits": self._commits}
         _write(self._folder / f"{self._name}.json", json.dumps(document, indent=1) + "\n")
         self._part(self._folder).unlink(missing_ok=True)
         if self._folder.resolve() == COMMITTED.resolve():

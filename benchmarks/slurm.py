@@ -25,7 +25,6 @@ from bn.files import REPOSITORY
 from bn.run.code_state import code_state
 from bn.run.device import device_name, select_device
 from bn.run.directory import RunDirectory
-from bn.run.environment import environment
 from bn.run.submission import check_submission, record_job, record_submission
 from bn.signals import end_with_parent
 
@@ -55,10 +54,8 @@ def main() -> None:
         "rounds": arguments.rounds,
         "device": device_name(select_device("cpu")),
         "slurm": output_of("sinfo", "--version"),
-        "environment": environment(),
     }
-    print(table(document))
-    IncrementalRecord(arguments.save, "cluster-cpu", {}).finish(document)
+    IncrementalRecord(arguments.save, "cluster-cpu", {}).finish(document, table)
 
 
 def one_round(folder: Path, overrides: list[str]) -> dict[str, float]:

@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone's cod
 from benchmarks.processes import Cost, train, used
 from benchmarks.scaffold import COMMITTED, IncrementalRecord, measured_on, options
 from bn.run.device import device_name, select_device
-from bn.run.environment import environment
 
 RUN = ("experiment=mnist_bn", "steps=1", "device=cpu")
 SHORT = ("probe.examples=60", "evaluate.population_batches=1")
@@ -42,10 +41,8 @@ def main() -> None:
         },
         "rounds": arguments.rounds,
         "device": device_name(select_device("cpu")),
-        "environment": environment(),
     }
-    print(table(document))
-    IncrementalRecord(arguments.save, "start", {}).finish(document)
+    IncrementalRecord(arguments.save, "start", {}).finish(document, table)
 
 
 def commands(folder: Path) -> dict[str, Sequence[str]]:

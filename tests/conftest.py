@@ -1,14 +1,11 @@
-"""Short runs of the real thing: in this process, or as a command where the command line is the point."""
+"""Short runs of the real thing in this process; tests/commands.py runs the commands."""
 
 import contextlib
 import dataclasses
 import functools
 import json
-import os
-import runpy
+import operator
 import signal
-import subprocess
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -18,12 +15,14 @@ import pytest
 import torch
 
 from bn import cli as entry
+from bn.config import config_from, to_dict
 from bn.data.mnist import load_mnist
 from bn.files import REPOSITORY
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
 from bn.run.code_state import code_state
 from bn.run.directory import RunDirectory, read_lines
 from bn.train import train
+from tests.commands import cli, command, in_process, left_of_group, start  # noqa: F401  # fixtures
 
 SHORT = (
     "steps=120",
@@ -238,99 +237,35 @@ def snapshot():
 
 
 @pytest.fixture
-def cli(monkeypatch, capfd):
-    """`train.py` with these arguments, in this process: exit code, stdout, stderr."""
+def until():
+    """Wait for something to be true; what it then is."""
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-        monkeypatch.setattr(entry, "outcomes", [])
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        capfd.readouterr()
-        code = 0
-        try:
-            runpy.run_path(str(REPOSITORY / "train.py"), run_name="__main__")
-        except SystemExit as stop:
-            code = stop.code
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        if isinstance(code, str):  # what the interpreter does with it
-            print(code, file=sys.stderr)
-            code = 1
-        return code, *capfd.readouterr()
-
-    return run
-
-
-class Command:
-    """`python train.py ...` in a session of its own, from a directory that is not the repository."""
-
-    def __init__(self, arguments: list[str], cwd: Path, options: list[str]) -> None:
-        environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-        self.process = subprocess.Popen(
-            [sys.executable, *options, str(REPOSITORY / "train.py"), *arguments],
-            cwd=cwd, env={**environment, "PYTHONWARNINGS": "default"}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
-        self.pid = self.process.pid
-
-    def wait(self, timeout=90):
-        """Exit code, stdout and stderr."""
-        out, err = self.process.communicate(timeout=timeout)
-        return self.process.returncode, out, err
-
-    def until(self, condition, timeout=60):
-        """Wait for something to be true while the command runs."""
+    def wait(condition, timeout=120):
         end = time.monotonic() + timeout
-        while not condition():
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"it did not come to that: {self.wait()}")
-            time.sleep(0.01)
-
-    def kill_group(self):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Start `python train.py` and go on; nothing of it is left after the test."""
-    started = []
-    cwd = tmp_path / "cwd"
-    cwd.mkdir()
-
-    def launch_it(*arguments, python_options=()):
-        started.append(Command(list(arguments), cwd, list(python_options)))
-        return started[-1]
-
-    yield launch_it
-    for command in started:
-        command.kill_group()
-        command.process.communicate()
-
-
-@pytest.fixture
-def command(start):
-    """Run `python train.py` to its end: exit code, stdout, stderr."""
-    return lambda *arguments, **options: start(*arguments, **options).wait()
-
-
-@pytest.fixture
-def left_of_group():
-    """The processes of a group that live on ten seconds later (Linux)."""
-
-    def living(group):
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
-                if int(its_group) == group and state not in "ZX":
-                    yield stat.parent.name
-
-    def wait(group):
-        end = time.monotonic() + 10
-        while (left := list(living(group))) and time.monotonic() < end:
+        while not (found := condition()):
+            assert time.monotonic() < end, "it did not come to that"
             time.sleep(0.05)
-        return left
+        return found
 
     return wait
+
+
+def has_passed(run, step):
+    """Whether there is a checkpoint, and a row in metrics.jsonl after `step`."""
+    lines = read_lines(run.path / "metrics.jsonl")
+    saved = list_checkpoints(run.checkpoints) if run.checkpoints.exists() else []
+    return bool(lines and saved) and lines[-1]["step"] > step
+
+
+def config_names(group):
+    """The files of a group of configs."""
+    return sorted(path.stem for path in (REPOSITORY / "configs" / group).glob("*.yaml"))
+
+
+def changed(config, changes):
+    """`config` with some flattened keys changed."""
+    values = to_dict(config)
+    for key, value in changes.items():
+        *groups, name = key.split(".")
+        functools.reduce(operator.getitem, groups, values)[name] = value
+    return config_from(values)

@@ -14,7 +14,7 @@ from bn.compare.settings import ABSENT, shown
 from bn.compare.terminal import in_columns, width
 from bn.errors import printable
 
-NOT_COMPARED = ("step", "wall_s", "train/images_per_second")
+NOT_CURVES = ("step", "wall_s", "train/images_per_second")
 Line = tuple[str, str, str]
 
 
@@ -68,7 +68,7 @@ def curves(rows: Sequence[Row], others: Sequence[Row]) -> list[str]:
     pairs = [(row, by_step[row["step"]]) for row in rows if row["step"] in by_step]
     if not pairs:
         return ["curves: no step was logged by both"]
-    names = {name: None for one, other in pairs for name in one if name in other and name not in NOT_COMPARED}
+    names = {name: None for one, other in pairs for name in one if name in other and name not in NOT_CURVES}
     table = [("number", "first differs at", "at the end", "most"), *(curve(name, pairs) for name in names)]
     steps = f"{len(pairs):,} step{'s' * (len(pairs) > 1)}"
     title = f"curves, at the {steps} that both logged, up to {pairs[-1][0]['step']:,}"

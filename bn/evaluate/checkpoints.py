@@ -26,7 +26,7 @@ from bn.models.precision import precision_on
 from bn.run.device import device_name
 from bn.run.environment import environment
 
-NOT_COMPARED = ("root", "feed", "workers")  # data keys that do not identify the images
+HOW_READ = ("root", "feed", "workers")  # data keys that do not identify the images
 
 
 def evaluate_checkpoints(evaluation: Evaluation, chosen: Mapping[str, Any]) -> str:
@@ -48,7 +48,7 @@ def evaluate_checkpoints(evaluation: Evaluation, chosen: Mapping[str, Any]) -> s
     subject = {
         **settings,
         "checkpoints": sorted(network.sha256 for network in networks),
-        "data": [{k: v for k, v in to_dict(each).items() if k not in NOT_COMPARED} for each in data],
+        "data": [{k: v for k, v in to_dict(each).items() if k not in HOW_READ} for each in data],
         "pictures": _listing_digest(datasets["val"], data[0].root),
     }
     path = record_path(REPOSITORY / evaluation.output, [network.name for network in networks], subject)

@@ -28,12 +28,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this clone's code, whichever is installed
 
 from bn.errors import UserError
 from bn.signals import end_with_parent
+from scripts.slurm.cluster_daemons import Cluster
 
 PROGRAMS = {
     "slurmctld": "slurm-wlm", "slurmd": "slurm-wlm", "sbatch": "slurm-wlm", "munged": "slurm-wlm",
@@ -48,77 +49,12 @@ INSTALL = (
 )
 NAMESPACES = 0x00020000 | 0x04000000 | 0x20000000 | 0x40000000  # mounts, host name, processes, network
 
-FOLDER = Path("/etc/slurm")  # SLURM's default, created by its packages
-CONTROLLER = "10.77.0.1"
 WELCOME = """\
 SLURM, until this shell exits: {nodes} nodes with {cpus} CPUs and {gpus} simulated GPUs each.
   sinfo, squeue, sacct    nodes, queued and running jobs, ended jobs
   srun -N {nodes} hostname      run a command on each node
   sbatch -p urgent ...    submit a job that preempts those of the default partition, `test`
   /etc/slurm/log          logs of the daemons
-"""
-
-SLURM_CONF = """\
-ClusterName=throwaway
-SlurmctldHost=controller({controller})
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-# cred_expire is also the delay of a requeued job. It must exceed KillWait: a job restarted on a node that
-# still has its old processes is held, and the node drained
-AuthInfo=socket={folder}/munge/socket,cred_expire=10
-CredType=cred/munge
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool/%n
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.%n.pid
-MailProg=/bin/true
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-MpiDefault=none
-{accounting}
-JobAcctGatherType=jobacct_gather/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU_Memory
-DefMemPerCPU=100
-SchedulerType=sched/backfill
-SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf_interval=1
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
-SlurmdParameters=config_overrides
-ReturnToService=1
-KillWait=5
-MinJobAge=86400
-SlurmdTimeout=30
-GresTypes=gpu
-{nodes}
-PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE PriorityTier=1 GraceTime={grace}
-PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF
-"""
-NODE = "NodeName={name} NodeAddr={address} CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus}"
-NODE_SCRIPT = """\
-hostname {name}
-# the veth interface is created from outside
-until ip address add {address}/24 dev eth0 2> /dev/null; do sleep 0.01; done
-ip link set lo up
-ip link set eth0 up
-exec slurmd -D -N {name}
-"""
-SLURM_ACCOUNTING = """\
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost={controller}
-AccountingStoragePass={folder}/munge/socket"""
-SLURMDBD_CONF = """\
-DbdHost=controller
-DbdAddr={controller}
-SlurmUser=root
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket
-PidFile={folder}/slurmdbd.pid
-StorageType=accounting_storage/mysql
-StorageHost=localhost
-StorageUser=root
-StorageLoc=accounting
 """
 
 
@@ -213,141 +149,6 @@ def run_in(options: argparse.Namespace) -> int:
         pid, status = os.wait()
         if pid == started.pid:
             return exit_code(status)
-
-
-class Cluster:
-    """The daemons of the cluster. They end with this process, the first of its namespace."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
-        self.nodes = {f"node{n}": f"10.77.0.{10 + n}" for n in range(1, options.nodes + 1)}
-        self.daemons: dict[str, subprocess.Popen] = {}
-
-    def start(self) -> None:
-        """Start all daemons and wait until all nodes are idle. UserError with the log of a failed daemon."""
-        for name in list(os.environ):
-            if name.startswith(("SLURM_", "SBATCH_", "SALLOC_", "SRUN_")):
-                del os.environ[name]  # this may be a node of a real cluster
-        os.environ["SLURM_CONF"] = str(FOLDER / "slurm.conf")
-        os.environ["PATH"] += ":/usr/sbin:/sbin"
-        do("mount --make-rprivate /")
-        do("mount -t proc proc /proc")
-        do(f"mount -t tmpfs -o mode=755 throwaway {FOLDER}")
-        for name in ("log", "munge", "state", "spool", "database"):
-            (FOLDER / name).mkdir()
-        self.connect()
-        self.write_configuration()
-        self.start_munge()
-        if self.options.accounting:
-            self.start_accounting()
-        self.start_daemon("slurmctld", "slurmctld -D")
-        for name, address in self.nodes.items():
-            self.start_node(name, address)
-        self.until(self.all_idle, "slurmctld")
-
-    def connect(self) -> None:
-        """Set up the controller's side of the network, and all host names."""
-        hosts = {"localhost": "127.0.0.1", "controller": CONTROLLER, **self.nodes}
-        (FOLDER / "hosts").write_text("".join(f"{address} {name}\n" for name, address in hosts.items()))
-        do(f"mount --bind {FOLDER}/hosts /etc/hosts")
-        do("hostname controller")
-        do("ip link set lo up")
-        do("ip link add bridge type bridge")
-        do(f"ip address add {CONTROLLER}/24 dev bridge")
-        do("ip link set bridge up")
-
-    def write_configuration(self) -> None:
-        names = {"folder": FOLDER, "controller": CONTROLLER, **vars(self.options)}
-        names["nodes"] = "\n".join(
-            NODE.format(name=name, address=address, **vars(self.options))
-            for name, address in self.nodes.items()
-        )
-        names["accounting"] = SLURM_ACCOUNTING.format(**names) if self.options.accounting else ""
-        (FOLDER / "slurm.conf").write_text(SLURM_CONF.format(**names))
-        gpus = range(self.options.gpus)
-        for gpu in gpus:
-            do(f"mknod {FOLDER}/gpu{gpu} c 1 3")  # same device as /dev/null
-        (FOLDER / "gres.conf").write_text("".join(f"Name=gpu File={FOLDER}/gpu{gpu}\n" for gpu in gpus))
-        (FOLDER / "slurmdbd.conf").write_text(SLURMDBD_CONF.format(**names))
-        (FOLDER / "slurmdbd.conf").chmod(0o600)
-
-    def start_munge(self) -> None:
-        """Start the authentication daemon, with a key that no other cluster accepts."""
-        folder = FOLDER / "munge"
-        (folder / "key").write_bytes(os.urandom(128))
-        (folder / "key").chmod(0o400)
-        self.start_daemon(
-            "munged",
-            f"munged --foreground --key-file={folder}/key --socket={folder}/socket --pid-file={folder}/pid"
-            f" --seed-file={folder}/seed --log-file={FOLDER}/log/munged",
-        )
-        self.until((folder / "socket").exists, "munged")
-
-    def start_accounting(self) -> None:
-        folder = FOLDER / "database"
-        database = f"--no-defaults --datadir={folder} --user=root"
-        # Its temporary files are named by process ids, which may be equal in two clusters.
-        do(
-            f"env TMPDIR={folder} mariadb-install-db {database} "
-            "--auth-root-authentication-method=normal --skip-test-db"
-        )
-        self.start_daemon(
-            "mariadbd",
-            f"mariadbd {database} --socket={folder}/socket --pid-file={folder}/pid --tmpdir={folder}"
-            " --skip-networking --innodb-flush-log-at-trx-commit=0",
-        )
-        self.until((folder / "socket").exists, "mariadbd")
-        self.start_daemon("slurmdbd", f"env MYSQL_UNIX_PORT={folder}/socket slurmdbd -D")
-        self.until(lambda: answer("sacctmgr --noheader show cluster") is not None, "slurmdbd")
-
-    def start_node(self, name: str, address: str) -> None:
-        """Start a slurmd with its own host name and address, connected to the controller's bridge."""
-        (FOLDER / "spool" / name).mkdir()
-        (FOLDER / "log" / f"{name}.sh").write_text(NODE_SCRIPT.format(name=name, address=address))
-        slurmd = self.start_daemon(name, f"unshare --net --uts sh -e {FOLDER}/log/{name}.sh")
-        ours = os.readlink("/proc/self/ns/net")
-        self.until(lambda: os.readlink(f"/proc/{slurmd.pid}/ns/net") != ours, name)
-        do(f"ip link add {name} type veth peer name eth0 netns {slurmd.pid}")
-        do(f"ip link set {name} master bridge up")
-
-    def all_idle(self) -> bool:
-        idle = answer("sinfo --noheader --Node --partition=test --states=idle")
-        return idle is not None and len(idle.splitlines()) == len(self.nodes)
-
-    def start_daemon(self, name: str, command: str) -> subprocess.Popen:
-        with (FOLDER / "log" / name).open("a") as log:
-            self.daemons[name] = subprocess.Popen(
-                command.split(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,  # not stopped by Ctrl-C
-            )  # fmt: skip
-        return self.daemons[name]
-
-    def until(self, condition: Callable[[], bool], name: str, timeout: float = 60) -> None:
-        """Wait until the condition holds; UserError if any daemon has ended or the time is up."""
-        end = time.monotonic() + timeout
-        while not condition():
-            dead = [other for other, process in self.daemons.items() if process.poll() is not None]
-            if dead or time.monotonic() > end:
-                name = dead[0] if dead else name
-                log = (FOLDER / "log" / name).read_text(errors="replace").splitlines()[-10:]
-                raise UserError(f"{name} did not start; its log ends with:\n" + "\n".join(log))
-            time.sleep(0.02)
-
-
-def do(command: str) -> None:
-    """Run a command; UserError with its output if it fails."""
-    done = subprocess.run(command.split(), capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f"{command}: {(done.stderr or done.stdout).strip()}")
-
-
-def answer(command: str) -> str | None:
-    """The output of a SLURM command; None if it fails or times out."""
-    try:
-        done = subprocess.run(command.split(), capture_output=True, text=True, timeout=2, check=True)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout
 
 
 if __name__ == "__main__":

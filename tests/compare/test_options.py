@@ -2,8 +2,6 @@
 
 import json
 import re
-import runpy
-import sys
 
 import pytest
 
@@ -11,16 +9,10 @@ import bn.run
 from bn.compare.command import SUBCOMMANDS
 from bn.run.directory import read_lines
 from bn.run.state import state_of
-from tests.compare.conftest import SCRIPT
 
 
-def test_one_page_of_help(listed, capfd):
-    pages = []
-    for words in (["--help"], ["plot", "-h"], ["runs", "--help"]):
-        with pytest.raises(SystemExit) as stop:
-            listed(*words)
-        assert stop.value.code == 0
-        pages.append(capfd.readouterr().out.splitlines())
+def test_one_page_of_help(listed):
+    pages = [listed(*words) for words in (["--help"], ["plot", "-h"], ["runs", "--help"])]
     page = pages[0]
     assert pages == [page] * 3
     for name in SUBCOMMANDS:
@@ -52,7 +44,7 @@ def test_wrong_use_is_one_line(refused, words, line):
 
 
 @pytest.mark.slow
-def test_every_subcommand_on_a_running_run(start, typed, planned, tmp_path, monkeypatch, capfd):
+def test_every_subcommand_on_a_running_run(start, typed, planned, tmp_path, runs_py):
     """As soon as it starts, while it trains, and after a kill."""
     overrides = (
         "experiment=mnist_bn",
@@ -70,34 +62,24 @@ def test_every_subcommand_on_a_running_run(start, typed, planned, tmp_path, monk
         ["table", folder, "--csv"], ["gc", folder],
     )  # fmt: skip
 
-    def runs_py(words):
-        """In this process: exit code and stderr."""
-        monkeypatch.setattr(sys, "argv", ["runs.py", *map(str, words)])
-        try:
-            runpy.run_path(SCRIPT, run_name="__main__")
-        except SystemExit as stop:
-            if isinstance(stop.code, str):
-                return 1, stop.code
-        return 0, capfd.readouterr().err
-
     def trains():
         return any("test/accuracy" in row for row in read_lines(path / "metrics.jsonl"))
 
     for begun in ((path / "config.yaml").exists, trains):
         process.until(begun)
         for words in commands:
-            done = runs_py(words)
+            code, _, err = runs_py(*words)
             early = re.fullmatch(
-                r"runs\.py: (no runs here; |--(y|value|percentiles).*: no run here has ).*", done[1]
+                r"runs\.py: (no runs here; |--(y|value|percentiles).*: no run here has ).*\n", err
             )
-            assert early or done == (0, ""), words
+            assert early or (code, err) == (0, ""), words
         bn.run.frame(folder)
     assert state_of(path).state == "running"
-    assert runs_py(["rm", path, "--yes"])[1].endswith(": running: stop it first")
+    assert runs_py("rm", path, "--yes")[2].endswith(": running: stop it first\n")
     process.process.kill()
     process.wait()
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()[:-1]]
     assert bn.run.frame(folder)["step"].tolist()[: len(rows)] == [row["step"] for row in rows]
     for words in (*commands[:-1], ["gc", folder, "--yes"]):  # a kill may leave a partial file
-        assert runs_py(words)[0] == 0, words
+        assert runs_py(*words)[0] == 0, words
     assert state_of(path).state == "lost"

@@ -1,7 +1,5 @@
 """scripts/runs.py plot: the plotted numbers and the files."""
 
-import runpy
-import sys
 import time
 
 import numpy as np
@@ -10,7 +8,7 @@ from PIL import Image
 
 from bn.compare import plot, style
 from bn.compare.runs import runs_in
-from tests.compare.conftest import CURVES, SCRIPT
+from tests.compare.conftest import CURVES
 from tests.compare.fake_runs import config_text, corners_of, curve, stat, x_of, y_of
 
 
@@ -168,7 +166,7 @@ def test_watch_redraws_new_rows(grid, listed, tmp_path, monkeypatch):
     assert np.array_equal(pictures[1], pictures[2])
 
 
-def test_watch_waits_for_the_first_run(make, capfd, tmp_path, monkeypatch):
+def test_watch_waits_for_the_first_run(make, runs_py, tmp_path, monkeypatch):
     """The message is printed once."""
     seconds, out = [], tmp_path / "a.png"
 
@@ -181,19 +179,15 @@ def test_watch_waits_for_the_first_run(make, capfd, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(time, "sleep", slept)
-    monkeypatch.setattr(sys, "argv", ["runs.py", "plot", str(tmp_path), "--watch", "--out", str(out)])
-    runpy.run_path(SCRIPT, run_name="__main__")
-    printed, told = capfd.readouterr()
+    _, printed, told = runs_py("plot", tmp_path, "--watch", "--out", out)
     assert printed == f"{out}\n\n"
     assert told.startswith("runs.py: no runs here")
     assert told.count("\n") == 1
 
 
-def test_a_damaged_run_is_left_out_and_named(grid, monkeypatch, capfd, tmp_path):
+def test_a_damaged_run_is_left_out_and_named(grid, runs_py, tmp_path):
     (grid / "mnist_bn" / "optim.lr-1.0" / "seed_1" / "metrics.jsonl").write_text('{"test/accuracy": 1}\n')
-    monkeypatch.setattr(sys, "argv", ["runs.py", "plot", str(grid), "--out", str(tmp_path / "a.png")])
-    runpy.run_path(SCRIPT, run_name="__main__")
-    out, line = capfd.readouterr()
+    _, out, line = runs_py("plot", grid, "--out", tmp_path / "a.png")
     assert "seed_1/metrics.jsonl: damaged (line 1: step is missing)" in line
     assert out == f"{tmp_path / 'a.png'}\n"
 

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import runpy
 import subprocess
 import sys
 
@@ -50,13 +49,11 @@ def test_final_best_and_steps_to_a_level(grid, listed):
     assert rows["mnist_bn", "1"][4] == expected([300, 200], 0)
 
 
-def test_a_copy_is_not_another_seed(grid, make, monkeypatch, capfd):
+def test_a_copy_is_not_another_seed(grid, make, runs_py):
     """Otherwise the interval would have zero width."""
     make("copy/seed_0", status=stat("done", 400), metrics=curve(CURVES["mnist_bn", 1.0][0]), lock="",
          config=config_text("mnist_bn", 0, lr=1.0))  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["runs.py", "table", str(grid), "experiment=mnist_bn", "optim.lr=1"])
-    runpy.run_path(SCRIPT, run_name="__main__")
-    out, err = capfd.readouterr()
+    _, out, err = runs_py("table", grid, "experiment=mnist_bn", "optim.lr=1")
     _, rows = cells(out.splitlines())
     assert rows["mnist_bn", "2 done"][0] == expected([95, 97], 2)
     assert "2 runs" in out

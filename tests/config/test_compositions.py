@@ -1,7 +1,6 @@
 """Every experiment, sweep and logger in configs/ composes to a valid config."""
 
 import itertools
-from pathlib import Path
 
 import pytest
 
@@ -9,22 +8,18 @@ from bn.cli import planned_run, planned_runs
 from bn.cli.arguments import choices_of
 from bn.config import Config, MlpModel, MnistData, flatten, to_dict
 from bn.files import REPOSITORY
-from tests.conftest import slowly
+from tests.conftest import config_names, slowly
 
 CONFIGS = REPOSITORY / "configs"
 NETWORKS = ("mnist_baseline", "mnist_bn")
 
 
-def names(group):
-    return sorted(path.stem for path in Path(CONFIGS / group).glob("*.yaml"))
-
-
 def test_the_experiments_are_those_of_the_paper():
     assert set(NETWORKS) <= set(choices_of("experiment"))
-    assert choices_of("experiment") == names("experiment")
+    assert choices_of("experiment") == config_names("experiment")
 
 
-@pytest.mark.parametrize("logger", names("logger"))
+@pytest.mark.parametrize("logger", config_names("logger"))
 @pytest.mark.parametrize("experiment", NETWORKS)
 def test_each_experiment_with_each_logger(experiment, logger):
     config = planned_run([f"experiment={experiment}", f"logger={logger}"]).config

@@ -8,11 +8,11 @@ from typing import Any, Literal, get_origin
 import pytest
 
 from bn.cli import planned_run
-from bn.config import config_from, flatten, to_dict
+from bn.config import flatten, to_dict
 from bn.config.notation import hints_of, options_of, parts_of
 from bn.errors import UserError
 from bn.evaluate.config import Evaluation
-from tests.conftest import slowly
+from tests.conftest import changed, slowly
 
 EXPERIMENTS = {
     "mnist": ("experiment=mnist_bn", "logger=[wandb,tensorboard]"),
@@ -77,14 +77,8 @@ def test_a_wrong_value_gives_one_line_with_the_key(name, key, hint):
             value = 2 * list(flatten(to_dict(CONFIGS[name]))[key])
             if not value:
                 continue
-        plain = to_dict(CONFIGS[name])
-        *path, last = key.split(".")
-        group = plain
-        for part in path:
-            group = group[part]
-        group[last] = value
         with pytest.raises(UserError) as error:
-            config_from(plain)
+            changed(CONFIGS[name], {key: value})
         line = str(error.value)
         assert line.splitlines() == [line], value
         assert line.startswith(key), (value, line)
@@ -112,14 +106,8 @@ def test_extreme_schedules_fit_into_memory_or_are_refused():
     """Schedules fit into memory, or are refused with the name of the key."""
     accepted = 0
     for name, key, value in EXTREMES:
-        plain = to_dict(CONFIGS[name])
-        *path, last = key.split(".")
-        group = plain
-        for part in path:
-            group = group[part]
-        group[last] = value
         try:
-            config = config_from(plain)
+            config = changed(CONFIGS[name], {key: value})
         except UserError as error:
             assert str(error).startswith((key, "evaluate.at.every=", "optim.batch=")), (value, str(error))  # noqa: PT017
             continue

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bn.config import ImageData
+from bn.data.image_files import open_image
 from bn.data.images import Plan, open_loader
 from tests.data.made import SIDE, encoded, smooth
 
@@ -24,6 +25,21 @@ def make_tree(tmp_path):
         return root
 
     return make
+
+
+@pytest.fixture
+def read(tmp_path):
+    """The pixels of a file with this content."""
+
+    def pixels(content, name="image"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        image = open_image(str(path))
+        found = image.pixels()
+        assert found.shape == (*image.size, 3)
+        return found
+
+    return pixels
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,6 @@ from torch.distributed import TCPStore
 
 from bn.config import to_dict
 from bn.files import REPOSITORY
-from bn.run.checkpoint import list_checkpoints
-from bn.run.directory import read_lines
 from tests.conftest import composed
 
 NETWORK = (
@@ -126,23 +123,3 @@ def together(start_ranks):
         return [torch.load(folder / "result") for folder in ranks.folders]
 
     return run
-
-
-@pytest.fixture
-def until():
-    """Wait for a condition."""
-
-    def wait(condition, seconds=30):
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end
-            time.sleep(0.01)
-
-    return wait
-
-
-def has_passed(run, step):
-    """Whether there is a checkpoint, and a row in metrics.jsonl after `step`."""
-    lines = read_lines(run.path / "metrics.jsonl")
-    saved = list_checkpoints(run.checkpoints) if run.checkpoints.exists() else []
-    return bool(lines and saved) and lines[-1]["step"] > step

@@ -13,8 +13,8 @@ import pytest
 from bn.errors import Interrupted
 from bn.files import REPOSITORY
 from bn.run.checkpoint import list_checkpoints, load_checkpoint
-from tests.conftest import SHORT, last_of, run_directory
-from tests.distributed.conftest import NETWORK, Started, has_passed
+from tests.conftest import SHORT, has_passed, last_of, run_directory
+from tests.distributed.conftest import NETWORK, Started
 
 pytestmark = pytest.mark.slow
 LONG = (

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import runpy
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from bn.config import ImageData
 from bn.data.smoke import smoke_images
 from bn.evaluate.classify import class_names
 from bn.evaluate.crops import multicrop
-from bn.files import REPOSITORY
 from tests.conftest import slowly
 from tests.evaluate.conftest import smoke_config
 from tests.evaluate.test_public_evaluation import file, public  # noqa: F401  # fixtures
@@ -33,25 +30,10 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def command(monkeypatch, capfd, tmp_path):
+def command(in_process, tmp_path):
     """Run `evaluate.py` with these arguments in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        typed = [*arguments, "device=cpu", "threads=1", f"output={tmp_path / 'evaluations'}"]
-        monkeypatch.setattr(sys, "argv", ["evaluate.py", *typed])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-        capfd.readouterr()
-        code = 0
-        try:
-            runpy.run_path(str(REPOSITORY / "evaluate.py"), run_name="__main__")
-        except SystemExit as stop:
-            code = stop.code
-        if isinstance(code, str):
-            print(code, file=sys.stderr)
-            code = 1
-        return code, *capfd.readouterr()
-
-    return run
+    output = f"output={tmp_path / 'evaluations'}"
+    return lambda *arguments: in_process("evaluate.py", *arguments, "device=cpu", "threads=1", output)
 
 
 def parsed(out):

@@ -3,15 +3,15 @@
 import dataclasses
 import functools
 import json
-import operator
 from pathlib import Path
 
 import pytest
 
 from bn.cli import planned_run
-from bn.config import Schedule, config_from, to_dict
+from bn.config import Schedule
 from bn.run.directory import RunDirectory
-from experiments import claims
+from experiments import claims, style
+from tests.conftest import changed
 
 
 @functools.cache
@@ -20,15 +20,6 @@ def config_of(experiment, member, scale, batch):
     width = "0.25" if scale == "cifar10" else "0.05"
     sizes = (f"model.width={width}", f"optim.batch={batch}", "evaluate.population_batches=2")
     return planned_run((f"experiment={experiment}", f"scale={scale}", *members, *sizes)).config
-
-
-def changed(config, changes):
-    """`config` with some flattened keys changed."""
-    values = to_dict(config)
-    for key, value in changes.items():
-        *groups, name = key.split(".")
-        functools.reduce(operator.getitem, groups, values)[name] = value
-    return config_from(values)
 
 
 @pytest.fixture
@@ -70,6 +61,14 @@ def ended_run(tmp_path):
         return run
 
     return make
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are drawn, of which no file is written."""
+    drawn = []
+    monkeypatch.setattr(style, "save", lambda fig, stem: drawn.append(fig))
+    return drawn
 
 
 def cells_of(folder: Path, table: str = "table.md") -> dict[str, list[str]]:

@@ -6,8 +6,9 @@ from bn.cli import planned_run
 from bn.cli.arguments import choices_of
 from bn.config import flatten, to_dict
 from bn.errors import UserError
-from experiments import ablation, collected, style
+from experiments import ablation, collected
 from experiments.drawing import differences, make
+from tests.experiments.conftest import cells_of
 
 FAST, SLOW = {100: 0.5, 200: 0.6, 300: 0.7}, {100: 0.3, 200: 0.5, 300: 0.6}  # 0.55 at steps 150 and 250
 
@@ -30,16 +31,10 @@ def runs(ended_run):
     ]
 
 
-def rows(folder):
-    lines = (folder / "table.md").read_text().splitlines()
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
-    return {row[0]: row[1:] for row in cells}
-
-
 def test_the_table_says_what_the_runs_say(runs, tmp_path):
     ablation.collect(runs, tmp_path)
     ablation.draw(tmp_path, tmp_path)
-    found = rows(tmp_path)
+    found = cells_of(tmp_path)
     nothing = ["not trained", "-", "0"]
     # Two seeds: 12.706 times half their distance. With one that diverged: 73 - 10% for its chance.
     assert found["5 times the learning rate"] == [
@@ -56,9 +51,7 @@ def test_the_table_says_what_the_runs_say(runs, tmp_path):
     assert "Inception's maxima, 55.0%" in (tmp_path / "notes.md").read_text()
 
 
-def test_the_figure_has_each_mean_where_it_belongs(runs, tmp_path, monkeypatch):
-    figures = []
-    monkeypatch.setattr(style, "save", lambda fig, stem: figures.append(fig))
+def test_the_figure_has_each_mean_where_it_belongs(runs, tmp_path, figures):
     ablation.collect(runs, tmp_path)
     ablation.draw(tmp_path, tmp_path)
     left, right = figures[0].axes

@@ -6,6 +6,7 @@ import pytest
 
 from experiments import base_rate, collected
 from experiments.drawing import differences, make
+from tests.experiments.conftest import cells_of
 
 # By rate and decay: the accuracy of the last three evaluations, of which the last counts.
 ACCURACY = {
@@ -34,9 +35,7 @@ def runs(ended_run):
 def drawn(runs, tmp_path):
     base_rate.collect(runs, tmp_path)
     base_rate.draw(tmp_path, tmp_path)
-    text = (tmp_path / "table.md").read_text()
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:1] == "|"]
-    return {row[0]: row[1:] for row in rows}, text
+    return cells_of(tmp_path), (tmp_path / "table.md").read_text()
 
 
 def test_the_highest_accuracy_at_the_end_is_chosen(runs, tmp_path):

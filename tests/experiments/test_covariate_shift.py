@@ -6,7 +6,7 @@ from statistics import geometric_mean
 import pytest
 
 from bn.run.directory import read_lines
-from experiments import collected, covariate_shift, observations, style
+from experiments import collected, covariate_shift, observations
 from experiments.drawing import differences, make
 from experiments.observations import NETWORKS
 from tests.experiments.conftest import cells_of, verdict
@@ -88,8 +88,8 @@ def test_drawing_twice_gives_the_same_bytes(record):
     assert differences("covariate_shift", covariate_shift, results) == []
 
 
-def test_the_table_is_reckoned_by_hand(record, monkeypatch):
-    monkeypatch.setattr(style, "save", lambda fig, stem: None)
+@pytest.mark.usefixtures("figures")
+def test_the_table_is_reckoned_by_hand(record):
     folder = record(noise=0.0) / "covariate_shift"
     covariate_shift.draw(folder, folder)
     cells = cells_of(folder)

@@ -27,10 +27,8 @@ def runs(ended_run):
 
 
 @pytest.fixture
-def axis(runs, tmp_path, monkeypatch):
+def axis(runs, tmp_path, figures):
     """The axis of the figure as it would be saved."""
-    figures = []
-    monkeypatch.setattr(style, "save", lambda fig, stem: figures.append(fig))
     figure2.collect(runs, tmp_path / "figure2")
     figure2.draw(tmp_path / "figure2", tmp_path)
     return figures[0].axes[0]
@@ -105,10 +103,8 @@ def test_the_title_names_the_scale(axis):
     assert axis.get_title() == "CIFAR-10, 28 x 28 crops, width 0.25, 300 mini-batches of 32"
 
 
-def test_with_a_larger_mini_batch_steps_are_counted_in_mini_batches_of_32(ended_run, tmp_path, monkeypatch):
+def test_with_a_larger_mini_batch_steps_are_counted_in_mini_batches_of_32(ended_run, tmp_path, figures):
     """With mini-batches of 256, each step counts as eight of the paper's."""
-    figures = []
-    monkeypatch.setattr(style, "save", lambda fig, stem: figures.append(fig))
     runs = [
         ended_run("inception", 0, {100: 0.2, 200: 0.4, 300: 0.6}, batch=256),
         ended_run("bn_x5", 0, {100: 0.5, 200: 0.7, 300: 0.8}, population=0.81, batch=256),
@@ -131,10 +127,8 @@ def test_with_a_larger_mini_batch_steps_are_counted_in_mini_batches_of_32(ended_
     assert axis.get_title() == "CIFAR-10, 28 x 28 crops, width 0.25, 2,400 mini-batches of 32 in steps of 256"
 
 
-def test_curves_of_different_lengths_and_the_seeds_that_have_ended(ended_run, tmp_path, monkeypatch):
+def test_curves_of_different_lengths_and_the_seeds_that_have_ended(ended_run, tmp_path, figures):
     """BN-x5 trains for half the steps; one of its seeds is still running."""
-    figures = []
-    monkeypatch.setattr(style, "save", lambda fig, stem: figures.append(fig))
     half = {"steps_factor": 0.5}
     runs = [
         ended_run("inception", 0, {100: 0.2, 200: 0.4, 300: 0.6}),

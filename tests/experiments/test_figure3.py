@@ -4,6 +4,7 @@ import pytest
 
 from experiments import collected, figure3
 from experiments.drawing import RESULTS, differences, make
+from tests.experiments.conftest import cells_of
 
 STEPS = (100, 200, 300)
 # The maxima of Inception are 0.6, at step 300, and 0.5, at 200: the level is 0.55.
@@ -35,9 +36,8 @@ def drawn(runs, tmp_path):
     """The cells of each network's row, and the whole text with the notes."""
     figure3.collect(runs, tmp_path)
     figure3.draw(tmp_path, tmp_path)
-    text = (tmp_path / "table.md").read_text()
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:1] == "|"]
-    return {row[0]: row[1:] for row in rows}, text + (tmp_path / "notes.md").read_text()
+    text = (tmp_path / "table.md").read_text() + (tmp_path / "notes.md").read_text()
+    return cells_of(tmp_path), text
 
 
 def test_the_table_says_what_the_runs_say(runs, tmp_path):
@@ -46,7 +46,7 @@ def test_the_table_says_what_the_runs_say(runs, tmp_path):
         "ours (CIFAR-10): seeds", "ours: steps to 55.0%", "ours: times fewer"
     ]  # fmt: skip
     # The interval of two values is 12.706 times half their distance; of ratios it is so on their logarithms.
-    assert {name: cells[4:] for name, cells in rows.items() if name not in ("network", "---")} == {
+    assert {name: cells[4:] for name, cells in rows.items() if name != "network"} == {
         "Inception": ["250 ± 635", "1", "55.00 ± 63.53", "60.00, 40.00"],  # 20 points apart
         # 100 + 25 / 30 * 100 and 200 + 10 / 30 * 100; 300 / 183.3 = 1.636 and 200 / 233.3 = 0.857
         "BN-Baseline": ["208 ± 318", "1.18 (0.02 to 72.0)", "70.00 ± 63.53", "70.00 ± 50.82"],
@@ -58,14 +58,14 @@ def test_the_table_says_what_the_runs_say(runs, tmp_path):
         "Inception, sigmoid": ["never; at chance (2 of 2)", "-", "10.50 ± 6.35", "10.25 ± 3.18"],
     }
     assert "28 x 28 pixels and with a quarter of the filters, for 300 mini-batches of 32." in text
-    assert {cells[3] for name, cells in rows.items() if name not in ("network", "---")} == {"2"}
+    assert {cells[3] for name, cells in rows.items() if name != "network"} == {"2"}
     assert "14 runs on made up, with torch " in text
 
 
 def test_the_papers_numbers_stand_beside_ours(runs, tmp_path):
     rows, _ = drawn(runs, tmp_path)
     assert rows["network"][0] == "the paper (ImageNet): steps to 72.2%"
-    assert {name: cells[:3] for name, cells in rows.items() if name not in ("network", "---")} == {
+    assert {name: cells[:3] for name, cells in rows.items() if name != "network"} == {
         "Inception": ["31.0M", "1.0", "72.2"],
         "BN-Baseline": ["13.3M", "2.3", "72.7"],
         "BN-x5": ["2.1M", "14.8", "73.0"],
@@ -78,8 +78,7 @@ def test_the_papers_numbers_stand_beside_ours(runs, tmp_path):
 
 def test_ratios_of_steps_to_other_accuracies(runs, tmp_path):
     drawn(runs, tmp_path)
-    lines = (tmp_path / "levels.md").read_text().splitlines()
-    cells = {row[0]: row[1:] for row in ([c.strip() for c in line.split("|")[1:-1]] for line in lines[:8])}
+    cells = cells_of(tmp_path, "levels.md")
     own = "the seed's own maximum of Inception"
     assert cells["times fewer steps than Inception, to"] == ["40%", "45%", "50%", own]
     # Inception reaches 40% at steps 200 and 150; BN-Baseline at 133.3 and 150, 60% at 200 and 50% at 216.7

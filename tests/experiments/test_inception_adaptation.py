@@ -3,13 +3,13 @@
 import pytest
 
 from bn.run.directory import read_lines
-from experiments import collected, inception_adaptation, style
+from experiments import collected, inception_adaptation
 from experiments.inception_adaptation import CHANGES, FORMS, HEADER
 from tests.experiments.conftest import cells_of
 
 
-def test_the_table(ended_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(style, "save", lambda fig, stem: None)
+@pytest.mark.usefixtures("figures")
+def test_the_table(ended_run, tmp_path):
     collected.write_provenance(tmp_path / "runs.json", [ended_run("bn_x5", 0, {100: 0.1})])
     rows = [("original", seed, 0.8, 0.8, 0.8) for seed in (0, 1)]
     for name in CHANGES:  # the first costs 40 points in both seeds, the others 40 and none

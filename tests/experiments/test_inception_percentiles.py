@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import collected, inception_percentiles, style
+from experiments import collected, inception_percentiles
 from experiments.drawing import differences, make
 from experiments.inception_percentiles import movement
 
@@ -67,9 +67,7 @@ def test_the_table_says_how_far_medians_move(runs, tmp_path):
         assert row[1:] == ["10% of the training", "0.17 ± 0.00", "0.17 ± 0.00", "2"]
 
 
-def test_one_row_a_network_and_one_column_a_layer(runs, tmp_path, monkeypatch):
-    figures = []
-    monkeypatch.setattr(style, "save", lambda fig, stem: figures.append(fig))
+def test_one_row_a_network_and_one_column_a_layer(runs, tmp_path, figures):
     inception_percentiles.collect(runs, tmp_path)
     inception_percentiles.draw(tmp_path, tmp_path)
     axes = np.array(figures[0].axes).reshape(3, 2)

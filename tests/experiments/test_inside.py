@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bn.run.directory import read_lines
-from experiments import collected, covariate_shift, jacobians, observations, saturation, style, weight_growth
+from experiments import collected, covariate_shift, jacobians, observations, saturation, weight_growth
 from experiments.drawing import differences, make
 from experiments.observations import NETWORKS, by_seed
 from tests.experiments.conftest import cells_of, verdict
@@ -118,12 +118,6 @@ def results(tmp_path, runs):
     return make_record
 
 
-@pytest.fixture
-def no_figures(monkeypatch):
-    """They take seconds."""
-    monkeypatch.setattr(style, "save", lambda fig, stem: None)
-
-
 @pytest.mark.slow
 def test_drawing_twice_gives_the_same_bytes(results):
     for name, experiment, file, number, steps in (
@@ -149,7 +143,7 @@ def saturated(layer_means, with_bn=0.001):
     return number
 
 
-def test_saturation_is_averaged_over_even_steps(results, no_figures):
+def test_saturation_is_averaged_over_even_steps(results, figures):
     steps = (0, 100, *saturation.EVENLY[1:])
     folder = results("saturation", "saturation.csv", saturated((0.01, 0.02, 0.03)), steps)
     saturation.draw(folder, folder)
@@ -192,7 +186,7 @@ def passed(bn_nearer, layers=LAYERS, bn_keeps=True):
     return number
 
 
-def test_the_table_of_the_jacobians(results, no_figures):
+def test_the_table_of_the_jacobians(results, figures):
     folder = results("jacobians", "jacobians.csv", passed(True, (1, 2)))
     jacobians.draw(folder, folder)
     cells = cells_of(folder)
@@ -241,7 +235,7 @@ def grown(first, second):
     return number
 
 
-def test_the_table_of_the_norms(results, no_figures):
+def test_the_table_of_the_norms(results, figures):
     folder = results("weight_growth", "norms.csv", grown(1.0, 0.25), HALVES, rates=(0.1, 1.0))
     weight_growth.draw(folder, folder)
     text = (folder / "table.md").read_text()

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from experiments import collected, inside_inception, observations, style
+from experiments import collected, inside_inception, observations
 from experiments.inside_inception import NETWORKS
 from tests.experiments.conftest import cells_of
 
@@ -65,8 +65,8 @@ def test_all_runs_are_needed(runs, tmp_path):
         inside_inception.collect(runs, tmp_path)
 
 
-def test_the_table_is_reckoned_by_hand(runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(style, "save", lambda fig, stem: None)
+@pytest.mark.usefixtures("figures")
+def test_the_table_is_reckoned_by_hand(runs, tmp_path):
     inside_inception.collect(runs, tmp_path)
     for nonlinearity in inside_inception.NONLINEARITIES:
         rows = []

@@ -5,6 +5,7 @@ import pytest
 from bn.errors import UserError
 from experiments import ablation, lrn
 from experiments.verdicts.judged import RULES
+from tests.experiments.conftest import cells_of
 
 EARLY = {100: 0.2, 200: 0.4}
 WITHOUT = {"model.lrn": False}
@@ -27,8 +28,7 @@ def test_the_table_and_the_verdict_say_what_the_runs_say(ended_run, tmp_path):
         lrn.collect(base, tmp_path / "lrn")
     lrn.collect([*base, *without], tmp_path / "lrn")
     lrn.draw(tmp_path / "lrn", tmp_path)
-    lines = (tmp_path / "table.md").read_text().splitlines()
-    rows = {row[0]: row[1:] for row in ([c.strip() for c in line.split("|")[1:-1]] for line in lines[2:4])}
+    rows, lines = cells_of(tmp_path), (tmp_path / "table.md").read_text().splitlines()
     # Three values one point apart: 4.303 * 1 / sqrt(3).
     assert rows["Inception"] == ["61.00 ± 2.48", "51.00 ± 2.48", "+10.00 ± 0.00", "3"]
     assert rows["BN-x5"] == ["70.00 ± 2.48", "70.00 ± 0.00", "+0.00 ± 2.48", "3"]

@@ -4,6 +4,7 @@ import pytest
 
 from experiments import rate_tolerance, style
 from experiments.drawing import differences, make
+from tests.experiments.conftest import cells_of
 
 
 def accuracy(last):
@@ -37,9 +38,7 @@ def runs(ended_run):
 def drawn(runs, tmp_path):
     rate_tolerance.collect(runs, tmp_path)
     rate_tolerance.draw(tmp_path, tmp_path)
-    text = (tmp_path / "table.md").read_text()
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:1] == "|"]
-    return {row[0]: row[1:] for row in rows}, text
+    return cells_of(tmp_path), (tmp_path / "table.md").read_text()
 
 
 def test_the_table_says_what_the_runs_say(runs, tmp_path):
@@ -54,9 +53,7 @@ def test_the_table_says_what_the_runs_say(runs, tmp_path):
     assert "n = 2 seeds" in text
 
 
-def test_failures_are_marked(runs, tmp_path, monkeypatch):
-    figures = []
-    monkeypatch.setattr(style, "save", lambda fig, stem: figures.append(fig))
+def test_failures_are_marked(runs, tmp_path, figures):
     drawn(runs, tmp_path)
     axis = figures[0].axes[0]
 

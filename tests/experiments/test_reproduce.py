@@ -15,16 +15,13 @@ from bn.files import REPOSITORY
 
 
 @pytest.fixture
-def refused(monkeypatch):
+def refused(in_process):
     """`refused("figure1", ...)`: the line with which scripts/reproduce.py refuses these arguments."""
 
     def line(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["reproduce.py", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(REPOSITORY / "scripts" / "reproduce.py"), run_name="__main__")
-        assert isinstance(stop.value.code, str)  # printed to stderr; the exit code is then 1
-        assert "\n" not in stop.value.code
-        return stop.value.code
+        code, _, err = in_process("scripts/reproduce.py", *arguments)
+        assert (code, err.count("\n")) == (1, 1)
+        return err.rstrip("\n")
 
     return line
 

@@ -7,6 +7,7 @@ import pytest
 
 from bn.errors import UserError
 from experiments import batch_size, claims, groups, optimizers, selection, what_came_after
+from tests.experiments.conftest import cells_of
 
 NUMBERS = (
     "validation_accuracy",
@@ -33,12 +34,6 @@ def write(path: Path, names, rows, extra=()):
         for case, rate, seed, validation, test, *more in rows
     ]
     write_csv(path, (*names, "rate", "seed", "state", "steps", *NUMBERS, *extra), lines)
-
-
-def table(path: Path) -> dict[str, list[str]]:
-    lines = [line for line in path.read_text().splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
-    return {row[0]: row[1:] for row in rows}
 
 
 def test_the_rate_is_chosen_on_the_held_out_examples_alone(tmp_path):
@@ -125,7 +120,7 @@ def test_the_table_of_optimizers(tmp_path):
     records_of_optimizers(tmp_path)
     optimizers.draw(tmp_path, tmp_path)
     # 96.1, ..., 96.5: 2.776 x 0.158 / sqrt(5)
-    assert table(tmp_path / "table.md")["SGD"] == [
+    assert cells_of(tmp_path)["SGD"] == [
         "0.3 (at the edge)", "90.00 ± 0.00", "0.3 (at the edge)", "96.30 ± 0.20", "+6.30 ± 0.20",
     ]  # fmt: skip
     assert optimizers.further_sweeps(tmp_path)[3] == (
@@ -144,7 +139,7 @@ def test_the_table_of_what_came_after(tmp_path):
     write(tmp_path / "final.csv", ("norm",), grid)
     write(tmp_path / "further_seeds.csv", ("norm",), further)
     what_came_after.draw(tmp_path, tmp_path)
-    rows = table(tmp_path / "table.md")
+    rows = cells_of(tmp_path)
     assert rows["batch normalization"] == ["1 (at the edge)", "96.00 ± 0.00", "-"]
     assert rows["none"][-1] == "-2.00 ± 0.00"
     assert rows["group normalization, 10 groups"][1:] == ["90.00, 99.00", "-6.00, +3.00"]
@@ -171,7 +166,7 @@ def records_of_sizes(folder: Path, smallest=0.98):
 def test_the_table_of_the_sizes(tmp_path):
     records_of_sizes(tmp_path)
     batch_size.draw(tmp_path, tmp_path)
-    row = table(tmp_path / "table.md")["1,000"]
+    row = cells_of(tmp_path)["1,000"]
     assert row[:4] == ["210", "0.5", "97.00 ± 0.00", "96.00 ± 0.00"]
     assert row[4:] == ["0.3000 ± 1.2706", "10.00 ± 0.00"]  # 0.2 and 0.4: 12.706 times half their distance
     assert batch_size.further_sweeps(tmp_path)[0] == ("batch_size_2", ("optim.lr=0.5", "seed=1,2,3,4,5"))

@@ -16,7 +16,7 @@ from bn.config import MlpModel, MnistData, flatten, to_dict
 from bn.files import REPOSITORY
 from experiments import EXPERIMENTS, batch_size, fair_comparison, groups
 from experiments.drawing import RESULTS, has_records
-from tests.conftest import slowly
+from tests.conftest import config_names, slowly
 
 CONFIGS = REPOSITORY / "configs"
 NETWORKS = ("mnist_baseline", "mnist_bn")
@@ -79,12 +79,9 @@ TELLING = (
 )  # fmt: skip
 
 
-def names(group):
-    return sorted(path.stem for path in Path(CONFIGS / group).glob("*.yaml"))
-
-
 def test_every_sweep_file_has_its_members_stated_here():
-    assert names("sweep") == sorted([*SWEEPS, *IMAGE_SWEEPS, *GRIDS, *ARGUMENTS, "ablation", "switches"])
+    stated = [*SWEEPS, *IMAGE_SWEEPS, *GRIDS, *ARGUMENTS, "ablation", "switches"]
+    assert config_names("sweep") == sorted(stated)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +144,7 @@ def test_the_members_of_the_image_sweeps(sweep):
 )
 def test_each_switch_of_421_with_each_seed_and_none_of_it_is_figure_2s(sweep, group, experiment):
     runs = planned_runs(sweep)
-    assert set(names(group)) == ABLATIONS
+    assert set(config_names(group)) == ABLATIONS
     assert len({run.path for run in runs}) == len(runs) == len(ABLATIONS) * 3
     assert {(run.config.experiment, run.config.scale) for run in runs} == {(experiment, "cifar10")}
     of_figure2 = planned_runs("figure2", [f"experiment={experiment}"])

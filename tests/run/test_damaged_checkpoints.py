@@ -2,7 +2,7 @@
 
 import pytest
 
-from bn.errors import Interrupted, UserError
+from bn.errors import UserError
 from bn.run.checkpoint import list_checkpoints
 
 RUN = "experiment=mnist_bn"
@@ -14,19 +14,6 @@ def cut(content):
 
 def alter(content):
     return content[:5000] + bytes([content[5000] ^ 0x80]) + content[5001:]
-
-
-@pytest.fixture
-def stopped(trained, planned, stop_after):
-    """A run stopped at step 87, with checkpoints of steps 80 and 87."""
-    with pytest.raises(Interrupted):
-        trained(RUN, stop_signal=stop_after(87))
-    run = planned(RUN)
-    assert [path.name[:13] for path in list_checkpoints(run.checkpoints)] == [
-        "step_00000080",
-        "step_00000087",
-    ]
-    return run
 
 
 @pytest.mark.parametrize("damage", [cut, alter])
@@ -43,19 +30,13 @@ def test_the_previous_one_is_used_with_the_same_result(stopped, trained, undistu
     assert bits(run) == bits(undisturbed(RUN))
 
 
-def test_no_valid_checkpoint_is_an_error_and_nothing_changes(stopped, trained, snapshot):
+def test_no_valid_checkpoint_is_an_error_and_nothing_changes(stopped, trained, kept):
     for path in list_checkpoints(stopped.checkpoints):
         path.write_bytes(cut(path.read_bytes()))
-
-    def kept():
-        return {
-            name: file for name, file in snapshot(stopped.path).items() if name not in ("lock", "config.yaml")
-        }
-
-    before, config = kept(), (stopped.path / "config.yaml").read_bytes()
+    before, config = kept(stopped), (stopped.path / "config.yaml").read_bytes()
     with pytest.raises(UserError, match=r"no valid checkpoint is left \(2 damaged\): choose another output"):
         trained(RUN)
-    assert kept() == before
+    assert kept(stopped) == before
     assert (stopped.path / "config.yaml").read_bytes() == config
 
 

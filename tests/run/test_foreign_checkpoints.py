@@ -17,14 +17,6 @@ TRIED = 30  # of the generated contents
 OTHERS = (["seed=1"], ["optim.lr=0.5"], ["model.norm=none"], ["model.hidden=[30]"], ["data.validation=5000"])
 
 
-@pytest.fixture
-def stopped(trained, planned, stop_after):
-    """A run stopped at step 87, with checkpoints of steps 80 and 87."""
-    with pytest.raises(Interrupted):
-        trained(RUN, stop_signal=stop_after(87))
-    return planned(RUN)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("other", OTHERS, ids=" ".join)
 def test_of_another_run(stopped, trained, stop_after, undisturbed, bits, other, capfd, snapshot):
@@ -41,22 +33,17 @@ def test_of_another_run(stopped, trained, stop_after, undisturbed, bits, other, 
     assert bits(run) == bits(undisturbed(RUN))
 
 
-def test_all_of_another_run_is_refused_and_nothing_is_changed(stopped, trained, stop_after, snapshot):
+def test_all_of_another_run_is_refused_and_nothing_is_changed(stopped, trained, stop_after, kept):
     with pytest.raises(Interrupted):
         trained(RUN, "seed=1", stop_signal=stop_after(100))
     shutil.rmtree(stopped.checkpoints)
     shutil.copytree(stopped.path.parent / "seed_1" / "checkpoints", stopped.checkpoints)
 
-    def kept():
-        return {
-            name: file for name, file in snapshot(stopped.path).items() if name not in ("lock", "config.yaml")
-        }
-
-    before = kept()
+    before = kept(stopped)
     with pytest.raises(UserError, match=r"of another run: seed \(there 1, here 0\)") as error:
         trained(RUN)
     assert str(error.value).isprintable()
-    assert kept() == before
+    assert kept(stopped) == before
 
 
 def fits(key, value):

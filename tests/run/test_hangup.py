@@ -21,13 +21,6 @@ from bn.run.directory import RunDirectory
 LONG = ("experiment=mnist_bn", "steps=1000000", "checkpoint_every=1000000", "evaluate.at.every=1000000")
 
 
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def logged(run):
     with contextlib.suppress(OSError):
         return (run.path / "metrics.jsonl").stat().st_size > 0
@@ -63,7 +56,7 @@ def test_under_nohup_it_trains_on(start, typed, planned):
 
 
 @pytest.mark.slow
-def test_a_terminal_that_closes(typed, planned):
+def test_a_terminal_that_closes(typed, planned, until):
     """The progress bar can no longer write to it."""
     run = planned(*LONG)
     pid, terminal = pty.fork()
@@ -82,7 +75,7 @@ def test_a_terminal_that_closes(typed, planned):
 
 
 @pytest.mark.slow
-def test_children_of_reproduce_end_with_it_and_are_saved(typed, tmp_path):
+def test_children_of_reproduce_end_with_it_and_are_saved(typed, tmp_path, until):
     """When killed, it cannot forward a signal to its children."""
     run = planned_run([*typed(*LONG)])
     code = (

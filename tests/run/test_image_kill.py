@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bn.run.checkpoint import list_checkpoints
-from bn.run.directory import read_lines
+from tests.conftest import has_passed
 
 CLASSES, TRAINING, VALIDATION = 3, 60, 6  # of each class
 
@@ -52,9 +51,3 @@ def test_killed_in_the_middle_of_an_epoch(start, typed, planned, undisturbed, bi
     assert code == 0, err
     assert " from step " in out.splitlines()[0]
     assert bits(run) == bits(undisturbed(*overrides(tree, 0)))
-
-
-def has_passed(run, step):
-    lines = read_lines(run.path / "metrics.jsonl")
-    saved = list_checkpoints(run.checkpoints) if run.checkpoints.exists() else []
-    return bool(lines and saved) and lines[-1]["step"] > step

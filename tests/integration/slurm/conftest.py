@@ -141,18 +141,6 @@ def cluster(made_cluster):
 
 
 @pytest.fixture
-def until():
-    def wait(condition, timeout=120):
-        end = time.monotonic() + timeout
-        while not (found := condition()):
-            assert time.monotonic() < end, "it did not come to that"
-            time.sleep(0.05)
-        return found
-
-    return wait
-
-
-@pytest.fixture
 def ended():
     """A sweep command's exit code, stdout and stderr."""
 

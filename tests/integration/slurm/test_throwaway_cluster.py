@@ -1,6 +1,7 @@
 """The throwaway cluster is a SLURM as clusters have it, and leaves nothing behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,10 +22,10 @@ def submit(cluster, script, *options):
 
 
 def test_two_nodes_with_addresses_of_their_own(cluster):
-    said = cluster.ask("srun", "--nodes=2", "sh", "-c", "echo $(hostname) $(hostname -I)")
+    said = cluster.ask("srun", "--quiet", "--nodes=2", "sh", "-c", "echo $(hostname) $(hostname -I)")
     assert sorted(said.splitlines()) == ["node1 10.77.0.11", "node2 10.77.0.12"]
     meet = "import socket; socket.create_connection(('node2', 6818), 5).close(); print('met')"  # slurmd
-    assert cluster.ask("srun", "--nodelist=node1", sys.executable, "-c", meet) == "met"
+    assert cluster.ask("srun", "--quiet", "--nodelist=node1", sys.executable, "-c", meet) == "met"
 
 
 @pytest.mark.parametrize(("script", "ended"), [
@@ -137,6 +138,14 @@ def test_nothing_is_left(end, tmp_path):
 def test_its_exit_code_is_the_commands():
     done = subprocess.run([sys.executable, str(SCRIPT), "--no-accounting", "sh", "-c", "exit 7"], timeout=60)
     assert done.returncode == 7
+
+
+def test_a_daemon_that_does_not_start_is_reported_on_one_line():
+    command = [sys.executable, str(SCRIPT), "--no-accounting", "--nodes=0", "true"]
+    done = subprocess.run(command, timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    start = r"throwaway_cluster\.py: slurmctld did not start: "
+    assert re.fullmatch(start + r"[^?\n]*no nodes configured[^?\n]* fatal: [^?\n]*\n", done.stderr)
 
 
 def test_without_slurm_it_says_how_to_get_it(monkeypatch):

@@ -60,14 +60,8 @@ SERVERS = {
 
 
 @pytest.fixture
-def server(monkeypatch, tmp_path):
+def server(monkeypatch):
     """Start a server and point W&B to it."""
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("CONFIG_DIR", "CACHE_DIR", "DATA_DIR"):
-        monkeypatch.setenv(f"WANDB_{name}", str(tmp_path / "home" / name))
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setattr(logger, "START_S", 2.0)
     listener = socket.create_server(("127.0.0.1", 0))
