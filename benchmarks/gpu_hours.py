@@ -37,8 +37,8 @@ def draw(folder: Path, out: Path) -> None:
     rate = measured["batch"] * operations_of(configs["imagenet"]) / (measured["parts"][STEP] / 1000)
     lines = [
         "| Figure 2 at `scale=` | images per run | multiply-adds per image (M) | GPU hours per run: floor "
-        f"| at the speed measured on an {measured['device']} "
-        f"| all {len(NETWORKS) * SEEDS} runs on {GPUS} GPUs, hours |",
+        f"| GPU hours per run: at the speed measured on an {measured['device']} "
+        f"| hours of all {len(NETWORKS) * SEEDS} runs on {GPUS} GPUs |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     for scale, config in configs.items():

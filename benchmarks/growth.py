@@ -153,7 +153,7 @@ def table(document: dict[str, Any]) -> str:
             cells.append(", ".join(f"{value:,.{digits}f}" for value in costs))
             cells.append(f"{from_the_line(amounts, costs):.2f}")
         lines.append(f"| {' | '.join(cells)} |")
-    note = "Linear: on the line through the first and the middle amount"
+    note = '"Last / linear" is the last number over its value on the line through the first two'
     return "\n".join([*lines, "", f"{note}. {measured_on(document)}.\n"])
 
 

@@ -198,7 +198,7 @@ def one_process(device: torch.device, folder: Path) -> Iterator[None]:
 
 
 def table(document: dict[str, Any]) -> str:
-    lines = [f"| {document['batch']} images, bf16 | ms |", "|---|--:|"]
+    lines = [f"| {document['batch']} images, bf16 | ms, unless named otherwise |", "|---|--:|"]
     for name, value in document["parts"].items():
         numbers = value if isinstance(value, list) else [value]
         lines.append(f"| {name} | {', '.join(f'{number:,.2f}' for number in numbers)} |")

@@ -29,7 +29,8 @@ class Runs(NamedTuple):
 def draw(folder: Path, out: Path) -> None:
     """Write table.md."""
     lines = [
-        f"| results/ | runs | counted above | {' | '.join(f'hours on a {kind}' for kind in KINDS.values())} "
+        "| folder of results/ | runs | of which counted above "
+        f"| {' | '.join(f'hours on a {kind}' for kind in KINDS.values())} "
         "| runs without a time |",
         "|---|--:|--:|--:|--:|--:|",
     ]
@@ -40,11 +41,11 @@ def draw(folder: Path, out: Path) -> None:
     every = [entry for _, runs in groups for entry in runs.new]
     lines.append(f"| **all** | {len(every):,} | | {' | '.join(map(str, _cells(every)))} |")
     note = (
-        "The sum of the times from the start of each run's training to its last logged step. Runs shared "
-        "with an experiment in a row above are counted there. A run on a CPU has one thread, and its time is "
-        "an upper bound of the core hours, because runs waited for cores that others used. Runs on a GPU "
-        "share it, so their hours are not GPU hours. A run that diverged before it logged a step has no time "
-        "and counts as 0."
+        "The time of a run is that from the start of its training to its last logged step. Runs shared with "
+        "an experiment in a row above are counted there. A run on a CPU has one thread, and its time is an "
+        "upper bound of its core hours, because runs waited for cores that others used. Runs on a GPU share "
+        "it, so their hours are not GPU hours. A run that diverged before it logged a step has no time and "
+        "counts as 0."
     )
     (out / "table.md").write_text("\n".join(lines) + f"\n\n{note}\n")
 

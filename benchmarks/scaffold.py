@@ -179,7 +179,8 @@ def measured_on(document: Mapping[str, Any], *details: str) -> str:
     where = ", ".join((document["device"], *details, f"torch {env['torch']}", env["time"][:10]))
     commits = sorted({str(commit)[:7] for commit in document.get("commits", {}).values()})
     several = f"; commits {', '.join(commits)}" if len(commits) > 1 else ""
-    return f"{where}{several}; median of {document['rounds']} rounds"
+    rounds = document["rounds"]
+    return f"Measured on {where}{several}; {'one round' if rounds == 1 else f'median of {rounds} rounds'}"
 
 
 def threads_of(document: Mapping[str, Any]) -> str:

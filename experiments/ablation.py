@@ -236,8 +236,8 @@ def _table(found: Mapping[tuple[str, str], Effect], document: Mapping[str, Any])
     lines.append(f"| {LABEL['all']} | - | {' | '.join(_cells(found[WHOLE, 'all']))} | - | - | - |")
     return collected.document(
         lines,
-        '"In BN-x5" compares BN-x5 with BN-x5 without this one change; "alone" compares BN-Baseline '
-        "with this one change with BN-Baseline. Each comparison is made seed by seed. ± is the half-width "
+        '"In BN-x5" is BN-x5 against BN-x5 without this one change; "alone" is BN-Baseline with this one '
+        "change against BN-Baseline. Each comparison is made seed by seed. ± is the half-width "
         "of the 95% confidence interval of a mean gain; a ratio of steps is a geometric mean with its 95% "
         f"interval in parentheses. {collected.origin(document)}",
     )

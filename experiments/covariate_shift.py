@@ -269,12 +269,12 @@ def _table(grid: Grid, rows: Sequence[Row], document: Mapping[str, Any]) -> str:
         lines,
         f"{collected.means('the seeds')} {collected.RATIOS}",
         (
-            f"**At one setting:** rows that do not name settings are the networks of Figure 1 (n = {n} "
-            f"seeds, 50,000 steps). Their shifts are geometric means over {steps} steps of the training.",
             "**Shift** is the 1-Wasserstein distance between a unit's inputs to the sigmoid before and "
             "after a step, over their standard deviation.",
             "**Gradient shift** is the change of the gradient with respect to a layer's weights when the "
             "layers before it take the step, over the norm of the gradient (Santurkar et al. 2018).",
+            f"**At one setting:** rows that do not name settings are the networks of Figure 1 (n = {n} "
+            f"seeds, 50,000 steps). Their shifts are geometric means over {steps} steps of the training.",
             "**At many settings:** these are learning rates and standard deviations of the initial weights, "
             f"trained for 2,500 steps ({per_setting} per setting). The numbers combine all layers.",
             f"**(*)** are the settings at which every seed ends above {100 * LEARNS:g}% accuracy without "

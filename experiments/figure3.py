@@ -96,7 +96,7 @@ def _notes(config: Mapping[str, Any], level: float) -> str:
             "maximum.",
         ),
         "BN-x5 and the networks based on it train for half of the steps, Inception with sigmoids for a "
-        "fifth.",
+        "fifth. The paper shows one run of each network.",
     )
 
 

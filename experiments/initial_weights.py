@@ -106,8 +106,8 @@ def draw(folder: Path, out: Path) -> None:
         "held-out training images, with BN by Algorithm 2's statistics. "
         f"{collected.means(f'n = {max(map(len, grid.values()))} seeds')} Learning rates are multiples of "
         f"the base's, {config['optim.lr']:g}.",
-        "The means over the seeds range, from the least to the most accurate initial weights, each at its "
-        f"best learning rate, over {ranges[0]:.1f} points without BN and over {ranges[1]:.1f} with.",
+        "At the best learning rate of each scale of the initial weights, the mean accuracies span "
+        f"{ranges[0]:.1f} points without BN and {ranges[1]:.1f} with.",
         collected.origin(document),
     )
     (out / "table.md").write_text(text)

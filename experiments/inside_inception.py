@@ -233,8 +233,8 @@ def _notes(record: Record) -> tuple[str | tuple[str, ...], ...]:
     n = len(record.accuracy[NETWORKS[0], "relu"])
     steps = len({row.step for row in record.rows["relu"] if "shift" in row.numbers})
     return (
-        "Without BN is Inception, with BN is BN-Baseline, both at the same learning rate, with ReLUs and "
-        f"with sigmoids. {networks.trained(config)}",
+        '"Without BN" is Inception and "with BN" is BN-Baseline, at the same learning rate, with ReLUs '
+        f"and with sigmoids. {networks.trained(config)}",
         f"{collected.means(f'n = {n} seeds')} The last column is without BN over with BN, or without minus "
         "with, computed seed by seed. Ratios have their geometric mean and, in parentheses, its 95% "
         "interval.",

@@ -235,6 +235,6 @@ def _cost_table(costs: Sequence[Cost], document: Mapping[str, Any]) -> str:
         "The costs are those of one forward pass of Inception at full width, with a mini-batch of 32 images "
         "of 224 pixels. Whitening consists of the covariance of the input's channels and its inverse square "
         "root. Each ratio is one of sums over the convolutions of the row.",
-        f"Time is CPU time on one core of {env['processor']}, with torch {env['torch']}: the median of "
-        f"{document['rounds']} rounds.",
+        f"Time is CPU time on one core of {env['processor'].partition(',')[0]}, with torch {env['torch']}: "
+        f"the median of {document['rounds']} rounds.",
     )

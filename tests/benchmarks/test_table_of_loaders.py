@@ -34,6 +34,6 @@ def test_the_table_compares_with_the_usual_pipeline():
     assert "| ours | 500 | 2.00 |" in lines
     assert "| ours | 12,000 | 12.00 |" in lines
     assert lines[-1].startswith(
-        "a CPU, no workers, 1 thread, mini-batches of 32, files in memory (108 KB each"
+        "Measured on a CPU, no workers, 1 thread, mini-batches of 32, files in memory (108 KB each"
     )
     assert "| JPEG | images/s | x usual |" in table({**document, "workers": 4})
