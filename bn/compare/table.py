@@ -41,17 +41,21 @@ def note(runs: Sequence[Run], numbers: Sequence[str], has_levels: bool) -> str:
     """The note below the table: definitions of the numbers, and the origin of the runs."""
     names = sorted({logged_as(number, run) for number in numbers for run in runs})
     text = (
-        f"{', '.join(names)}: mean ± half-width of the 95% confidence interval over the seeds. Final: at the "
-        "last step of runs that are done. Best: during training of all runs that have ended. "
+        f"The table has {', '.join(names)}: the mean over the seeds ± the half-width of its 95% confidence "
+        "interval. Final is at the last step of runs that are done, best is during training of all runs that "
+        "have ended. "
     )
     last = {run.state.accuracy_of or "" for run in runs if run.state.state == "done" and ACCURACY in numbers}
     if population := sorted(name for name in last if name.endswith("_population")):
         text += (
-            f"With BN, final is {', '.join(population)}, with the statistics of Algorithm 2, and best uses "
+            f"With BN, final is {', '.join(population)}, with the statistics of Algorithm 2. Best uses "
             "moving averages, so it may be below final. "
         )
     if has_levels:
-        text += "Steps to a level: interpolated between logged steps; ≤: the first logged value reached it. "
+        text += (
+            "Steps to a level are interpolated between logged steps; ≤ means that the first logged value "
+            "reached it. "
+        )
     read, _ = readable(runs, lambda run: starts_of(run.path)[:1])
     origin = [f"{len(runs)} run{'s' * (len(runs) != 1)}"]
     for name in ("processor", "device", "torch", "commit"):

@@ -71,7 +71,9 @@ def test_any_logged_number_where_a_lower_loss_is_better(make, listed, tmp_path):
     assert rows["mnist_bn", "2 done"] == [
         expected([3.0, 2.5], 3), expected([1.0, 2.0], 3), expected([175, 250], 0),
     ]  # fmt: skip
-    assert lines[-1].startswith("train/loss: mean ± half-width of the 95% confidence interval")
+    assert lines[-1].startswith(
+        "The table has train/loss: the mean over the seeds ± the half-width of its 95% confidence"
+    )
 
 
 def test_a_level_that_the_first_evaluation_had_reached_is_a_bound(make, listed, tmp_path):
@@ -82,7 +84,7 @@ def test_a_level_that_the_first_evaluation_had_reached_is_a_bound(make, listed, 
     lines = listed("table", tmp_path / "runs", "seed=0,1,2", "--level", "0.1,0.6,0.85")
     _, rows = cells(lines)
     assert rows["mnist_bn", "3 done"][2:] == ["≤ 100", "≤ 100, ≤ 100, 125", "2 of 3: 175, 188"]
-    assert lines[-1].count("≤: the first logged value reached it") == 1
+    assert lines[-1].count("≤ means that the first logged value reached it") == 1
     _, rows = cells(listed("table", tmp_path / "runs", "--level", "0.6"))
     assert rows["mnist_bn", "4 done"][2:] == ["3 of 4: ≤ 100, ≤ 100, 125"]
     (row,) = csv.DictReader(listed("table", tmp_path / "runs", "--level", "0.6", "--csv"))
@@ -135,7 +137,7 @@ def test_the_final_accuracy_is_that_of_algorithm_2(make, listed, tmp_path):
     _, rows = cells(lines)
     assert rows["mnist_bn", "1 done"] == ["72.00", "75.00"]
     assert "With BN, final is test/accuracy_population, with the statistics of Algorithm 2" in lines[-1]
-    assert "best uses moving averages, so it may be below final" in lines[-1]
+    assert "Best uses moving averages, so it may be below final" in lines[-1]
 
 
 def test_unfinished_and_diverged_runs_are_counted(make, listed, tmp_path):
@@ -195,7 +197,7 @@ def test_each_experiment_has_its_own_accuracy(make, listed, tmp_path):
     _, rows = cells(lines)
     assert rows["bn_x5", "1 done"] == ["10.00", "20.00", "≤ 100"]
     assert rows["mnist_bn", "1 done"] == ["80.00", "80.00", "≤ 100"]
-    assert lines[-1].startswith("test/accuracy, validation/accuracy: mean ± ")
+    assert lines[-1].startswith("The table has test/accuracy, validation/accuracy: the mean ")
     header, _ = cells(listed("table", tmp_path / "runs", "--value", "accuracy,test/accuracy"))
     assert header[2:] == [
         "accuracy final (%)",
