@@ -145,9 +145,8 @@ def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[st
     `params` are the axes of the sweep's file; axes in `arguments` replace them.
     """
     axes = [f"{key}={value}" for key, value in params.items()]
-    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(
-        [*axes, *arguments]
-    )
+    given = [argument.removeprefix("++") for argument in arguments]  # of `sweep_arguments`
+    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides([*axes, *given])
     (product,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     return product
 

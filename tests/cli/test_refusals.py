@@ -158,6 +158,10 @@ WRONG = {
         ["-m", "experiment=inception,bn_x5", "scale=smoke", "data.workers=3", "steps=-1"],
         "steps=-1: accepted: int >= 1, <= 1e9 (member experiment=inception scale=smoke data.workers=3 steps",
     ),
+    "null for a nested key, and a wrong value": (
+        ["-m", "experiment=mnist_bn", "data.examples=null", "steps=-1"],
+        "steps=-1: accepted: int >= 1, <= 1e9 (member experiment=mnist_bn data.examples=null steps=-1)",
+    ),
     "a bad experiment in a sweep": (
         ["-m", "experiment=mnist_bn,nope"],
         f"experiment=nope: unknown; accepted: {EXPERIMENTS}",
