@@ -147,6 +147,13 @@ def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[st
     axes = [f"{key}={value}" for key, value in params.items()]
     given = [argument.removeprefix("++") for argument in arguments]  # of `sweep_arguments`
     parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides([*axes, *given])
+    for override in parsed:
+        if override.is_sweep_override() and not (
+            override.is_discrete_sweep() and any(True for _ in override.sweep_string_iterator())
+        ):
+            raise UserError(
+                f"{override.input_line}: has no values; accepted: at least one, as in 1,2 or range(3)"
+            )
     (product,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     return product
 

@@ -162,6 +162,18 @@ WRONG = {
         ["-m", "experiment=mnist_bn", "data.examples=null", "steps=-1"],
         "steps=-1: accepted: int >= 1, <= 1e9 (member experiment=mnist_bn data.examples=null steps=-1)",
     ),
+    "a sweep over no value": (
+        ["-m", "experiment=mnist_bn", "seed=range(0)"],
+        "seed=range(0): has no values; accepted: at least one, as in 1,2 or range(3)",
+    ),
+    "a sweep over no file": (
+        ["-m", "experiment=mnist_bn", "optim=glob(x*)"],
+        "optim=glob(x*): has no values; accepted: at least one, as in 1,2 or range(3)",
+    ),
+    "a sweep over an interval": (
+        ["-m", "experiment=mnist_bn", "optim.lr=interval(0,1)"],
+        "optim.lr=interval(0,1): has no values; accepted: at least one, as in 1,2 or range(3)",
+    ),
     "a bad experiment in a sweep": (
         ["-m", "experiment=mnist_bn,nope"],
         f"experiment=nope: unknown; accepted: {EXPERIMENTS}",
