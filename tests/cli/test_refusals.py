@@ -158,9 +158,17 @@ WRONG = {
         ["-m", "experiment=inception,bn_x5", "scale=smoke", "data.workers=3", "steps=-1"],
         "steps=-1: accepted: int >= 1, <= 1e9 (member experiment=inception scale=smoke data.workers=3 steps",
     ),
+    "a key below another, in a sweep": (
+        ["-m", "experiment=mnist_bn", "steps.x=3"],
+        "steps.x: unknown key; accepted: steps",
+    ),
     "null for a nested key, and a wrong value": (
         ["-m", "experiment=mnist_bn", "data.examples=null", "steps=-1"],
         "steps=-1: accepted: int >= 1, <= 1e9 (member experiment=mnist_bn data.examples=null steps=-1)",
+    ),
+    "an unknown variable": (
+        ["-m", "experiment=mnist_bn", "data.root=${oc.env:NOPE}"],
+        "data.root: KeyError raised while resolving interpolation: \"Environment variable 'NOPE' not found\"",
     ),
     "a sweep over no value": (
         ["-m", "experiment=mnist_bn", "seed=range(0)"],
