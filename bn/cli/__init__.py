@@ -39,6 +39,7 @@ from bn.run.code_state import code_state
 from bn.run.directory import RunDirectory
 from bn.run.warm_start import check_warm_start
 from bn.signals import install_handlers, stop_signal
+from bn.streams import outlast_streams, print_any_text
 
 outcomes: list[Outcome] = []  # one for each run of this command
 
@@ -46,6 +47,7 @@ outcomes: list[Outcome] = []  # one for each run of this command
 @contextlib.contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
     """Exit with code 1 and one line for user errors and errors of Hydra; with 130 or 143 when stopped."""
+    print_any_text()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     try:
         check_usage(program)
@@ -96,6 +98,7 @@ def entry(main: Callable[..., Any]) -> None:
     install_handlers()
     with one_line_errors("train.py"):
         sys.argv[1:] = sweep_arguments(sys.argv[1:])
+        outlast_streams()
         main()
     if outcomes and not any(line for _, line in outcomes):
         return  # another rank reports the outcome; a nonzero exit code here could end it before it has
@@ -108,6 +111,7 @@ def entry(main: Callable[..., Any]) -> None:
 def member(composed: DictConfig, work: Work) -> Outcome:
     """Run one composed config. The outcome is printed and recorded at once, and returned."""
     install_handlers()
+    outlast_streams()  # this may be a new process of a sweep
     ranks = Ranks()
     try:
         launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
