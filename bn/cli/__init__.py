@@ -46,13 +46,18 @@ outcomes: list[Outcome] = []  # one for each run of this command
 
 @contextlib.contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
-    """Exit with code 1 and one line for user errors and errors of Hydra; with 130 or 143 when stopped."""
+    """Exit with code 1 and one line for user errors and errors of Hydra; with 130 or 143 when stopped.
+
+    Started by torchrun, process 0 of a machine prints the line.
+    """
     print_any_text()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     try:
         check_usage(program)
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
+        if _another_rank_reports():  # exit code 1 here could end that process before it does
+            sys.exit(0)
         sys.exit(f"{program}: {message_of(error)}")
     except KeyboardInterrupt:
         sys.exit(128 + (stop_signal() or signal.SIGINT))
@@ -62,6 +67,14 @@ def one_line_errors(program: str) -> Iterator[None]:
         if not raised_by_hydra(error):
             raise
         sys.exit(f"{program}: {' '.join(str(error).split())} (in {shlex.join(sys.argv[1:])})")
+
+
+def _another_rank_reports() -> bool:
+    """Whether torchrun started this process and another one of this machine, which meets the same error."""
+    try:
+        return ranks_from_env().local_rank > 0
+    except UserError:
+        return False
 
 
 def check_usage(program: str) -> None:

@@ -222,6 +222,32 @@ def test_wrong_use_of_the_command_itself(command, tmp_path, snapshot, case):
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("experiment=nope",), "experiment=nope: unknown; "),
+        (("-m", "experiment=mnist_bn"), "2 processes: a sweep (-m) is started by one process, "),
+    ],
+)
+def test_one_of_several_processes_reports(command, tmp_path, monkeypatch, arguments, line):
+    results = []
+    for rank in ("0", "1"):
+        for name, value in (
+            ("RANK", rank),
+            ("LOCAL_RANK", rank),
+            ("WORLD_SIZE", "2"),
+            ("LOCAL_WORLD_SIZE", "2"),
+        ):
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MASTER_ADDR", "localhost")
+        monkeypatch.setenv("MASTER_PORT", "1234")
+        results.append(command(*arguments, f"output={tmp_path}/runs"))
+    assert one_line(results[0]).startswith(line)
+    assert results[1] == (0, "", "")
+    monkeypatch.delenv("RANK")  # not set by torchrun
+    assert command(*arguments, f"output={tmp_path}/runs")[0] == 1
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device, so device=cuda is right")
 @pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["run", "sweep"])
 def test_cuda_without_a_gpu(cli, tmp_path, snapshot, sweep):
