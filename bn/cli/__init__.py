@@ -37,6 +37,7 @@ from bn.distributed.ranks import Ranks, check_processes, ranks_from_env
 from bn.errors import UserError, is_out_of_memory, reason_of
 from bn.run.code_state import code_state
 from bn.run.directory import RunDirectory
+from bn.run.streams import outlast_streams, print_any_text
 from bn.run.warm_start import check_warm_start
 from bn.signals import install_handlers, stop_signal
 
@@ -45,7 +46,11 @@ outcomes: list[Outcome] = []  # one for each run of this command
 
 @contextlib.contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
-    """Exit with code 1 and one line for user errors and errors of Hydra; with 130 or 143 when stopped."""
+    """Exit with code 1 and one line for user errors and errors of Hydra; with 130 or 143 when stopped.
+
+    Started by torchrun, process 0 of a machine prints the line.
+    """
+    print_any_text()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     try:
         check_usage(program)
@@ -64,9 +69,12 @@ def one_line_errors(program: str) -> Iterator[None]:
 
 def _exit_with(line: str) -> NoReturn:
     """Print an error of the arguments and exit with code 1: of torchrun's ranks, one on each machine."""
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        sys.exit(0)  # a nonzero code could make torchrun end the rank that prints before it has
-    sys.exit(line)
+    try:
+        another_prints = ranks_from_env().local_rank > 0
+    except UserError:
+        another_prints = False
+    # A nonzero code could make torchrun end the process that prints before it does.
+    sys.exit(0 if another_prints else line)
 
 
 def check_usage(program: str) -> None:
@@ -103,6 +111,7 @@ def entry(main: Callable[..., Any]) -> None:
     install_handlers()
     with one_line_errors("train.py"):
         sys.argv[1:] = sweep_arguments(sys.argv[1:])
+        outlast_streams()
         main()
     if outcomes and not any(line for _, line in outcomes):
         return  # another rank reports the outcome; a nonzero exit code here could end it before it has
@@ -115,6 +124,7 @@ def entry(main: Callable[..., Any]) -> None:
 def member(composed: DictConfig, work: Work) -> Outcome:
     """Run one composed config. The outcome is printed and recorded at once, and returned."""
     install_handlers()
+    outlast_streams()  # this may be a new process of a sweep
     ranks = Ranks()
     try:
         launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
@@ -152,9 +162,15 @@ def members(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[st
     `params` are the axes of the sweep's file; axes in `arguments` replace them.
     """
     axes = [f"{key}={value}" for key, value in params.items()]
-    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(
-        [*axes, *arguments]
-    )
+    given = [argument.removeprefix("++") for argument in arguments]  # of `sweep_arguments`
+    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides([*axes, *given])
+    for override in parsed:
+        if override.is_sweep_override() and not (
+            override.is_discrete_sweep() and any(True for _ in override.sweep_string_iterator())
+        ):
+            raise UserError(
+                f"{override.input_line}: has no values; accepted: at least one, as in 1,2 or range(3)"
+            )
     (product,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     return product
 

@@ -49,23 +49,24 @@ def checked_key(argument: str) -> str:
 
 
 def sweep_arguments(argv: Sequence[str]) -> list[str]:
-    """The command line of a sweep, with each `data.workers=3` as an axis of one value, `choice(3)`.
+    """The command line of a sweep, with each `data.workers=3` as `++data.workers=3`; others unchanged.
 
     Hydra first composes a config without the axes, and would refuse there a key that only a swept experiment
-    has. Other command lines are returned unchanged.
+    has. The sweeper removes the ++, so that each member is composed with the argument as given.
     """
     known = get_args_parser().parse_args(list(argv))
     is_sweep = any(re.match("sweep=|hydra.mode=MULTIRUN", word) for word in known.overrides)
-    if not (known.multirun or is_sweep):
+    if not (known.multirun or is_sweep) or known.cfg or known.info:
         return list(argv)
-    return [_as_axis(word) if word in known.overrides else word for word in argv]
+    return [_added(word) if word in known.overrides else word for word in argv]
 
 
-def _as_axis(argument: str) -> str:
+def _added(argument: str) -> str:
     override = _parsed(argument)
-    key, _, value = argument.partition("=")
+    key = override.key_or_group
     nested = "." in key and not key.startswith("hydra.")
-    return f"{key}=choice({value})" if nested and value and not override.is_sweep_override() else argument
+    plain = not (override.is_add() or override.is_force_add() or override.is_sweep_override())
+    return f"++{argument}" if nested and plain else argument
 
 
 def _parsed(argument: str) -> Override:

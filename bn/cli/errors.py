@@ -5,7 +5,7 @@ import traceback
 
 from hydra.errors import InstantiationException, MissingConfigException
 from omegaconf import DictConfig
-from omegaconf.errors import ValidationError
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from bn.config import Loggers
 from bn.errors import UserError
@@ -40,5 +40,8 @@ def message_of(error: Exception) -> str:
         if key in LOGGERS:
             return f"{key}: accepted with {key.replace('.', '=')}"
         keys = LOGGERS if key.startswith("logger.") and key.count(".") == 1 else map(str, parent)
-        return f"{key}: unknown key; accepted: {', '.join(each for each in keys if each != 'hydra')}"
+        accepted = ", ".join(each for each in keys if each != "hydra") or key.rpartition(".")[0]  # steps.x
+        return f"{key}: unknown key; accepted: {accepted}"
+    if isinstance(error, OmegaConfBaseException) and error.full_key:  # an interpolation
+        return f"{error.full_key}: {str(error).splitlines()[0]}"
     return " ".join(str(error).split())

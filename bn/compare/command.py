@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bn.errors import ArgumentParser, UserError
+from bn.errors import ArgumentParser, UserError, reason_of
 from bn.run.state import STATES
+from bn.run.streams import print_any_text
 
 PROGRAM = "runs.py"
 DESCRIPTION = """Lists, compares, draws and removes runs. It reads only the run directories, during and after
@@ -112,6 +113,7 @@ SUBCOMMANDS = {
 
 
 def main() -> None:
+    print_any_text()
     try:
         run(sys.argv[1:])
         sys.stdout.flush()
@@ -119,8 +121,10 @@ def main() -> None:
         sys.exit(f"{PROGRAM}: {error}")
     except KeyboardInterrupt:
         print()
-    except BrokenPipeError:  # the reader has exited
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout again at exit
+        if not isinstance(error, BrokenPipeError):  # the reader has exited
+            sys.exit(f"{PROGRAM}: {reason_of(error)}")
 
 
 def run(words: Sequence[str]) -> None:

@@ -5,9 +5,10 @@ import random
 import sys
 
 import pytest
+from hydra import initialize_config_dir
 
-from bn.cli import one_line_errors, planned_run
-from bn.cli.arguments import sweep_arguments
+from bn.cli import members, one_line_errors, planned_run
+from bn.cli.arguments import CONFIGS, sweep_arguments
 
 KEYS = (
     "",
@@ -109,20 +110,36 @@ def test_several_values_without_m(argument, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("argument", "expected"),
+    "value", ["data.workers=3", "data.workers=null", "model.hidden=[200,100]", "data.root="]
+)
+def test_a_value_of_a_sweep_is_added_where_its_key_is_missing(value):
+    for sweep in (
+        ["-m"],
+        ["sweep=figure2"],
+        ["hydra.mode=MULTIRUN"],
+    ):  # mnist, the default data, has no workers
+        assert sweep_arguments([*sweep, value]) == [*sweep, f"++{value}"]
+    for other in (["experiment=bn_x5"], ["--cfg", "job", "sweep=figure2"]):
+        assert sweep_arguments([*other, value]) == [*other, value]
+
+
+@pytest.mark.parametrize(
+    "argument",
     [
-        ("data.workers=3", "data.workers=choice(3)"),  # mnist, the default data, has no workers
-        ("model.hidden=[200,100]", "model.hidden=choice([200,100])"),
-        ("data.root='my data'", "data.root=choice('my data')"),
-        ("++data.workers=3", "++data.workers=choice(3)"),
-        *((kept, kept) for kept in ("optim.lr=1,2", "optim.lr=range(3)", "steps=3", "data.root=")),
-        *((kept, kept) for kept in ("hydra.launcher.n_jobs=2", "hydra/launcher=slurm", "scale=smoke")),
+        *("optim.lr=1,2", "optim.lr=range(3)", "steps=3", "+data.workers=3", "++data.workers=3"),
+        *("hydra.launcher.n_jobs=2", "hydra/launcher=slurm", "scale=smoke"),
     ],
 )
-def test_a_value_of_a_sweep_is_applied_to_its_members(argument, expected):
-    for sweep in (["-m"], ["sweep=figure2"], ["hydra.mode=MULTIRUN"]):
-        assert sweep_arguments([*sweep, argument]) == [*sweep, expected]
-    assert sweep_arguments(["experiment=bn_x5", argument]) == ["experiment=bn_x5", argument]
+def test_other_arguments_of_a_sweep_are_unchanged(argument):
+    assert sweep_arguments(["-m", argument]) == ["-m", argument]
+
+
+@pytest.mark.parametrize("value", ["data.workers=3", "data.workers=null", "data.root='my data'"])
+def test_the_members_of_a_sweep_have_the_values_as_given(value):
+    (_, *given) = sweep_arguments(["-m", "experiment=bn_x5", value])
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        (member,) = members({}, given)
+    assert member == ["experiment=bn_x5", value]
 
 
 @pytest.mark.parametrize("argument", sorted(RIGHT))

@@ -158,6 +158,30 @@ WRONG = {
         ["-m", "experiment=inception,bn_x5", "scale=smoke", "data.workers=3", "steps=-1"],
         "steps=-1: accepted: int >= 1, <= 1e9 (member experiment=inception scale=smoke data.workers=3 steps",
     ),
+    "a key below another, in a sweep": (
+        ["-m", "experiment=mnist_bn", "steps.x=3"],
+        "steps.x: unknown key; accepted: steps",
+    ),
+    "null for a nested key, and a wrong value": (
+        ["-m", "experiment=mnist_bn", "data.examples=null", "steps=-1"],
+        "steps=-1: accepted: int >= 1, <= 1e9 (member experiment=mnist_bn data.examples=null steps=-1)",
+    ),
+    "an unknown variable": (
+        ["-m", "experiment=mnist_bn", "data.root=${oc.env:NOPE}"],
+        "data.root: KeyError raised while resolving interpolation: \"Environment variable 'NOPE' not found\"",
+    ),
+    "a sweep over no value": (
+        ["-m", "experiment=mnist_bn", "seed=range(0)"],
+        "seed=range(0): has no values; accepted: at least one, as in 1,2 or range(3)",
+    ),
+    "a sweep over no file": (
+        ["-m", "experiment=mnist_bn", "optim=glob(x*)"],
+        "optim=glob(x*): has no values; accepted: at least one, as in 1,2 or range(3)",
+    ),
+    "a sweep over an interval": (
+        ["-m", "experiment=mnist_bn", "optim.lr=interval(0,1)"],
+        "optim.lr=interval(0,1): has no values; accepted: at least one, as in 1,2 or range(3)",
+    ),
     "a bad experiment in a sweep": (
         ["-m", "experiment=mnist_bn,nope"],
         f"experiment=nope: unknown; accepted: {EXPERIMENTS}",
@@ -196,6 +220,32 @@ def test_wrong_use_of_the_command_itself(command, tmp_path, snapshot, case):
     before = snapshot(tmp_path)
     assert one_line(command(*arguments, f"output={tmp_path}/runs")).startswith(expected)
     assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("experiment=nope",), "experiment=nope: unknown; "),
+        (("-m", "experiment=mnist_bn"), "2 processes: a sweep (-m) is started by one process, "),
+    ],
+)
+def test_one_of_several_processes_reports(command, tmp_path, monkeypatch, arguments, line):
+    results = []
+    for rank in ("0", "1"):
+        for name, value in (
+            ("RANK", rank),
+            ("LOCAL_RANK", rank),
+            ("WORLD_SIZE", "2"),
+            ("LOCAL_WORLD_SIZE", "2"),
+        ):
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MASTER_ADDR", "localhost")
+        monkeypatch.setenv("MASTER_PORT", "1234")
+        results.append(command(*arguments, f"output={tmp_path}/runs"))
+    assert one_line(results[0]).startswith(line)
+    assert results[1] == (0, "", "")
+    monkeypatch.delenv("RANK")  # not set by torchrun
+    assert command(*arguments, f"output={tmp_path}/runs")[0] == 1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device, so device=cuda is right")
