@@ -53,9 +53,9 @@ def test_a_path_that_the_encoding_lacks(tmp_path):
     done = command("train.py", *RUN, f"output='{output}'", env=environment, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert r"donn\xe9es" in done.stdout
-    table = command("scripts/runs.py", "table", str(output), env=environment, capture_output=True)
-    assert (table.returncode, table.stderr) == (0, "")
-    assert r"mean \xb1 half-width" in table.stdout
+    shown = command("scripts/runs.py", "show", str(output), env=environment, capture_output=True)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert r"donn\xe9es" in shown.stdout
 
 
 @pytest.mark.slow
