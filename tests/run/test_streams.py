@@ -53,7 +53,8 @@ def test_a_path_that_the_encoding_lacks(tmp_path):
     done = command("train.py", *RUN, f"output='{output}'", env=environment, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert r"donn\xe9es" in done.stdout
-    shown = command("scripts/runs.py", "show", str(output), env=environment, capture_output=True)
+    (run,) = output.glob("*/*/*")
+    shown = command("scripts/runs.py", "show", str(run), env=environment, capture_output=True)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert r"donn\xe9es" in shown.stdout
 
