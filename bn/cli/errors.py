@@ -30,7 +30,7 @@ def message_of(error: Exception) -> str:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={name}: unknown; accepted: {', '.join(error.options)}"
     if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'", str(error)):
-        return f"{several[1]}: several values need -m, which trains a run for each; write a list as [1,2]"
+        return f"{several[1]}: several values: train.py -m trains a run for each; write a list as [1,2]"
     if isinstance(cause, ValidationError):
         key = cause.full_key or str(error).rpartition(" ")[2].partition("=")[0]
         return f"{key}: {str(cause).splitlines()[0]}"

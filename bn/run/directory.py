@@ -158,7 +158,14 @@ class RunDirectory:
         return ""
 
     def check_records(self) -> None:
-        """Raise UserError if a record of an ended run has changed since it ended."""
+        """Raise UserError if a record of an ended run is missing, damaged or has changed since it ended."""
+        found = {
+            "config.yaml": read_record(self.path / "config.yaml", dict, REMEDY, parse_yaml),
+            "env.json": read_record(self.path / "env.json", ENV, REMEDY),
+        }
+        for name, record in found.items():
+            if record is None:
+                raise Damaged(self.path / name, "missing", REMEDY)
         for name, digest in self.read_status().get("records", {}).items():
             if digest_of(self.path / name) != digest:
                 raise Damaged(self.path / name, "changed since the run ended", REMEDY)

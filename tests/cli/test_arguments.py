@@ -105,7 +105,7 @@ def test_a_key_given_twice_is_refused(arguments, line, monkeypatch):
 @pytest.mark.parametrize("argument", ["logger=wandb,tensorboard", "optim.lr=1,2", "seed=range(3)"])
 def test_several_values_without_m(argument, monkeypatch):
     assert message_for(argument, monkeypatch) == (
-        f"train.py: {argument}: several values need -m, which trains a run for each; write a list as [1,2]"
+        f"train.py: {argument}: several values: train.py -m trains a run for each; write a list as [1,2]"
     )
 
 

@@ -149,7 +149,10 @@ WRONG = {
     ),
     "no value": (["experiment=mnist_bn", "optim.lr"], "optim.lr: accepted: KEY=VALUE, such as optim.lr=1"),
     "open bracket": (["experiment=mnist_bn", "model.hidden=[1"], "model.hidden=[1: accepted: KEY=VALUE, "),
-    "an axis without -m": (["experiment=mnist_bn", "seed=0,1"], "seed=0,1: several values need -m, which"),
+    "an axis without -m": (
+        ["experiment=mnist_bn", "seed=0,1"],
+        "seed=0,1: several values: train.py -m trains a",
+    ),
     "a bad member": (
         ["-m", "experiment=mnist_baseline,mnist_bn", "seed=0,1", "optim.lr=0.1,-1"],
         "optim.lr=-1.0: accepted: float > 0, <= 1e30 (member experiment=mnist_baseline seed=0 optim.lr=-1",

@@ -182,6 +182,22 @@ def test_figures_reject_records_changed_since_the_end(ended, tmp_path, name, cli
     assert f"seed_0/{name}: damaged (changed since the run ended): restore it" in err
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "env.json"])
+@pytest.mark.parametrize("left", [None, b"", b"{"])
+def test_an_ended_run_needs_its_config_and_environment(ended, name, left, cli, typed, planned):
+    run = planned(RUN)
+    shutil.copytree(ended.path, run.path)
+    (run.path / name).unlink()
+    if left is not None:
+        (run.path / name).write_bytes(left)
+    with pytest.raises(UserError, match=rf"seed_0/{re.escape(name)}: damaged \("):
+        collected.ended([run])
+    code, out, err = cli(*typed(RUN))
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert f"seed_0/{name}: damaged ({'missing' if left is None else ''}" in err
+    assert (run.path / name).exists() == (left is not None)
+
+
 def test_observed_arrays_match_the_config(ended, tmp_path):
     run = RunDirectory(tmp_path / "seed_0", ended.config)
     shutil.copytree(ended.path, run.path)
