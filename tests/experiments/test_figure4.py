@@ -221,7 +221,7 @@ def test_reproduce_trains_then_evaluates_then_draws(runs, evaluated, tmp_path, m
     ]
     assert cells_of(results / "figure4")["BN-Inception single crop"][5] == "24.50 ± 6.35"
     assert (tmp_path / "README.md").read_text() == "the README"
-    assert "results/figure4 is up to date: 8 of its 8 runs have ended" in capsys.readouterr().out
+    assert "results/figure4 is up to date: 8 of its 8 run directories have ended" in capsys.readouterr().out
     commands.clear()
     monkeypatch.setattr(sys, "argv", ["reproduce.py", "figure4", "--collect"])
     reproduce.main()
