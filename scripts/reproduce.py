@@ -75,7 +75,8 @@ def main() -> None:
     except (UserError, OSError) as error:
         sys.exit(f"reproduce.py: {reason_of(error)}")
     ended = sum(run_directory.finished for run_directory in runs)
-    print(f"reproduce.py: results/{arguments.name} is up to date: {ended} of its {len(runs)} run directories have ended")
+    count = f"{ended} of its {len(runs)} run directories have ended"
+    print(f"reproduce.py: results/{arguments.name} is up to date: {count}")
 
 
 def runs_of(sweeps: Iterable[tuple[str, Sequence[str]]], arguments: argparse.Namespace) -> list[RunDirectory]:
