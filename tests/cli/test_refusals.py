@@ -145,7 +145,7 @@ WRONG = {
     ),
     "interpolation to nothing": (
         ["experiment=mnist_bn", "threads=${nothing}"],
-        "Interpolation key 'nothing' not",
+        "threads: Interpolation key 'nothing' not found",
     ),
     "no value": (["experiment=mnist_bn", "optim.lr"], "optim.lr: accepted: KEY=VALUE, such as optim.lr=1"),
     "open bracket": (["experiment=mnist_bn", "model.hidden=[1"], "model.hidden=[1: accepted: KEY=VALUE, "),
@@ -167,7 +167,7 @@ WRONG = {
     ),
     "null for a nested key, and a wrong value": (
         ["-m", "experiment=mnist_bn", "data.examples=null", "steps=-1"],
-        "steps=-1: accepted: int >= 1, <= 1e9 (member experiment=mnist_bn data.examples=null steps=-1)",
+        "steps=-1: accepted: int >= 1, <= 1e9 (member experiment=mnist_bn data.examples=null steps=-1",
     ),
     "an unknown variable": (
         ["-m", "experiment=mnist_bn", "data.root=${oc.env:NOPE}"],

@@ -40,7 +40,6 @@ IMAGES = ("experiment=bn_x5", "scale=smoke", "optim.batch=8", "model.norm_group=
         ("experiment=mnist_bn", "steps=500"),
         *slowly(
             (("experiment=mnist_baseline",),),
-            ((*IMAGES, "steps=150", "log_every=10"),),
             ((*IMAGES, "steps=150", "log_every=10", "data.feed=stream"),),
         ),
     ],

@@ -60,9 +60,8 @@ def test_a_path_that_the_encoding_lacks(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shell", [">/dev/full 2>&1", ">&-", "| true"])
-def test_a_sweep_outlasts_its_output(tmp_path, shell):
-    done = command("train.py", "-m", *RUN, "seed=0,1", f"output={tmp_path}", shell=shell)
+def test_a_sweep_outlasts_its_output(tmp_path):
+    done = command("train.py", "-m", *RUN, "seed=0,1", f"output={tmp_path}", shell=">&-")
     assert done.returncode == 0
     assert len(list(tmp_path.glob("*/*/*/metrics.jsonl"))) == 2
 
