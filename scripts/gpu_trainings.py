@@ -246,7 +246,8 @@ def unpack(folder: Path, repository: Path) -> int:
     count = 0
     for path in sorted((*folder.glob("records_*.tgz"), *folder.glob("checkpoints_*.tar"))):
         with tarfile.open(path) as archive:
-            archive.extractall(repository, filter="data")
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # since Python 3.10.12, 3.11.4
+            archive.extractall(repository)
             count += len(archive.getmembers())
     return count
 
