@@ -192,9 +192,7 @@ def check_runs(path: Path, sweeps: Iterable[tuple[str, Sequence[str]]]) -> None:
     document = json.loads(path.read_text())
     runs = document["runs"]
     configs = [document["config"] | run["config"] for run in runs]
-    telling = [
-        key for key in TELLING if all(key in config for config in configs)
-    ]  # older ones lack later keys
+    telling = [key for key in TELLING if all(key in each for each in configs)]  # older ones lack later keys
     found = [tuple(config[key] for key in telling) for config in configs]
     planned = [flatten(to_dict(run.config)) for sweep, axes in sweeps for run in planned_runs(sweep, axes)]
     wanted = {tuple(config.get(key) for key in telling) for config in planned}
