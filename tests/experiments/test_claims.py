@@ -41,6 +41,7 @@ def test_the_committed_ledger_has_a_verdict_wherever_there_are_records(tmp_path)
         assert verdict in claims.VERDICTS
 
 
+@pytest.mark.slow
 def test_a_rule_reads_no_other_records_than_the_claim_names(tmp_path):
     for claim in claims.read_claims():
         if "records" in claim and claims.judge(claim, RESULTS).verdict != claims.OPEN:

@@ -47,6 +47,7 @@ def test_a_run_outlasts_its_output(tmp_path, shell):
     assert "done at step 2" in log.read_text()
 
 
+@pytest.mark.slow
 def test_a_path_that_the_encoding_lacks(tmp_path):
     output = tmp_path / "données"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
