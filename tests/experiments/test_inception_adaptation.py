@@ -25,7 +25,7 @@ def test_the_table(ended_run, tmp_path):
 
 @pytest.mark.slow
 def test_what_runs_leave(trained, tmp_path):
-    overrides = ("experiment=bn_x5", "scale=smoke", "model.width=0.0625", "steps=30", "steps_factor=1")
+    overrides = ("experiment=bn_x5", "scale=smoke", "model.width=0.0625", "steps=10", "steps_factor=1")
     more = ("observe=[]", "data.validation=300", "evaluate.population_batches=10")
     runs = [trained(*overrides, *more, f"data.inputs={name}") for name in FORMS]
     inception_adaptation.collect(runs, tmp_path)
